@@ -1,0 +1,193 @@
+"""What a backup is: the manifest, the objects and tables it names, and the evidence beside it.
+
+These models are the on-disk format (DESIGN section 4). A manifest is written last and never changed; its `seal` is the
+SHA-256 of its own canonical JSON, so that an edit shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from backup_playbook.core.errors import VerificationError
+
+FORMAT = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ObjectKind(StrEnum):
+    """What is inside an object; it decides how its content is checked and restored."""
+
+    GLOBALS = "globals"
+    """Roles and grants of the whole server, as SQL."""
+    DATABASE = "database"
+    """Settings of the database itself, as SQL."""
+    SCHEMA = "schema"
+    """pg_dump archive of the definitions: pre-data and post-data."""
+    TABLE = "table"
+    """COPY text of one table, or of one chunk of it."""
+    PACK = "pack"
+    """SQL that loads many small tables: COPY ... FROM stdin blocks."""
+    SEQUENCES = "sequences"
+    """setval() statements."""
+    LARGE_OBJECTS = "large_objects"
+    """pg_dump archive of the large objects."""
+
+
+class StoredObject(_Record):
+    """One S3 object of a backup."""
+
+    name: str
+    """Key below `objects/<source>/<backup_id>/`."""
+    kind: ObjectKind
+    stored_bytes: int
+    stored_sha256: str
+    """Of the bytes as they lie in the bucket: compressed, and encrypted when configured."""
+    store_checksum: str | None = None
+    """The object store's own SHA-256 (`<base64>`, composite `<base64>-<parts>` for a multipart), for cheap checks."""
+    content_bytes: int
+    content_sha256: str
+    """Of the bytes before compression and encryption."""
+
+
+class TablePart(_Record):
+    """The rows of a table that one object holds: all of them, or one chunk."""
+
+    object: str
+    rows: int
+    bytes: int
+    """Length of the COPY text."""
+    sha256: str
+    """SHA-256 of the COPY text."""
+    key_min: str | None = None
+    """Smallest value of the first primary-key column in this chunk, as text (text types by collation "C")."""
+    key_max: str | None = None
+
+
+class TableRecord(_Record):
+    """A table, and where its rows are. `parts` is in the order in which the rows must be loaded."""
+
+    namespace: str
+    name: str
+    kind: Literal["table", "unlogged", "extension"] = "table"
+    columns: tuple[str, ...]
+    """What was copied, in order: not dropped, not generated."""
+    condition: str = ""
+    """WHERE clause of an extension's configuration table, as the extension registered it."""
+    key: tuple[str, ...] = ()
+    """Columns of the primary key."""
+    access_method: str = "heap"
+    parts: tuple[TablePart, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the COPY text; of a chunked table, of its chunks' digests in order."""
+        if len(self.parts) == 1:
+            return self.parts[0].sha256
+        return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
+
+
+class EncryptionRecord(_Record):
+    method: Literal["none", "gpg_recipients", "gpg_passphrase"] = "none"
+    recipients: tuple[str, ...] = ()
+
+
+class Manifest(_Record):
+    """The document that makes a backup exist."""
+
+    format: Literal[1] = FORMAT
+    backup_id: str
+    source: str
+    engine: str
+    started_at: datetime
+    snapshot_at: datetime
+    """The moment that the data shows."""
+    finished_at: datetime
+    tools: dict[str, str]
+    compression: str
+    encryption: EncryptionRecord
+    details: dict[str, Any]
+    """What the engine knows of the server and the database; its shape belongs to the engine."""
+    objects: tuple[StoredObject, ...]
+    tables: tuple[TableRecord, ...]
+    seal: str = ""
+
+    @cached_property
+    def parts_by_object(self) -> dict[str, list[tuple[TableRecord, TablePart]]]:
+        """For each object, what it holds of which table, in the order of the bytes."""
+        found: dict[str, list[tuple[TableRecord, TablePart]]] = defaultdict(list)
+        for table in self.tables:
+            for part in table.parts:
+                found[part.object].append((table, part))
+        return dict(found)
+
+    @property
+    def rows(self) -> int:
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def content_bytes(self) -> int:
+        return sum(item.content_bytes for item in self.objects)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(item.stored_bytes for item in self.objects)
+
+    def sealed(self) -> Self:
+        return self.model_copy(update={"seal": self._digest()})
+
+    def to_json(self) -> bytes:
+        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes, where: str) -> Manifest:
+        """Read and check a manifest. Raises VerificationError when it is not one, or not as it was sealed."""
+        try:
+            manifest = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = ".".join(str(step) for step in first["loc"])
+            raise VerificationError(
+                f"{where} is not a manifest of format {FORMAT}: {path or 'the document'}: {first['msg']}.",
+                "Use another backup, or the off-site copy. If a newer release wrote it, upgrade this project.",
+            ) from None
+        if manifest.seal != manifest._digest():
+            raise VerificationError(
+                f"{where} was changed after it was sealed: its content does not match its seal.",
+                "Use another backup, or the off-site copy, and find out who wrote to the bucket.",
+            )
+        return manifest
+
+    def _digest(self) -> str:
+        body = self.model_dump(mode="json", exclude={"seal"})
+        return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class EvidenceKind(StrEnum):
+    """What a small immutable document beside a manifest says of its backup."""
+
+    VERIFIED = "verified"
+    REJECTED = "rejected"
+    RESTORED = "restored"
+    COPIED = "copied"
+    HELD = "held"
+    RELEASED = "released"
+    TIERED = "tiered"
