@@ -1,0 +1,40 @@
+"""Byte streams are iterators of blocks. Nothing here holds more than one block of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+
+Blocks = Iterable[bytes]
+
+BLOCK_BYTES = 1 << 20
+
+
+class Digest:
+    """SHA-256 and length of what passes."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def update(self, block: bytes | memoryview) -> None:
+        self._sha256.update(block)
+        self.bytes += len(block)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def tap(blocks: Blocks, *observers: Callable[[bytes], None]) -> Iterator[bytes]:
+    """Show every block to the observers as it passes."""
+    for block in blocks:
+        for observe in observers:
+            observe(block)
+        yield block
+
+
+def drain(blocks: Blocks) -> None:
+    """Read a stream to its end, for what its observers learn."""
+    for _ in blocks:
+        pass

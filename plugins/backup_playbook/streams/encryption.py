@@ -1,0 +1,145 @@
+"""gpg as a stream: to recipients (public keys) or with a passphrase. Stock `gpg --decrypt` opens what this writes.
+
+A keyring lives in a private temporary directory and only as long as it is used. Secrets reach gpg through file
+descriptors, never through arguments or files. gpg knows of tampering only at the end of a stream: whoever consumes
+`decrypt` must not commit anything before the stream has ended without an exception.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from backup_playbook.core.errors import EncryptionError, ProcessFailedError
+from backup_playbook.core.model import EncryptionRecord
+from backup_playbook.streams import processes
+from backup_playbook.streams.blocks import Blocks
+from backup_playbook.streams.processes import Cancellation
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """How a source is encrypted. `passphrase` and `private_key` are secrets: they do not show in repr()."""
+
+    recipients: tuple[str, ...] = ()
+    public_keys: bytes = field(default=b"", repr=False)
+    passphrase: str | None = field(default=None, repr=False)
+    private_key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def record(self) -> EncryptionRecord:
+        """What the manifest tells about it."""
+        method = "gpg_recipients" if self.recipients else "gpg_passphrase"
+        return EncryptionRecord(method=method, recipients=self.recipients)
+
+    @property
+    def can_decrypt(self) -> bool:
+        return self.private_key is not None if self.recipients else self.passphrase is not None
+
+
+class Keyring:
+    """A temporary gpg home that holds the keys of one `Encryption`. Use as a context manager."""
+
+    def __init__(self, encryption: Encryption, cancellation: Cancellation | None = None) -> None:
+        self._encryption = encryption
+        self._cancellation = cancellation or Cancellation()
+        # gpg-agent's socket lies in it: a deep TMPDIR would exceed the 108 bytes of a socket path
+        self._home = Path(tempfile.mkdtemp(prefix="bpk-", dir="/tmp" if Path("/tmp").is_dir() else None))
+
+    def __enter__(self) -> Self:
+        try:
+            for name, keys in (("public", self._encryption.public_keys), ("private", self._encryption.private_key)):
+                if keys:
+                    self._import(name, keys)
+            for recipient in self._encryption.recipients:
+                self._require(recipient)
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._remove()
+
+    @property
+    def record(self) -> EncryptionRecord:
+        return self._encryption.record
+
+    def encrypt(self, blocks: Blocks) -> Iterator[bytes]:
+        if not self._encryption.recipients:
+            return self._with_passphrase(blocks, "--symmetric", "--cipher-algo", "AES256")
+        words = [word for recipient in self._encryption.recipients for word in ("--recipient", recipient)]
+        return self._stream(blocks, "--trust-model", "always", *words, "--encrypt")
+
+    def decrypt(self, blocks: Blocks, name: str) -> Iterator[bytes]:
+        """Raises EncryptionError when the key is wrong or the data was tampered with; `name` is for the message."""
+        if not self._encryption.can_decrypt:
+            raise EncryptionError(
+                f"{name} is encrypted and this worker has no key that opens it.",
+                "Run this task on the queue whose workers hold the private key, or name private_key_connection.",
+            )
+        try:
+            yield from self._with_passphrase(blocks, "--decrypt")
+        except ProcessFailedError as error:
+            raise EncryptionError(
+                f"{name} cannot be decrypted: {error.stderr.strip()}",
+                "'Bad session key' or 'No secret key' mean a wrong key or passphrase: check the Airflow connection. "
+                "Anything else means damaged or tampered data: use another backup.",
+            ) from None
+
+    def _with_passphrase(self, blocks: Blocks, *words: str) -> Iterator[bytes]:
+        if self._encryption.passphrase is None:
+            return self._stream(blocks, *words)
+        return self._with_secret(blocks, self._encryption.passphrase, *words)
+
+    def _with_secret(self, blocks: Blocks, passphrase: str, *words: str) -> Iterator[bytes]:
+        read_end, write_end = os.pipe()
+        try:
+            os.write(write_end, passphrase.encode())
+            os.close(write_end)
+            loopback = ("--pinentry-mode", "loopback", "--passphrase-fd", str(read_end))
+            yield from self._stream(blocks, *loopback, *words, pass_fds=(read_end,))
+        finally:
+            os.close(read_end)
+
+    def _stream(self, blocks: Blocks, *words: str, pass_fds: tuple[int, ...] = ()) -> Iterator[bytes]:
+        # what passes is compressed already
+        argv = [*self._gpg, "--compress-algo", "none", *words]
+        return processes.pipe(blocks, argv, cancellation=self._cancellation, pass_fds=pass_fds)
+
+    @property
+    def _gpg(self) -> list[str]:
+        return ["gpg", "--homedir", str(self._home), "--batch", "--no-tty", "--quiet", "--no-options", "--yes"]
+
+    def _import(self, name: str, keys: bytes) -> None:
+        try:
+            processes.run([*self._gpg, "--import"], stdin=[keys])
+        except ProcessFailedError as error:
+            raise EncryptionError(
+                f"The {name} key cannot be imported: {error.stderr}",
+                f"Export it again with `gpg --armor --export{'-secret-keys' if name == 'private' else ''} <recipient>`.",
+            ) from None
+
+    def _require(self, recipient: str) -> None:
+        try:
+            processes.run([*self._gpg, "--list-keys", "--", recipient])
+        except ProcessFailedError:
+            raise EncryptionError(
+                f"There is no public key for the recipient {recipient!r} among the configured public keys.",
+                f"Append the output of `gpg --armor --export {recipient}` to the file that public_keys names.",
+            ) from None
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            subprocess.run(
+                ["gpgconf", "--homedir", str(self._home), "--kill", "all"], check=False, capture_output=True, timeout=10
+            )
+        shutil.rmtree(self._home, ignore_errors=True)

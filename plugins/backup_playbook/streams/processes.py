@@ -1,0 +1,215 @@
+"""Programs as streams. Every process that is started is waited for, and its exit code and last words are checked.
+
+A pipe hides exit codes: a stream from a process ends with an exception, never with a quiet end, when the process failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from backup_playbook.core.errors import CancelledError, PlaybookError, ProcessFailedError
+from backup_playbook.streams.blocks import BLOCK_BYTES, Blocks
+
+log = logging.getLogger(__name__)
+
+STDERR_LINES_KEPT = 20
+TERM_GRACE_SECONDS = 5.0
+
+
+class Cancellation:
+    """Ends all running processes of one piece of work at once, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[Program] = set()
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            running = tuple(self._running)
+        for program in running:
+            program.terminate()
+
+    def check(self) -> None:
+        """Raise CancelledError once cancel() was called."""
+        if self._cancelled:
+            raise CancelledError
+
+    def add(self, program: Program) -> None:
+        with self._lock:
+            if self._cancelled:
+                raise CancelledError
+            self._running.add(program)
+
+    def remove(self, program: Program) -> None:
+        with self._lock:
+            self._running.discard(program)
+
+
+class Program:
+    """One child process in its own process group; its stderr goes to the log and its last lines are kept."""
+
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cancellation: Cancellation | None = None,
+        pass_fds: Sequence[int] = (),
+        stdin: bool = False,
+    ) -> None:
+        self.name = Path(argv[0]).name
+        self._stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
+        self._cancellation = cancellation or Cancellation()
+        self._cancellation.check()
+        try:
+            self._child = subprocess.Popen(
+                [str(word) for word in argv],
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=None if env is None else dict(env),
+                pass_fds=pass_fds,
+                process_group=0,
+                bufsize=0,
+            )
+        except FileNotFoundError:
+            raise PlaybookError(
+                f"The program {argv[0]} is not installed on this worker.",
+                f"Install it (Debian: apt-get install {_debian_package(self.name)}) on every worker of this queue.",
+            ) from None
+        assert self._child.stdout is not None and self._child.stderr is not None
+        self._stdout, self.stdin = self._child.stdout, self._child.stdin
+        _enlarge_pipe(self._stdout.fileno())
+        self._reader = threading.Thread(target=self._read_stderr, name=f"{self.name}-stderr", daemon=True)
+        self._reader.start()
+        try:
+            self._cancellation.add(self)
+        except CancelledError:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def blocks(self) -> Iterator[bytes]:
+        """What it prints. Raises ProcessFailedError or CancelledError at the end when it did not exit with 0."""
+        try:
+            while block := os.read(self._stdout.fileno(), BLOCK_BYTES):
+                yield block
+            self.check()
+        finally:
+            self.close()
+
+    def check(self) -> None:
+        """Wait for the end; raise when it was not a good one."""
+        code = self._child.wait()
+        self._reader.join()
+        self._cancellation.check()
+        if code != 0:
+            raise ProcessFailedError(self.name, code, "\n".join(self._stderr))
+
+    def terminate(self) -> None:
+        """SIGTERM to the whole group, SIGKILL when that does not help."""
+        for sign, patience in ((signal.SIGTERM, TERM_GRACE_SECONDS), (signal.SIGKILL, None)):
+            if self._child.poll() is not None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(patience)
+
+    def close(self) -> None:
+        """End it when it still runs. Its stdin belongs to whoever feeds it, and is closed there."""
+        self._cancellation.remove(self)
+        self._stdout.close()
+        self.terminate()
+        self._reader.join()
+
+    def _read_stderr(self) -> None:
+        assert self._child.stderr is not None
+        with self._child.stderr as stream:
+            for line in iter(stream.readline, b""):
+                text = line.decode(errors="replace").rstrip()
+                self._stderr.append(text)
+                log.info("%s: %s", self.name, text)
+
+
+def run(
+    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = (), stdin: Blocks = ()
+) -> bytes:
+    """Run a program to its end and return what it printed; for small outputs."""
+    return b"".join(pipe(stdin, argv, env=env, pass_fds=pass_fds))
+
+
+def output(
+    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cancellation: Cancellation | None = None
+) -> Iterator[bytes]:
+    """The output of a program, as a stream."""
+    return Program(argv, env=env, cancellation=cancellation).blocks()
+
+
+def pipe(
+    blocks: Blocks,
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cancellation: Cancellation | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[bytes]:
+    """`blocks` through a program. A failure before the program wins over the program's own, which it caused."""
+    program = Program(argv, env=env, cancellation=cancellation, pass_fds=pass_fds, stdin=True)
+    failure: list[BaseException] = []
+
+    def feed() -> None:
+        assert program.stdin is not None
+        try:
+            with program.stdin as stdin:
+                for block in blocks:
+                    _write_all(stdin.fileno(), block)
+        except BrokenPipeError:
+            pass  # the program ended early; check() knows whether that was a failure
+        except BaseException as error:  # handed over to the reader of the stream
+            failure.append(error)
+            program.terminate()
+
+    feeder = threading.Thread(target=feed, name=f"{program.name}-stdin", daemon=True)
+    feeder.start()
+    try:
+        try:
+            yield from program.blocks()
+        finally:
+            feeder.join()
+    except ProcessFailedError:
+        if failure:
+            raise failure[0] from None
+        raise
+    if failure:
+        raise failure[0]
+
+
+def _write_all(descriptor: int, block: bytes) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _enlarge_pipe(descriptor: int) -> None:
+    """Fewer switches between producer and consumer. Linux only, and refused over a user's limit: then it stays small."""
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, BLOCK_BYTES)
+
+
+def _debian_package(program: str) -> str:
+    return {"gpg": "gnupg", "psql": "postgresql-client", "pg_dump": "postgresql-client"}.get(program, program)
