@@ -59,8 +59,9 @@ class Keyring:
             for name, keys in (("public", self._encryption.public_keys), ("private", self._encryption.private_key)):
                 if keys:
                     self._import(name, keys)
-            for recipient in self._encryption.recipients:
-                self._require(recipient)
+            if self._encryption.public_keys:
+                for recipient in self._encryption.recipients:
+                    self._require(recipient)
         except BaseException:
             self._remove()
             raise
@@ -117,7 +118,7 @@ class Keyring:
 
     @property
     def _gpg(self) -> list[str]:
-        return ["gpg", "--homedir", str(self._home), "--batch", "--no-tty", "--quiet", "--no-options", "--yes"]
+        return ["gpg", "--homedir", str(self._home), "--batch", "--no-tty", "--quiet", "--no-options", "--no-auto-key-locate"]
 
     def _import(self, name: str, keys: bytes) -> None:
         try:
@@ -129,12 +130,13 @@ class Keyring:
             ) from None
 
     def _require(self, recipient: str) -> None:
+        """Encrypt nothing to the recipient: finds a missing, expired, revoked or signing-only key before any data moves."""
         try:
-            processes.run([*self._gpg, "--list-keys", "--", recipient])
-        except ProcessFailedError:
+            processes.run([*self._gpg, "--trust-model", "always", "--recipient", recipient, "--encrypt"])
+        except ProcessFailedError as error:
             raise EncryptionError(
-                f"There is no public key for the recipient {recipient!r} among the configured public keys.",
-                f"Append the output of `gpg --armor --export {recipient}` to the file that public_keys names.",
+                f"Nothing can be encrypted for the recipient {recipient!r}: {error.stderr}",
+                f"Put a valid key into the file that public_keys names: `gpg --armor --export {recipient}`.",
             ) from None
 
     def _remove(self) -> None:
