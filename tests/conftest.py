@@ -1,0 +1,80 @@
+"""Real servers for the tests: started when the first test of a worker asks for them, stopped at the session's end."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from embedded.postgres import PostgresServer
+from embedded.s3 import S3Gateway
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Bucket(NamedTuple):
+    name: str
+    client: "S3Client"
+
+
+@pytest.fixture(scope="session")
+def servers_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def postgres18(servers_directory: Path) -> Iterator[PostgresServer]:
+    yield from _postgres(servers_directory, "18")
+
+
+@pytest.fixture(scope="session")
+def postgres16(servers_directory: Path) -> Iterator[PostgresServer]:
+    yield from _postgres(servers_directory, "16")
+
+
+@pytest.fixture(scope="session")
+def postgres15(servers_directory: Path) -> Iterator[PostgresServer]:
+    yield from _postgres(servers_directory, "15")
+
+
+@pytest.fixture(scope="session")
+def s3(servers_directory: Path) -> Iterator[S3Gateway]:
+    gateway = S3Gateway(servers_directory / "s3")
+    try:
+        yield gateway.start()
+    finally:
+        gateway.stop()
+
+
+@pytest.fixture
+def bucket(s3: S3Gateway) -> Bucket:
+    """An empty bucket of the test's own, and a client for it."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(name)
+    return Bucket(name, s3.client())
+
+
+@pytest.fixture
+def database(postgres18: PostgresServer) -> Iterator[Callable[..., str]]:
+    """Makes empty databases: `name = database()`, or `database(server)` on another server; dropped after the test."""
+    made: list[tuple[PostgresServer, str]] = []
+
+    def make(server: PostgresServer = postgres18) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        server.create_database(name)
+        made.append((server, name))
+        return name
+
+    yield make
+    for server, name in made:
+        server.drop_database(name)
+
+
+def _postgres(directory: Path, version: str) -> Iterator[PostgresServer]:
+    server = PostgresServer(directory / f"postgres{version}", version)
+    try:
+        yield server.start()
+    finally:
+        server.remove()
