@@ -1,0 +1,107 @@
+"""The objects of one backup: written as encoded streams, read back against their manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.repository.layout import objects_folder
+from backup_playbook.repository.store import ObjectStore
+from backup_playbook.repository.upload import upload
+from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
+from backup_playbook.streams.codec import Codec
+
+TIER_TAG = "backup-tier"
+
+
+class BackupWriter:
+    """Writes the objects of one backup. Nothing that it wrote counts before the manifest is sealed."""
+
+    def __init__(self, store: ObjectStore, source: str, backup_id: str, codec: Codec) -> None:
+        self.store, self.codec = store, codec
+        self.source, self.backup_id = source, backup_id
+        self.started_at = datetime.now(UTC)
+        self._folder = objects_folder(source, backup_id)
+
+    def write(self, name: str, kind: ObjectKind, blocks: Blocks, *, estimate: int = 0) -> StoredObject:
+        """Content through compression and encryption into one object; `estimate` is its expected size in bytes."""
+        content = Digest()
+        encoded = self.codec.encode(tap(blocks, content.update))
+        full_name = name + self.codec.suffix
+        stored = upload(self.store, self._folder + full_name, encoded, estimate=estimate, tags=self._tags)
+        return StoredObject(
+            name=full_name,
+            kind=kind,
+            stored_bytes=stored.bytes,
+            stored_sha256=stored.sha256,
+            store_checksum=stored.store_checksum,
+            content_bytes=content.bytes,
+            content_sha256=content.sha256,
+        )
+
+    def discard(self) -> None:
+        """Remove what a failed run stored, so that it need not wait for the sweep."""
+        self.store.delete([item.key for item in self.store.list(self._folder)])
+
+    @property
+    def _tags(self) -> Mapping[str, str]:
+        return {TIER_TAG: "daily"}
+
+
+def read_content(store: ObjectStore, manifest: Manifest, item: StoredObject, codec: Codec) -> Iterator[bytes]:
+    """The content of an object; every stored and every content byte is checked as it passes.
+
+    Raises VerificationError or EncryptionError, at the latest at the end: commit nothing before.
+    """
+    where = f"{store.url}/{objects_folder(manifest.source, manifest.backup_id)}{item.name}"
+    stored, content = Digest(), Digest()
+    raw = tap(store.read(objects_folder(manifest.source, manifest.backup_id) + item.name), stored.update)
+    try:
+        yield from tap(codec.decode(raw, item.name), content.update)
+    except VerificationError:
+        drain(raw)
+        _compare(where, "stored", stored, item.stored_bytes, item.stored_sha256)
+        raise
+    drain(raw)
+    _compare(where, "stored", stored, item.stored_bytes, item.stored_sha256)
+    _compare(where, "content", content, item.content_bytes, item.content_sha256)
+
+
+def check_stored(store: ObjectStore, manifest: Manifest, item: StoredObject) -> None:
+    """Read every stored byte, without opening it. Raises VerificationError."""
+    key = objects_folder(manifest.source, manifest.backup_id) + item.name
+    stored = Digest()
+    drain(tap(store.read(key), stored.update))
+    _compare(f"{store.url}/{key}", "stored", stored, item.stored_bytes, item.stored_sha256)
+
+
+def check_store_checksum(store: ObjectStore, manifest: Manifest, item: StoredObject) -> None:
+    """Compare size and the store's own checksum, reading nothing. Raises VerificationError."""
+    key = objects_folder(manifest.source, manifest.backup_id) + item.name
+    size, checksum = store.stored_checksum(key)
+    where = f"{store.url}/{key}"
+    if size != item.stored_bytes:
+        raise _different(where, f"{size} stored bytes instead of {item.stored_bytes}")
+    if item.store_checksum is None or checksum is None:
+        raise VerificationError(
+            f"{where} has no checksum in the object store, so that only a full read can verify it.",
+            "Set `verification: full` for this source, or `checksums: true` for its repository.",
+        )
+    if checksum != item.store_checksum:
+        raise _different(where, f"the store's checksum {checksum} instead of {item.store_checksum}")
+
+
+def _compare(where: str, which: str, found: Digest, size: int, sha256: str) -> None:
+    if found.bytes != size:
+        raise _different(where, f"{found.bytes} {which} bytes instead of {size}")
+    if found.sha256 != sha256:
+        raise _different(where, f"other {which} bytes: SHA-256 {found.sha256} instead of {sha256}")
+
+
+def _different(where: str, how: str) -> VerificationError:
+    return VerificationError(
+        f"{where} is not what was backed up: it has {how}.",
+        "Use another backup, or the off-site copy; find out who wrote to the bucket, or whether its disk is failing.",
+    )

@@ -1,0 +1,60 @@
+"""What an object store's errors mean, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import ConnectionError as S3ConnectionError
+
+from backup_playbook.core.errors import RepositoryError
+
+_REMEDIES = {
+    "NoSuchBucket": "Create the bucket, or correct `bucket` in repositories.yaml.",
+    "AccessDenied": "Grant the credentials of this repository s3:ListBucket, s3:GetObject, s3:PutObject, "
+    "s3:PutObjectTagging, s3:DeleteObject and s3:AbortMultipartUpload on it.",
+    "InvalidAccessKeyId": "Correct the access key in the Airflow connection of this repository.",
+    "SignatureDoesNotMatch": "Correct the secret key in the Airflow connection of this repository.",
+    "NoSuchKey": "The object is gone: use another backup, or the off-site copy.",
+    "InvalidObjectState": "The object is archived: request its retrieval from Glacier first.",
+    "NotImplemented": "This S3 compatible lacks a feature: see conditional_writes, checksums and object_tags in "
+    "repositories.yaml.",
+    "InvalidRequest": "When this S3 compatible rejects checksums, set `checksums: false` in repositories.yaml.",
+}
+_STATUS_NAMES = {"403": "AccessDenied", "404": "NoSuchKey", "501": "NotImplemented"}
+_DEFAULT_REMEDY = "Try again; when it stays, read the object store's own log for this time."
+
+
+def code_of(error: ClientError) -> str:
+    """The S3 error code; HEAD answers carry only a status, which is translated."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return _STATUS_NAMES.get(code, code)
+
+
+@contextmanager
+def explained(action: str) -> Iterator[None]:
+    """Turn botocore's exceptions into RepositoryError. `action` completes "Cannot ..."."""
+    try:
+        yield
+    except ClientError as error:
+        code = code_of(error)
+        message = error.response.get("Error", {}).get("Message", "")
+        retries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        tried = f", after {retries} retries" if retries else ""
+        raise RepositoryError(
+            f"Cannot {action}: the object store answered {code}{f' ({message})' if message else ''}{tried}.",
+            _REMEDIES.get(code, _DEFAULT_REMEDY),
+        ) from error
+    except NoCredentialsError as error:
+        raise RepositoryError(
+            f"Cannot {action}: there are no credentials.",
+            "Put access key and secret into the Airflow connection of this repository, or give the worker a role.",
+        ) from error
+    except (S3ConnectionError, HTTPClientError) as error:
+        raise RepositoryError(
+            f"Cannot {action}: no answer from the object store: {error}.",
+            "Check that the endpoint is up and reachable from this worker; then run the task again.",
+        ) from error
+    except BotoCoreError as error:
+        raise RepositoryError(f"Cannot {action}: {error}.", _DEFAULT_REMEDY) from error

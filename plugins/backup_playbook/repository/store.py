@@ -1,0 +1,248 @@
+"""One bucket and prefix of an S3-compatible object store; the only module that sends S3 requests.
+
+Keys are relative to the prefix: nothing outside of it can be read, written or deleted.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import logging
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as S3ConnectionError
+
+from backup_playbook.core.errors import AlreadySealedError, RepositoryError
+from backup_playbook.repository.s3errors import code_of, explained
+from backup_playbook.streams.blocks import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+log = logging.getLogger(__name__)
+
+READ_RESUMES = 5
+_DELETE_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """How this S3 compatible wants to be spoken to; see repositories.yaml."""
+
+    storage_class: str = "STANDARD"
+    conditional_writes: bool = True
+    checksums: bool = True
+    object_tags: bool = True
+
+
+@dataclass(frozen=True)
+class Listed:
+    key: str
+    bytes: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class StaleUpload:
+    key: str
+    upload_id: str
+    last_activity: datetime
+
+
+class ObjectStore:
+    """A prefix in a bucket. Every method raises RepositoryError with a remedy when the store refuses or fails."""
+
+    def __init__(
+        self, client: S3Client, *, bucket: str, prefix: str, name: str = "", options: StoreOptions | None = None
+    ) -> None:
+        self.client = client
+        self.bucket = bucket
+        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.name = name or bucket
+        self.options = options or StoreOptions()
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def path(self, key: str) -> str:
+        """The whole key in the bucket."""
+        if key.startswith("/") or ".." in key.split("/"):
+            raise ValueError(f"{key!r} leaves the prefix {self.prefix!r}")
+        return self.prefix + key
+
+    def check(self) -> None:
+        """Raise unless bucket and credentials work; before anything else is done."""
+        with explained(f"use the bucket {self.bucket} of repository {self.name!r}"):
+            self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+
+    # reading
+
+    def get(self, key: str) -> bytes:
+        """A small object, whole."""
+        return b"".join(self.read(key))
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """An object as a stream. A connection that is cut in the middle is resumed where it was cut."""
+        with explained(f"read {self.url}/{key}"):
+            offset, etag, failures = 0, "", 0
+            while True:
+                try:
+                    request: dict[str, Any] = {"Range": f"bytes={offset}-", "IfMatch": etag} if offset else {}
+                    answer = self.client.get_object(Bucket=self.bucket, Key=self.path(key), **request)
+                    etag = answer["ETag"]
+                    with contextlib.closing(answer["Body"]) as body:
+                        while block := body.read(BLOCK_BYTES):
+                            offset, failures = offset + len(block), 0
+                            yield block
+                    return
+                except (HTTPClientError, S3ConnectionError) as error:
+                    failures += 1
+                    if failures > READ_RESUMES:
+                        raise
+                    log.warning("Reading %s was cut at byte %d (%s): going on from there.", key, offset, error)
+
+    def list(self, prefix: str, delimiter: str = "") -> Iterator[Listed]:
+        """Everything below a key prefix, in key order, 1,000 keys a request."""
+        for page in self._pages(prefix, delimiter):
+            for item in page.get("Contents", ()):
+                yield Listed(item["Key"][len(self.prefix) :], item["Size"], item["LastModified"])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names of what lies directly below `prefix/`."""
+        for page in self._pages(prefix, "/"):
+            for item in page.get("CommonPrefixes", ()):
+                yield item["Prefix"][len(self.prefix) + len(prefix) :].rstrip("/")
+
+    def stored_checksum(self, key: str) -> tuple[int, str | None]:
+        """Size in bytes, and the store's own SHA-256 when it keeps one (see StoredObject.store_checksum)."""
+        with explained(f"look up {self.url}/{key}"):
+            answer = self.client.head_object(Bucket=self.bucket, Key=self.path(key), ChecksumMode="ENABLED")
+        return answer["ContentLength"], answer.get("ChecksumSHA256")
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.client.head_object(Bucket=self.bucket, Key=self.path(key))
+        except ClientError as error:
+            if code_of(error) in ("NoSuchKey", "NotFound"):
+                return False
+            with explained(f"look up {self.url}/{key}"):
+                raise
+        return True
+
+    # writing
+
+    def put(self, key: str, body: bytes, tags: Mapping[str, str] | None = None) -> str | None:
+        """A small object, in one request; returns the store's checksum of it."""
+        with explained(f"write {self.url}/{key}"):
+            self.client.put_object(
+                Bucket=self.bucket, Key=self.path(key), Body=body, **self.attributes(tags), **self.checksum(body)
+            )
+        return sha256_base64(body) if self.options.checksums else None
+
+    def put_once(self, key: str, body: bytes) -> None:
+        """Write `key` only if nothing is there. Raises AlreadySealedError when something else is."""
+        if not self.options.conditional_writes:
+            # the documented fallback: not atomic, but a store without If-None-Match offers nothing better
+            if self.exists(key):
+                self._accept_own(key, body)
+            else:
+                self.put(key, body)
+            return
+        with explained(f"write {self.url}/{key}"):
+            try:
+                self.client.put_object(
+                    Bucket=self.bucket, Key=self.path(key), Body=body, IfNoneMatch="*", **self.checksum(body)
+                )
+            except ClientError as error:
+                if code_of(error) not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                    raise
+                self._accept_own(key, body)
+
+    def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        if self.options.object_tags:
+            with explained(f"tag {self.url}/{key}"):
+                pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
+                self.client.put_object_tagging(Bucket=self.bucket, Key=self.path(key), Tagging={"TagSet": pairs})  # type: ignore[typeddict-item]
+
+    def delete(self, keys: Iterable[str]) -> int:
+        """Delete; what is already gone counts as deleted. Returns how many keys were sent."""
+        paths = [self.path(key) for key in keys]
+        for start in range(0, len(paths), _DELETE_BATCH):
+            batch = paths[start : start + _DELETE_BATCH]
+            with explained(f"delete from {self.url}"):
+                answer = self.client.delete_objects(
+                    Bucket=self.bucket, Delete={"Objects": [{"Key": path} for path in batch], "Quiet": True}
+                )
+            if errors := answer.get("Errors"):
+                first = errors[0]
+                raise RepositoryError(
+                    f"{len(errors)} of {len(batch)} objects in {self.url} could not be deleted, first "
+                    f"{first.get('Key')}: {first.get('Code')} {first.get('Message', '')}".rstrip(),
+                    "Grant s3:DeleteObject on the prefix; locked objects go when their retention ends.",
+                )
+        return len(paths)
+
+    # unfinished multipart uploads
+
+    def unfinished_uploads(self, prefix: str) -> Iterator[StaleUpload]:
+        """Multipart uploads below a key prefix, with the time at which their newest part arrived."""
+        with explained(f"list the unfinished uploads of {self.url}"):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=self.path(prefix)
+            )
+            for page in pages:
+                for item in page.get("Uploads", ()):
+                    parts = self.client.get_paginator("list_parts").paginate(
+                        Bucket=self.bucket, Key=item["Key"], UploadId=item["UploadId"]
+                    )
+                    times = [part["LastModified"] for found in parts for part in found.get("Parts", ())]
+                    key = item["Key"][len(self.prefix) :]
+                    yield StaleUpload(key, item["UploadId"], max([item["Initiated"], *times]))
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        with explained(f"abort the unfinished upload of {self.url}/{key}"):
+            try:
+                self.client.abort_multipart_upload(Bucket=self.bucket, Key=self.path(key), UploadId=upload_id)
+            except ClientError as error:
+                if code_of(error) != "NoSuchUpload":
+                    raise
+
+    # for uploads
+
+    def attributes(self, tags: Mapping[str, str] | None) -> dict[str, Any]:
+        """Request fields of a new object: storage class and tags."""
+        found: dict[str, Any] = {}
+        if self.options.storage_class != "STANDARD":
+            found["StorageClass"] = self.options.storage_class
+        if tags and self.options.object_tags:
+            found["Tagging"] = urllib.parse.urlencode(tags)
+        return found
+
+    def checksum(self, body: bytes) -> dict[str, Any]:
+        """Request fields that make the store refuse a body that changed on the way."""
+        return {"ChecksumSHA256": sha256_base64(body)} if self.options.checksums else {}
+
+    def _accept_own(self, key: str, body: bytes) -> None:
+        """A write whose answer was lost is tried again and then finds itself: that is no conflict."""
+        if self.get(key) != body:
+            raise AlreadySealedError(
+                f"{self.url}/{key} exists already and was written by another run.",
+                "Nothing was overwritten. If two schedulers run the same DAG, stop one; then run this task again.",
+            )
+
+    def _pages(self, prefix: str, delimiter: str) -> Iterator[Any]:
+        with explained(f"list {self.url}/{prefix}"):
+            yield from self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix, Delimiter=delimiter
+            )
+
+
+def sha256_base64(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
