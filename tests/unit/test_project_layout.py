@@ -1,0 +1,27 @@
+"""Rules of the layout that no linter knows."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.drift
+
+PROJECT = Path(__file__).resolve().parents[2]
+MAX_LINES = 400
+PROGRAM_FOLDERS = ("dags", "plugins", "embedded", "include", "bench", "tests")
+
+
+def test_files_stay_small_enough_to_read() -> None:
+    files = [file for folder in PROGRAM_FOLDERS for file in (PROJECT / folder).rglob("*.py")]
+    lengths = {str(file.relative_to(PROJECT)): len(file.read_text().splitlines()) for file in files}
+    assert lengths
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_a_dag_file_is_named_like_its_dag() -> None:
+    for file in (PROJECT / "dags").rglob("*.py"):
+        assert f"def {file.stem}(" in file.read_text(), f"{file.name} defines no DAG of its own name"
+
+
+def test_airflow_does_not_import_the_package_module_by_module() -> None:
+    assert "backup_playbook/" in (PROJECT / "plugins/.airflowignore").read_text().splitlines()

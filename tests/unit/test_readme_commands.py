@@ -1,0 +1,96 @@
+"""What the pages tell people to run and to open exists."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.drift
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+
+
+def code_blocks(language: str) -> list[str]:
+    """Fenced blocks of one language, of all pages."""
+    return [
+        block for page in PAGES for block in re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
+    ]
+
+
+def documented_commands() -> list[list[str]]:
+    lines = "\n".join(code_blocks("bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):.*##", (PROJECT / "Makefile").read_text(), re.M))
+
+
+def compose_services() -> set[str]:
+    text = (PROJECT / "docker-compose.yaml").read_text().split("\nservices:\n")[1]
+    return set(re.findall(r"^  ([a-z0-9-]+):$", text, re.M))
+
+
+def problem(command: list[str]) -> str | None:
+    """Why a documented command cannot work, or None."""
+    match command:
+        case ["make", target, *_]:
+            return None if target in make_targets() else f"the Makefile has no target {target}"
+        case ["docker", "compose", "up", *_]:
+            return None
+        case ["docker", "compose", "run", *arguments]:
+            service = next(argument for argument in arguments if not argument.startswith("-"))
+            return None if service in compose_services() else f"docker-compose.yaml has no service {service}"
+        case ["python", "-m", module, *_]:
+            return None if importlib.util.find_spec(module) else f"there is no module {module}"
+    return "this test does not know the command; teach it how to check it"
+
+
+def test_documented_commands_can_work() -> None:
+    commands = documented_commands()
+    assert ["make", "demo"] in commands
+    problems = {shlex.join(command): why for command in commands if (why := problem(command))}
+    assert problems == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["make", "nothing"], "no target nothing"),
+        (["docker", "compose", "run", "--rm", "nothing"], "no service nothing"),
+        (["python", "-m", "embedded_nothing"], "no module embedded_nothing"),
+        (["rm", "-rf", "x"], "does not know"),
+    ],
+)
+def test_a_wrong_command_is_seen(command: list[str], reason: str) -> None:
+    assert reason in (problem(command) or "")
+
+
+@pytest.mark.parametrize("block", code_blocks("bash"))
+def test_bash_blocks_parse(block: str) -> None:
+    result = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_links_within_a_page_have_a_heading() -> None:
+    for page in PAGES:
+        headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+        anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert set(re.findall(r"\]\(#([^)]+)\)", page.read_text())) <= anchors, page
+
+
+def test_the_grants_of_the_readme_are_those_of_the_script() -> None:
+    script = (PROJECT / "include/sql/backup_role.sql").read_text().splitlines()
+    statements = [line for line in script if line and not line.startswith(("--", "\\"))]
+    assert code_blocks("sql")[0].splitlines() == statements
