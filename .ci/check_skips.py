@@ -4,8 +4,8 @@ A skipped test looks like a passed one. The allow-list has one line per test tha
 
     tests.integration.test_name::test_function*  the reason
 
-where the name is a shell pattern without spaces and the reason is required. A test that is expected to fail (xfail) is no
-skip: pytest itself fails it when it passes.
+where the name is a shell pattern without spaces and the reason is required. A test that is expected to fail (xfail) is
+no skip: pytest itself fails it when it passes.
 """
 
 import sys

@@ -7,7 +7,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 RESULTS = """<testsuites><testsuite>
   <testcase classname="tests.unit.test_a" name="test_passed"/>
-  <testcase classname="tests.unit.test_a" name="test_skipped[x]"><skipped type="pytest.skip" message="no gpg"/></testcase>
+  <testcase classname="tests.unit.test_a" name="test_skipped[x]">
+    <skipped type="pytest.skip" message="no gpg"/>
+  </testcase>
   <testcase classname="tests.unit.test_a" name="test_xfail"><skipped type="pytest.xfail" message=""/></testcase>
 </testsuite></testsuites>"""
 
