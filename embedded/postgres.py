@@ -101,8 +101,8 @@ class PostgresServer:
     def create_database(self, name: str) -> None:
         """Does nothing when it exists."""
         with self.connect() as connection:
-            exists = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
-            if not exists:
+            exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+            if exists is None:
                 connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
 
     def drop_database(self, name: str) -> None:
