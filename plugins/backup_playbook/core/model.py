@@ -30,8 +30,6 @@ class ObjectKind(StrEnum):
 
     GLOBALS = "globals"
     """Roles and grants of the whole server, as SQL."""
-    DATABASE = "database"
-    """Settings of the database itself, as SQL."""
     SCHEMA = "schema"
     """pg_dump archive of the definitions: pre-data and post-data."""
     TABLE = "table"

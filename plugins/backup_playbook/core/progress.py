@@ -1,0 +1,31 @@
+"""How far a backup is, in a line that a person reads in the task's log."""
+
+from __future__ import annotations
+
+_UNITS = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+
+
+def human_bytes(size: float) -> str:
+    """`69 MB`, `1.3 GB`; binary multiples, as Postgres and `ls -h` count."""
+    for unit, name in _UNITS:
+        if size >= unit:
+            return f"{size / unit:.1f} {name}" if size < 10 * unit else f"{size / unit:.0f} {name}"
+    return f"{int(size)} B"
+
+
+def human_seconds(seconds: float) -> str:
+    """`8 s`, `4 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def progress_line(done: int, total: int, seconds: float, passed: int) -> str:
+    """`done` of `total` bytes of the source (an estimate) after `seconds`, in which `passed` bytes of content streamed."""
+    share = min(done / total, 1.0) if total else 1.0
+    rate = passed / seconds if seconds > 0 else 0.0
+    left = f"about {human_seconds(seconds / share - seconds)} left" if share > 0.01 else "time left not known yet"
+    return f"{human_bytes(done)} of about {human_bytes(total)} ({share:.0%}), {human_bytes(rate)}/s, {left}"

@@ -1,0 +1,39 @@
+"""What every engine can do. The scenarios, the repository and the evidence know engines only through this."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from backup_playbook.core.model import Manifest, StoredObject
+from backup_playbook.repository.objects import BackupWriter
+from backup_playbook.streams.blocks import Blocks
+from backup_playbook.streams.processes import Cancellation
+
+
+class Source(Protocol):
+    """Something live that can be backed up: an engine bound to a connection."""
+
+    def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
+        """Stream one consistent moment of the source into `writer`; return the manifest, not sealed yet.
+
+        Raises SourceError, before anything is written where possible, when the copy would not be complete.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """What is known of a backup without its source."""
+
+    name: str
+
+    def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+        """Read the content of an object to its end and compare it with the manifest. Raises VerificationError."""
+        ...
+
+    def check_manifest(self, manifest: Manifest) -> list[str]:
+        """What the manifest lacks to be a complete backup of this engine, in sentences; empty when nothing."""
+        ...
+
+    def restore_script(self, manifest: Manifest, repository_url: str) -> str:
+        """A bash script that restores this backup with stock tools, from `repository_url` (s3://bucket/prefix)."""
+        ...

@@ -1,0 +1,72 @@
+"""Where a Postgres database is, and how our own connections and the client programs reach it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import SourceError
+
+APPLICATION_NAME = "backup-playbook"
+CONNECT_TIMEOUT_SECONDS = 15
+
+_KEEPALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+_ENVIRONMENT = {
+    option.keyword.decode(): option.envvar.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.envvar
+}
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """libpq's connection keywords (host, port, dbname, user, sslmode ...), with the password apart."""
+
+    keywords: Mapping[str, str]
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def database(self) -> str:
+        return self.keywords.get("dbname", "")
+
+    @property
+    def label(self) -> str:
+        """For messages: `shop at db.example.com:5432 as backup`."""
+        where = f"{self.keywords.get('host', 'localhost')}:{self.keywords.get('port', '5432')}"
+        return f"{self.database} at {where} as {self.keywords.get('user', '(default user)')}"
+
+    def connect(self, *, autocommit: bool = False) -> Connection[TupleRow]:
+        """Raises SourceError with what to do."""
+        defaults = {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), "application_name": APPLICATION_NAME}
+        arguments: dict[str, str | None] = {**defaults, **_KEEPALIVE, **self.keywords, "password": self.password}
+        try:
+            return psycopg.connect("", autocommit=autocommit, **arguments)  # type: ignore[arg-type]
+        except psycopg.OperationalError as error:
+            raise SourceError(
+                f"Cannot connect to {self.label}: {str(error).strip()}", _connect_remedy(str(error))
+            ) from None
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """For psql, pg_dump ...: the connection as libpq variables, so that nothing of it shows in a process list."""
+        found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        found |= {"PGAPPNAME": APPLICATION_NAME, "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT_SECONDS)}
+        found |= {_ENVIRONMENT[word]: value for word, value in self.keywords.items() if word in _ENVIRONMENT}
+        if self.password is not None:
+            found["PGPASSWORD"] = self.password
+        return {**found, **more}
+
+
+def _connect_remedy(message: str) -> str:
+    if "password authentication failed" in message or "no password supplied" in message:
+        return "Correct login and password in the Airflow connection of this source."
+    if "does not exist" in message:
+        return "Correct the database or user name in the Airflow connection of this source."
+    if "no pg_hba.conf entry" in message:
+        return "Allow this worker's address, user and database in the server's pg_hba.conf, or set sslmode."
+    if "unsupported startup parameter" in message:
+        return "This is a connection pooler. Give this source's connection the address of the server itself."
+    return "Check that the server is up and reachable from this worker at the address in the Airflow connection."

@@ -1,0 +1,39 @@
+"""Several streams at once, largest first; the first failure ends all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from backup_playbook.core.errors import CancelledError
+from backup_playbook.streams.processes import Cancellation
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job(Generic[T]):
+    """A piece of work; `weight` is its expected size, in any unit."""
+
+    weight: int
+    run: Callable[[], T]
+
+
+def run_jobs(jobs: Sequence[Job[T]], workers: int, cancellation: Cancellation) -> list[T]:
+    """Results in the order of `jobs`. When one fails, the others are cancelled, and the first error is raised."""
+    order = sorted(range(len(jobs)), key=lambda index: -jobs[index].weight)
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="stream") as threads:
+        futures = {index: threads.submit(jobs[index].run) for index in order}
+        try:
+            wait(futures.values(), return_when=FIRST_EXCEPTION)
+        finally:
+            if any(not future.done() or future.exception() for future in futures.values()):
+                for future in futures.values():
+                    future.cancel()
+                cancellation.cancel()
+    errors = [error for future in futures.values() if not future.cancelled() and (error := future.exception())]
+    if errors:
+        raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
+    return [futures[index].result() for index in range(len(jobs))]
