@@ -11,7 +11,7 @@ export AIRFLOW_HOME := $(CURDIR)/.airflow
 export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lock docs clean
+.PHONY: help demo test check lint types layers drift bench format lock clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -23,11 +23,19 @@ demo: $(VENV)/.demo  ## install, start the servers and Airflow, back up the samp
 test: $(VENV)/.dev  ## all tests; ARGS="..." goes to pytest
 	@$(RUN) -m pytest $(ARGS)
 
-check: $(VENV)/.dev  ## lint, format, types, layers, and that generated files agree with what they are made from
+check: lint types layers drift  ## lint, format, types, layers, and that files agree with what they are made from or speak of
+
+lint: $(VENV)/.dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+
+types: $(VENV)/.dev
 	@$(RUN) -m mypy
+
+layers: $(VENV)/.dev
 	@$(VENV)/bin/lint-imports --no-logo
+
+drift: $(VENV)/.dev
 	@$(RUN) -m pytest -q -n 0 -m drift tests/unit
 
 bench: $(VENV)/.dev  ## side-by-side benchmarks; SIZE=small (under two minutes) or full
