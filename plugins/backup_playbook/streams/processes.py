@@ -21,6 +21,7 @@ from backup_playbook.streams.blocks import BLOCK_BYTES, Blocks
 
 log = logging.getLogger(__name__)
 
+Word = str | bytes | Path
 STDERR_LINES_KEPT = 20
 TERM_GRACE_SECONDS = 5.0
 
@@ -61,20 +62,20 @@ class Program:
 
     def __init__(
         self,
-        argv: Sequence[str | Path],
+        argv: Sequence[Word],
         *,
         env: Mapping[str, str] | None = None,
         cancellation: Cancellation | None = None,
         pass_fds: Sequence[int] = (),
         stdin: bool = False,
     ) -> None:
-        self.name = Path(argv[0]).name
+        self.name = Path(os.fsdecode(argv[0])).name
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         self._cancellation = cancellation or Cancellation()
         self._cancellation.check()
         try:
             self._child = subprocess.Popen(
-                [str(word) for word in argv],
+                list(argv),
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -85,7 +86,7 @@ class Program:
             )
         except FileNotFoundError:
             raise PlaybookError(
-                f"The program {argv[0]} is not installed on this worker.",
+                f"The program {self.name} is not installed on this worker.",
                 f"Install it (Debian: apt-get install {_debian_package(self.name)}) on every worker of this queue.",
             ) from None
         assert self._child.stdout is not None and self._child.stderr is not None
@@ -147,14 +148,14 @@ class Program:
 
 
 def run(
-    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = (), stdin: Blocks = ()
+    argv: Sequence[Word], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = (), stdin: Blocks = ()
 ) -> bytes:
     """Run a program to its end and return what it printed; for small outputs."""
     return b"".join(pipe(stdin, argv, env=env, pass_fds=pass_fds))
 
 
 def output(
-    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cancellation: Cancellation | None = None
+    argv: Sequence[Word], *, env: Mapping[str, str] | None = None, cancellation: Cancellation | None = None
 ) -> Iterator[bytes]:
     """The output of a program, as a stream."""
     return Program(argv, env=env, cancellation=cancellation).blocks()
@@ -162,7 +163,7 @@ def output(
 
 def pipe(
     blocks: Blocks,
-    argv: Sequence[str | Path],
+    argv: Sequence[Word],
     *,
     env: Mapping[str, str] | None = None,
     cancellation: Cancellation | None = None,

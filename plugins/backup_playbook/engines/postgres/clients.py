@@ -14,7 +14,7 @@ from backup_playbook.core.errors import SourceError
 
 CLIENTS_VARIABLE = "BACKUP_PLAYBOOK_PG_CLIENTS"
 _PROGRAMS = ("psql", "pg_dump", "pg_dumpall", "pg_restore")
-_USUAL_PLACES = ("/usr/lib/postgresql", "/usr/pgsql-*", "/opt/homebrew/opt", "/usr/local/opt")
+_USUAL_PLACES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql*/bin")
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ def installed_clients() -> tuple[Clients, ...]:
 
 @cache
 def _installed(named: str, path: str) -> tuple[Clients, ...]:
-    directories = [Path(item) for item in f"{named}{os.pathsep}{path}".split(os.pathsep) if item]
+    directories = [Path(item) for item in named.split(os.pathsep) if item]
     for place in _USUAL_PLACES:
-        root = Path(place)
-        directories += sorted(root.parent.glob(f"{root.name}/*/bin")) + sorted(root.parent.glob(f"{root.name}/bin"))
+        directories += sorted(Path("/").glob(place))
+    # last: Debian's /usr/bin/psql is a wrapper that starts Perl first
+    directories += [Path(item) for item in path.split(os.pathsep) if item]
     complete = (item for item in dict.fromkeys(directories) if all(shutil.which(item / name) for name in _PROGRAMS))
     return tuple(Clients(directory, version) for directory in complete if (version := _version_in(directory)))
 

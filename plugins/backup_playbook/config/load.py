@@ -1,0 +1,162 @@
+"""Loads the configuration folder: all of it or, with every problem at once, nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar, cast
+
+from pydantic import ValidationError
+
+from backup_playbook.config.checks import check_together
+from backup_playbook.config.files import read_yaml
+from backup_playbook.config.models import (
+    AirflowSettings,
+    AlertRoutes,
+    AlertsFile,
+    Encryption,
+    EncryptionFile,
+    Objectives,
+    PoliciesFile,
+    RepositoriesFile,
+    RepositorySettings,
+    Source,
+    SourcesFile,
+    Strict,
+    Sweep,
+)
+from backup_playbook.config.problems import one_of, problems_of
+from backup_playbook.core.errors import ConfigError
+from backup_playbook.core.retention import RetentionPolicy
+
+FOLDER_VARIABLE = "BACKUP_PLAYBOOK_CONFIG"
+DEFAULT_FOLDER = Path(__file__).resolve().parents[3] / "include" / "config"
+
+FILES: Mapping[str, type[Strict]] = {
+    "sources.yaml": SourcesFile,
+    "repositories.yaml": RepositoriesFile,
+    "policies.yaml": PoliciesFile,
+    "encryption.yaml": EncryptionFile,
+    "alerts.yaml": AlertsFile,
+}
+
+_Entry = TypeVar("_Entry")
+
+
+@dataclass(frozen=True)
+class PlaybookConfig:
+    """The whole configuration; every name in it is known to exist.
+
+    Shared between callers. The methods raise ConfigError for a name that does not exist: names also come from forms.
+    """
+
+    folder: Path
+    sources: Mapping[str, Source]
+    repositories: Mapping[str, RepositorySettings]
+    policies: PoliciesFile
+    encryption: Mapping[str, Encryption]
+    alerts: AlertRoutes
+
+    @property
+    def sweep(self) -> Sweep:
+        return self.policies.sweep
+
+    @property
+    def airflow(self) -> AirflowSettings:
+        return self.policies.airflow
+
+    def source(self, name: str) -> Source:
+        return _lookup(self.sources, name, "source", "sources.yaml")
+
+    def repository(self, name: str) -> RepositorySettings:
+        return _lookup(self.repositories, name, "repository", "repositories.yaml")
+
+    def retention_of(self, source: str) -> RetentionPolicy:
+        return self.policies.retention[self.source(source).retention].policy
+
+    def objectives_of(self, source: str) -> Objectives:
+        return self.policies.objectives[self.source(source).objectives]
+
+    def encryption_of(self, source: str) -> Encryption | None:
+        """None: the source is not encrypted by us."""
+        name = self.source(source).encryption
+        return None if name is None else self.encryption[name]
+
+
+def load_config(folder: Path | None = None) -> PlaybookConfig:
+    """Read the configuration in `folder`, else in the one that BACKUP_PLAYBOOK_CONFIG names, else in include/config.
+
+    Cheap to call again: files are only read again once one of them has changed.
+    Raises ConfigError, which lists every problem of every file.
+    """
+    folder = (folder or Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER)).resolve()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"There is no configuration folder {folder}.",
+            f"Create it (a copy of include/config is a good start), or point {FOLDER_VARIABLE} to the right one.",
+        )
+    return _load(folder, tuple(_version(folder / file) for file in FILES))
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=8)
+def _load(folder: Path, _versions: tuple[tuple[int, int] | None, ...]) -> PlaybookConfig:
+    documents: dict[str, object] = {}
+    parsed: dict[str, Strict] = {}
+    problems: list[str] = []
+    for file, model in FILES.items():
+        if not (folder / file).exists():
+            problems.append(f"{file}: {_missing(folder, file)}")
+            continue
+        document, found = read_yaml(folder / file)
+        if document is not None:
+            documents[file] = document
+            try:
+                parsed[file] = model.model_validate(document, context={"folder": folder})
+            except ValidationError as error:
+                found += problems_of(error, document, model)
+        problems += [f"{file}: {problem}" for problem in found]
+    problems += check_together(documents)
+    if problems:
+        raise _config_error(folder, problems)
+    return PlaybookConfig(
+        folder,
+        cast(SourcesFile, parsed["sources.yaml"]).sources,
+        cast(RepositoriesFile, parsed["repositories.yaml"]).repositories,
+        cast(PoliciesFile, parsed["policies.yaml"]),
+        cast(EncryptionFile, parsed["encryption.yaml"]).encryption,
+        cast(AlertsFile, parsed["alerts.yaml"]).routes,
+    )
+
+
+def _missing(folder: Path, file: str) -> str:
+    others = [path.name for path in folder.iterdir() if path.name not in FILES and path.is_file()]
+    near = difflib.get_close_matches(file, others, n=1, cutoff=0.8)
+    return f"Rename {near[0]} to {file}." if near else "Create the file. It does not exist."
+
+
+def _config_error(folder: Path, problems: list[str]) -> ConfigError:
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    lines = "".join(f"\n  {problem}" for problem in problems)
+    return ConfigError(
+        f"The configuration in {folder} has {count}; nothing was started:{lines}",
+        "Correct the lines above, then check with: python -m backup_playbook.config check",
+    )
+
+
+def _lookup(entries: Mapping[str, _Entry], name: str, kind: str, file: str) -> _Entry:
+    try:
+        return entries[name]
+    except KeyError:
+        raise ConfigError(f"There is no {kind} '{name}' in {file}.", one_of(entries, name, kind)) from None

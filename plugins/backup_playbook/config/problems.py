@@ -1,0 +1,127 @@
+"""Turns what pydantic found wrong into sentences for the person who edits the file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from backup_playbook.config.values import format_duration
+
+Location = Sequence[int | str]
+
+
+def problems_of(error: ValidationError, document: object, model: type[BaseModel]) -> list[str]:
+    """One line for each problem: `path: What to do. What is wrong.`"""
+    lines = []
+    for detail in error.errors(include_url=False):
+        location = [step for step in detail["loc"] if step != "[key]"]
+        path = ".".join(map(str, _path_in_file(location, document)))
+        known = _keys_at(model, location[:-1]) if detail["type"] == "extra_forbidden" else ()
+        sentence = _unknown_key(str(location[-1]), known) if known else _sentence(detail)
+        lines.append(f"{path}: {sentence}" if path else sentence)
+    return lines
+
+
+def one_of(names: Iterable[str], wrong: str, kind: str) -> str:
+    """`Name one of: a, b. There is no <kind> 'c'.`, with the nearest name first when `wrong` looks like a slip."""
+    names = sorted(names)
+    near = difflib.get_close_matches(wrong, names, n=1)
+    listed = ", ".join(near + [name for name in names if name not in near])
+    return f"Name one of: {listed}. There is no {kind} {shown(wrong)}."
+
+
+def shown(value: object) -> str:
+    """A value as the person wrote it, short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unknown_key(key: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(key, known, n=1)
+    remedy = f"Write '{near[0]}', or remove the line." if near else f"Remove it; the keys here are: {', '.join(known)}."
+    return f"{remedy} There is no key '{key}'."
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    make = _SENTENCES.get(detail["type"])
+    if make:
+        return make(detail, detail.get("ctx", {}))
+    return f"Correct the value {shown(detail['input'])}: {detail['msg']}."
+
+
+def _choice(detail: ErrorDetails, context: dict[str, Any]) -> str:
+    # pydantic gives the choices as text: "'full' or 'checksums'", and "'a', 'b'" for a discriminator.
+    choices = context.get("expected_tags") or context["expected"]
+    names = [name for name in choices.split("'")[1::2] if name]
+    wrong = str(context["tag"] if "tag" in context else detail["input"])
+    return one_of(names, wrong, "choice")
+
+
+_SENTENCES: dict[str, Callable[[ErrorDetails, dict[str, Any]], str]] = {
+    "advice": lambda detail, _: detail["msg"],
+    "missing": lambda *_: "Add this key; it is required.",
+    "literal_error": _choice,
+    "union_tag_invalid": _choice,
+    "union_tag_not_found": lambda _, context: f"Add the key {context['discriminator']}; it is required.",
+    "invalid_key": lambda *_: "Put the key in quotes: YAML does not read it as text.",
+    "string_type": lambda detail, _: f"Write text (in quotes), not {shown(detail['input'])}.",
+    "int_type": lambda detail, _: f"Write a whole number (without quotes), not {shown(detail['input'])}.",
+    "bool_type": lambda detail, _: f"Write true or false (without quotes), not {shown(detail['input'])}.",
+    "tuple_type": lambda detail, _: f"Write a list, such as [a, b], not {shown(detail['input'])}.",
+    "too_short": lambda _, context: f"Add entries: at least {context['min_length']} is needed here.",
+    "greater_than_equal": lambda detail, context: (
+        f"Write at least {shown(context['ge'])}, not {shown(detail['input'])}."
+    ),
+    "less_than_equal": lambda detail, context: f"Write at most {shown(context['le'])}, not {shown(detail['input'])}.",
+} | dict.fromkeys(
+    ("model_type", "model_attributes_type", "mapping_type", "dict_type"),
+    lambda detail, _: f"Write indented `key: value` lines, not {shown(detail['input'])}.",
+)
+
+
+def _path_in_file(location: Location, document: object) -> Iterator[int | str]:
+    """`location` without the steps that only pydantic knows: the branch of a union, such as `gpg_recipients`."""
+    here: Any = document
+    for position, step in enumerate(location, start=1):
+        if isinstance(here, Mapping) and step in here or isinstance(here, list) and isinstance(step, int):
+            here = here[step]  # type: ignore[index]
+            yield step
+        elif position == len(location):
+            yield step
+
+
+def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
+    """The keys that a model knows at a place in its file."""
+    models = [model]
+    for step in location:
+        nested = [
+            found
+            for one in models
+            if step in one.model_fields
+            for found in _models_in(one.model_fields[str(step)].annotation)
+        ]
+        models = nested or models  # else the step is a name in a mapping, or the branch of a union
+    return list(dict.fromkeys(key for one in models for key in one.model_fields))
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

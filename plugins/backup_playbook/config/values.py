@@ -1,0 +1,106 @@
+"""The kinds of values in include/config, each with the sentence that helps when one is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
+_DURATION = r"[1-9]\d{0,5}[smhd]"
+
+
+def advice(sentence: str) -> PydanticCustomError:
+    """An error whose text is `sentence`, which starts with what to do."""
+    return PydanticCustomError("advice", "{sentence}", {"sentence": sentence})
+
+
+def _matching(pattern: str, sentence: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise advice(sentence)
+        return value
+
+    return check
+
+
+def _text(pattern: str, sentence: str) -> tuple[AfterValidator, object]:
+    return AfterValidator(_matching(pattern, sentence)), Field(json_schema_extra={"pattern": f"^{pattern}$"})
+
+
+def _parse_duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(_DURATION, value):
+        raise advice("Write a duration as a number and its unit, such as 30s, 15m, 24h or 7d.")
+    return int(value[:-1]) * _UNITS[value[-1]]
+
+
+def format_duration(value: timedelta) -> str:
+    """In the largest unit that gives a whole number: `24h` is `1d`. `value` is a positive number of seconds."""
+    unit = next(unit for unit, length in _UNITS.items() if not value % length)
+    return f"{value // _UNITS[unit]}{unit}"
+
+
+def _file_of_the_folder(value: Path, info: ValidationInfo) -> Path:
+    """`value` against the configuration folder, which the loader gives as context; must be a file there."""
+    if info.context is None:
+        return value
+    path: Path = info.context["folder"] / value
+    if not path.is_file():
+        raise advice(f"Put the file there: {path} does not exist. Paths are relative to the configuration folder.")
+    return path
+
+
+Name = Annotated[
+    str,
+    *_text(
+        r"[a-z0-9][a-z0-9_-]{0,62}",
+        "Use lower-case letters, digits, '-' and '_' only, 63 at most, the first one a letter or digit: "
+        "names become parts of S3 keys.",
+    ),
+]
+"""Of a source, repository, policy ..."""
+
+ConnectionId = Annotated[
+    str,
+    # The value is not repeated: a whole URI, password included, is the likeliest mistake.
+    *_text(
+        r"[A-Za-z0-9_.-]{1,200}",
+        "Write the id of an Airflow connection (letters, digits, '_', '.' and '-'), not an address or a secret.",
+    ),
+]
+
+BucketName = Annotated[
+    str,
+    *_text(
+        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "Write the bucket's name alone: 3 to 63 lower-case letters, digits, '.' and '-', without s3:// and slashes.",
+    ),
+]
+
+KeyPrefix = Annotated[
+    str,
+    *_text(
+        r"(?!\.)[A-Za-z0-9_.-]+(/(?!\.)[A-Za-z0-9_.-]+)*",
+        "Write a key prefix without slashes at its ends, such as 'playbook' or 'team/playbook' (letters, digits, '_', "
+        "'.', '-'; no part starts with a dot). Nothing outside of it is ever deleted.",
+    ),
+]
+
+NonEmpty = Annotated[str, *_text(r"\S(.*\S)?", "Write a name, without spaces around it.")]
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_parse_duration),
+    PlainSerializer(format_duration),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION}$", "examples": ["15m", "24h", "7d"]}),
+]
+
+FileOfTheFolder = Annotated[Path, Field(strict=False), AfterValidator(_file_of_the_folder)]
+"""Relative to the configuration folder in the file, absolute once loaded."""

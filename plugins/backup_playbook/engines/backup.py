@@ -1,0 +1,168 @@
+"""Taking, verifying and copying a backup, the same for every engine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
+from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
+from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.contract import Engine, Source
+from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder, objects_folder
+from backup_playbook.repository.objects import BackupWriter, check_store_checksum, check_stored, read_content
+from backup_playbook.streams.codec import Codec
+from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.processes import Cancellation
+
+log = logging.getLogger(__name__)
+
+
+class Depth(StrEnum):
+    """How closely a verification looked; part of the evidence."""
+
+    FULL = "full"
+    """Every byte read, decrypted, decompressed and compared with the content digests."""
+    STORED = "stored"
+    """Every stored byte read and compared; not opened, for lack of the key. The restore test proves the content."""
+    CHECKSUMS = "checksums"
+    """Sizes and the object store's own checksums compared; nothing read."""
+
+
+def take_backup(source: Source, engine: Engine, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
+    """Dump, then seal. When it fails, no manifest exists, and what was stored is removed as far as possible."""
+    catalog = Catalog(writer.store)
+    writer.store.check()
+    try:
+        manifest = source.dump(writer, cancellation).sealed()
+        if problems := engine.check_manifest(manifest):
+            raise VerificationError(
+                f"The dump of {writer.source} is not complete: {' '.join(problems)}", "Run it again; report it if it stays."
+            )
+        catalog.seal(manifest, engine.restore_script(manifest, writer.store.url))
+    except BaseException:
+        _discard(writer)
+        raise
+    log.info(
+        "%s %s is sealed: %d tables, %d rows, %s, stored as %s in %d objects.",
+        manifest.source, manifest.backup_id, len(manifest.tables), manifest.rows, human_bytes(manifest.content_bytes),
+        human_bytes(manifest.stored_bytes), len(manifest.objects),
+    )  # fmt: skip
+    return manifest
+
+
+def _discard(writer: BackupWriter) -> None:
+    try:
+        writer.discard()
+    except PlaybookError as error:
+        # the first failure is the one to report; the sweep removes what stays behind
+        log.warning("What this run stored could not be removed: %s The sweep will remove it.", error.what)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Re-reads a backup from its bucket and compares it with its manifest."""
+
+    catalog: Catalog
+    engine: Engine
+    codec: Codec
+    depth: Depth
+    streams: int = 2
+
+    def run(self, source: str, backup_id: str, cancellation: Cancellation, expected_seal: str = "") -> dict[str, Any]:
+        """Write `verified-*` evidence and return it. When something differs: `rejected-*`, and VerificationError.
+
+        expected_seal: what the run that took the backup got; a manifest that was exchanged since differs.
+        """
+        try:
+            manifest = self.catalog.manifest(source, backup_id)
+            self._check_manifest(manifest, expected_seal)
+            problems = self._check_objects(manifest, cancellation)
+            if problems:
+                raise VerificationError(
+                    f"{len(problems)} of {len(manifest.objects)} objects of {source} {backup_id} are not as backed up: "
+                    + " | ".join(problem.what for problem in problems[:5]),
+                    problems[0].remedy,
+                    tuple(problem.what for problem in problems),
+                )
+        except VerificationError as error:
+            self.catalog.add_evidence(
+                source, backup_id, EvidenceKind.REJECTED,
+                {"depth": self.depth, "what": error.what, "problems": error.problems}, qualifier=self.depth,
+            )  # fmt: skip
+            raise
+        body = {
+            "depth": self.depth,
+            "manifest_seal": manifest.seal,
+            "objects": len(manifest.objects),
+            "stored_bytes": manifest.stored_bytes,
+            "content_bytes": manifest.content_bytes if self.depth is Depth.FULL else None,
+            "tables": len(manifest.tables),
+            "rows": manifest.rows,
+        }
+        self.catalog.add_evidence(source, backup_id, EvidenceKind.VERIFIED, body, qualifier=self.depth)
+        return body
+
+    def _check_manifest(self, manifest: Manifest, expected_seal: str) -> None:
+        remedy = "Use another backup, or the off-site copy, and find out who wrote to the bucket."
+        if expected_seal and manifest.seal != expected_seal:
+            raise VerificationError(
+                f"The manifest of {manifest.source} {manifest.backup_id} is not the one that the backup wrote.", remedy
+            )
+        store = self.catalog.store
+        folder = objects_folder(manifest.source, manifest.backup_id)
+        stored = {item.key.removeprefix(folder) for item in store.list(folder)}
+        problems = self.engine.check_manifest(manifest)
+        problems += [f"{item.name} is missing." for item in manifest.objects if item.name not in stored]
+        if not store.exists(catalog_folder(manifest.source, manifest.backup_id) + RESTORE_SCRIPT):
+            problems.append(f"{RESTORE_SCRIPT} is missing.")
+        if problems:
+            raise VerificationError(
+                f"{manifest.source} {manifest.backup_id} is not complete: {' '.join(problems)}", remedy, tuple(problems)
+            )
+
+    def _check_objects(self, manifest: Manifest, cancellation: Cancellation) -> list[VerificationError]:
+        """All damaged objects, not just the first: it tells a failing disk from one lost file."""
+
+        def job(item: StoredObject) -> Callable[[], VerificationError | None]:
+            def run() -> VerificationError | None:
+                cancellation.check()
+                try:
+                    self._check_object(manifest, item)
+                except VerificationError as error:
+                    return error
+                return None
+
+            return run
+
+        jobs = [Job(item.content_bytes, job(item)) for item in manifest.objects]
+        return [problem for problem in run_jobs(jobs, self.streams, cancellation) if problem]
+
+    def _check_object(self, manifest: Manifest, item: StoredObject) -> None:
+        store = self.catalog.store
+        if self.depth is Depth.CHECKSUMS:
+            check_store_checksum(store, manifest, item)
+        elif self.depth is Depth.STORED:
+            check_stored(store, manifest, item)
+        else:
+            self.engine.check_content(manifest, item, read_content(store, manifest, item, self.codec))
+
+
+def require_verified(catalog: Catalog, source: str, backup_id: str) -> None:
+    """Raise unless the newest verification of this backup was a good one."""
+    for entry in catalog.backups(source):
+        if entry.backup_id == backup_id:
+            if entry.verified:
+                return
+            state = "was rejected by its last verification" if entry.rejected else "is not verified"
+            raise RepositoryError(
+                f"{source} {backup_id} in repository {catalog.store.name!r} {state}.",
+                "Only verified backups are copied: clear the task `verify` of this run, or take a new backup.",
+            )
+    raise RepositoryError(
+        f"There is no backup {backup_id} of {source} in {catalog.store.url}.", "Choose one that the catalog lists."
+    )

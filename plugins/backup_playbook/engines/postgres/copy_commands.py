@@ -1,0 +1,71 @@
+"""The COPY commands of dump and restore, and how psql runs them. Names are data: every one is quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.plan import TableStream
+
+_SETTINGS = """SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off; SET LOCAL synchronize_seqscans = off;
+SET LOCAL extra_float_digits = 3; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
+SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"""
+END_OF_ROWS = b"\\.\n"
+
+
+def psql(program: Path) -> list[str]:
+    """psql that reads nothing of the user's, prints nothing of its own, asks nothing and stops at the first error."""
+    return [str(program), "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]
+
+
+def in_snapshot(snapshot_id: str) -> str:
+    """Begin a transaction that sees the snapshot, with output formats that do not depend on the server's settings."""
+    return f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot_id}';\n{_SETTINGS}\n"
+
+
+def copy_from_line(namespace: str, name: str, columns: Iterable[str]) -> str:
+    """What stands before a table's rows in a pack, and what loads them."""
+    return f"COPY {_target(namespace, name, columns)} FROM stdin;"
+
+
+def copy_out(stream: TableStream) -> str:
+    """COPY of a table, of a range of its pages, or of an extension's own rows, in the table's physical order."""
+    table = stream.table
+    name = quoted(table.namespace, table.name)
+    if stream.pages is None and not table.condition:
+        return f"COPY {_target(table.namespace, table.name, table.columns)} TO STDOUT"
+    columns = ", ".join(quoted(column) for column in table.columns)
+    where = f" {table.condition}" if stream.pages is None else f" WHERE {page_range(stream.pages)}"
+    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT"
+
+
+def page_range(pages: tuple[int, int | None]) -> str:
+    first, end = pages
+    upper = "" if end is None else f" AND ctid < '({end},0)'"
+    return f"ctid >= '({first},0)'{upper}"
+
+
+def pack_script(snapshot_id: str, streams: Iterable[TableStream]) -> str:
+    """A psql script that prints, for each table, the COPY ... FROM line, the rows, and the end mark."""
+    lines = [in_snapshot(snapshot_id)]
+    for stream in streams:
+        table = stream.table
+        lines += [
+            rf"\echo {_echo_word(copy_from_line(table.namespace, table.name, table.columns))}",
+            f"{copy_out(stream)};",
+            r"\echo '\\.'",
+        ]
+    return "\n".join([*lines, "COMMIT;", ""])
+
+
+def _target(namespace: str, name: str, columns: Iterable[str]) -> str:
+    listed = ", ".join(quoted(column) for column in columns)
+    # no list when there is nothing to list: COPY then takes the columns that are not generated, which are none
+    return f"{quoted(namespace, name)} ({listed})" if listed else quoted(namespace, name)
+
+
+def _echo_word(text: str) -> str:
+    r"""An argument of \echo: bare words would expand :variables and run `commands`."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"

@@ -1,0 +1,283 @@
+"""A Postgres database as streams into a repository (DESIGN section 5): no scratch disk, no whole dump in memory."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import zstandard
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+import backup_playbook
+from backup_playbook.core.errors import ProcessFailedError, SourceError
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
+from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.postgres.clients import Clients, find_clients
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, page_range, psql
+from backup_playbook.engines.postgres.inventory import Sequence, Table, quoted
+from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.snapshot import Snapshot
+from backup_playbook.repository.objects import BackupWriter
+from backup_playbook.streams import processes
+from backup_playbook.streams.blocks import Blocks, tap
+from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.processes import Cancellation
+from backup_playbook.streams.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SEQUENCES_PER_QUERY = 200
+# types whose order is the same for every server and version; text types are compared by collation "C"
+_ORDERED_KEY_TYPES = frozenset(
+    ("smallint", "integer", "bigint", "numeric", "uuid", "date", "timestamp without time zone", "timestamp with time zone")
+)
+_TEXT_KEY_TYPES = frozenset(("text", "character varying"))
+
+
+@dataclass(frozen=True)
+class Written:
+    """One stored object, and which rows of which tables it holds."""
+
+    item: StoredObject
+    parts: tuple[tuple[Table, TablePart], ...] = ()
+
+
+@dataclass(frozen=True)
+class PostgresSource:
+    """A database that can be backed up; `streams` run at once."""
+
+    server: PostgresServer
+    streams: int = 2
+    lock_timeout_seconds: float = 30.0
+
+    def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
+        """See `engines.contract.Source`."""
+        with Snapshot(self.server, self.lock_timeout_seconds) as snapshot:
+            clients = find_clients(snapshot.contents.server.major)
+            return _Dump(self, snapshot, clients, writer, cancellation).run()
+
+
+class _Dump:
+    def __init__(
+        self, source: PostgresSource, snapshot: Snapshot, clients: Clients, writer: BackupWriter, cancellation: Cancellation
+    ) -> None:
+        self._source, self._snapshot, self._clients = source, snapshot, clients
+        self._writer, self._cancellation = writer, cancellation
+        self._contents = snapshot.contents
+        self._codec = snapshot.connection.info.encoding
+        encoding = "UTF8" if self._contents.server.encoding == "SQL_ASCII" else self._contents.server.encoding
+        self._environment = source.server.environment(PGCLIENTENCODING=encoding)
+        self._threads = threading.local()
+
+    def run(self) -> Manifest:
+        tables = self._contents.tables
+        planned = plan_streams(tables, self._source.streams)
+        total = sum(stream.estimate for stream in planned)
+        log.info(
+            "%s: Postgres %s, %d tables, %s, in %d streams, %d at once.",
+            self._source.server.label, self._contents.server.version, len(tables), human_bytes(total), len(planned),
+            self._source.streams,
+        )  # fmt: skip
+        with ExitStack() as self._open, Progress(self._source.server.database, total) as self._progress:
+            jobs = [*self._fixed_jobs(), *(Job(stream.estimate, self._job(stream)) for stream in planned)]
+            written = run_jobs(jobs, self._source.streams, self._cancellation)
+            self._snapshot.require_held()
+        return self._manifest(written)
+
+    def _fixed_jobs(self) -> Iterator[Job[Written]]:
+        """Everything but rows. The schema is slow to read for its size: it starts among the largest."""
+        schema = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
+        yield Job(1 << 40, lambda: self._archive("schema.dump", ObjectKind.SCHEMA, *schema))
+        yield Job(1 << 39, self._globals)
+        if self._contents.server.large_objects:
+            # leaves exactly the large objects of the data section
+            only_large_objects = ("-Fc", "-Z0", "--section=data", "--exclude-table-data=*.*")
+            yield Job(
+                1 << 38, lambda: self._archive("large_objects.dump", ObjectKind.LARGE_OBJECTS, *only_large_objects)
+            )
+        if self._contents.sequences:
+            yield Job(0, self._sequences)
+
+    def _job(self, stream: TableStream | PackStream) -> Callable[[], Written]:
+        if isinstance(stream, PackStream):
+            return lambda: self._pack(stream)
+        return lambda: self._table(stream)
+
+    # the kinds of stream
+
+    def _archive(self, name: str, kind: ObjectKind, *options: str) -> Written:
+        argv = [str(self._clients.pg_dump), "-w", f"--snapshot={self._snapshot.id}", *options]
+        return Written(self._writer.write(name, kind, self._output(argv)))
+
+    def _globals(self) -> Written:
+        argv = [str(self._clients.pg_dumpall), "-w", "--globals-only", f"--database={self._source.server.database}"]
+        if not self._contents.server.reads_passwords:
+            log.info("Roles are stored without their passwords: only a superuser may read those.")
+            argv.append("--no-role-passwords")
+        return Written(self._writer.write("globals.sql", ObjectKind.GLOBALS, self._output(argv)))
+
+    def _sequences(self) -> Written:
+        lines = (line.encode(self._codec) for line in self._setval_lines())
+        return Written(self._writer.write("sequences.sql", ObjectKind.SEQUENCES, lines))
+
+    def _table(self, stream: TableStream) -> Written:
+        command = f"{in_snapshot(self._snapshot.id)}{copy_out(stream)}"
+        rows = _RowCount()
+        content = tap(self._output([*psql(self._clients.psql), "-c", command.encode(self._codec)]), rows.update)
+        tracked = self._progress.track(content, stream.estimate)
+        item = self._writer.write(stream.name, ObjectKind.TABLE, tracked, estimate=stream.estimate)
+        low, high = self._key_range(stream)
+        part = TablePart(
+            object=item.name, rows=rows.rows, bytes=item.content_bytes, sha256=item.content_sha256, key_min=low, key_max=high
+        )
+        return Written(item, ((stream.table, part),))
+
+    def _pack(self, stream: PackStream) -> Written:
+        tables = [TableStream("", table, None, 0) for table in stream.tables]
+        script = pack_script(self._snapshot.id, tables).encode(self._codec)
+        reader = PackReader()
+        argv = [*psql(self._clients.psql), "-f", "-"]
+        content = processes.pipe([script], argv, env=self._environment, cancellation=self._cancellation)
+        tracked = self._progress.track(self._explained(tap(content, reader.update)), stream.estimate)
+        item = self._writer.write(stream.name, ObjectKind.PACK, tracked, estimate=stream.estimate)
+        parts = [
+            TablePart(object=item.name, rows=packed.rows, bytes=packed.bytes, sha256=packed.sha256)
+            for packed in reader.finish()
+        ]
+        return Written(item, tuple(zip(stream.tables, parts, strict=True)))
+
+    # helpers
+
+    def _output(self, argv: list[str | bytes]) -> Blocks:
+        return self._explained(processes.output(argv, env=self._environment, cancellation=self._cancellation))
+
+    def _explained(self, blocks: Blocks) -> Iterator[bytes]:
+        """Say what a failed client program means for the backup."""
+        try:
+            yield from blocks
+        except ProcessFailedError as error:
+            raise SourceError(
+                f"{self._source.server.label} could not be read to the end: {error}", _remedy(error.stderr)
+            ) from error
+
+    def _key_range(self, stream: TableStream) -> tuple[str | None, str | None]:
+        """Smallest and largest first key column of a chunk, so that a search for rows can skip it."""
+        table = stream.table
+        if stream.pages is None or not table.key or table.key_type not in _ORDERED_KEY_TYPES | _TEXT_KEY_TYPES:
+            return None, None
+        collation = ' COLLATE "C"' if table.key_type in _TEXT_KEY_TYPES else ""
+        key = f"{quoted(table.key[0])}{collation}"
+        name = quoted(table.namespace, table.name)
+        query = f"SELECT min({key})::text, max({key})::text FROM ONLY {name} WHERE {page_range(stream.pages)}"
+        row = self._reader().execute(query.encode(self._codec)).fetchone()
+        return (row[0], row[1]) if row else (None, None)
+
+    def _reader(self) -> Connection[TupleRow]:
+        """This thread's own connection that sees the snapshot."""
+        if not hasattr(self._threads, "connection"):
+            connection = self._source.server.connect(autocommit=True)
+            self._open.callback(connection.close)
+            self._snapshot.import_into(connection)
+            self._threads.connection = connection
+        found: Connection[TupleRow] = self._threads.connection
+        return found
+
+    def _setval_lines(self) -> Iterator[str]:
+        sequences = self._contents.sequences
+        for start in range(0, len(sequences), SEQUENCES_PER_QUERY):
+            batch = sequences[start : start + SEQUENCES_PER_QUERY]
+            query = " UNION ALL ".join(
+                f"SELECT {number}, last_value, is_called FROM {quoted(item.namespace, item.name)}"
+                for number, item in enumerate(batch)
+            )
+            for number, value, called in self._reader().execute(query.encode(self._codec)).fetchall():
+                yield setval_line(batch[number], value, called)
+
+    def _manifest(self, written: list[Written]) -> Manifest:
+        server = self._contents.server
+        parts: dict[int, list[TablePart]] = {}
+        for table, part in (pair for item in written for pair in item.parts):
+            parts.setdefault(table.oid, []).append(part)
+        return Manifest(
+            backup_id=self._writer.backup_id,
+            source=self._writer.source,
+            engine="postgres",
+            started_at=self._writer.started_at,
+            snapshot_at=self._snapshot.taken_at,
+            finished_at=datetime.now(UTC),
+            tools={
+                "backup_playbook": backup_playbook.__version__,
+                "postgres_clients": self._clients.version,
+                "python": platform.python_version(),
+                "zstandard": zstandard.__version__,
+            },
+            compression=self._writer.codec.compression,
+            encryption=self._writer.codec.encryption,
+            details=self._details(),
+            objects=tuple(item.item for item in written),
+            tables=tuple(_record(table, parts[table.oid]) for table in self._contents.tables),
+        )
+
+    def _details(self) -> dict[str, Any]:
+        server = self._contents.server
+        return {
+            "server_version": server.version,
+            "server_version_number": server.version_number,
+            "system_identifier": server.system_identifier,
+            "snapshot_lsn": server.lsn,
+            "taken_from_standby": server.standby,
+            "encoding": server.encoding,
+            "python_codec": self._codec,
+            "large_objects": server.large_objects,
+            "sequences": len(self._contents.sequences),
+            "database": self._contents.properties,
+        }
+
+
+class _RowCount:
+    """COPY text has one newline a row: those in values are escaped."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def update(self, block: bytes) -> None:
+        self.rows += block.count(b"\n")
+
+
+def setval_line(sequence: Sequence, value: int, called: bool) -> str:
+    name = sql.Literal(quoted(sequence.namespace, sequence.name)).as_string(None)
+    return f"SELECT pg_catalog.setval({name}, {value}, {'true' if called else 'false'});\n"
+
+
+def _record(table: Table, parts: list[TablePart]) -> TableRecord:
+    return TableRecord(
+        namespace=table.namespace,
+        name=table.name,
+        kind=table.kind,
+        columns=tuple(table.columns),
+        condition=table.condition,
+        key=tuple(table.key),
+        access_method=table.access_method,
+        parts=tuple(parts),
+    )
+
+
+def _remedy(message: str) -> str:
+    if "invalid snapshot identifier" in message:
+        return "The snapshot's connection was lost, or a pooler is in between: use the server's own address; run it again."
+    if "conflict with recovery" in message:
+        return "On the standby, raise max_standby_streaming_delay or set hot_standby_feedback = on; or use the primary."
+    if "permission denied" in message:
+        return "Grant pg_read_all_data to the backup role (see the README); then run the backup again."
+    if "server closed the connection" in message or "could not connect" in message or "connection to server" in message:
+        return "Look at the server's log for this time; then run the backup again."
+    return "Read the last lines of the program, above; run the backup again when the cause is gone."

@@ -1,0 +1,98 @@
+"""What is known of a Postgres backup without its database: is it complete, is it readable, how is it restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from backup_playbook.core.errors import ProcessFailedError, VerificationError
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.engines.postgres.clients import find_clients
+from backup_playbook.engines.postgres.copy_commands import copy_from_line
+from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.restore_script import render
+from backup_playbook.streams import processes
+from backup_playbook.streams.blocks import Blocks, drain, tap
+
+_REMEDY = "Use another backup, or the off-site copy. If this one was just taken, run the backup again and report it."
+
+
+class PostgresEngine:
+    """See `engines.contract.Engine`."""
+
+    name = "postgres"
+
+    def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+        checks: dict[ObjectKind, Callable[[Manifest, StoredObject, Blocks], None]] = {
+            ObjectKind.TABLE: _check_table,
+            ObjectKind.PACK: _check_pack,
+            ObjectKind.SCHEMA: _check_archive,
+            ObjectKind.LARGE_OBJECTS: _check_archive,
+        }
+        check = checks.get(item.kind)
+        if check:
+            check(manifest, item, content)
+        else:
+            drain(content)
+
+    def check_manifest(self, manifest: Manifest) -> list[str]:
+        kinds = [item.kind for item in manifest.objects]
+        problems = [
+            f"It has {kinds.count(kind)} objects of kind {kind.value} instead of one."
+            for kind in (ObjectKind.SCHEMA, ObjectKind.GLOBALS)
+            if kinds.count(kind) != 1
+        ]
+        for kind, detail in ((ObjectKind.LARGE_OBJECTS, "large_objects"), (ObjectKind.SEQUENCES, "sequences")):
+            if manifest.details.get(detail) and kind not in kinds:
+                problems.append(f"It counts {manifest.details[detail]} {detail.replace('_', ' ')} and has no object for them.")
+        holders = {item.name for item in manifest.objects if item.kind in (ObjectKind.TABLE, ObjectKind.PACK)}
+        problems += [f"{name} holds rows of no table." for name in sorted(holders - manifest.parts_by_object.keys())]
+        problems += [f"Rows are said to be in {name}, which it does not name." for name in
+                     sorted(manifest.parts_by_object.keys() - holders)]  # fmt: skip
+        problems += [f"The table {table.namespace}.{table.name} has no part." for table in manifest.tables if not table.parts]
+        return problems
+
+    def restore_script(self, manifest: Manifest, repository_url: str) -> str:
+        return render(manifest, repository_url)
+
+
+def _check_table(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+    rows = 0
+    for block in content:
+        rows += block.count(b"\n")
+    ((table, part),) = manifest.parts_by_object[item.name]
+    if (part.rows, part.bytes, part.sha256) != (rows, item.content_bytes, item.content_sha256):
+        raise VerificationError(
+            f"{item.name} has {rows} rows of {table.namespace}.{table.name} where the manifest says {part.rows}, or other "
+            "bytes.",
+            _REMEDY,
+        )
+
+
+def _check_pack(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+    reader = PackReader()
+    drain(tap(content, reader.update))
+    found = reader.finish()
+    expected = manifest.parts_by_object[item.name]
+    if len(found) != len(expected):
+        raise VerificationError(f"{item.name} has {len(found)} tables where the manifest says {len(expected)}.", _REMEDY)
+    codec = manifest.details["python_codec"]
+    for packed, (table, part) in zip(found, expected, strict=True):
+        header = copy_from_line(table.namespace, table.name, table.columns).encode(codec)
+        if (packed.header, packed.rows, packed.bytes, packed.sha256) != (header, part.rows, part.bytes, part.sha256):
+            raise VerificationError(
+                f"{item.name} has {packed.rows} rows for {packed.header.decode(errors='replace')} where the manifest says "
+                f"{part.rows} rows of {table.namespace}.{table.name}, or other bytes.",
+                _REMEDY,
+            )
+
+
+def _check_archive(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+    """pg_restore reads the table of contents; it stops after that, and the rest is read for the digests."""
+    clients = find_clients(manifest.details["server_version_number"] // 10_000)
+    try:
+        listing = processes.run([clients.pg_restore, "-l"], stdin=content)
+    except ProcessFailedError as error:
+        raise VerificationError(f"pg_restore cannot read {item.name}: {error.stderr}", _REMEDY) from None
+    drain(content)
+    if b"TOC Entries:" not in listing:
+        raise VerificationError(f"pg_restore finds no table of contents in {item.name}.", _REMEDY)

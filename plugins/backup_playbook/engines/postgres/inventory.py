@@ -1,0 +1,213 @@
+"""What is in a database: read inside the snapshot, so that it is what the streams will see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, LiteralString
+
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow, class_row, dict_row
+
+from backup_playbook.core.errors import SourceError
+
+NAMES_SHOWN = 10
+
+# Ordinary tables and partitions that hold rows of their own. pg_dump's rules: nothing of the system, of temporary
+# schemas, or of extensions, but for the configuration tables that an extension registers, with their condition.
+_TABLES: LiteralString = """
+SELECT c.oid::bigint AS oid, n.nspname AS namespace, c.relname AS name,
+       CASE WHEN e.oid IS NOT NULL THEN 'extension' WHEN c.relpersistence = 'u' THEN 'unlogged' ELSE 'table' END AS kind,
+       coalesce(am.amname, 'heap') AS access_method,
+       pg_catalog.pg_table_size(c.oid) AS bytes,
+       pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int AS pages,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+             AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS columns,
+       coalesce(e.extcondition[array_position(e.extconfig, c.oid)], '') AS condition,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attnum = k.attnum
+             WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid ORDER BY k.place) AS key,
+       (SELECT a.atttypid::regtype::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a
+         ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indrelid = c.oid AND i.indisprimary) AS key_type,
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+         AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
+       c.relrowsecurity AND pg_catalog.row_security_active(c.oid) AS hides_rows
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
+LEFT JOIN pg_catalog.pg_depend d
+  ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'
+LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND c.oid = ANY (e.extconfig)
+WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (d.objid IS NULL OR e.oid IS NOT NULL)
+  AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
+ORDER BY n.nspname, c.relname
+"""
+
+_SEQUENCES: LiteralString = """
+SELECT n.nspname AS namespace, c.relname AS name,
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+         AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT') AS readable
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_depend d
+  ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'
+LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND c.oid = ANY (e.extconfig)
+WHERE c.relkind = 'S' AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (d.objid IS NULL OR e.oid IS NOT NULL)
+  AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
+ORDER BY n.nspname, c.relname
+"""
+
+_SERVER: LiteralString = """
+SELECT current_setting('server_version_num')::int AS version_number,
+       current_setting('server_version') AS version,
+       current_setting('server_encoding') AS encoding,
+       pg_catalog.pg_is_in_recovery() AS standby,
+       (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+             ELSE pg_catalog.pg_current_wal_lsn() END)::text AS lsn,
+       pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') AS reads_passwords,
+       (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS superuser,
+       pg_catalog.current_setting('lo_compat_privileges')::bool AS reads_all_large_objects,
+       (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata) AS large_objects,
+       (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier
+"""
+
+# to_jsonb: what the columns are called differs between the versions (daticulocale, datlocale, datcollversion ...)
+_DATABASE: LiteralString = """
+SELECT to_jsonb(d) - 'datacl' - 'datfrozenxid' - 'datminmxid' || jsonb_build_object(
+         'owner', pg_catalog.pg_get_userbyid(d.datdba), 'encoding', pg_catalog.pg_encoding_to_char(d.encoding),
+         'comment', pg_catalog.shobj_description(d.oid, 'pg_database'), 'acl', d.datacl::text[],
+         'settings', (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.rolname, 'settings', s.setconfig)), '[]')
+                      FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+                      WHERE s.setdatabase = d.oid)) AS properties
+FROM pg_catalog.pg_database d WHERE d.datname = current_database()
+"""
+
+_UNREADABLE_LARGE_OBJECTS: LiteralString = """
+SELECT oid::bigint FROM pg_catalog.pg_largeobject_metadata m
+WHERE NOT pg_catalog.pg_has_role(m.lomowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
+                  AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
+LIMIT 1000
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that holds rows. `bytes`: main fork, TOAST and free space map, without indexes."""
+
+    oid: int
+    namespace: str
+    name: str
+    kind: Literal["table", "unlogged", "extension"]
+    access_method: str
+    bytes: int
+    pages: int
+    columns: list[str]
+    condition: str
+    key: list[str]
+    key_type: str | None
+    readable: bool
+    hides_rows: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.namespace}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Sequence:
+    namespace: str
+    name: str
+    readable: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.namespace}.{self.name}"
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    version_number: int
+    version: str
+    encoding: str
+    standby: bool
+    lsn: str
+    reads_passwords: bool
+    superuser: bool
+    reads_all_large_objects: bool
+    large_objects: int
+    system_identifier: str
+
+    @property
+    def major(self) -> int:
+        return self.version_number // 10_000
+
+
+def read_tables(connection: Connection[TupleRow]) -> list[Table]:
+    with connection.cursor(row_factory=class_row(Table)) as cursor:
+        return cursor.execute(_TABLES).fetchall()
+
+
+def read_sequences(connection: Connection[TupleRow]) -> list[Sequence]:
+    with connection.cursor(row_factory=class_row(Sequence)) as cursor:
+        return cursor.execute(_SEQUENCES).fetchall()
+
+
+def read_server(connection: Connection[TupleRow]) -> ServerFacts:
+    with connection.cursor(row_factory=class_row(ServerFacts)) as cursor:
+        facts = cursor.execute(_SERVER).fetchone()
+    assert facts is not None
+    return facts
+
+
+def read_database_properties(connection: Connection[TupleRow]) -> dict[str, Any]:
+    """Encoding, locale, owner, limits, grants and settings of the database, with pg_database's column names."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(_DATABASE).fetchone()
+    assert row is not None
+    properties: dict[str, Any] = row["properties"]
+    return properties
+
+
+def require_readable(connection: Connection[TupleRow], items: Iterable[Table | Sequence]) -> None:
+    """Raise SourceError unless this role sees every row of everything that will be copied."""
+    items = list(items)
+    role = connection.info.user
+    if denied := [item.label for item in items if not item.readable]:
+        raise SourceError(
+            f"The role {role} may not read {_some(denied, 'table or sequence', 'tables or sequences')}.",
+            f"As a superuser: GRANT pg_read_all_data TO {quoted(role)};",
+        )
+    if hidden := [item.label for item in items if isinstance(item, Table) and item.hides_rows]:
+        raise SourceError(
+            f"Row-level security would hide rows from the role {role} in {_some(hidden, 'table', 'tables')}.",
+            f"As a superuser: ALTER ROLE {quoted(role)} BYPASSRLS;",
+        )
+
+
+def require_readable_large_objects(connection: Connection[TupleRow], facts: ServerFacts) -> None:
+    """Raise SourceError unless this role may read all large objects; pg_read_all_data does not cover them."""
+    if not facts.large_objects or facts.superuser or facts.reads_all_large_objects:
+        return
+    if oids := [str(oid) for (oid,) in connection.execute(_UNREADABLE_LARGE_OBJECTS).fetchall()]:
+        role = connection.info.user
+        raise SourceError(
+            f"The role {role} may not read {_some(oids, 'large object', 'large objects')}.",
+            f"As a superuser: ALTER ROLE {quoted(role)} SET lo_compat_privileges = on; (this covers future ones), or "
+            f"GRANT SELECT ON LARGE OBJECT ... TO {quoted(role)};",
+        )
+
+
+def quoted(*names: str) -> str:
+    """A name as an SQL identifier, always in double quotes."""
+    return sql.Identifier(*names).as_string(None)
+
+
+def _some(names: list[str], one: str, many: str) -> str:
+    shown = ", ".join(names[:NAMES_SHOWN])
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"the {one} {shown}" if len(names) == 1 else f"{len(names)} {many}: {shown}{more}"

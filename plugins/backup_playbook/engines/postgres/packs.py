@@ -1,0 +1,80 @@
+"""Reads a pack while it passes: which COPY line, and the rows and the digest of what follows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.engines.postgres.copy_commands import END_OF_ROWS
+from backup_playbook.streams.blocks import Digest
+
+_END = b"\n" + END_OF_ROWS
+
+
+@dataclass(frozen=True)
+class PackedTable:
+    """`header`: the COPY ... FROM stdin line, as bytes in the database's encoding."""
+
+    header: bytes
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class PackReader:
+    r"""Splits a pack into tables. A row can not look like the end mark: COPY escapes backslashes, `\.` becomes `\\.`."""
+
+    def __init__(self) -> None:
+        self.tables: list[PackedTable] = []
+        self._buffer = b""
+        self._at = 0
+        self._header: bytes | None = None
+        self._digest = Digest()
+        self._rows = 0
+
+    def update(self, block: bytes) -> None:
+        self._buffer = self._buffer[self._at :] + block
+        self._at = 0
+        while self._read_header() if self._header is None else self._read_rows():
+            pass
+
+    def finish(self) -> list[PackedTable]:
+        """Raises VerificationError when the pack ends in the middle of a table."""
+        if self._at < len(self._buffer) or self._header is not None:
+            raise VerificationError(
+                "A pack of tables is cut off in the middle of a table.", "Use another backup, or the off-site copy."
+            )
+        return self.tables
+
+    def _read_header(self) -> bool:
+        end = self._buffer.find(b"\n", self._at)
+        if end < 0:
+            return False
+        self._header, self._at = self._buffer[self._at : end], end + 1
+        return True
+
+    def _read_rows(self) -> bool:
+        if self._digest.bytes == 0 and self._buffer.startswith(END_OF_ROWS, self._at):
+            self._end_table()
+            return True
+        end = self._buffer.find(_END, self._at)
+        if end >= 0:
+            self._take(end + 1)
+            self._end_table()
+            return True
+        # what could be the beginning of an end mark waits for the next block; what is before it are rows
+        self._take(len(self._buffer) - len(_END))
+        return False
+
+    def _take(self, end: int) -> None:
+        if end > self._at:
+            rows = memoryview(self._buffer)[self._at : end]
+            self._digest.update(rows)
+            self._rows += self._buffer.count(b"\n", self._at, end)
+            self._at = end
+
+    def _end_table(self) -> None:
+        assert self._header is not None
+        self._at += len(END_OF_ROWS)
+        self.tables.append(PackedTable(self._header, self._rows, self._digest.bytes, self._digest.sha256))
+        self._header, self._rows, self._digest = None, 0, Digest()

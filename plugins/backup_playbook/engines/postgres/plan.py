@@ -1,0 +1,95 @@
+"""Which streams a database is copied in; pure, so that it can be tested without one.
+
+Large tables get a stream of their own, very large ones several (ranges of pages), all others travel together in packs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backup_playbook.core.naming import slug
+from backup_playbook.engines.postgres.inventory import Table
+
+MIB = 1 << 20
+CHUNK_BYTES = 128 * MIB
+"""Of a table, with TOAST: one chunk is one object, one COPY, and the unit of parallelism."""
+OWN_STREAM_BYTES = 32 * MIB
+SMALLEST_PACK_BYTES = 2 * MIB
+TABLE_OVERHEAD_BYTES = 16 << 10
+"""What an empty table costs, in bytes of a large one; balances packs of thousands of them."""
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class TableStream:
+    """A table, or pages `first <= page < end` of it (`end` None: to its end)."""
+
+    name: str
+    table: Table
+    pages: tuple[int, int | None] | None
+    estimate: int
+
+
+@dataclass(frozen=True)
+class PackStream:
+    name: str
+    tables: tuple[Table, ...]
+    estimate: int
+
+
+Stream = TableStream | PackStream
+
+
+def plan_streams(tables: Sequence[Table], streams: int, chunk_bytes: int = CHUNK_BYTES) -> list[Stream]:
+    """All rows of all tables, each exactly once; chunks of a table in the order of its pages."""
+    planned: list[Stream] = []
+    small: list[Table] = []
+    for number, table in enumerate(tables, 1):
+        if table.bytes < min(OWN_STREAM_BYTES, chunk_bytes) and not _unscriptable(table):
+            small.append(table)
+        else:
+            planned += _table_streams(f"{number:05d}-{slug(table.label)}", table, chunk_bytes)
+    return planned + _packs(small, streams, chunk_bytes)
+
+
+def _table_streams(name: str, table: Table, chunk_bytes: int) -> list[Stream]:
+    chunks = min(table.bytes // chunk_bytes, table.pages)
+    # TID range scans know heap tables only; a condition (of an extension's table) never meets a large one
+    if chunks < 2 or table.access_method != "heap" or table.condition:
+        return [TableStream(f"{name}.copy", table, None, table.bytes)]
+    starts = [table.pages * chunk // chunks for chunk in range(chunks)]
+    ends: list[int | None] = [*starts[1:], None]
+    return [
+        TableStream(f"{name}-{number:04d}.copy", table, (start, end), table.bytes // chunks)
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1)
+    ]
+
+
+def _packs(tables: list[Table], streams: int, chunk_bytes: int) -> list[Stream]:
+    """In the given order, as many packs as keep all streams busy, none larger than a chunk."""
+    total = sum(_cost(table) for table in tables)
+    target = max(SMALLEST_PACK_BYTES, min(chunk_bytes, total // (2 * streams)))
+    packs: list[list[Table]] = []
+    filled = target
+    for table in tables:
+        if filled + _cost(table) > target:
+            packs.append([])
+            filled = 0
+        packs[-1].append(table)
+        filled += _cost(table)
+    return [
+        PackStream(f"pack-{number:04d}.sql", tuple(pack), sum(_cost(table) for table in pack))
+        for number, pack in enumerate(packs, 1)
+    ]
+
+
+def _cost(table: Table) -> int:
+    return table.bytes + TABLE_OVERHEAD_BYTES
+
+
+def _unscriptable(table: Table) -> bool:
+    """A name with a control character cannot stand on a line of a psql script: it gets a stream of its own."""
+    return any(_CONTROL_CHARACTER.search(name) for name in (table.namespace, table.name, *table.columns))
