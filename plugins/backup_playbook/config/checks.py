@@ -58,8 +58,8 @@ def _offsite_copies(documents: Documents) -> Iterator[str]:
                     yield f"{where}: Name another repository. '{copy}' is the one that the backups are written to."
                 elif copy in buckets and buckets[copy] == buckets.get(primary):
                     yield (
-                        f"{where}: Name a repository in another bucket. '{copy}' is in the bucket of '{primary}', and would "
-                        "be lost with it."
+                        f"{where}: Name a repository in another bucket. '{copy}' is in the bucket of '{primary}', "
+                        "and would be lost with it."
                     )
         for copy in sorted({copy for copy in copies if copies.count(copy) > 1}):
             yield f"{where}: Name '{copy}' once. It is there {copies.count(copy)} times."

@@ -14,7 +14,8 @@ from yaml.reader import ReaderError
 def read_yaml(path: Path) -> tuple[object, list[str]]:
     """The document and the problems, of which each is a line `line 7: What to do. What is wrong.`
 
-    The document is None when it cannot be read at all. Syntax errors do not repeat the text around them: it may hold a secret.
+    The document is None when it cannot be read at all. Syntax errors do not repeat the text around them, because that
+    may hold a secret.
     """
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))

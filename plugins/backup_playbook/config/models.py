@@ -1,4 +1,4 @@
-"""The files of include/config, as strict models. The text under each field is its description in the editors' schema."""
+"""The files of include/config, as strict models. The text under a field is its description in the JSON schema."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PostgresSource(Strict):
     offsite: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     """Where verified backups are copied to: names in repositories.yaml, in other buckets than `repository`."""
     encryption: Name | None = None
-    """A name in encryption.yaml. Without it, objects are stored as they are, protected by the bucket's own encryption."""
+    """A name in encryption.yaml. null: we do not encrypt, and rely on the bucket's own encryption."""
     retention: Name
     """How long backups stay: a name under `retention` in policies.yaml."""
     objectives: Name
@@ -51,8 +51,8 @@ class PostgresSource(Strict):
     compression_level: int = Field(default=1, ge=-7, le=19)
     """zstd level. 1 keeps up with the disk; 19 is slow and small."""
     verification: Literal["full", "checksums"] = "full"
-    """`full` reads every stored byte back and checks its content. `checksums` only compares the store's own checksums
-    with the manifest, for sources that are too large to be read back every night; the restore test still proves them."""
+    """`full` reads every stored byte back and checks its content. `checksums` only compares the store's own checksums with
+    the manifest, for sources that are too large to be read back every night; the restore test still proves them."""
     lock_timeout: Duration = timedelta(seconds=30)
     """How long to wait for a table that a schema change has locked, before the backup gives up and says which one."""
 
