@@ -1,0 +1,71 @@
+"""Command line of the sample application: load its data, check its database, serve it."""
+
+import argparse
+import contextlib
+import sys
+
+import psycopg
+
+from include.sample.checks import check
+from include.sample.generate import SampleError, load, load_huge
+from include.sample.server import ShopServer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except SampleError as error:
+        print(error, file=sys.stderr)
+    except psycopg.OperationalError as error:
+        print(f"The database cannot be reached or stopped answering: {str(error).strip()}", file=sys.stderr)
+        print("Check --dsn, the password and that the server runs.", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m include.sample", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    loading = commands.add_parser("load", help="create the shop in an empty database")
+    loading.add_argument("--scale", type=float, default=1.0, help="1.0 (default) is 1.3 GB, 0.01 is enough to play")
+    loading.add_argument("--seed", type=int, default=1, help="another seed gives other data (default: 1)")
+    loading.add_argument("--huge", action="store_true", help="one huge table instead of the whole shop")
+    loading.set_defaults(run=_load)
+
+    checking = commands.add_parser("check", help="run the application's integration checks; exit code 1 if one fails")
+    checking.set_defaults(run=_check)
+
+    serving = commands.add_parser("serve", help="serve /api/health and /users/<id> on 127.0.0.1")
+    serving.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
+    serving.set_defaults(run=_serve)
+
+    for command in (loading, checking, serving):
+        command.add_argument("--dsn", required=True, help="connection string; PGPASSWORD may hold the password")
+    return parser
+
+
+def _load(options: argparse.Namespace) -> int:
+    rows = (load_huge if options.huge else load)(options.dsn, options.scale, options.seed)
+    for table, count in rows.items():
+        print(f"{count:>12,}  {table}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    results = check(options.dsn)
+    for result in results:
+        print(f"{'ok    ' if result.ok else 'FAILED'}  {result.name}: {result.detail}")
+    return 0 if all(result.ok for result in results) else 1
+
+
+def _serve(options: argparse.Namespace) -> int:
+    with ShopServer(options.dsn, options.port) as server:
+        print(f"The shop listens on http://127.0.0.1:{server.server_port}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
