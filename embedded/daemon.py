@@ -25,7 +25,6 @@ from embedded.processes import (
 )
 
 PORT_ATTEMPTS = 5
-START_SECONDS = 30
 
 
 class Daemon(ABC):
@@ -34,6 +33,8 @@ class Daemon(ABC):
     """
 
     name: ClassVar[str]
+    start_seconds: ClassVar[float] = 30
+    stop_seconds: ClassVar[float] = 10
 
     def __init__(self, directory: Path) -> None:
         self.directory = Path(directory).absolute()
@@ -45,7 +46,7 @@ class Daemon(ABC):
     def command(self, port: int) -> Sequence[str]:
         """The server's arguments; it must listen on 127.0.0.1 and the port."""
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, port: int) -> Mapping[str, str]:
         """Variables on top of ours; secrets go here, because arguments are visible to every user of the machine."""
         return {}
 
@@ -76,36 +77,37 @@ class Daemon(ABC):
         """Returns when the server accepts connections. A server that runs already is left alone."""
         with locked(self.directory):
             if not self.running:
+                self.kill()  # children that survived their killed parent
                 state = {**self.first_state(), **load_json(self._state_file)}
                 save_json(self._state_file, state)
                 save_json(self._state_file, {**state, "port": self._start_on_a_free_port(state.get("port"))})
         return self
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL. Does nothing when the server does not run."""
+        """SIGTERM, then SIGKILL for what has not ended. Does nothing when the server does not run."""
         with locked(self.directory):
             process = load_process(self._process_file)
-            running = process.process() if process else None
-            if running:
-                terminate([running])
-            self._process_file.unlink(missing_ok=True)
+            leader = process.process() if process else None
+            if leader:
+                terminate([leader], self.stop_seconds)
+            self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, as a crashed machine would do."""
+        """SIGKILL for the server and its children, as a crashed machine would do."""
         process = load_process(self._process_file)
-        running = process.process() if process else None
-        if running:
-            kill([running])
+        if process:
+            kill(process.session())
 
     def _start_on_a_free_port(self, preferred: int | None) -> int:
         for _ in range(PORT_ATTEMPTS):
             port = choose_port(preferred)
             self.log.unlink(missing_ok=True)
-            child = spawn(self.command(port), {**os.environ, **self.environment()}, self.directory, self.log)
+            child = spawn(self.command(port), {**os.environ, **self.environment(port)}, self.directory, self.log)
             process = ProcessId.of(child.pid)
             save_process(self._process_file, process)
             if self._wait_until_it_listens(process, port):
                 return port
+            kill(process.session())
             if "address already in use" not in last_lines(self.log, 100).lower():
                 break
         raise EmbeddedError(
@@ -114,12 +116,10 @@ class Daemon(ABC):
         )
 
     def _wait_until_it_listens(self, process: ProcessId, port: int) -> bool:
-        def settled() -> bool:
-            running = process.process()
-            return running is None or listens_on(running, port)
+        """False when it ended or took too long."""
 
-        in_time = wait_until(settled, START_SECONDS)
-        running = process.process()
-        if running and not in_time:
-            kill([running])
-        return running is not None and in_time
+        def listens() -> bool:
+            return any(listens_on(member, port) for member in process.session())
+
+        wait_until(lambda: not process.alive or listens(), self.start_seconds)
+        return process.alive and listens()

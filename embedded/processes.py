@@ -34,16 +34,34 @@ class ProcessId:
 
     def process(self) -> psutil.Process | None:
         """The running process, or None when it has ended (zombies have ended) or the pid belongs to another one."""
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) <= START_TIME_TOLERANCE_SECONDS
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
-            return None
+            if self._is(process) and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
 
     @property
     def alive(self) -> bool:
         return self.process() is not None
+
+    def session(self) -> list[psutil.Process]:
+        """The members of the session that the process leads or led: it and its descendants, also after its own end.
+
+        The kernel gives a pid to nobody else as long as it names a session, so a stranger with the pid means: all ended.
+        """
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not self._is(psutil.Process(self.pid)):
+                return []
+        return [p for p in psutil.process_iter() if _session_id(p.pid) == self.pid and not _ended(p)]
+
+    def _is(self, process: psutil.Process) -> bool:
+        return abs(process.create_time() - self.started) <= START_TIME_TOLERANCE_SECONDS
+
+
+def _session_id(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.getsid(pid)
+    return None
 
 
 def save_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ class S3Gateway(Daemon):
         sidecar = [] if _has_extended_attributes(self.buckets) else ["--sidecar", str(self._metadata)]
         return [*gateway, "posix", "--versioning-dir", str(self._versions), *sidecar, str(self.buckets)]
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, port: int) -> Mapping[str, str]:
         return {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}
 
     def first_state(self) -> Mapping[str, str]:

@@ -1,0 +1,136 @@
+"""A real Airflow for the demo and the end-to-end tests: all components, SQLite, LocalExecutor, a home of its own."""
+
+import base64
+import json
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+
+from embedded.airflow_client import AirflowClient
+from embedded.daemon import Daemon
+from embedded.errors import EmbeddedError
+from embedded.processes import LOOPBACK, wait_until
+from embedded.stack import PROJECT
+
+POOLS = {"backups": {"slots": 2, "description": "Backups and restores that run at once"}}
+HEALTHY_SECONDS = 90
+COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+
+# Settings that hold for every embedded Airflow. Written to airflow.cfg, so that `AIRFLOW_HOME=... airflow ...` works by hand.
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "core": {
+        "executor": "LocalExecutor",
+        "parallelism": "4",
+        "load_examples": "False",
+        "simple_auth_manager_all_admins": "True",
+        "plugins_folder": str(PROJECT / "plugins"),
+    },
+    "database": {"load_default_connections": "False"},
+    "api": {"host": LOOPBACK, "workers": "1"},
+    "dag_processor": {"refresh_interval": "5", "min_file_process_interval": "10", "parsing_processes": "2"},
+    "scheduler": {"scheduler_idle_sleep_time": "0.2"},
+    "usage_data_collection": {"enabled": "False"},
+}
+
+
+class AirflowServer(Daemon):
+    """Everyone who reaches its port is an administrator: it listens on 127.0.0.1 only.
+
+    environment: variables for all components and tasks, such as Stack.environment(). dags: the folder with the DAG files.
+    """
+
+    name: ClassVar[str] = "airflow"
+    start_seconds: ClassVar[float] = 120
+    stop_seconds: ClassVar[float] = 20
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], dags: Path = PROJECT / "dags") -> None:
+        super().__init__(directory)
+        self.home = self.directory / "home"
+        self.dags = Path(dags)
+        self._environment = dict(environment)
+
+    @cached_property
+    def client(self) -> AirflowClient:
+        return AirflowClient(self.url)
+
+    def start(self, allow_import_errors: bool = False) -> Self:
+        """Returns when all components are healthy and all DAG files are parsed.
+
+        Raises EmbeddedError with the stack traces when a DAG file cannot be imported, unless that is allowed.
+        """
+        super().start()
+        if not wait_until(self._healthy, HEALTHY_SECONDS):
+            raise EmbeddedError(
+                f"Airflow is not healthy after {HEALTHY_SECONDS} s: {self.client.health()}",
+                f"Read the logs of its components in {self.directory}.",
+            )
+        self._wait_for_dags(allow_import_errors)
+        return self
+
+    def command(self, port: int) -> Sequence[str]:
+        self._write_config()
+        script = Path(__file__).with_name("airflow_main.py")
+        # -P: the script's own directory holds an airflow.py, which must not be the package `airflow`.
+        return [sys.executable, "-P", str(script), str(port), json.dumps(POOLS), str(self.directory)]
+
+    def environment(self, port: int) -> Mapping[str, str]:
+        url = f"http://{LOOPBACK}:{port}"
+        return {
+            **self._environment,
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": url,
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+            "NO_PROXY": LOOPBACK,
+            "no_proxy": LOOPBACK,
+        }
+
+    def first_state(self) -> Mapping[str, str]:
+        fernet = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        return {"fernet_key": fernet, "api_secret": secrets.token_hex(32), "jwt_secret": secrets.token_hex(64)}
+
+    def _write_config(self) -> None:
+        """Before Airflow does: its components would each generate one, with different secrets, at the same time."""
+        home = self.home
+        home.mkdir(exist_ok=True)
+        sections = {name: dict(values) for name, values in SETTINGS.items()}
+        sections["core"] |= {"dags_folder": str(self.dags), "fernet_key": self.state("fernet_key")}
+        sections["api"]["secret_key"] = self.state("api_secret")
+        sections["api_auth"] = {"jwt_secret": self.state("jwt_secret")}
+        sections["database"]["sql_alchemy_conn"] = f"sqlite:///{home / 'airflow.db'}"
+        sections["logging"] = {"base_log_folder": str(home / "logs")}
+        lines = [
+            line
+            for name, values in sections.items()
+            for line in (f"[{name}]", *(f"{key} = {value.replace('%', '%%')}" for key, value in values.items()), "")
+        ]
+        config = home / "airflow.cfg"
+        config.touch(mode=0o600)
+        config.write_text("\n".join(lines))
+
+    def _healthy(self) -> bool:
+        health = self.client.health()
+        return health is not None and all(health[component]["status"] == "healthy" for component in COMPONENTS)
+
+    def _wait_for_dags(self, allow_import_errors: bool) -> None:
+        """A DAG file's stem is the id of its DAG, so the files tell which DAGs there will be."""
+        expected = {path.stem for path in self.dags.rglob("*.py")}
+
+        def parsed() -> bool:
+            broken = {Path(file).stem for file in self.client.import_errors()}
+            return expected <= self.client.dag_ids() | broken
+
+        complete = wait_until(parsed, HEALTHY_SECONDS)
+        errors = self.client.import_errors()
+        if errors and not allow_import_errors:
+            traces = "\n".join(f"{file}:\n{trace}" for file, trace in errors.items())
+            raise EmbeddedError(f"{len(errors)} DAG files cannot be imported:\n{traces}", "Correct them.")
+        if not complete:
+            missing = sorted(expected - self.client.dag_ids())
+            raise EmbeddedError(
+                f"Airflow did not parse within {HEALTHY_SECONDS} s: {', '.join(missing)}.",
+                f"Read {self.directory / 'dag-processor.log'}; a DAG file must be named as its DAG.",
+            )
