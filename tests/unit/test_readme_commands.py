@@ -3,10 +3,14 @@
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+
+from backup_playbook.config import load_config
 
 pytestmark = pytest.mark.drift
 
@@ -88,6 +92,15 @@ def test_links_within_a_page_have_a_heading() -> None:
         headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
         anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert set(re.findall(r"\]\(#([^)]+)\)", page.read_text())) <= anchors, page
+
+
+def test_the_source_of_the_readme_is_valid_configuration(tmp_path: Path) -> None:
+    folder = shutil.copytree(PROJECT / "include/config", tmp_path / "config")
+    sources = yaml.safe_load((folder / "sources.yaml").read_text())
+    added = yaml.safe_load(code_blocks("yaml")[0])
+    sources["sources"] |= added
+    (folder / "sources.yaml").write_text(yaml.safe_dump(sources))
+    assert set(added) < set(load_config(folder).sources)
 
 
 def test_the_grants_of_the_readme_are_those_of_the_script() -> None:
