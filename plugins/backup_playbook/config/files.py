@@ -44,11 +44,12 @@ class _Loader(CSafeLoader):
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         lines: dict[str, int] = {}
         for key, _ in node.value:
+            if not isinstance(key.value, str):
+                continue  # a list as a key: PyYAML itself complains
             line = key.start_mark.line + 1
-            if key.value in lines and isinstance(key.value, str):
+            first = lines.setdefault(key.value, line)
+            if first != line:
                 self.problems.append(
-                    f"line {line}: Remove one of the two. The key '{key.value}' is already in line {lines[key.value]}."
+                    f"line {line}: Remove one of the two. The key '{key.value}' is already in line {first}."
                 )
-            elif isinstance(key.value, str):
-                lines[key.value] = line
         return super().construct_mapping(node, deep)

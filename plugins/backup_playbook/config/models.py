@@ -1,4 +1,4 @@
-"""The files of include/config, as strict models. The text under a field is its description in the JSON schema."""
+"""The files of include/config, as strict models. A field's description is what editors show."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from backup_playbook.core.retention import RetentionPolicy
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    # defer_build: every DAG file imports this module, and only the files' models are ever built.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 # --- sources.yaml -----------------------------------------------------------------------------------------------------
@@ -32,29 +33,59 @@ class PostgresSource(Strict):
     """One Postgres database."""
 
     engine: Literal["postgres"]
-    connection: ConnectionId
-    """Airflow connection (type Postgres) of a role that may read everything: see the README for its grants."""
-    database: NonEmpty | None = None
-    """The database, if not the one that the connection names."""
-    repository: Name
-    """Where its backups are written: a name in repositories.yaml."""
-    offsite: Annotated[tuple[Name, ...], Field(strict=False)] = ()
-    """Where verified backups are copied to: names in repositories.yaml, in other buckets than `repository`."""
-    encryption: Name | None = None
-    """A name in encryption.yaml. null: we do not encrypt, and rely on the bucket's own encryption."""
-    retention: Name
-    """How long backups stay: a name under `retention` in policies.yaml."""
-    objectives: Name
-    """How much loss and downtime is acceptable: a name under `objectives` in policies.yaml."""
-    streams: int = Field(default=2, ge=1, le=16)
-    """How many tables (or parts of a very large one) are read at once, each on a connection of its own."""
-    compression_level: int = Field(default=1, ge=-7, le=19)
-    """zstd level. 1 keeps up with the disk; 19 is slow and small."""
-    verification: Literal["full", "checksums"] = "full"
-    """`full` reads every stored byte back and checks its content. `checksums` only compares the store's own checksums with
-    the manifest, for sources that are too large to be read back every night; the restore test still proves them."""
-    lock_timeout: Duration = timedelta(seconds=30)
-    """How long to wait for a table that a schema change has locked, before the backup gives up and says which one."""
+    connection: ConnectionId = Field(
+        description=(
+            "Airflow connection (type Postgres) of a role that may read everything: see the README for its grants."
+        ),
+    )
+    database: NonEmpty | None = Field(
+        default=None,
+        description="The database, if not the one that the connection names.",
+    )
+    repository: Name = Field(description="Where its backups are written: a name in repositories.yaml.")
+    offsite: Annotated[tuple[Name, ...], Field(strict=False)] = Field(
+        default=(),
+        description=(
+            "Where verified backups are copied to: names in repositories.yaml, in other buckets than `repository`."
+        ),
+    )
+    encryption: Name | None = Field(
+        default=None,
+        description="A name in encryption.yaml. null: we do not encrypt, and rely on the bucket's own encryption.",
+    )
+    retention: Name = Field(description="How long backups stay: a name under `retention` in policies.yaml.")
+    objectives: Name = Field(
+        description="How much loss and downtime is acceptable: a name under `objectives` in policies.yaml.",
+    )
+    streams: int = Field(
+        default=2,
+        ge=1,
+        le=16,
+        description=(
+            "How many tables (or parts of a very large one) are read at once, each on a connection of its own."
+        ),
+    )
+    compression_level: int = Field(
+        default=1,
+        ge=-7,
+        le=19,
+        description="zstd level. 1 keeps up with the disk; 19 is slow and small.",
+    )
+    verification: Literal["full", "checksums"] = Field(
+        default="full",
+        description=(
+            "`full` reads every stored byte back and checks its content. `checksums` only compares the store's "
+            "own checksums with the manifest, for sources that are too large to be read back every night; the "
+            "restore test still proves them."
+        ),
+    )
+    lock_timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        description=(
+            "How long to wait for a table that a schema change has locked, before the backup gives up and says "
+            "which one."
+        ),
+    )
 
 
 Source = PostgresSource
@@ -82,23 +113,42 @@ def _readable_at_once(storage_class: str) -> str:
 class RepositorySettings(Strict):
     """A bucket and a prefix in it, which hold backups."""
 
-    connection: ConnectionId
-    """Airflow connection (type aws). `endpoint_url` in its extra leads to an S3 compatible store."""
+    connection: ConnectionId = Field(
+        description="Airflow connection (type aws). `endpoint_url` in its extra leads to an S3 compatible store.",
+    )
     bucket: BucketName
-    prefix: KeyPrefix = "playbook"
-    """Everything is written, and deleted, below this prefix only."""
-    region: NonEmpty | None = None
-    """The bucket's region, if not the one that the connection names."""
-    storage_class: Annotated[NonEmpty, AfterValidator(_readable_at_once)] = "STANDARD"
-    """Storage class of new objects."""
-    conditional_writes: bool = True
-    """false for a store without If-None-Match on PUT: two runs that seal one backup id are then told apart by a look
-    before the write, which leaves a small gap."""
-    checksums: bool = True
-    """false for a store that rejects the SHA-256 checksums of uploads (boto3's `when_required`); what is stored is then
-    only known to be right once `verify` has read it back."""
-    object_tags: bool = True
-    """false for a store without object tags. Lifecycle rules then cannot tell a yearly backup from a daily one."""
+    prefix: KeyPrefix = Field(
+        default="playbook",
+        description="Everything is written, and deleted, below this prefix only.",
+    )
+    region: NonEmpty | None = Field(
+        default=None,
+        description="The bucket's region, if not the one that the connection names.",
+    )
+    storage_class: Annotated[NonEmpty, AfterValidator(_readable_at_once)] = Field(
+        default="STANDARD",
+        description="Storage class of new objects.",
+    )
+    conditional_writes: bool = Field(
+        default=True,
+        description=(
+            "false for a store without If-None-Match on PUT: two runs that seal one backup id are then told apart "
+            "by a look before the write, which leaves a small gap."
+        ),
+    )
+    checksums: bool = Field(
+        default=True,
+        description=(
+            "false for a store that rejects the SHA-256 checksums of uploads (boto3's `when_required`); what is "
+            "stored is then only known to be right once `verify` has read it back."
+        ),
+    )
+    object_tags: bool = Field(
+        default=True,
+        description=(
+            "false for a store without object tags. Lifecycle rules then cannot tell a yearly backup from a daily one."
+        ),
+    )
 
 
 class RepositoriesFile(Strict):
@@ -113,16 +163,16 @@ class RepositoriesFile(Strict):
 class RetentionSettings(Strict):
     """The first verified backup of each day, week, month and year is kept for this long; 0 switches a rule off."""
 
-    daily: int = Field(default=RetentionPolicy.daily, ge=0, le=36_500)
-    """Days."""
-    weekly: int = Field(default=RetentionPolicy.weekly, ge=0, le=5_200)
-    """Weeks."""
-    monthly: int = Field(default=RetentionPolicy.monthly, ge=0, le=1_200)
-    """Months."""
-    yearly: int = Field(default=RetentionPolicy.yearly, ge=0, le=100)
-    """Years."""
-    keep_newest: int = Field(default=RetentionPolicy.keep_newest, ge=1, le=1_000)
-    """So many of the newest verified backups are never removed, whatever their age."""
+    daily: int = Field(default=RetentionPolicy.daily, ge=0, le=36_500, description="Days.")
+    weekly: int = Field(default=RetentionPolicy.weekly, ge=0, le=5_200, description="Weeks.")
+    monthly: int = Field(default=RetentionPolicy.monthly, ge=0, le=1_200, description="Months.")
+    yearly: int = Field(default=RetentionPolicy.yearly, ge=0, le=100, description="Years.")
+    keep_newest: int = Field(
+        default=RetentionPolicy.keep_newest,
+        ge=1,
+        le=1_000,
+        description="So many of the newest verified backups are never removed, whatever their age.",
+    )
 
     @property
     def policy(self) -> RetentionPolicy:
@@ -133,24 +183,28 @@ class RetentionSettings(Strict):
 class Objectives(Strict):
     """What the business has been promised."""
 
-    rpo: Duration
-    """Recovery point objective: at most so much of the newest work may be lost."""
-    rto: Duration
-    """Recovery time objective: a restore may take at most this long."""
+    rpo: Duration = Field(description="Recovery point objective: at most so much of the newest work may be lost.")
+    rto: Duration = Field(description="Recovery time objective: a restore may take at most this long.")
 
 
 class Sweep(Strict):
     """Removal of what failed runs left behind: objects without a manifest, uploads that never ended."""
 
-    grace: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(hours=24)
-    """Nothing younger is removed. Must be longer than the longest backup takes: its manifest is written last."""
+    grace: Annotated[Duration, Field(ge=timedelta(hours=1))] = Field(
+        default=timedelta(hours=24),
+        description=(
+            "Nothing younger is removed. Must be longer than the longest backup takes: its manifest is written last."
+        ),
+    )
 
 
 class AirflowSettings(Strict):
     """What the DAGs use of Airflow."""
 
-    pool: NonEmpty = "backups"
-    """Airflow pool that limits how many backups and restores run at once. It must exist."""
+    pool: NonEmpty = Field(
+        default="backups",
+        description="Airflow pool that limits how many backups and restores run at once. It must exist.",
+    )
 
 
 class PoliciesFile(Strict):
@@ -169,20 +223,25 @@ class GpgRecipients(Strict):
     """Encrypted to public keys. Workers that back up need no private key, and cannot read old backups."""
 
     method: Literal["gpg_recipients"]
-    recipients: Annotated[tuple[NonEmpty, ...], Field(strict=False, min_length=1)]
-    """Fingerprints or e-mail addresses, at least one. Add a second key that lies in a safe."""
-    public_keys: FileOfTheFolder
-    """File with the recipients' public keys (`gpg --export --armor`), relative to this folder."""
-    private_key_connection: ConnectionId | None = None
-    """Airflow connection whose password is the private key. Only for workers that verify content or restore."""
+    recipients: Annotated[tuple[NonEmpty, ...], Field(strict=False, min_length=1)] = Field(
+        description="Fingerprints or e-mail addresses, at least one. Add a second key that lies in a safe.",
+    )
+    public_keys: FileOfTheFolder = Field(
+        description="File with the recipients' public keys (`gpg --export --armor`), relative to this folder.",
+    )
+    private_key_connection: ConnectionId | None = Field(
+        default=None,
+        description=(
+            "Airflow connection whose password is the private key. Only for workers that verify content or restore."
+        ),
+    )
 
 
 class GpgPassphrase(Strict):
     """Encrypted with one passphrase, which every worker knows."""
 
     method: Literal["gpg_passphrase"]
-    connection: ConnectionId
-    """Airflow connection whose password is the passphrase."""
+    connection: ConnectionId = Field(description="Airflow connection whose password is the passphrase.")
 
 
 Encryption = Annotated[GpgRecipients | GpgPassphrase, Field(discriminator="method")]
@@ -200,23 +259,22 @@ class EncryptionFile(Strict):
 class Route(Strict):
     """Where messages of one severity go."""
 
-    connection: ConnectionId
-    """Airflow connection (type Slack Incoming Webhook). The webhook decides on the channel."""
-    mention: NonEmpty | None = None
-    """Put before the message, such as `<!channel>`, `<!here>` or `<@U024BE7LH>`."""
+    connection: ConnectionId = Field(
+        description="Airflow connection (type Slack Incoming Webhook). The webhook decides on the channel.",
+    )
+    mention: NonEmpty | None = Field(
+        default=None,
+        description="Put before the message, such as `<!channel>`, `<!here>` or `<@U024BE7LH>`.",
+    )
 
 
 class AlertRoutes(Strict):
     """One route for each severity."""
 
-    critical: Route
-    """Data is at risk now."""
-    high: Route
-    """A backup is missing or failed."""
-    medium: Route
-    """Something looks unusual."""
-    info: Route | None
-    """All is well; null to send nothing."""
+    critical: Route = Field(description="Data is at risk now.")
+    high: Route = Field(description="A backup is missing or failed.")
+    medium: Route = Field(description="Something looks unusual.")
+    info: Route | None = Field(description="All is well; null to send nothing.")
 
 
 class AlertsFile(Strict):

@@ -99,7 +99,7 @@ def _path_in_file(location: Location, document: object) -> Iterator[int | str]:
     """`location` without the steps that only pydantic knows: the branch of a union, such as `gpg_recipients`."""
     here: Any = document
     for position, step in enumerate(location, start=1):
-        if (isinstance(here, Mapping) and step in here) or (isinstance(here, list) and isinstance(step, int)):
+        if (isinstance(here, Mapping) and step in here) or isinstance(step, int):
             here = here[step]
             yield step
         elif position == len(location):
