@@ -26,7 +26,8 @@ def read_yaml(path: Path) -> tuple[object, list[str]]:
         return None, ["Save the file as UTF-8 text, without control characters. It is not."]
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        return None, [f"{line}Correct the YAML: {error.problem or error.context}."]
+        start = f" (in what starts in line {error.context_mark.line + 1})" if error.context_mark else ""
+        return None, [f"{line}Correct the YAML: {error.problem or error.context}{start}."]
     except YAMLError as error:
         return None, [f"Correct the YAML: {error}."]
     if document is None:

@@ -29,7 +29,7 @@ from backup_playbook.config.models import (
     Strict,
     Sweep,
 )
-from backup_playbook.config.problems import one_of, problems_of
+from backup_playbook.config.problems import choices, problems_of
 from backup_playbook.core.errors import ConfigError
 from backup_playbook.core.retention import RetentionPolicy
 
@@ -159,4 +159,6 @@ def _lookup(entries: Mapping[str, _Entry], name: str, kind: str, file: str) -> _
     try:
         return entries[name]
     except KeyError:
-        raise ConfigError(f"There is no {kind} '{name}' in {file}.", one_of(entries, name, kind)) from None
+        raise ConfigError(
+            f"There is no {kind} '{name}' in {file}.", f"Name one of: {choices(entries, name)}."
+        ) from None

@@ -187,10 +187,16 @@ class Objectives(Strict):
     rto: Duration = Field(description="Recovery time objective: a restore may take at most this long.")
 
 
+def _longer_than_a_backup(grace: timedelta) -> timedelta:
+    if grace < timedelta(hours=1):
+        raise advice("Write at least 1h. Until its manifest is written, a running backup looks like a failed one.")
+    return grace
+
+
 class Sweep(Strict):
     """Removal of what failed runs left behind: objects without a manifest, uploads that never ended."""
 
-    grace: Annotated[Duration, Field(ge=timedelta(hours=1))] = Field(
+    grace: Annotated[Duration, AfterValidator(_longer_than_a_backup)] = Field(
         default=timedelta(hours=24),
         description=(
             "Nothing younger is removed. Must be longer than the longest backup takes: its manifest is written last."

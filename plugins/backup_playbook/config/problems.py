@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-
-from backup_playbook.config.values import format_duration
 
 Location = Sequence[int | str]
 
@@ -19,7 +16,9 @@ def problems_of(error: ValidationError, document: object, model: type[BaseModel]
     """One line for each problem: `path: What to do. What is wrong.`"""
     lines = []
     for detail in error.errors(include_url=False):
-        location = [step for step in detail["loc"] if step != "[key]"]
+        # A key that is no text has no place of its own: pydantic shows it as a number.
+        location = detail["loc"][:-1] if detail["type"] == "invalid_key" else detail["loc"]
+        location = tuple(step for step in location if step != "[key]")
         path = ".".join(map(str, _path_in_file(location, document)))
         known = _keys_at(model, location[:-1]) if detail["type"] == "extra_forbidden" else ()
         sentence = _unknown_key(str(location[-1]), known) if known else _sentence(detail)
@@ -28,11 +27,15 @@ def problems_of(error: ValidationError, document: object, model: type[BaseModel]
 
 
 def one_of(names: Iterable[str], wrong: str, kind: str) -> str:
-    """`Name one of: a, b. There is no <kind> 'c'.`, with the nearest name first when `wrong` looks like a slip."""
+    """`Name one of: a, b. There is no <kind> 'c'.`"""
+    return f"Name one of: {choices(names, wrong)}. There is no {kind} {shown(wrong)}."
+
+
+def choices(names: Iterable[str], wrong: str) -> str:
+    """The names as a list for people; the one that was probably meant comes first."""
     names = sorted(names)
     near = difflib.get_close_matches(wrong, names, n=1)
-    listed = ", ".join(near + [name for name in names if name not in near])
-    return f"Name one of: {listed}. There is no {kind} {shown(wrong)}."
+    return ", ".join(near + [name for name in names if name not in near])
 
 
 def shown(value: object) -> str:
@@ -41,8 +44,6 @@ def shown(value: object) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, timedelta):
-        return format_duration(value)
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
@@ -67,8 +68,8 @@ def _sentence(detail: ErrorDetails) -> str:
 
 def _choice(detail: ErrorDetails, context: dict[str, Any]) -> str:
     # pydantic gives the choices as text: "'full' or 'checksums'", and "'a', 'b'" for a discriminator.
-    choices = context.get("expected_tags") or context["expected"]
-    names = [name for name in choices.split("'")[1::2] if name]
+    expected = context.get("expected_tags") or context["expected"]
+    names = [name for name in expected.split("'")[1::2] if name]
     wrong = str(context["tag"] if "tag" in context else detail["input"])
     return one_of(names, wrong, "choice")
 
@@ -79,7 +80,7 @@ _SENTENCES: dict[str, Callable[[ErrorDetails, dict[str, Any]], str]] = {
     "literal_error": _choice,
     "union_tag_invalid": _choice,
     "union_tag_not_found": lambda _, context: f"Add the key {context['discriminator']}; it is required.",
-    "invalid_key": lambda *_: "Put the key in quotes: YAML does not read it as text.",
+    "invalid_key": lambda detail, _: f"Put the key in quotes. YAML reads it as {shown(detail['input'])}, not as text.",
     "string_type": lambda detail, _: f"Write text (in quotes), not {shown(detail['input'])}.",
     "int_type": lambda detail, _: f"Write a whole number (without quotes), not {shown(detail['input'])}.",
     "bool_type": lambda detail, _: f"Write true or false (without quotes), not {shown(detail['input'])}.",

@@ -41,8 +41,7 @@ def _parse_duration(value: object) -> timedelta:
     return int(value[:-1]) * _UNITS[value[-1]]
 
 
-def format_duration(value: timedelta) -> str:
-    """In the largest unit that gives a whole number: `24h` is `1d`. `value` is a positive number of seconds."""
+def _format_duration(value: timedelta) -> str:
     unit = next(unit for unit, length in _UNITS.items() if not value % length)
     return f"{value // _UNITS[unit]}{unit}"
 
@@ -98,7 +97,7 @@ NonEmpty = Annotated[str, *_text(r"\S(.*\S)?", "Write a name, without spaces aro
 Duration = Annotated[
     timedelta,
     BeforeValidator(_parse_duration),
-    PlainSerializer(format_duration),
+    PlainSerializer(_format_duration),
     WithJsonSchema({"type": "string", "pattern": f"^{_DURATION}$", "examples": ["15m", "24h", "7d"]}),
 ]
 

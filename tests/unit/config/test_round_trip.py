@@ -1,0 +1,129 @@
+"""Whatever the models accept, a file can say: dumped, it loads back as the same."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backup_playbook.config import (
+    AirflowSettings,
+    AlertRoutes,
+    GpgPassphrase,
+    GpgRecipients,
+    Objectives,
+    PostgresSource,
+    RepositorySettings,
+    RetentionSettings,
+    Route,
+    Sweep,
+    load_config,
+)
+from backup_playbook.config.models import AlertsFile, EncryptionFile, PoliciesFile, RepositoriesFile, SourcesFile
+
+names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
+connections = st.from_regex(r"[A-Za-z0-9_.-]{1,30}", fullmatch=True)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=20)
+durations = st.builds(
+    lambda count, unit: count * unit,
+    st.integers(1, 99_999),
+    st.sampled_from([timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)]),
+)
+
+
+def some(entries: st.SearchStrategy[object], keys: st.SearchStrategy[str] = names, least: int = 1) -> st.SearchStrategy:
+    return st.dictionaries(keys, entries, min_size=least, max_size=3)
+
+
+repositories = st.builds(
+    RepositorySettings,
+    connection=connections,
+    bucket=st.from_regex(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", fullmatch=True),
+    prefix=st.from_regex(r"[A-Za-z0-9_-]{1,9}(/[A-Za-z0-9_-]{1,9}){0,2}", fullmatch=True),
+    region=st.none() | texts,
+    conditional_writes=st.booleans(),
+    checksums=st.booleans(),
+    object_tags=st.booleans(),
+)
+policies = st.builds(
+    PoliciesFile,
+    retention=some(st.builds(RetentionSettings, daily=st.integers(0, 999), keep_newest=st.integers(1, 9))),
+    objectives=some(st.builds(Objectives, rpo=durations, rto=durations)),
+    sweep=st.builds(Sweep, grace=st.integers(1, 999).map(lambda hours: timedelta(hours=hours))),
+    airflow=st.builds(AirflowSettings, pool=texts),
+)
+encryptions = st.builds(
+    EncryptionFile,
+    encryption=some(
+        st.builds(GpgPassphrase, method=st.just("gpg_passphrase"), connection=connections)
+        | st.builds(
+            GpgRecipients,
+            method=st.just("gpg_recipients"),
+            recipients=st.lists(texts, min_size=1, max_size=3).map(tuple),
+            public_keys=st.just(Path(__file__)),
+            private_key_connection=st.none() | connections,
+        ),
+        least=0,
+    ),
+)
+routes = st.builds(Route, connection=connections, mention=st.none() | texts)
+alerts = st.builds(
+    AlertsFile,
+    routes=st.builds(AlertRoutes, critical=routes, high=routes, medium=routes, info=st.none() | routes),
+)
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> dict[str, object]:
+    stores = draw(st.dictionaries(names, repositories, min_size=1, max_size=3).filter(_in_buckets_of_their_own))
+    policy, encryption = draw(policies), draw(encryptions)
+    sources = {}
+    for number, name in enumerate(draw(st.lists(names, min_size=1, max_size=3, unique=True))):
+        primary, *others = draw(st.permutations(sorted(stores)))
+        sources[name] = PostgresSource(
+            engine="postgres",
+            connection=draw(connections),
+            database=f"{draw(texts)}{number}",
+            repository=primary,
+            offsite=tuple(others),
+            encryption=draw(st.none() | st.sampled_from(sorted(encryption.encryption)))
+            if encryption.encryption
+            else None,
+            retention=draw(st.sampled_from(sorted(policy.retention))),
+            objectives=draw(st.sampled_from(sorted(policy.objectives))),
+            streams=draw(st.integers(1, 16)),
+            compression_level=draw(st.integers(-7, 19)),
+            verification=draw(st.sampled_from(["full", "checksums"])),
+            lock_timeout=draw(durations),
+        )
+    return {
+        "sources.yaml": SourcesFile(sources=sources),
+        "repositories.yaml": RepositoriesFile(repositories=stores),
+        "policies.yaml": policy,
+        "encryption.yaml": encryption,
+        "alerts.yaml": draw(alerts),
+    }
+
+
+def _in_buckets_of_their_own(stores: dict[str, RepositorySettings]) -> bool:
+    return len({(store.connection, store.bucket) for store in stores.values()}) == len(stores)
+
+
+@settings(max_examples=40)
+@given(configurations())
+def test_a_dumped_configuration_loads_back(files) -> None:  # type: ignore[no-untyped-def]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, model in files.items():
+            (folder / file).write_text(yaml.safe_dump(model.model_dump(mode="json")), encoding="utf-8")
+        config = load_config(folder)
+
+    assert config.sources == files["sources.yaml"].sources
+    assert config.repositories == files["repositories.yaml"].repositories
+    assert config.policies == files["policies.yaml"]
+    assert config.encryption == files["encryption.yaml"].encryption
+    assert config.alerts == files["alerts.yaml"].routes
