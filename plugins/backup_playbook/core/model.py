@@ -53,6 +53,8 @@ class StoredObject(_Record):
     """Of the bytes as they lie in the bucket: compressed, and encrypted when configured."""
     store_checksum: str | None = None
     """The object store's own SHA-256 (`<base64>`, composite `<base64>-<parts>` for a multipart), for cheap checks."""
+    first_part_bytes: int
+    """How it was cut into parts (see repository.upload.part_bytes); a copy in equal parts has equal checksums."""
     content_bytes: int
     content_sha256: str
     """Of the bytes before compression and encryption."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from backup_playbook.core.errors import EncryptionError, VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.store import ObjectStore
-from backup_playbook.repository.upload import upload
+from backup_playbook.repository.upload import first_part_bytes, upload
 from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
 from backup_playbook.streams.codec import Codec
 
 TIER_TAG = "backup-tier"
+FIRST_TIER = "daily"
 
 
 class BackupWriter:
@@ -30,12 +31,16 @@ class BackupWriter:
         content = Digest()
         encoded = self.codec.encode(tap(blocks, content.update))
         full_name = name + self.codec.suffix
-        stored = upload(self.store, self._folder + full_name, encoded, estimate=estimate, tags=self._tags)
+        first_part = first_part_bytes(estimate)
+        stored = upload(
+            self.store, self._folder + full_name, encoded, first_part=first_part, tags={TIER_TAG: FIRST_TIER}
+        )
         return StoredObject(
             name=full_name,
             kind=kind,
             stored_bytes=stored.bytes,
             stored_sha256=stored.sha256,
+            first_part_bytes=first_part,
             store_checksum=stored.store_checksum,
             content_bytes=content.bytes,
             content_sha256=content.sha256,
@@ -44,10 +49,6 @@ class BackupWriter:
     def discard(self) -> None:
         """Remove what a failed run stored, so that it need not wait for the sweep."""
         self.store.delete([item.key for item in self.store.list(self._folder)])
-
-    @property
-    def _tags(self) -> Mapping[str, str]:
-        return {TIER_TAG: "daily"}
 
 
 def read_content(store: ObjectStore, manifest: Manifest, item: StoredObject, codec: Codec) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -39,28 +39,45 @@ class Uploaded:
     store_checksum: str | None
 
 
-def upload(
-    store: ObjectStore, key: str, blocks: Blocks, *, estimate: int = 0, tags: Mapping[str, str] | None = None
-) -> Uploaded:
-    """Store a stream under `key`. On any failure, also of the stream itself, no object and no multipart is left.
+def first_part_bytes(estimate: int) -> int:
+    """Size of the first part for a stream of about `estimate` bytes; the estimate need not be right."""
+    return max(FIRST_PART_BYTES, estimate // PARTS_PLANNED)
 
-    `estimate` (bytes) sets the first part size for very long streams; it need not be right.
-    """
-    with _Upload(store, key, estimate, tags or {}) as target:
+
+def part_bytes(number: int, first: int) -> int:
+    """Size of part `number` (from 1) when the first has `first` bytes."""
+    return min(LARGEST_PART_BYTES, first << ((number - 1) // PARTS_BEFORE_GROWTH))
+
+
+def upload(
+    store: ObjectStore,
+    key: str,
+    blocks: Blocks,
+    *,
+    first_part: int = FIRST_PART_BYTES,
+    tags: Mapping[str, str] | None = None,
+) -> Uploaded:
+    """Store a stream under `key`. On any failure, also of the stream itself, no object and no multipart is left."""
+    with _Upload(store, key, first_part, tags or {}) as target:
         for block in blocks:
             target.write(block)
         return target.complete()
 
 
-def part_bytes(number: int, estimate: int) -> int:
-    """Size of part `number` (from 1) for a stream that was estimated at `estimate` bytes."""
-    first = max(FIRST_PART_BYTES, estimate // PARTS_PLANNED)
-    return min(LARGEST_PART_BYTES, first << ((number - 1) // PARTS_BEFORE_GROWTH))
+def server_side_copy(
+    origin: ObjectStore, target: ObjectStore, key: str, *, size: int, first_part: int, tags: Mapping[str, str]
+) -> None:
+    """Let one server copy an object between two of its buckets, in the parts in which it was uploaded.
+
+    Equal parts give equal composite checksums, so that the manifest's still hold for the copy.
+    """
+    with _Upload(target, key, first_part, tags) as copy:
+        copy.from_object(origin, size)
 
 
 class _Upload:
-    def __init__(self, store: ObjectStore, key: str, estimate: int, tags: Mapping[str, str]) -> None:
-        self._store, self._key, self._estimate, self._tags = store, key, estimate, tags
+    def __init__(self, store: ObjectStore, key: str, first_part: int, tags: Mapping[str, str]) -> None:
+        self._store, self._key, self._first_part, self._tags = store, key, first_part, tags
         self._where = {"Bucket": store.bucket, "Key": store.path(key)}
         self._buffer = bytearray()
         self._digest = Digest()
@@ -73,7 +90,9 @@ class _Upload:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
         if error is not None and self._upload_id:
             self._abort()
@@ -81,7 +100,7 @@ class _Upload:
     def write(self, block: bytes) -> None:
         self._digest.update(block)
         self._buffer += block
-        while len(self._buffer) > (size := part_bytes(self._number + 1, self._estimate)):
+        while len(self._buffer) > (size := part_bytes(self._number + 1, self._first_part)):
             self._send(bytes(memoryview(self._buffer)[:size]))
             del self._buffer[:size]
 
@@ -90,6 +109,32 @@ class _Upload:
             checksum = self._store.put(self._key, bytes(self._buffer), self._tags)
             return Uploaded(self._digest.bytes, self._digest.sha256, checksum)
         self._send(bytes(self._buffer))
+        self._finish()
+        return Uploaded(self._digest.bytes, self._digest.sha256, self._composite_checksum())
+
+    def from_object(self, origin: ObjectStore, size: int) -> None:
+        where = {"Bucket": origin.bucket, "Key": origin.path(self._key)}
+        if size <= self._first_part:
+            with explained(f"copy {origin.url}/{self._key} to {self._store.url}"):
+                # without the directive the copy would keep the origin's tags
+                tags = {"TaggingDirective": "REPLACE"} if self._store.options.object_tags else {}
+                self._store.client.copy_object(
+                    **self._where,
+                    CopySource=where,
+                    **tags,
+                    **self._store.attributes(self._tags),  # type: ignore[arg-type]
+                )
+            return
+        self._begin()
+        start = 0
+        while start < size:
+            self._number += 1
+            end = min(size, start + part_bytes(self._number, self._first_part))
+            self._submit(self._copy_part, self._number, where, f"bytes={start}-{end - 1}")
+            start = end
+        self._finish()
+
+    def _finish(self) -> None:
         while self._in_flight:
             self._collect()
         with explained(f"complete the upload of {self._store.url}/{self._key}"):
@@ -99,7 +144,6 @@ class _Upload:
                 MultipartUpload={"Parts": self._parts},  # type: ignore[typeddict-item]
             )
         self._upload_id = ""
-        return Uploaded(self._digest.bytes, self._digest.sha256, self._composite_checksum())
 
     def _send(self, body: bytes) -> None:
         if not self._upload_id:
@@ -110,9 +154,12 @@ class _Upload:
                 "Raise compression_level of this source, or split its largest table into partitions.",
             )
         self._number += 1
+        self._submit(self._put_part, self._number, body)
+
+    def _submit(self, send: Callable[..., dict[str, Any]], *arguments: object) -> None:
         if len(self._in_flight) == PARTS_IN_FLIGHT:
             self._collect()
-        self._in_flight.append(self._threads.submit(self._put_part, self._number, body))
+        self._in_flight.append(self._threads.submit(send, *arguments))
 
     def _begin(self) -> None:
         checksum: dict[str, Any] = {"ChecksumAlgorithm": "SHA256"} if self._store.options.checksums else {}
@@ -129,6 +176,19 @@ class _Upload:
                 **self._where, UploadId=self._upload_id, PartNumber=number, Body=body, **checksum
             )
         return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
+
+    def _copy_part(self, number: int, where: Mapping[str, str], part: str) -> dict[str, Any]:
+        with explained(f"copy part {number} of {self._store.url}/{self._key}"):
+            answer = self._store.client.upload_part_copy(
+                **self._where,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                CopySource=where,
+                CopySourceRange=part,  # type: ignore[arg-type]
+            )
+        result = answer["CopyPartResult"]
+        checksum = {"ChecksumSHA256": result["ChecksumSHA256"]} if "ChecksumSHA256" in result else {}
+        return {"PartNumber": number, "ETag": result["ETag"], **checksum}
 
     def _collect(self) -> None:
         self._parts.append(self._in_flight.popleft().result())
