@@ -1,6 +1,6 @@
 """The embedded stack from a shell: `python -m embedded up|down|status`.
 
-    eval "$(python -m embedded up)"      start everything, and set the environment that leads to it
+eval "$(python -m embedded up)"      start everything, and set the environment that leads to it
 """
 
 import argparse
@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 from embedded.errors import EmbeddedError
-from embedded.stack import PROJECT, Stack
-
-DEFAULT_DIRECTORY = PROJECT / ".embedded"
+from embedded.stack import DEFAULT_DIRECTORY, Stack
 
 
 def up(stack: Stack) -> int:

@@ -1,7 +1,9 @@
 """A real Airflow for the demo and the end-to-end tests: all components, SQLite, LocalExecutor, a home of its own."""
 
 import base64
+import hashlib
 import json
+import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ POOLS = {"backups": {"slots": 2, "description": "Backups and restores that run a
 HEALTHY_SECONDS = 90
 COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
-# Settings that hold for every embedded Airflow. Written to airflow.cfg, so that `AIRFLOW_HOME=... airflow ...` works by hand.
+# What holds for every embedded Airflow.
 SETTINGS: Mapping[str, Mapping[str, str]] = {
     "core": {
         "executor": "LocalExecutor",
@@ -39,7 +41,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 class AirflowServer(Daemon):
     """Everyone who reaches its port is an administrator: it listens on 127.0.0.1 only.
 
-    environment: variables for all components and tasks, such as Stack.environment(). dags: the folder with the DAG files.
+    environment: variables for all components and tasks, such as Stack.environment(). dags: the folder with DAG files.
     """
 
     name: ClassVar[str] = "airflow"
@@ -61,7 +63,9 @@ class AirflowServer(Daemon):
 
         Raises EmbeddedError with the stack traces when a DAG file cannot be imported, unless that is allowed.
         """
+        self._stop_if_its_environment_changed()
         super().start()
+        self.client.wake_execution_api()
         if not wait_until(self._healthy, HEALTHY_SECONDS):
             raise EmbeddedError(
                 f"Airflow is not healthy after {HEALTHY_SECONDS} s: {self.client.health()}",
@@ -71,34 +75,50 @@ class AirflowServer(Daemon):
         return self
 
     def command(self, port: int) -> Sequence[str]:
-        self._write_config()
+        self._write_config(port)
         script = Path(__file__).with_name("airflow_main.py")
         # -P: the script's own directory holds an airflow.py, which must not be the package `airflow`.
         return [sys.executable, "-P", str(script), str(port), json.dumps(POOLS), str(self.directory)]
 
-    def environment(self, port: int) -> Mapping[str, str]:
-        url = f"http://{LOOPBACK}:{port}"
+    def environment(self) -> Mapping[str, str]:
+        no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY", os.environ.get("no_proxy")), LOOPBACK]))
         return {
             **self._environment,
             "AIRFLOW_HOME": str(self.home),
-            "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__API__BASE_URL": url,
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-            "NO_PROXY": LOOPBACK,
-            "no_proxy": LOOPBACK,
+            # As on any other Airflow, the tasks find only what is in dags/, plugins/ and config/.
+            "PYTHONPATH": "",
+            # Tasks reach the API server, S3 and Slack without the proxy that the environment may name.
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
         }
 
     def first_state(self) -> Mapping[str, str]:
         fernet = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         return {"fernet_key": fernet, "api_secret": secrets.token_hex(32), "jwt_secret": secrets.token_hex(64)}
 
-    def _write_config(self) -> None:
-        """Before Airflow does: its components would each generate one, with different secrets, at the same time."""
+    def _stop_if_its_environment_changed(self) -> None:
+        """A server that was left running by a killed demo may know addresses that are no longer true."""
+        digest = hashlib.sha256(json.dumps(self._environment, sort_keys=True).encode()).hexdigest()
+        file = self.directory / "environment.sha256"
+        if not file.exists() or file.read_text() != digest:
+            self.stop()
+            file.write_text(digest)
+
+    def _write_config(self, port: int) -> None:
+        """Before Airflow does: its components would each generate one, with different secrets, at the same time.
+
+        With all settings in it, `AIRFLOW_HOME=... airflow ...` works by hand.
+        """
         home = self.home
         home.mkdir(exist_ok=True)
         sections = {name: dict(values) for name, values in SETTINGS.items()}
-        sections["core"] |= {"dags_folder": str(self.dags), "fernet_key": self.state("fernet_key")}
-        sections["api"]["secret_key"] = self.state("api_secret")
+        url = f"http://{LOOPBACK}:{port}"
+        sections["core"] |= {
+            "dags_folder": str(self.dags),
+            "execution_api_server_url": f"{url}/execution/",
+            "fernet_key": self.state("fernet_key"),
+        }
+        sections["api"] |= {"port": str(port), "base_url": url, "secret_key": self.state("api_secret")}
         sections["api_auth"] = {"jwt_secret": self.state("jwt_secret")}
         sections["database"]["sql_alchemy_conn"] = f"sqlite:///{home / 'airflow.db'}"
         sections["logging"] = {"base_log_folder": str(home / "logs")}

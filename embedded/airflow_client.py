@@ -42,9 +42,14 @@ class AirflowClient:
     def health(self) -> Json | None:
         """None as long as the server does not answer."""
         try:
-            return self.request("GET", "/monitor/health")
+            health: Json = self.request("GET", "/monitor/health")
         except requests.ConnectionError:
             return None
+        return health
+
+    def wake_execution_api(self) -> None:
+        """The server builds the API for tasks at the first request to it. It takes seconds: better not within a task."""
+        self._session.get(f"{self.url}/execution/health", timeout=60).raise_for_status()
 
     def dag_ids(self) -> set[str]:
         return {dag["dag_id"] for dag in self.request("GET", "/dags", limit=1000)["dags"]}
@@ -81,8 +86,11 @@ class AirflowClient:
             if state in FINAL_STATES:
                 return state
             time.sleep(POLL_SECONDS)
-        states = {f"{task['task_id']}[{task['map_index']}]": task["state"] for task in self.task_instances(dag_id, run_id)}
-        raise EmbeddedError(f"{dag_id} has not ended within {seconds:.0f} s: {states}", f"See {self.run_url(dag_id, run_id)}.")
+        states = [f"{task['task_id']} {task['state']}" for task in self.task_instances(dag_id, run_id)]
+        raise EmbeddedError(
+            f"{dag_id} has not ended within {seconds:.0f} s: {', '.join(states)}.",
+            f"See {self.run_url(dag_id, run_id)}.",
+        )
 
     def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
@@ -115,5 +123,6 @@ class AirflowClient:
 def _log_line(event: Json | str) -> str:
     if isinstance(event, str):
         return event
-    details = [f"{name}={value}" for name, value in event.items() if name not in ("event", "timestamp", "level", "logger")]
-    return " ".join([str(event.get("timestamp") or ""), str(event.get("level", "")), str(event.get("event", "")), *details])
+    first = ("timestamp", "level", "event")
+    details = [f"{name}={value}" for name, value in event.items() if name not in (*first, "logger")]
+    return " ".join([*(str(event.get(name) or "") for name in first), *details])

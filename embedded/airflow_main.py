@@ -1,10 +1,10 @@
 """All components of Airflow under one parent, as `airflow standalone` runs them, but started in half the time.
 
-Importing Airflow takes seconds of a processor, and standalone pays that once per component. Here it is imported once, and each
-component is a fork. The command line of each component is Airflow's own, and so is everything it does.
+Importing Airflow takes seconds of a processor, and standalone pays that once per component. Here it is imported once,
+and each component is a fork. The command line of each component is Airflow's own, and so is everything it does.
 
-Runs as a script: `airflow_main.py PORT POOLS_JSON LOG_DIRECTORY`, settings in the environment. SIGTERM ends all components; when one
-ends by itself, the others are ended too, and the end of its log is printed.
+Runs as a script: `airflow_main.py PORT POOLS_JSON LOG_DIRECTORY`, settings in AIRFLOW_HOME/airflow.cfg. SIGTERM ends
+all components; when one ends by itself, the others are ended too, and the end of its log is printed.
 """
 
 import gc
@@ -64,7 +64,7 @@ def start(component: list[str], log_directory: Path) -> int:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a fork must not return into its parent's code, whatever happens
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -70,7 +70,7 @@ def _build(program: GoProgram, path: Path) -> None:
             environment |= caches
         _run([go, "install", f"{program.package}@{program.version}"], log, environment, f"build {program.name}")
         # The rename is atomic: whoever looks for the program finds all of it or nothing.
-        os.replace(temporary / program.built_name, path)
+        (temporary / program.built_name).replace(path)
 
 
 def _install_go(temporary: Path, log: Path) -> str:

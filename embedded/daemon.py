@@ -46,7 +46,7 @@ class Daemon(ABC):
     def command(self, port: int) -> Sequence[str]:
         """The server's arguments; it must listen on 127.0.0.1 and the port."""
 
-    def environment(self, port: int) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str]:
         """Variables on top of ours; secrets go here, because arguments are visible to every user of the machine."""
         return {}
 
@@ -71,7 +71,9 @@ class Daemon(ABC):
         try:
             return str(load_json(self._state_file)[key])
         except KeyError:
-            raise EmbeddedError(f"The {self.name} in {self.directory} was never started.", "Call start() first.") from None
+            raise EmbeddedError(
+                f"The {self.name} in {self.directory} was never started.", "Call start() first."
+            ) from None
 
     def start(self) -> Self:
         """Returns when the server accepts connections. A server that runs already is left alone."""
@@ -102,7 +104,7 @@ class Daemon(ABC):
         for _ in range(PORT_ATTEMPTS):
             port = choose_port(preferred)
             self.log.unlink(missing_ok=True)
-            child = spawn(self.command(port), {**os.environ, **self.environment(port)}, self.directory, self.log)
+            child = spawn(self.command(port), {**os.environ, **self.environment()}, self.directory, self.log)
             process = ProcessId.of(child.pid)
             save_process(self._process_file, process)
             if self._wait_until_it_listens(process, port):

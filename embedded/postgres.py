@@ -83,7 +83,7 @@ class PostgresServer:
     @property
     def password(self) -> str:
         """The superuser's."""
-        return str(self._state("password"))
+        return self._state("password")
 
     @property
     def running(self) -> bool:
@@ -141,9 +141,9 @@ class PostgresServer:
         unprivileged.remove_home(self.home)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _state(self, key: str) -> object:
+    def _state(self, key: str) -> str:
         try:
-            return load_json(self._state_file)[key]
+            return str(load_json(self._state_file)[key])
         except KeyError:
             raise EmbeddedError(
                 f"The Postgres server in {self.directory} was never started.", "Call start() first."
@@ -199,9 +199,8 @@ class PostgresServer:
 
     def _write(self, file: Path, text: str) -> None:
         """A file that only the server's user reads."""
-        file.unlink(missing_ok=True)
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
-            output.write(text)
+        file.touch(mode=0o600)
+        file.write_text(text)
         if self._user is not None:
             os.chown(file, self._user.pw_uid, self._user.pw_gid)
 

@@ -47,7 +47,7 @@ class ProcessId:
     def session(self) -> list[psutil.Process]:
         """The members of the session that the process leads or led: it and its descendants, also after its own end.
 
-        The kernel gives a pid to nobody else as long as it names a session, so a stranger with the pid means: all ended.
+        The kernel gives a pid to nobody else as long as it names a session: a stranger with the pid means all ended.
         """
         with contextlib.suppress(psutil.NoSuchProcess):
             if not self._is(psutil.Process(self.pid)):
@@ -55,7 +55,8 @@ class ProcessId:
         return [p for p in psutil.process_iter() if _session_id(p.pid) == self.pid and not _ended(p)]
 
     def _is(self, process: psutil.Process) -> bool:
-        return abs(process.create_time() - self.started) <= START_TIME_TOLERANCE_SECONDS
+        started: float = process.create_time()
+        return abs(started - self.started) <= START_TIME_TOLERANCE_SECONDS
 
 
 def _session_id(pid: int) -> int | None:
@@ -67,9 +68,9 @@ def _session_id(pid: int) -> int | None:
 def save_json(path: Path, document: Mapping[str, Any]) -> None:
     """Written beside and renamed, so that a crash leaves the old or the new document; readable by the owner only."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(document, file)
-    os.replace(temporary, path)
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(document))
+    temporary.replace(path)
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -138,7 +139,9 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def spawn(command: Sequence[str], environment: Mapping[str, str], directory: Path, log: Path) -> "subprocess.Popen[bytes]":
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], directory: Path, log: Path
+) -> "subprocess.Popen[bytes]":
     """Starts a process in a session of its own: neither Ctrl-C nor the end of the terminal reaches it."""
     with log.open("ab") as output:
         return subprocess.Popen(

@@ -43,7 +43,7 @@ class S3Gateway(Daemon):
         sidecar = [] if _has_extended_attributes(self.buckets) else ["--sidecar", str(self._metadata)]
         return [*gateway, "posix", "--versioning-dir", str(self._versions), *sidecar, str(self.buckets)]
 
-    def environment(self, port: int) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str]:
         return {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}
 
     def first_state(self) -> Mapping[str, str]:
@@ -61,10 +61,11 @@ class S3Gateway(Daemon):
     def secret_key(self) -> str:
         return self.state("secret_key")
 
-    def client(self, config: Config | None = None) -> "S3Client":
+    def client(self, config: Config | None = None, endpoint_url: str | None = None) -> "S3Client":
+        """endpoint_url: of a proxy in front of the gateway, if one is to be used."""
         return boto3.client(
             "s3",
-            endpoint_url=self.endpoint_url,
+            endpoint_url=endpoint_url or self.endpoint_url,
             region_name=self.region,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,

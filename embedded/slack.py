@@ -25,7 +25,7 @@ class SlackReceiver(Daemon):
         script = Path(__file__).with_name("slack_server.py")
         return [sys.executable, "-I", str(script), str(port), str(self.messages_file)]
 
-    def environment(self, port: int) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str]:
         return {"WEBHOOK_PATH": f"/services/{self.token}"}
 
     def first_state(self) -> Mapping[str, str]:

@@ -1,8 +1,8 @@
 """Plays Slack's incoming webhooks: keeps each message as one line of JSON, and prints it as a person would see it.
 
-Runs as a script with nothing but the standard library: `slack_server.py PORT MESSAGES_FILE`, the webhook's secret path in
-the environment variable WEBHOOK_PATH. `GET /messages` returns all messages; `PUT /failure` with a status such as `500` makes
-every following post fail with it, and `DELETE /failure` ends that.
+Runs as a script with nothing but the standard library: `slack_server.py PORT MESSAGES_FILE`, the webhook's secret path
+in the environment variable WEBHOOK_PATH. `GET /messages` returns all messages; `PUT /failure` with a status such as
+`500` makes every following post fail with it, and `DELETE /failure` ends that.
 """
 
 import json

@@ -18,6 +18,7 @@ from embedded.s3 import S3Gateway
 from embedded.slack import SlackReceiver
 
 PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_DIRECTORY = PROJECT / ".airflow" / "embedded"
 SHOP_DATABASE = "shop"
 BACKUP_ROLE = "backup"
 PRIMARY_BUCKET = "playbook-backups"
@@ -99,6 +100,13 @@ class Stack:
         way with connections alone."""
         return {**self.s3_primary.shell_environment(), "SHOP_DSN": self.shop_dsn}
 
+    def reset_shop(self) -> None:
+        """An empty shop database again."""
+        self.shop.drop_database(SHOP_DATABASE)
+        self.shop.create_database(SHOP_DATABASE)
+        with self.shop.connect() as connection:
+            connection.execute(f"GRANT CONNECT ON DATABASE {SHOP_DATABASE} TO {BACKUP_ROLE}")
+
     def _parts(self) -> dict[str, PostgresServer | S3Gateway | SlackReceiver]:
         return {
             "shop": self.shop,
@@ -117,7 +125,7 @@ class Stack:
             self._create_backup_role()
 
     def _create_backup_role(self) -> None:
-        """With the script that is documented for production, in one transaction: the role exists complete or not at all."""
+        """With the script for production, in one transaction: the role exists complete or not at all."""
         script = PROJECT / "include" / "sql" / "backup_role.sql"
         psql = [str(self.shop.bin_dir / "psql"), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", SHOP_DATABASE]
         environment = {

@@ -1,4 +1,4 @@
-"""A TCP proxy that adds latency, cuts connections and limits bandwidth on demand: faults between us and a real server."""
+"""A TCP proxy that adds latency, cuts connections and limits bandwidth on demand: faults in front of a real server."""
 
 import contextlib
 import json
@@ -56,8 +56,8 @@ class Proxy:
 
     @contextlib.contextmanager
     def toxic(self, kind: str, stream: str = "downstream", **attributes: int) -> Iterator[None]:
-        """While inside, the fault is there: latency (latency, jitter: ms), bandwidth (rate: KB/s), timeout (timeout: ms),
-        reset_peer (timeout: ms), limit_data (bytes), slow_close, slicer.
+        """While inside, the fault is there: latency (latency, jitter: ms), bandwidth (rate: KB/s), timeout
+        (timeout: ms), reset_peer (timeout: ms), limit_data (bytes), slow_close (delay: ms).
 
         stream: "upstream" is from the client to the server, "downstream" from the server to the client.
         """

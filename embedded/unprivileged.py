@@ -90,7 +90,7 @@ def reachable_copy(tree: Path, name: str, user: pwd.struct_passwd | None) -> Pat
         if not copy.exists():
             temporary = programs / f".{name}.{os.getpid()}"
             shutil.copytree(tree, temporary, symlinks=True)
-            os.rename(temporary, copy)
+            temporary.rename(copy)
     return copy
 
 

@@ -1,0 +1,160 @@
+"""`make demo`: a real Airflow backs up a real database, and proves it, while you watch.
+
+DEMO_EXIT=1 ends it after the first run instead of waiting for Ctrl-C; the exit code is 1 when that run is not green.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from embedded.airflow import AirflowServer
+from embedded.airflow_client import AirflowClient, Json
+from embedded.errors import EmbeddedError
+from embedded.slack_server import render
+from embedded.stack import DEFAULT_DIRECTORY, Stack
+from include.sample import load
+
+DAG_ID = "nightly_database_backup"
+SHOP_SCALE = 0.05  # about 65 MB
+LOG_LINES_OF_A_FAILED_TASK = 30
+
+
+class Progress:
+    """Prints a line whenever a task of the run changes its state."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._seen: dict[str, str] = {}
+
+    def say(self, message: str) -> None:
+        print(f"{time.monotonic() - self._began:6.1f} s  {message}", flush=True)
+
+    def watch(self, tasks: list[Json]) -> None:
+        for task in sorted(tasks, key=lambda task: (task["start_date"] or "9999", task["id"])):
+            state = str(task["state"] or "waiting")
+            if self._seen.get(task["id"], "waiting") != state:
+                self._seen[task["id"]] = state
+                self.say(f"{task_name(task):<48} {state}{duration(task)}")
+
+
+def task_name(task: Json) -> str:
+    source = task["rendered_map_index"]
+    return f"{task['task_id']} [{source}]" if source else str(task["task_id"])
+
+
+def duration(task: Json) -> str:
+    seconds = task["duration"]
+    return f" after {seconds:.1f} s" if seconds and task["end_date"] else ""
+
+
+def load_shop(stack: Stack) -> None:
+    """Loads the sample once. What a killed load left behind is removed first."""
+    marker = stack.directory / "shop.loaded"
+    if marker.exists():
+        return
+    stack.reset_shop()
+    load(stack.shop_dsn, SHOP_SCALE)
+    marker.touch()
+
+
+def start(directory: Path, progress: Progress) -> tuple[Stack, AirflowServer]:
+    progress.say("starting two Postgres servers, two S3 servers and a receiver that plays Slack")
+    stack = Stack(directory).start()
+    progress.say("starting Airflow, and loading the sample shop meanwhile")
+    airflow = AirflowServer(directory / "airflow", stack.environment())
+    with ThreadPoolExecutor() as executor:
+        started = executor.submit(airflow.start)
+        load_shop(stack)
+        started.result()
+    progress.say(f"Airflow is ready at {airflow.url}")
+    return stack, airflow
+
+
+def back_up(client: AirflowClient, progress: Progress) -> bool:
+    """Whether the run is green."""
+    client.unpause(DAG_ID)
+    run_id = client.trigger(DAG_ID)
+    progress.say(f"triggered {DAG_ID}")
+    state = client.wait_for_run(DAG_ID, run_id, watch=progress.watch)
+    progress.say(f"{DAG_ID}: {state}")
+    if state == "success":
+        print_result(client.xcom(DAG_ID, run_id, "announce_result"))
+    else:
+        print_failures(client, run_id)
+    print(f"\nThe run: {client.run_url(DAG_ID, run_id)}")
+    return state == "success"
+
+
+def print_result(result: Any) -> None:
+    print("\nWhat was backed up and proven:")
+    print(json.dumps(result, indent=2, ensure_ascii=False))
+
+
+def print_failures(client: AirflowClient, run_id: str) -> None:
+    for task in client.task_instances(DAG_ID, run_id):
+        if task["state"] == "failed":
+            log = client.log(DAG_ID, run_id, task["task_id"], task["map_index"], task["try_number"])
+            print(f"\n{task_name(task)} failed. The end of its log:")
+            print("\n".join(log.splitlines()[-LOG_LINES_OF_A_FAILED_TASK:]))
+
+
+def print_messages(messages: list[dict[str, Any]]) -> None:
+    print("\nWhat Slack got:")
+    for message in messages:
+        print("  | " + render(message).replace("\n", "\n  | ") + "\n")
+
+
+def run(directory: Path) -> int:
+    progress = Progress()
+    stack = Stack(directory)
+    airflow = None
+    try:
+        stack, airflow = start(directory, progress)
+        before = len(stack.slack.messages())
+        green = back_up(airflow.client, progress)
+        print_messages(stack.slack.messages()[before:])
+        if os.environ.get("DEMO_EXIT") != "1":
+            wait_for_ctrl_c(stack, airflow, directory)
+        return 0 if green else 1
+    finally:
+        print("stopping all servers", flush=True)
+        AirflowServer(directory / "airflow", {}).stop()
+        stack.stop()
+
+
+def wait_for_ctrl_c(stack: Stack, airflow: AirflowServer, directory: Path) -> None:
+    print(f"Airflow's UI: {airflow.url} (no login: everyone on this machine is an administrator)")
+    print(f"psql:         psql '{stack.shop_dsn}'")
+    print(f"Everything is below {directory}. Ctrl-C stops all servers.", flush=True)
+    seen = len(stack.slack.messages())
+    while True:
+        time.sleep(1)
+        messages = stack.slack.messages()
+        if messages[seen:]:
+            print_messages(messages[seen:])
+            seen = len(messages)
+
+
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, interrupt)  # so that `kill` stops the servers too
+    try:
+        return run(DEFAULT_DIRECTORY)
+    except EmbeddedError as error:
+        print(f"\ndemo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
