@@ -12,13 +12,13 @@ from collections import defaultdict
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backup_playbook.core.errors import VerificationError
 
-FORMAT = 1
+FORMAT: Final = 1
 
 
 class _Record(BaseModel):

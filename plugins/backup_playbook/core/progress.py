@@ -24,7 +24,7 @@ def human_seconds(seconds: float) -> str:
 
 
 def progress_line(done: int, total: int, seconds: float, passed: int) -> str:
-    """`done` of `total` bytes of the source (an estimate) after `seconds`, in which `passed` bytes of content streamed."""
+    """`done` of `total` bytes of the source (estimated) after `seconds`, in which `passed` bytes streamed."""
     share = min(done / total, 1.0) if total else 1.0
     rate = passed / seconds if seconds > 0 else 0.0
     left = f"about {human_seconds(seconds / share - seconds)} left" if share > 0.01 else "time left not known yet"

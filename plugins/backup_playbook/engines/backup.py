@@ -12,7 +12,7 @@ from backup_playbook.core.errors import PlaybookError, RepositoryError, Verifica
 from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.contract import Engine, Source
-from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder, objects_folder
 from backup_playbook.repository.objects import BackupWriter, check_store_checksum, check_stored, read_content
 from backup_playbook.streams.codec import Codec
@@ -152,12 +152,12 @@ class Verification:
             self.engine.check_content(manifest, item, read_content(store, manifest, item, self.codec))
 
 
-def require_verified(catalog: Catalog, source: str, backup_id: str) -> None:
-    """Raise unless the newest verification of this backup was a good one."""
+def require_verified(catalog: Catalog, source: str, backup_id: str) -> CatalogEntry:
+    """The catalog's entry of a backup. Raises RepositoryError unless its newest verification was a good one."""
     for entry in catalog.backups(source):
         if entry.backup_id == backup_id:
             if entry.verified:
-                return
+                return entry
             state = "was rejected by its last verification" if entry.rejected else "is not verified"
             raise RepositoryError(
                 f"{source} {backup_id} in repository {catalog.store.name!r} {state}.",

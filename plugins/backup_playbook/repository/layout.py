@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.naming import evidence_stamp, is_backup_id
@@ -36,7 +36,7 @@ class EvidenceName:
     def parse(cls, file_name: str) -> EvidenceName | None:
         if not (match := _EVIDENCE.fullmatch(file_name)):
             return None
-        at = datetime.strptime(match[2][:-1] + "000", "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+        at = datetime.fromisoformat(f"{match[2][:15]}.{match[2][15:18]}+00:00")
         return cls(at, EvidenceKind(match[1]), match[3] or "")
 
 

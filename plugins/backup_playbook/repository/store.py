@@ -13,12 +13,13 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as S3ConnectionError
 
 from backup_playbook.core.errors import AlreadySealedError, RepositoryError
+from backup_playbook.repository.listing import LISTED, fast_listing
 from backup_playbook.repository.s3errors import code_of, explained
 from backup_playbook.streams.blocks import BLOCK_BYTES
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READ_RESUMES = 5
+LISTED_PER_PAGE = 1000
 _DELETE_BATCH = 1000
 
 
@@ -41,8 +43,7 @@ class StoreOptions:
     object_tags: bool = True
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     key: str
     bytes: int
     modified: datetime
@@ -62,6 +63,7 @@ class ObjectStore:
         self, client: S3Client, *, bucket: str, prefix: str, name: str = "", options: StoreOptions | None = None
     ) -> None:
         self.client = client
+        fast_listing(client)
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.name = name or bucket
@@ -108,15 +110,22 @@ class ObjectStore:
                         raise
                     log.warning("Reading %s was cut at byte %d (%s): going on from there.", key, offset, error)
 
-    def list(self, prefix: str, delimiter: str = "") -> Iterator[Listed]:
-        """Everything below a key prefix, in key order, 1,000 keys a request."""
-        for page in self._pages(prefix, delimiter):
-            for item in page.get("Contents", ()):
-                yield Listed(item["Key"][len(self.prefix) :], item["Size"], item["LastModified"])
+    def list(self, prefix: str, *, after: str = "", before: str = "") -> Iterator[Listed]:
+        """Everything below a key prefix, in key order, a request every LISTED_PER_PAGE keys.
+
+        after, before: only the keys between these two (both exclusive), where a long listing is split.
+        """
+        start = {"StartAfter": self.path(after)} if after else {}
+        for page in self._pages(prefix, **start):
+            for path, size, modified in page[LISTED]:
+                key = path[len(self.prefix) :]
+                if before and key >= before:
+                    return
+                yield Listed(key, size, modified)
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names of what lies directly below `prefix/`."""
-        for page in self._pages(prefix, "/"):
+        for page in self._pages(prefix, Delimiter="/"):
             for item in page.get("CommonPrefixes", ()):
                 yield item["Prefix"][len(self.prefix) + len(prefix) :].rstrip("/")
 
@@ -237,10 +246,10 @@ class ObjectStore:
                 "Nothing was overwritten. If two schedulers run the same DAG, stop one; then run this task again.",
             )
 
-    def _pages(self, prefix: str, delimiter: str) -> Iterator[Any]:
+    def _pages(self, prefix: str, **request: str) -> Iterator[Any]:
         with explained(f"list {self.url}/{prefix}"):
             yield from self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix, Delimiter=delimiter
+                Bucket=self.bucket, Prefix=self.prefix + prefix, **request
             )
 
 

@@ -30,6 +30,11 @@ class Codec:
     def encryption(self) -> EncryptionRecord:
         return EncryptionRecord() if self.keyring is None else self.keyring.record
 
+    @property
+    def can_decode(self) -> bool:
+        """False without the private key of what is encrypted to recipients."""
+        return self.keyring is None or self.keyring.can_decrypt
+
     def encode(self, blocks: Blocks) -> Iterator[bytes]:
         packed = compress(blocks, self.level)
         return packed if self.keyring is None else self.keyring.encrypt(packed)

@@ -74,6 +74,10 @@ class Keyring:
     def record(self) -> EncryptionRecord:
         return self._encryption.record
 
+    @property
+    def can_decrypt(self) -> bool:
+        return self._encryption.can_decrypt
+
     def encrypt(self, blocks: Blocks) -> Iterator[bytes]:
         if not self._encryption.recipients:
             return self._with_passphrase(blocks, "--symmetric", "--cipher-algo", "AES256")

@@ -1,0 +1,65 @@
+"""# Nightly database backup
+
+**When:** 02:00 UTC, or by the button: choose the databases, whether retention must not touch the result, and why.
+
+**What:** for every database in `include/config/sources.yaml`, all at the same time as far as the pool allows:
+
+| step | what it does |
+|---|---|
+| `dump_compress_upload` | one consistent moment, streamed: COPY, zstd, gpg when configured, S3. Sealed by a manifest, written last |
+| `verify` | reads every stored byte back, decrypts, decompresses, compares digests and rows with the manifest, writes evidence |
+| `copy_offsite` | copies the verified backup into the off-site repositories |
+| `verify_offsite` | the same reading for the copies |
+| `prune` | removes what the retention policy no longer keeps, and what failed runs left behind. The log shows the plan first |
+
+One database that fails does not stop the others. The run is red unless every database is backed up, verified and copied.
+
+**When it fails:** open the red task; its error says what happened and what to do. Then clear that task: the later steps run
+again by themselves. Nothing needs to be cleaned up: a backup without a manifest does not exist, and the next run sweeps it.
+"""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import Param, dag, task_group
+from backup_playbook.dag_parts.announce import announce_result
+from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
+from backup_playbook.dag_parts.sources import list_sources, sources_param
+from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, DumpCompressUpload, VerifyBackup
+from backup_playbook.operators.retention import ApplyRetention
+
+
+@dag(
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=20),
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    tags=["backup"],
+    params={
+        "sources": sources_param(),
+        "hold": Param(False, type="boolean", title="Hold", description="Keep this backup until someone releases it."),
+        "reason": Param("", type="string", title="Reason", description="Why: stored with a hold.", maxLength=500),
+        "dry_run": Param(False, type="boolean", title="Prune: dry run", description="Only show what would be removed."),
+    },
+)
+def nightly_database_backup():
+    @task_group
+    def protect(source: str):
+        backup = DumpCompressUpload(
+            task_id="dump_compress_upload", source=source, hold="{{ params.hold }}", reason="{{ params.reason }}"
+        )
+        verified = VerifyBackup(task_id="verify", source=source, backup=backup.output, outlets=[VERIFIED_BACKUPS])
+        copied = CopyOffsite(task_id="copy_offsite", source=source, backup=backup.output)
+        copy_verified = VerifyBackup(task_id="verify_offsite", source=source, backup=backup.output, offsite=True)
+        verified >> copied >> copy_verified
+
+    sources = list_sources()
+    prune = ApplyRetention.partial(task_id="prune", dry_run="{{ params.dry_run }}", trigger_rule="all_done").expand(
+        source=sources
+    )
+    protect.expand(source=sources) >> prune >> announce_result(sources)
+
+
+nightly_database_backup()

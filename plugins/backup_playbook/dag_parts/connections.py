@@ -1,0 +1,138 @@
+"""From names in the configuration and Airflow connections to what the layers below need: plain values and clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from psycopg import pq
+
+from backup_playbook.config import GpgPassphrase, GpgRecipients, PlaybookConfig, PostgresSource
+from backup_playbook.core.errors import ConfigError
+from backup_playbook.engines.contract import Engine, Source
+from backup_playbook.engines.postgres import dump
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.client import client_config
+from backup_playbook.repository.store import ObjectStore, StoreOptions
+from backup_playbook.streams.codec import Codec
+from backup_playbook.streams.encryption import Encryption, Keyring
+from backup_playbook.streams.processes import Cancellation
+
+_LIBPQ_KEYWORDS = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
+
+
+def airflow_connection(connection_id: str, named_by: str) -> Connection:
+    """Raises ConfigError with the command that creates what is missing; `named_by`: the file and path that names it."""
+    try:
+        return Connection.get(connection_id)
+    except AirflowNotFoundException:
+        raise ConfigError(
+            f"Airflow has no connection {connection_id!r}, which {named_by} names.",
+            f"Create it in the UI (Admin, Connections), with `airflow connections add {connection_id} ...`, or as the "
+            f"environment variable AIRFLOW_CONN_{connection_id.upper()}.",
+        ) from None
+
+
+def catalog(config: PlaybookConfig, repository: str) -> Catalog:
+    """The catalog of a configured repository, through the S3Hook's session."""
+    settings = config.repository(repository)
+    airflow_connection(settings.connection, f"repositories.yaml: repositories.{repository}.connection")
+    streams = max(source.streams for source in config.sources.values())
+    hook = S3Hook(aws_conn_id=settings.connection, region_name=settings.region)
+    # a config given to a hook replaces the connection's own config_kwargs; merged, theirs win
+    merged = client_config(streams).merge(hook.config)
+    client = S3Hook(aws_conn_id=settings.connection, region_name=settings.region, config=merged).get_conn()
+    options = StoreOptions(
+        storage_class=settings.storage_class,
+        conditional_writes=settings.conditional_writes,
+        checksums=settings.checksums,
+        object_tags=settings.object_tags,
+    )
+    return Catalog(
+        ObjectStore(client, bucket=settings.bucket, prefix=settings.prefix, name=repository, options=options)
+    )
+
+
+def same_endpoint(config: PlaybookConfig, one: str, other: str) -> bool:
+    """Whether one server can copy between two repositories by itself."""
+    first, second = config.repository(one), config.repository(other)
+    return (first.connection, first.region) == (second.connection, second.region)
+
+
+def live_source(config: PlaybookConfig, name: str) -> Source:
+    """The source, bound to its connection."""
+    settings = config.source(name)
+    return dump.PostgresSource(
+        server=postgres_server(settings, name),
+        streams=settings.streams,
+        lock_timeout_seconds=settings.lock_timeout.total_seconds(),
+    )
+
+
+def engine(_config: PlaybookConfig, _source: str) -> Engine:
+    """The engine of a source; there is one so far."""
+    return PostgresEngine()
+
+
+def postgres_server(settings: PostgresSource, name: str) -> PostgresServer:
+    connection = airflow_connection(settings.connection, f"sources.yaml: sources.{name}.connection")
+    keywords = {
+        "host": connection.host,
+        "port": str(connection.port or 5432),
+        "dbname": settings.database or connection.schema,
+        "user": connection.login,
+        # sslmode, sslrootcert, options ... as the Postgres provider takes them; its other extras are not libpq's
+        **{key: str(value) for key, value in connection.extra_dejson.items() if key in _LIBPQ_KEYWORDS},
+    }
+    return PostgresServer({key: value for key, value in keywords.items() if value}, connection.password)
+
+
+@contextmanager
+def codec(config: PlaybookConfig, source: str, cancellation: Cancellation, *, decrypt: bool = False) -> Iterator[Codec]:
+    """How the objects of a source are encoded; with `decrypt`, the private key is fetched where it is configured."""
+    level = config.source(source).compression_level
+    found = encryption(config, source, decrypt=decrypt)
+    if found is None:
+        yield Codec(level)
+        return
+    with Keyring(found, cancellation) as keyring:
+        yield Codec(level, keyring)
+
+
+def encryption(config: PlaybookConfig, source: str, *, decrypt: bool) -> Encryption | None:
+    """The keys of a source. A worker without the private key's connection gets an Encryption that cannot decrypt."""
+    settings = config.encryption_of(source)
+    where = f"encryption.yaml: encryption.{config.source(source).encryption}"
+    match settings:
+        case None:
+            return None
+        case GpgPassphrase():
+            return Encryption(passphrase=_secret(settings.connection, f"{where}.connection"))
+        case GpgRecipients():
+            public = settings.public_keys.read_bytes()
+            private = _private_key(settings, where) if decrypt else None
+            return Encryption(recipients=settings.recipients, public_keys=public, private_key=private)
+
+
+def _private_key(settings: GpgRecipients, where: str) -> bytes | None:
+    if settings.private_key_connection is None:
+        return None
+    try:
+        return _secret(settings.private_key_connection, f"{where}.private_key_connection").encode()
+    except ConfigError:
+        return None  # only some queues' workers have it; the evidence then says that the content was not opened
+
+
+def _secret(connection_id: str, named_by: str) -> str:
+    secret = airflow_connection(connection_id, named_by).password
+    if not secret:
+        raise ConfigError(
+            f"The Airflow connection {connection_id!r} has no password, where {named_by} expects the key.",
+            "Put the passphrase, or the private key in ASCII armour, into its password field.",
+        )
+    return secret

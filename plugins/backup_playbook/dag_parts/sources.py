@@ -1,0 +1,37 @@
+"""Which sources a run is about."""
+
+from __future__ import annotations
+
+from airflow.sdk import Param, get_current_context, task
+
+from backup_playbook.config import load_config
+
+
+def database_names() -> list[str]:
+    """All configured database sources. Raises ConfigError, which the UI shows as an import error of the DAG."""
+    return list(load_config().sources)
+
+
+def sources_param() -> Param:
+    """A form field to choose among the database sources; all of them by default."""
+    names = database_names()
+    return Param(
+        names,
+        type="array",
+        items={"type": "string", "enum": names},
+        minItems=1,
+        uniqueItems=True,
+        examples=names,
+        title="Sources",
+        description="Which databases. All of them when left as it is.",
+    )
+
+
+@task
+def list_sources() -> list[str]:
+    """The sources of this run, each of which is in the configuration."""
+    config = load_config()
+    names: list[str] = get_current_context()["params"]["sources"]
+    for name in names:
+        config.source(name)
+    return names

@@ -1,0 +1,165 @@
+"""The steps of a nightly backup. What they return goes from step to step, and onto the announcement.
+
+Everything that needs boto3, psycopg or a provider is imported when a task runs: DAG files are parsed all the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from airflow.sdk import Asset, AssetAlias, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from backup_playbook.operators.base import SourceOperator
+
+VERIFIED_BACKUPS = AssetAlias("verified_backups")
+"""Stands for one asset per source; each event's extra names the backup."""
+
+
+class TakenBackup(TypedDict):
+    """What `DumpCompressUpload` returns. Sizes in bytes, `seconds` of the dump."""
+
+    source: str
+    backup_id: str
+    seal: str
+    tables: int
+    rows: int
+    content_bytes: int
+    stored_bytes: int
+    encryption: str
+    seconds: float
+
+
+class DumpCompressUpload(SourceOperator):
+    """Stream one consistent moment of a source into its repository, and seal it with the manifest.
+
+    hold: keep the result until someone releases it, with `reason` as the note. Returns a `TakenBackup`.
+    """
+
+    template_fields: Sequence[str] = ("source", "hold", "reason")
+
+    def __init__(self, *, source: str, hold: bool | str = False, reason: str = "", **arguments: Any) -> None:
+        super().__init__(source=source, **arguments)
+        self.hold = hold
+        self.reason = reason
+
+    def execute(self, context: Context) -> TakenBackup:
+        from backup_playbook.core.model import EvidenceKind
+        from backup_playbook.core.naming import new_backup_id
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.backup import take_backup
+        from backup_playbook.repository.objects import BackupWriter
+
+        started = time.monotonic()
+        catalog = connections.catalog(self.config, self.config.source(self.source).repository)
+        source = connections.live_source(self.config, self.source)
+        engine = connections.engine(self.config, self.source)
+        with connections.codec(self.config, self.source, self.cancellation) as codec:
+            writer = BackupWriter(catalog.store, self.source, new_backup_id(datetime.now(UTC)), codec)
+            manifest = take_backup(source, engine, writer, self.cancellation)
+        if str(self.hold) == "True":
+            note = {"reason": self.reason, "run_id": context["run_id"]}
+            catalog.add_evidence(self.source, manifest.backup_id, EvidenceKind.HELD, note)
+        return TakenBackup(
+            source=self.source,
+            backup_id=manifest.backup_id,
+            seal=manifest.seal,
+            tables=len(manifest.tables),
+            rows=manifest.rows,
+            content_bytes=manifest.content_bytes,
+            stored_bytes=manifest.stored_bytes,
+            encryption=manifest.encryption.method,
+            seconds=round(time.monotonic() - started, 1),
+        )
+
+
+class VerifyBackup(SourceOperator):
+    """Re-read a backup from its bucket, compare it with its manifest, and write evidence of what was found.
+
+    offsite: verify the off-site copies instead. Returns the evidence by repository.
+    """
+
+    template_fields: Sequence[str] = ("source", "backup")
+
+    def __init__(self, *, source: str, backup: TakenBackup, offsite: bool = False, **arguments: Any) -> None:
+        super().__init__(source=source, **arguments)
+        self.backup = backup
+        self.offsite = offsite
+
+    def execute(self, context: Context) -> dict[str, dict[str, Any]]:
+        settings = self.config.source(self.source)
+        found = {name: self._verify(name) for name in (settings.offsite if self.offsite else [settings.repository])}
+        if not self.offsite:
+            asset = Asset(name=f"backup_{self.source}", uri=f"backup://{settings.repository}/{self.source}")
+            extra = {"backup_id": self.backup["backup_id"], **found[settings.repository]}
+            context["outlet_events"][VERIFIED_BACKUPS].add(asset, extra=extra)
+        return found
+
+    def _verify(self, repository: str) -> dict[str, Any]:
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.backup import Depth, Verification
+
+        settings = self.config.source(self.source)
+        with connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec:
+            depth = Depth(settings.verification)
+            if depth is Depth.FULL and not codec.can_decode:
+                depth = Depth.STORED
+                self.log.warning(
+                    "This worker has no private key: the stored bytes are verified, their content is proven by the "
+                    "restore test."
+                )
+            verification = Verification(
+                connections.catalog(self.config, repository),
+                connections.engine(self.config, self.source),
+                codec,
+                depth,
+                settings.streams,
+            )
+            return verification.run(self.source, self.backup["backup_id"], self.cancellation, self.backup["seal"])
+
+
+class CopyOffsite(SourceOperator):
+    """Copy a verified backup into each off-site repository of its source. Returns the names of those."""
+
+    template_fields: Sequence[str] = ("source", "backup")
+
+    def __init__(self, *, source: str, backup: TakenBackup, **arguments: Any) -> None:
+        super().__init__(source=source, **arguments)
+        self.backup = backup
+
+    def execute(self, context: Context) -> list[str]:
+        settings = self.config.source(self.source)
+        if not settings.offsite:
+            raise AirflowSkipException(f"{self.source} has no off-site repository in sources.yaml.")
+        for name in settings.offsite:
+            self._copy(settings.repository, name)
+        return list(settings.offsite)
+
+    def _copy(self, primary: str, offsite: str) -> None:
+        from backup_playbook.core.model import EvidenceKind
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.backup import require_verified
+        from backup_playbook.repository.offsite import copy_backup
+
+        backup_id = self.backup["backup_id"]
+        origin, target = connections.catalog(self.config, primary), connections.catalog(self.config, offsite)
+        entry = require_verified(origin, self.source, backup_id)
+        manifest = origin.manifest(self.source, backup_id)
+        copied = copy_backup(
+            origin,
+            target,
+            manifest,
+            connections.engine(self.config, self.source).restore_script(manifest, target.store.url),
+            same_endpoint=connections.same_endpoint(self.config, primary, offsite),
+            streams=self.config.source(self.source).streams,
+            cancellation=self.cancellation,
+        )
+        if entry.held:
+            target.add_evidence(self.source, backup_id, EvidenceKind.HELD, {"reason": f"held in {primary}"})
+        origin.add_evidence(
+            self.source, backup_id, EvidenceKind.COPIED, {"to": target.store.url, "new": copied}, qualifier=offsite
+        )
+        self.log.info("%s %s is in %s%s.", self.source, backup_id, target.store.url, "" if copied else " already")
