@@ -1,0 +1,152 @@
+"""The named figures, their goals, and the two files that a run leaves: results.json and from it RESULTS.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Series
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Goal:
+    """at_most and at_least are in `unit`; `note` says what else must hold, and how it was measured."""
+
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+    note: str = ""
+
+    def met(self, value: float) -> bool:
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
+
+    def __str__(self) -> str:
+        sign, bound = ("≥", self.at_least) if self.at_least is not None else ("≤", self.at_most)
+        return f"{sign} {_number(bound)} {self.unit}".rstrip()
+
+
+GOALS: Mapping[str, Goal] = {
+    "backup_vs_playbook": Goal("x", at_least=4, note="how many times faster than the playbook's script"),
+    "backup_vs_pg_dump_pipe": Goal("x", at_least=2, note="how many times faster than `pg_dump -Fc | aws s3 cp -`"),
+    "backup_vs_limit": Goal("x", at_most=1.3, note="its time against parallel COPY to /dev/null"),
+    "backup_scratch_bytes": Goal("bytes", at_most=MIB, note="written to local disk, by all of its processes"),
+    "huge_table_speedup": Goal("x", at_least=1.3, note="one huge table: all streams against one"),
+    "backup_peak_rss_mb": Goal("MiB", at_most=300, note="resident memory of Python and all clients, at 1.3 GB"),
+    "backup_peak_rss_4gb_mb": Goal("MiB", at_most=300, note="the same at 4 GB; at most 10 % more than at 1.3 GB"),
+    "catalog_10000_seconds": Goal("s", at_most=2, note="10,000 backups listed with their state"),
+    "dag_parse_seconds": Goal("s", at_most=0.3, note="all files in dags/, over importing Airflow"),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A result with a goal in GOALS. spread: smallest and largest round; holds: whether what the goal's note demands is so."""
+
+    name: str
+    value: float
+    spread: tuple[float, float] | None = None
+    holds: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        goal = GOALS[self.name]
+        document: dict[str, Any] = {"value": round(self.value, 3), "unit": goal.unit, "goal": str(goal)}
+        document["met"] = self.holds and goal.met(self.value)
+        document["note"] = goal.note
+        if self.spread:
+            document["spread"] = [round(value, 3) for value in self.spread]
+        return document
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one discipline measured. facts: what was measured on, and what was noticed, by name."""
+
+    name: str
+    title: str
+    series: Mapping[str, Series] = field(default_factory=dict)
+    figures: Sequence[Figure] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "facts": dict(self.facts),
+            "series": {name: _series_json(series) for name, series in self.series.items()},
+        }
+
+
+def document(size: str, date: str, machine: Mapping[str, Any], sections: Sequence[Section]) -> dict[str, Any]:
+    """results.json: the named figures first, then everything that they were made of."""
+    return {
+        "command": f"make bench SIZE={size}",
+        "size": size,
+        "date": date,
+        "figures": {figure.name: figure.to_json() for section in sections for figure in section.figures},
+        "machine": dict(machine),
+        "measurements": {section.name: section.to_json() for section in sections},
+    }
+
+
+def write(results: Mapping[str, Any], json_file: Path) -> None:
+    """The document, and beside it the same for people."""
+    json_file.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    markdown = json_file.with_name(json_file.name.replace("results", "RESULTS")).with_suffix(".md")
+    markdown.write_text(to_markdown(results), encoding="utf-8")
+
+
+def to_markdown(results: Mapping[str, Any]) -> str:
+    machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
+    lines = [
+        "# Benchmark results", "",
+        f"Reproduce with `{results['command']}`. Measured on {results['date']}: {machine}.", "",
+    ]  # fmt: skip
+    if results["size"] != "full":
+        lines += ["This is a quick look at small data: start-up weighs much, and the goals are for SIZE=full.", ""]
+    lines += ["| figure | value | rounds | goal | met | |", "|---|---|---|---|---|---|"]
+    for name, figure in results["figures"].items():
+        spread = " - ".join(_number(value) for value in figure.get("spread", ()))
+        value = f"{_number(figure['value'])} {figure['unit']}"
+        met = "yes" if figure["met"] else "**no**"
+        lines.append(f"| {name} | {value} | {spread} | {figure['goal']} | {met} | {figure['note']} |")
+    for section in results["measurements"].values():
+        lines += ["", *_section_lines(section)]
+    return "\n".join(lines) + "\n"
+
+
+def _section_lines(section: Mapping[str, Any]) -> list[str]:
+    lines = [f"## {section['title']}", ""]
+    if section["facts"]:
+        lines += [*(f"- {name}: {value}" for name, value in section["facts"].items()), ""]
+    if section["series"]:
+        lines += ["| | median | min - max | stored | local disk | how |", "|---|---|---|---|---|---|"]
+    for name, series in section["series"].items():
+        lines.append(
+            f"| {name} | {series['median']:.2f} s | {series['min']:.2f} - {series['max']:.2f} s "
+            f"| {_megabytes(series['stored_bytes'])} | {_megabytes(series['disk_bytes'])} | {series['what']} |"
+        )
+    return lines
+
+
+def _series_json(series: Series) -> dict[str, Any]:
+    return {
+        "what": series.what,
+        "median": round(series.median, 3),
+        "min": round(min(series.seconds), 3),
+        "max": round(max(series.seconds), 3),
+        "seconds": [round(value, 3) for value in series.seconds],
+        "stored_bytes": max(series.stored_bytes, default=0),
+        "disk_bytes": max(series.disk_bytes, default=0),
+    }
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count else "-"
+
+
+def _number(value: float | None) -> str:
+    return f"{value:,.2f}".rstrip("0").rstrip(".") if value is not None else ""
