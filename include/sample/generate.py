@@ -107,7 +107,8 @@ def _run_data_files(dsn: str, files: tuple[str, ...], sizes: dict[str, int], see
 
 def _user_tables(connection: psycopg.Connection) -> list[str]:
     tables = connection.execute("""
-        SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY relname
+        SELECT relname FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY relname
     """)
     return [name for (name,) in tables]
 
