@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from itertools import chain, islice, pairwise
+from typing import Any, NamedTuple
 
 from backup_playbook.core.errors import RepositoryError
 from backup_playbook.core.model import EvidenceKind, Manifest
-from backup_playbook.core.naming import backup_time, is_backup_id
+from backup_playbook.core.naming import backup_time, evidence_stamp, is_backup_id
 from backup_playbook.repository.layout import (
     CATALOG,
     MANIFEST,
@@ -22,9 +23,10 @@ from backup_playbook.repository.layout import (
     manifest_key,
     split_key,
 )
-from backup_playbook.repository.store import ObjectStore
+from backup_playbook.repository.store import LISTED_PER_PAGE, Listed, ObjectStore
 
 LISTINGS_AT_ONCE = 8
+RANGES_PER_SOURCE = 8
 
 
 @dataclass
@@ -35,7 +37,6 @@ class CatalogEntry:
     backup_id: str
     sealed: bool = False
     evidence: list[EvidenceName] = field(default_factory=list)
-    newest_change: datetime = datetime.min.replace(tzinfo=UTC)
 
     @property
     def taken_at(self) -> datetime:
@@ -136,34 +137,35 @@ class Catalog:
         return list(islice(self.store.list(catalog_folder(source)), LISTED_PER_PAGE))
 
     def _range(self, part: _Range) -> list[Listed]:
-        return list(self.store.list(part.folder, after=part.after, before=part.before))
+        source = part.after.split("/")[1]
+        return list(self.store.list(catalog_folder(source), after=part.after, before=part.before))
 
 
 class _Range(NamedTuple):
     """A part of a source's catalog: the keys between `after` and `before`, which is empty for no end."""
 
-    folder: str
     after: str
     before: str
 
 
 def _rest(head: list[Listed]) -> Iterator[_Range]:
-    """What follows a full first page, as ranges of equal time that are listed at once: pages of one listing come one
-    after the other, at 0.1 s each from S3."""
+    """What follows a full first page, in ranges of equal time that are listed at once.
+
+    The pages of one listing can only come one after the other, at some 0.1 s each from S3.
+    """
     if len(head) < LISTED_PER_PAGE:
         return
     last = head[-1].key
-    source, *_ = last.removeprefix(CATALOG).split("/")
-    folder = catalog_folder(source)
     borders = [last]
     if parts := split_key(last):
-        start, now = backup_time(parts[1]), datetime.now(UTC)
-        step = (now - start) / RANGES_PER_SOURCE
-        borders += [folder + backup_id_stamp(start + step * number) for number in range(1, RANGES_PER_SOURCE)]
-    # keys sort as their times do; a border in the past of `last` (a clock that ran ahead) would list keys twice
-    borders = [last, *sorted({border for border in borders if border > last})]
-    for after, before in zip(borders, [*borders[1:], ""], strict=True):
-        yield _Range(folder, after, before)
+        folder = catalog_folder(parts[0])
+        start = backup_time(parts[1])
+        step = (datetime.now(UTC) - start) / RANGES_PER_SOURCE
+        later = (folder + evidence_stamp(start + step * number) for number in range(1, RANGES_PER_SOURCE))
+        # keys sort as their times do; where a clock ran ahead, `step` is negative, and one range has all
+        borders += [border for border in later if border > last]
+    for after, before in pairwise([*borders, ""]):
+        yield _Range(after, before)
 
 
 def _by_backup(listed: Iterable[Listed]) -> Iterable[CatalogEntry]:
@@ -174,7 +176,6 @@ def _by_backup(listed: Iterable[Listed]) -> Iterable[CatalogEntry]:
         source, backup_id, file_name = parts
         if not (entry := found.get((source, backup_id))):
             entry = found[source, backup_id] = CatalogEntry(source, backup_id)
-        entry.newest_change = max(entry.newest_change, item.modified)
         if file_name == MANIFEST:
             entry.sealed = True
         elif evidence := EvidenceName.parse(file_name):

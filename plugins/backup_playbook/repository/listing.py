@@ -27,7 +27,8 @@ class ListedPath(NamedTuple):
 
 def fast_listing(client: S3Client) -> None:
     """Make this client's answers to ListObjectsV2 carry `LISTED`; does nothing the second time."""
-    client.meta.events.register(
+    # first: botocore's own handler searches the whole document for errors
+    client.meta.events.register_first(
         "before-parse.s3.ListObjectsV2", _take_contents, unique_id="backup-playbook-fast-listing"
     )
 
