@@ -48,7 +48,7 @@ class AirflowClient:
         return health
 
     def wake_execution_api(self) -> None:
-        """The server builds the API for tasks at the first request to it. It takes seconds: better not within a task."""
+        """The server builds the API for tasks at the first request to it. It takes seconds: not within a task, then."""
         self._session.get(f"{self.url}/execution/health", timeout=60).raise_for_status()
 
     def dag_ids(self) -> set[str]:

@@ -59,7 +59,9 @@ def start(component: list[str], log_directory: Path) -> int:
         os.dup2(log, 2)
         sys.argv = ["airflow", *component]
         from airflow.__main__ import main
+        from setproctitle import setproctitle
 
+        setproctitle(f"airflow {component[0]}")  # as it would be called in `ps` without the fork
         main()
         code = 0
     except SystemExit as end:

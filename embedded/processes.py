@@ -129,13 +129,13 @@ def listens_on(process: psutil.Process, port: int) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Polls until the condition holds; False when it did not within the time."""
+def wait_until(condition: Callable[[], bool], seconds: float, poll_seconds: float = POLL_SECONDS) -> bool:
+    """Asks again and again until the condition holds; False when it did not within the time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)
     return True
 
 
