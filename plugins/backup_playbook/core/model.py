@@ -87,6 +87,9 @@ class TableRecord(_Record):
     key: tuple[str, ...] = ()
     """Columns of the primary key."""
     access_method: str = "heap"
+    root: tuple[str, str] | None = None
+    """Namespace and name of the partitioned table that must distribute the rows anew on a restore: of hash partitions by
+    an enum, where the hash is of the oids of the labels, which differ in every database."""
     parts: tuple[TablePart, ...]
 
     @property
@@ -96,6 +99,11 @@ class TableRecord(_Record):
     @property
     def bytes(self) -> int:
         return sum(part.bytes for part in self.parts)
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """Namespace and name of the table that the rows are loaded into."""
+        return self.root or (self.namespace, self.name)
 
     @property
     def digest(self) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
+from backup_playbook.core.errors import AlreadySealedError, PlaybookError, RepositoryError, VerificationError
 from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.contract import Engine, Source
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
-from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder, objects_folder
+from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder, manifest_key, objects_folder
 from backup_playbook.repository.objects import BackupWriter, check_store_checksum, check_stored, read_content
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.parallel import Job, run_jobs
@@ -34,25 +34,39 @@ class Depth(StrEnum):
 
 
 def take_backup(source: Source, engine: Engine, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
-    """Dump, then seal. When it fails, no manifest exists, and what was stored is removed as far as possible."""
-    catalog = Catalog(writer.store)
-    writer.store.check()
+    """Dump, then seal. When the dump fails, what it stored is removed as far as possible.
+
+    When sealing fails nothing is removed: the manifest may have arrived although its answer did not. If it did not, the
+    sweep removes the rest. Raises AlreadySealedError, before anything is written, when the backup id is taken.
+    """
+    _require_free(writer)
     try:
         manifest = source.dump(writer, cancellation).sealed()
         if problems := engine.check_manifest(manifest):
             raise VerificationError(
-                f"The dump of {writer.source} is not complete: {' '.join(problems)}", "Run it again; report it if it stays."
+                f"The dump of {writer.source} is not complete: {' '.join(problems)}",
+                "Run it again; report it if it stays.",
             )
-        catalog.seal(manifest, engine.restore_script(manifest, writer.store.url))
+        restore_script = engine.restore_script(manifest, writer.store.url)
     except BaseException:
         _discard(writer)
         raise
+    Catalog(writer.store).seal(manifest, restore_script)
     log.info(
         "%s %s is sealed: %d tables, %d rows, %s, stored as %s in %d objects.",
         manifest.source, manifest.backup_id, len(manifest.tables), manifest.rows, human_bytes(manifest.content_bytes),
         human_bytes(manifest.stored_bytes), len(manifest.objects),
     )  # fmt: skip
     return manifest
+
+
+def _require_free(writer: BackupWriter) -> None:
+    writer.store.check()
+    if writer.store.exists(manifest_key(writer.source, writer.backup_id)):
+        raise AlreadySealedError(
+            f"{writer.source} {writer.backup_id} exists already in {writer.store.url}.",
+            "Nothing was touched. Start a new run: each try of a backup has an id of its own.",
+        )
 
 
 def _discard(writer: BackupWriter) -> None:

@@ -69,6 +69,8 @@ def _installed(named: str, path: str) -> tuple[Clients, ...]:
 
 
 def _version_in(directory: Path) -> str | None:
-    answer = subprocess.run([directory / "pg_dump", "--version"], capture_output=True, text=True, check=False, timeout=10)
+    answer = subprocess.run(
+        [directory / "pg_dump", "--version"], capture_output=True, text=True, check=False, timeout=10
+    )
     match = re.search(r"(\d+(?:\.\d+)?)", answer.stdout)
     return match[1] if match else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 from psycopg import Connection
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import SourceError
@@ -16,10 +17,11 @@ APPLICATION_NAME = "backup-playbook"
 CONNECT_TIMEOUT_SECONDS = 15
 
 _KEEPALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
 _ENVIRONMENT = {
     option.keyword.decode(): option.envvar.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.envvar
 }
+# libpq's own variables too: our connections follow them, so the clients must
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", *_ENVIRONMENT.values())
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,21 @@ class PostgresServer:
         arguments: dict[str, str | None] = {**defaults, **_KEEPALIVE, **self.keywords, "password": self.password}
         try:
             return psycopg.connect("", autocommit=autocommit, **arguments)  # type: ignore[arg-type]
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise SourceError(
                 f"Cannot connect to {self.label}: {str(error).strip()}", _connect_remedy(str(error))
             ) from None
+
+    def reached_by(self, connection: Connection[TupleRow]) -> PostgresServer:
+        """The very server behind `connection`: `host` may name several, or change its address with every look-up."""
+        info = connection.info
+        address = {"hostaddr": info.hostaddr} if info.hostaddr else {}
+        return replace(self, keywords={**self.keywords, "host": info.host, "port": str(info.port), **address})
+
+    @property
+    def client_database(self) -> str:
+        """For `--dbname` of the client programs: what libpq takes from no environment variable. Holds no secret."""
+        return make_conninfo("", dbname=self.database, **_KEEPALIVE)
 
     def environment(self, **more: str) -> dict[str, str]:
         """For psql, pg_dump ...: the connection as libpq variables, so that nothing of it shows in a process list."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.plan import TableStream
+from backup_playbook.engines.postgres.session import SETTINGS, set_statements
 
-_SETTINGS = """SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off; SET LOCAL synchronize_seqscans = off;
-SET LOCAL extra_float_digits = 3; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
-SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"""
 END_OF_ROWS = b"\\.\n"
 
 
@@ -19,14 +17,15 @@ def psql(program: Path) -> list[str]:
     return [str(program), "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]
 
 
-def in_snapshot(snapshot_id: str) -> str:
-    """Begin a transaction that sees the snapshot, with output formats that do not depend on the server's settings."""
-    return f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot_id}';\n{_SETTINGS}\n"
+def in_snapshot(snapshot_id: str, settings: Mapping[str, str] = SETTINGS) -> str:
+    """Begin a transaction that sees the snapshot."""
+    begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot_id}';"
+    return f"{begin}\n{set_statements(settings, local=True)}\n"
 
 
-def copy_from_line(namespace: str, name: str, columns: Iterable[str]) -> str:
+def copy_from_line(target: tuple[str, str], columns: Iterable[str]) -> str:
     """What stands before a table's rows in a pack, and what loads them."""
-    return f"COPY {_target(namespace, name, columns)} FROM stdin;"
+    return f"COPY {_target(*target, columns)} FROM stdin;"
 
 
 def copy_out(stream: TableStream) -> str:
@@ -46,13 +45,13 @@ def page_range(pages: tuple[int, int | None]) -> str:
     return f"ctid >= '({first},0)'{upper}"
 
 
-def pack_script(snapshot_id: str, streams: Iterable[TableStream]) -> str:
+def pack_script(snapshot_id: str, streams: Iterable[TableStream], settings: Mapping[str, str] = SETTINGS) -> str:
     """A psql script that prints, for each table, the COPY ... FROM line, the rows, and the end mark."""
-    lines = [in_snapshot(snapshot_id)]
+    lines = [in_snapshot(snapshot_id, settings)]
     for stream in streams:
         table = stream.table
         lines += [
-            rf"\echo {_echo_word(copy_from_line(table.namespace, table.name, table.columns))}",
+            rf"\echo {_echo_word(copy_from_line(table.target, table.columns))}",
             f"{copy_out(stream)};",
             r"\echo '\\.'",
         ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import platform
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import zstandard
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
@@ -24,7 +25,7 @@ from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, page_range, psql
 from backup_playbook.engines.postgres.inventory import Sequence, Table, quoted
 from backup_playbook.engines.postgres.packs import PackReader
-from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.plan import CHUNK_BYTES, PackStream, TableStream, plan_streams
 from backup_playbook.engines.postgres.snapshot import Snapshot
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams import processes
@@ -38,7 +39,16 @@ log = logging.getLogger(__name__)
 SEQUENCES_PER_QUERY = 200
 # types whose order is the same for every server and version; text types are compared by collation "C"
 _ORDERED_KEY_TYPES = frozenset(
-    ("smallint", "integer", "bigint", "numeric", "uuid", "date", "timestamp without time zone", "timestamp with time zone")
+    (
+        "smallint",
+        "integer",
+        "bigint",
+        "numeric",
+        "uuid",
+        "date",
+        "timestamp without time zone",
+        "timestamp with time zone",
+    )
 )
 _TEXT_KEY_TYPES = frozenset(("text", "character varying"))
 
@@ -53,34 +63,50 @@ class Written:
 
 @dataclass(frozen=True)
 class PostgresSource:
-    """A database that can be backed up; `streams` run at once."""
+    """A database that can be backed up.
+
+    streams: how many run at once. lock_timeout_seconds: how long a table may stay locked by others. chunk_bytes: larger
+    tables are read in pieces of about this size, at once.
+    """
 
     server: PostgresServer
     streams: int = 2
     lock_timeout_seconds: float = 30.0
+    chunk_bytes: int = CHUNK_BYTES
 
     def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
         """See `engines.contract.Source`."""
-        with Snapshot(self.server, self.lock_timeout_seconds) as snapshot:
-            clients = find_clients(snapshot.contents.server.major)
-            return _Dump(self, snapshot, clients, writer, cancellation).run()
+        try:
+            with Snapshot(self.server, self.lock_timeout_seconds) as snapshot:
+                clients = find_clients(snapshot.contents.server.major)
+                return _Dump(self, snapshot, clients, writer, cancellation).run()
+        except psycopg.Error as error:
+            message = str(error).strip()
+            raise SourceError(f"{self.server.label} could not be read: {message}", _remedy(message)) from error
 
 
 class _Dump:
     def __init__(
-        self, source: PostgresSource, snapshot: Snapshot, clients: Clients, writer: BackupWriter, cancellation: Cancellation
+        self,
+        source: PostgresSource,
+        snapshot: Snapshot,
+        clients: Clients,
+        writer: BackupWriter,
+        cancellation: Cancellation,
     ) -> None:
         self._source, self._snapshot, self._clients = source, snapshot, clients
         self._writer, self._cancellation = writer, cancellation
         self._contents = snapshot.contents
         self._codec = snapshot.connection.info.encoding
         encoding = "UTF8" if self._contents.server.encoding == "SQL_ASCII" else self._contents.server.encoding
-        self._environment = source.server.environment(PGCLIENTENCODING=encoding)
+        self._environment = snapshot.server.environment(PGCLIENTENCODING=encoding)
+        self._database = f"--dbname={snapshot.server.client_database}"
+        self._psql = [*psql(clients.psql), self._database]
         self._threads = threading.local()
 
     def run(self) -> Manifest:
         tables = self._contents.tables
-        planned = plan_streams(tables, self._source.streams)
+        planned = plan_streams(tables, self._source.streams, self._source.chunk_bytes)
         total = sum(stream.estimate for stream in planned)
         log.info(
             "%s: Postgres %s, %d tables, %s, in %d streams, %d at once.",
@@ -115,11 +141,13 @@ class _Dump:
     # the kinds of stream
 
     def _archive(self, name: str, kind: ObjectKind, *options: str) -> Written:
-        argv = [str(self._clients.pg_dump), "-w", f"--snapshot={self._snapshot.id}", *options]
+        wait = f"--lock-wait-timeout={self._snapshot.settings['lock_timeout']}"
+        argv = [str(self._clients.pg_dump), "-w", self._database, f"--snapshot={self._snapshot.id}", wait, *options]
         return Written(self._writer.write(name, kind, self._output(argv)))
 
     def _globals(self) -> Written:
-        argv = [str(self._clients.pg_dumpall), "-w", "--globals-only", f"--database={self._source.server.database}"]
+        database = f"--database={self._snapshot.server.client_database}"
+        argv = [str(self._clients.pg_dumpall), "-w", "--globals-only", database]
         if not self._contents.server.reads_passwords:
             log.info("Roles are stored without their passwords: only a superuser may read those.")
             argv.append("--no-role-passwords")
@@ -130,22 +158,27 @@ class _Dump:
         return Written(self._writer.write("sequences.sql", ObjectKind.SEQUENCES, lines))
 
     def _table(self, stream: TableStream) -> Written:
-        command = f"{in_snapshot(self._snapshot.id)}{copy_out(stream)}"
+        command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{copy_out(stream)}"
         rows = _RowCount()
-        content = tap(self._output([*psql(self._clients.psql), "-c", command.encode(self._codec)]), rows.update)
+        content = tap(self._output([*self._psql, "-c", command.encode(self._codec)]), rows.update)
         tracked = self._progress.track(content, stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.TABLE, tracked, estimate=stream.estimate)
         low, high = self._key_range(stream)
         part = TablePart(
-            object=item.name, rows=rows.rows, bytes=item.content_bytes, sha256=item.content_sha256, key_min=low, key_max=high
+            object=item.name,
+            rows=rows.rows,
+            bytes=item.content_bytes,
+            sha256=item.content_sha256,
+            key_min=low,
+            key_max=high,
         )
         return Written(item, ((stream.table, part),))
 
     def _pack(self, stream: PackStream) -> Written:
         tables = [TableStream("", table, None, 0) for table in stream.tables]
-        script = pack_script(self._snapshot.id, tables).encode(self._codec)
+        script = pack_script(self._snapshot.id, tables, self._snapshot.settings).encode(self._codec)
         reader = PackReader()
-        argv = [*psql(self._clients.psql), "-f", "-"]
+        argv = [*self._psql, "-f", "-"]
         content = processes.pipe([script], argv, env=self._environment, cancellation=self._cancellation)
         tracked = self._progress.track(self._explained(tap(content, reader.update)), stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.PACK, tracked, estimate=stream.estimate)
@@ -157,14 +190,16 @@ class _Dump:
 
     # helpers
 
-    def _output(self, argv: list[str | bytes]) -> Blocks:
-        return self._explained(processes.output(argv, env=self._environment, cancellation=self._cancellation))
+    def _output(self, argv: Iterable[str | bytes]) -> Blocks:
+        return self._explained(processes.output(list(argv), env=self._environment, cancellation=self._cancellation))
 
     def _explained(self, blocks: Blocks) -> Iterator[bytes]:
         """Say what a failed client program means for the backup."""
         try:
             yield from blocks
         except ProcessFailedError as error:
+            if "lock timeout" in error.stderr:
+                raise self._snapshot.locked() from error
             raise SourceError(
                 f"{self._source.server.label} could not be read to the end: {error}", _remedy(error.stderr)
             ) from error
@@ -184,9 +219,8 @@ class _Dump:
     def _reader(self) -> Connection[TupleRow]:
         """This thread's own connection that sees the snapshot."""
         if not hasattr(self._threads, "connection"):
-            connection = self._source.server.connect(autocommit=True)
+            connection = self._snapshot.connect()
             self._open.callback(connection.close)
-            self._snapshot.import_into(connection)
             self._threads.connection = connection
         found: Connection[TupleRow] = self._threads.connection
         return found
@@ -203,7 +237,6 @@ class _Dump:
                 yield setval_line(batch[number], value, called)
 
     def _manifest(self, written: list[Written]) -> Manifest:
-        server = self._contents.server
         parts: dict[int, list[TablePart]] = {}
         for table, part in (pair for item in written for pair in item.parts):
             parts.setdefault(table.oid, []).append(part)
@@ -267,17 +300,22 @@ def _record(table: Table, parts: list[TablePart]) -> TableRecord:
         condition=table.condition,
         key=tuple(table.key),
         access_method=table.access_method,
+        root=table.target if table.root else None,
         parts=tuple(parts),
     )
 
 
 def _remedy(message: str) -> str:
     if "invalid snapshot identifier" in message:
-        return "The snapshot's connection was lost, or a pooler is in between: use the server's own address; run it again."
+        return "The snapshot's connection was lost: look at the server's log for this time; then run the backup again."
     if "conflict with recovery" in message:
         return "On the standby, raise max_standby_streaming_delay or set hot_standby_feedback = on; or use the primary."
     if "permission denied" in message:
         return "Grant pg_read_all_data to the backup role (see the README); then run the backup again."
-    if "server closed the connection" in message or "could not connect" in message or "connection to server" in message:
+    if "out of shared memory" in message:
+        return "Raise max_locks_per_transaction of the server, restart it, and run the backup again."
+    if any(
+        words in message for words in ("server closed the connection", "connection to server", "terminating connection")
+    ):
         return "Look at the server's log for this time; then run the backup again."
     return "Read the last lines of the program, above; run the backup again when the cause is gone."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from backup_playbook.core.errors import ProcessFailedError, VerificationError
@@ -43,16 +44,34 @@ class PostgresEngine:
         ]
         for kind, detail in ((ObjectKind.LARGE_OBJECTS, "large_objects"), (ObjectKind.SEQUENCES, "sequences")):
             if manifest.details.get(detail) and kind not in kinds:
-                problems.append(f"It counts {manifest.details[detail]} {detail.replace('_', ' ')} and has no object for them.")
+                count = manifest.details[detail]
+                problems.append(f"It counts {count} {detail.replace('_', ' ')} and has no object for them.")
         holders = {item.name for item in manifest.objects if item.kind in (ObjectKind.TABLE, ObjectKind.PACK)}
         problems += [f"{name} holds rows of no table." for name in sorted(holders - manifest.parts_by_object.keys())]
         problems += [f"Rows are said to be in {name}, which it does not name." for name in
                      sorted(manifest.parts_by_object.keys() - holders)]  # fmt: skip
-        problems += [f"The table {table.namespace}.{table.name} has no part." for table in manifest.tables if not table.parts]
-        return problems
+        problems += [
+            f"The table {table.namespace}.{table.name} has no part." for table in manifest.tables if not table.parts
+        ]
+        return problems + _ambiguous(manifest)
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
         return render(manifest, repository_url)
+
+
+def _ambiguous(manifest: Manifest) -> list[str]:
+    """What would be restored twice, or in an order that nothing fixes."""
+    names = Counter(item.name for item in manifest.objects)
+    tables = Counter((table.namespace, table.name) for table in manifest.tables)
+    problems = [f"It names {name} {count} times." for name, count in names.items() if count > 1]
+    problems += [f"It has the table {'.'.join(name)} {count} times." for name, count in tables.items() if count > 1]
+    parts = manifest.parts_by_object
+    problems += [
+        f"{item.name} is said to hold rows of {len(parts.get(item.name, ()))} tables instead of one."
+        for item in manifest.objects
+        if item.kind is ObjectKind.TABLE and len(parts.get(item.name, ())) > 1
+    ]
+    return problems
 
 
 def _check_table(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
@@ -62,8 +81,8 @@ def _check_table(manifest: Manifest, item: StoredObject, content: Blocks) -> Non
     ((table, part),) = manifest.parts_by_object[item.name]
     if (part.rows, part.bytes, part.sha256) != (rows, item.content_bytes, item.content_sha256):
         raise VerificationError(
-            f"{item.name} has {rows} rows of {table.namespace}.{table.name} where the manifest says {part.rows}, or other "
-            "bytes.",
+            f"{item.name} has {rows} rows of {table.namespace}.{table.name} where the manifest says {part.rows}, "
+            "or other bytes.",
             _REMEDY,
         )
 
@@ -74,14 +93,16 @@ def _check_pack(manifest: Manifest, item: StoredObject, content: Blocks) -> None
     found = reader.finish()
     expected = manifest.parts_by_object[item.name]
     if len(found) != len(expected):
-        raise VerificationError(f"{item.name} has {len(found)} tables where the manifest says {len(expected)}.", _REMEDY)
+        raise VerificationError(
+            f"{item.name} has {len(found)} tables where the manifest says {len(expected)}.", _REMEDY
+        )
     codec = manifest.details["python_codec"]
     for packed, (table, part) in zip(found, expected, strict=True):
-        header = copy_from_line(table.namespace, table.name, table.columns).encode(codec)
+        header = copy_from_line(table.target, table.columns).encode(codec)
         if (packed.header, packed.rows, packed.bytes, packed.sha256) != (header, part.rows, part.bytes, part.sha256):
             raise VerificationError(
-                f"{item.name} has {packed.rows} rows for {packed.header.decode(errors='replace')} where the manifest says "
-                f"{part.rows} rows of {table.namespace}.{table.name}, or other bytes.",
+                f"{item.name} has {packed.rows} rows for {packed.header.decode(errors='replace')} where the manifest "
+                f"says {part.rows} rows of {table.namespace}.{table.name}, or other bytes.",
                 _REMEDY,
             )
 
@@ -92,6 +113,8 @@ def _check_archive(manifest: Manifest, item: StoredObject, content: Blocks) -> N
     try:
         listing = processes.run([clients.pg_restore, "-l"], stdin=content)
     except ProcessFailedError as error:
+        # other stored bytes explain it better than what pg_restore makes of them
+        drain(content)
         raise VerificationError(f"pg_restore cannot read {item.name}: {error.stderr}", _REMEDY) from None
     drain(content)
     if b"TOC Entries:" not in listing:

@@ -15,22 +15,33 @@ NAMES_SHOWN = 10
 
 # Ordinary tables and partitions that hold rows of their own. pg_dump's rules: nothing of the system, of temporary
 # schemas, or of extensions, but for the configuration tables that an extension registers, with their condition.
+# Functions look at the present, not at the snapshot, and give NULL for a table that was just dropped: hence coalesce.
 _TABLES: LiteralString = """
 SELECT c.oid::bigint AS oid, n.nspname AS namespace, c.relname AS name,
-       CASE WHEN e.oid IS NOT NULL THEN 'extension' WHEN c.relpersistence = 'u' THEN 'unlogged' ELSE 'table' END AS kind,
+       CASE WHEN e.oid IS NOT NULL THEN 'extension' WHEN c.relpersistence = 'u' THEN 'unlogged' ELSE 'table' END
+         AS kind,
        coalesce(am.amname, 'heap') AS access_method,
-       pg_catalog.pg_table_size(c.oid) AS bytes,
-       pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int AS pages,
+       coalesce(pg_catalog.pg_table_size(c.oid), 0) AS bytes,
+       coalesce(pg_catalog.pg_relation_size(c.oid), 0) / current_setting('block_size')::int AS pages,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
              AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS columns,
        coalesce(e.extcondition[array_position(e.extconfig, c.oid)], '') AS condition,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attnum = k.attnum
              WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid ORDER BY k.place) AS key,
+       CASE WHEN c.relispartition THEN
+         (SELECT ARRAY[rn.nspname::text, r.relname::text]
+          FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+          WHERE r.oid = pg_catalog.pg_partition_root(c.oid) AND EXISTS (
+            SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) up
+            JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = up.relid
+            JOIN pg_catalog.pg_opclass o ON o.oid = ANY (p.partclass)
+            WHERE p.partstrat = 'h' AND o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::regnamespace))
+       END AS root,
        (SELECT a.atttypid::regtype::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a
          ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indrelid = c.oid AND i.indisprimary) AS key_type,
-       pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-         AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
+       coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+         AND pg_catalog.has_table_privilege(c.oid, 'SELECT'), true) AS readable,
        c.relrowsecurity AND pg_catalog.row_security_active(c.oid) AS hides_rows
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -47,8 +58,8 @@ ORDER BY n.nspname, c.relname
 
 _SEQUENCES: LiteralString = """
 SELECT n.nspname AS namespace, c.relname AS name,
-       pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-         AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT') AS readable
+       coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+         AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT'), true) AS readable
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_depend d
@@ -109,6 +120,8 @@ class Table:
     columns: list[str]
     condition: str
     key: list[str]
+    root: list[str] | None
+    """Namespace and name of the partitioned table to load through, see `TableRecord.root`."""
     key_type: str | None
     readable: bool
     hides_rows: bool
@@ -116,6 +129,11 @@ class Table:
     @property
     def label(self) -> str:
         return f"{self.namespace}.{self.name}"
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """See `TableRecord.target`."""
+        return (self.root[0], self.root[1]) if self.root else (self.namespace, self.name)
 
 
 @dataclass(frozen=True)

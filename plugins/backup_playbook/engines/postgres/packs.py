@@ -22,7 +22,7 @@ class PackedTable:
 
 
 class PackReader:
-    r"""Splits a pack into tables. A row can not look like the end mark: COPY escapes backslashes, `\.` becomes `\\.`."""
+    r"""Splits a pack into tables. No row looks like the end mark: COPY doubles backslashes, `\.` becomes `\\.`."""
 
     def __init__(self) -> None:
         self.tables: list[PackedTable] = []

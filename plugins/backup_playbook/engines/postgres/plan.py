@@ -92,4 +92,4 @@ def _cost(table: Table) -> int:
 
 def _unscriptable(table: Table) -> bool:
     """A name with a control character cannot stand on a line of a psql script: it gets a stream of its own."""
-    return any(_CONTROL_CHARACTER.search(name) for name in (table.namespace, table.name, *table.columns))
+    return any(_CONTROL_CHARACTER.search(name) for name in (table.label, *table.target, *table.columns))

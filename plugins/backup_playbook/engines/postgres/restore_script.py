@@ -14,6 +14,7 @@ from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.database_properties import setting_statements
+from backup_playbook.engines.postgres.session import SETTINGS, libpq_options
 
 _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 _KEYS = {
@@ -24,7 +25,7 @@ _KEYS = {
 _DECODERS = {
     "none": "zstd -dc",
     "gpg_recipients": "gpg --batch --quiet --decrypt | zstd -dc",
-    "gpg_passphrase": 'gpg --batch --quiet --pinentry-mode loopback --passphrase-fd 3 --decrypt 3< <(printf %s '
+    "gpg_passphrase": "gpg --batch --quiet --pinentry-mode loopback --passphrase-fd 3 --decrypt 3< <(printf %s "
     '"${BACKUP_PASSPHRASE:?}") | zstd -dc',
 }
 
@@ -43,6 +44,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "TOOL_WORDS": " ".join(tools),
         "LOCALE": _one_line(f"The source had encoding {properties['encoding']}, collation {properties['datcollate']}."),
         "KEY": _one_line(_KEYS[method].format(recipients=", ".join(manifest.encryption.recipients))),
+        "OPTIONS": libpq_options(SETTINGS),
         "ENCODING": manifest.details["encoding"],
         "REPOSITORY": shlex.quote(repository_url),
         "DECODE": _DECODERS[method],
@@ -65,14 +67,15 @@ def _body(manifest: Manifest) -> Iterator[str]:
         yield f'fetch {_words(item)} | "${{archive[@]}}" || fail "The large objects could not be restored."'
     streams = {item.name: item for item in by_kind[ObjectKind.TABLE]}
     for table in manifest.tables:
-        copy = shlex.quote(copy_from_line(table.namespace, table.name, table.columns))
+        copy = shlex.quote(copy_from_line(table.target, table.columns))
         for part in table.parts:
             if part.object in streams:
                 yield f"load {_words(streams[part.object])} {copy}"
     for item in (*by_kind[ObjectKind.PACK], *by_kind[ObjectKind.SEQUENCES]):
         yield f"script {_words(item)} --single-transaction"
     yield 'echo "building indexes and constraints" >&2'
-    yield '"${archive[@]}" --section=post-data --jobs="${JOBS:-2}" "$work/schema" || fail "Indexes or constraints failed."'
+    indexes = '"${archive[@]}" --section=post-data --jobs="${JOBS:-2}" "$work/schema"'
+    yield f'{indexes} || fail "Indexes or constraints could not be restored."'
     if settings := "\n".join(setting_statements(manifest.details["database"])):
         failed = 'fail "The settings of the database could not be applied."'
         yield f"[[ ${{OWNERS:-0}} != 1 ]] || sql <<< {shlex.quote(settings)} || {failed}"

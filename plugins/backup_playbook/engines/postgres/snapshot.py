@@ -17,7 +17,7 @@ from psycopg import Connection, errors, sql
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import SourceError
-from backup_playbook.engines.postgres import inventory
+from backup_playbook.engines.postgres import inventory, session
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.inventory import Sequence, ServerFacts, Table
 
@@ -27,17 +27,21 @@ ATTEMPTS = 5
 LOCKS_PER_STATEMENT = 500
 OLDEST_SUPPORTED = 14
 
-_NO_TIMEOUTS = (
-    "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0; "
-    "SET row_security = off; SET search_path = pg_catalog"
+# what the names in a LOCK statement say when the tables are not those of a moment ago, or a migration got in between
+_CHANGED_MEANWHILE = (
+    errors.UndefinedTable,
+    errors.InvalidSchemaName,
+    errors.WrongObjectType,
+    errors.InsufficientPrivilege,
+    errors.DeadlockDetected,
 )
 _BLOCKERS = """
-SELECT c.oid::regclass::text, a.pid, a.usename, a.application_name, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120)
+SELECT c.oid::regclass::text, a.pid, a.usename, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120)
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
 JOIN pg_catalog.pg_stat_activity a USING (pid)
-WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relpersistence <> 't'
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-  AND l.relation = ANY (%s) ORDER BY l.granted DESC LIMIT 3
+ORDER BY l.granted DESC LIMIT 3
 """
 
 
@@ -56,13 +60,15 @@ class Snapshot:
 
     def __init__(self, server: PostgresServer, lock_timeout_seconds: float) -> None:
         self._server = server
-        self._lock_timeout_ms = int(lock_timeout_seconds * 1000)
+        self._lock_timeout_seconds = lock_timeout_seconds
+        self.settings: dict[str, str] = {}
         self.id = ""
-        self.taken_at = datetime.min
+        self.taken_at = datetime.min.replace(tzinfo=UTC)
         self.contents: Contents
 
     def __enter__(self) -> Self:
         self.connection = self._server.connect()
+        self._server = self._server.reached_by(self.connection)
         try:
             self._refuse_poolers()
             self._prepare()
@@ -78,14 +84,27 @@ class Snapshot:
             self.connection.close()
             raise
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.connection.close()
 
-    def import_into(self, connection: Connection[TupleRow]) -> None:
-        """Let another connection, in autocommit mode, see the same moment."""
-        connection.execute(_NO_TIMEOUTS)
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(self.id))
+    @property
+    def server(self) -> PostgresServer:
+        """The one that holds the snapshot, where the address could mean another with each connection."""
+        return self._server
+
+    def connect(self) -> Connection[TupleRow]:
+        """Another connection that sees the same moment."""
+        connection = self._server.connect(autocommit=True)
+        try:
+            self._settle(connection)
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(self.id))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def require_held(self) -> None:
         """Raise SourceError when the holding connection was lost: streams might then have seen another moment."""
@@ -114,18 +133,19 @@ class Snapshot:
                 f"{self._server.label} is Postgres {number // 10_000}; backups need {OLDEST_SUPPORTED} or newer.",
                 "Upgrade the server; until then, back it up with its own pg_dump.",
             )
-        self.connection.execute(_NO_TIMEOUTS)
-        if number >= 170_000:
-            self.connection.execute("SET transaction_timeout = 0")
-        self.connection.execute(sql.SQL("SET lock_timeout = {}").format(self._lock_timeout_ms))
-        # names and data travel in the server's own encoding, as with pg_dump
-        self.connection.execute(
-            "SELECT pg_catalog.set_config('client_encoding', CASE current_setting('server_encoding') "
-            "WHEN 'SQL_ASCII' THEN 'UTF8' ELSE current_setting('server_encoding') END, false)"
-        )
+        self.settings = session.reading(number, self._lock_timeout_seconds)
+        self._settle(self.connection)
         self.connection.commit()
         self.connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self.connection.read_only = True
+
+    def _settle(self, connection: Connection[TupleRow]) -> None:
+        connection.execute(session.set_statements(self.settings).encode())
+        # names and data travel in the server's own encoding, as with pg_dump
+        connection.execute(
+            "SELECT pg_catalog.set_config('client_encoding', CASE current_setting('server_encoding') "
+            "WHEN 'SQL_ASCII' THEN 'UTF8' ELSE current_setting('server_encoding') END, false)"
+        )
 
     def _take(self) -> bool:
         """Lock, then freeze the moment; False when the locked tables are not the ones that the moment shows."""
@@ -134,7 +154,7 @@ class Snapshot:
         self.connection.rollback()
         try:
             self._lock(wanted)
-        except errors.UndefinedTable:
+        except _CHANGED_MEANWHILE:
             self.connection.rollback()
             return False
         # LOCK takes no snapshot of a REPEATABLE READ transaction: this query does, and it is what all streams see
@@ -160,21 +180,24 @@ class Snapshot:
         for start in range(0, len(names), LOCKS_PER_STATEMENT):
             batch = ", ".join(f"ONLY {name}" for name in names[start : start + LOCKS_PER_STATEMENT])
             try:
-                self.connection.execute(f"LOCK TABLE {batch} IN ACCESS SHARE MODE".encode(self.connection.info.encoding))
+                self.connection.execute(
+                    f"LOCK TABLE {batch} IN ACCESS SHARE MODE".encode(self.connection.info.encoding)
+                )
             except errors.LockNotAvailable:
                 self.connection.rollback()
-                raise self._locked(tables) from None
+                raise self.locked() from None
             except errors.OutOfMemory:
                 raise SourceError(
                     f"{self._server.label} has no room for locks on {len(tables)} tables.",
                     f"Raise max_locks_per_transaction to at least {len(tables) // 50 + 64} and restart the server.",
                 ) from None
 
-    def _locked(self, tables: list[Table]) -> SourceError:
-        rows = self.connection.execute(_BLOCKERS, ([table.oid for table in tables],)).fetchall()
-        who = "; ".join(f"{table} by pid {pid} ({user}, {app}): {query}" for table, pid, user, app, query in rows)
+    def locked(self) -> SourceError:
+        """The error for a lock that was not granted in time, with who stands in the way."""
+        rows = self.connection.execute(_BLOCKERS).fetchall()
+        who = "; ".join(f"{table} by pid {pid} ({user}): {query}" for table, pid, user, query in rows)
         return SourceError(
-            f"A table of {self._server.label} stayed locked for {self._lock_timeout_ms / 1000:g} s"
+            f"A table of {self._server.label} stayed locked for {self._lock_timeout_seconds:g} s"
             f"{f': {who}' if who else ''}.",
             "Wait for that migration or maintenance to end, or end it (SELECT pg_terminate_backend(pid)); then run the "
             "backup again. lock_timeout of the source says how long to wait.",
