@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from xml.etree.ElementTree import ParseError
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as S3ConnectionError
+from botocore.parsers import ResponseParserError
 
 from backup_playbook.core.errors import RepositoryError
 
+_LACKS_FEATURE = (
+    "This S3 compatible lacks something: set `conditional_writes: false` (If-None-Match), `object_tags: false` (tags) "
+    "or `checksums: false` (SHA-256 headers) for it in repositories.yaml, whichever the answer speaks of."
+)
 _REMEDIES = {
     "NoSuchBucket": "Create the bucket, or correct `bucket` in repositories.yaml.",
     "AccessDenied": "Grant the credentials of this repository s3:ListBucket, s3:GetObject, s3:PutObject, "
@@ -18,9 +24,11 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "Correct the secret key in the Airflow connection of this repository.",
     "NoSuchKey": "The object is gone: use another backup, or the off-site copy.",
     "InvalidObjectState": "The object is archived: request its retrieval from Glacier first.",
-    "NotImplemented": "This S3 compatible lacks a feature: see conditional_writes, checksums and object_tags in "
-    "repositories.yaml.",
-    "InvalidRequest": "When this S3 compatible rejects checksums, set `checksums: false` in repositories.yaml.",
+    "PreconditionFailed": "Someone replaced the object while it was read: find out who writes to the bucket.",
+    "NotImplemented": _LACKS_FEATURE,
+    "MethodNotAllowed": _LACKS_FEATURE,
+    "InvalidRequest": _LACKS_FEATURE,
+    "InvalidArgument": _LACKS_FEATURE,
 }
 _STATUS_NAMES = {"403": "AccessDenied", "404": "NoSuchKey", "501": "NotImplemented"}
 _DEFAULT_REMEDY = "Try again; when it stays, read the object store's own log for this time."
@@ -55,6 +63,11 @@ def explained(action: str) -> Iterator[None]:
         raise RepositoryError(
             f"Cannot {action}: no answer from the object store: {error}.",
             "Check that the endpoint is up and reachable from this worker; then run the task again.",
+        ) from error
+    except (ParseError, ResponseParserError) as error:
+        raise RepositoryError(
+            f"Cannot {action}: what answered is no object store: {error}.",
+            "Correct endpoint_url in the Airflow connection of this repository; a proxy or a web page may answer.",
         ) from error
     except BotoCoreError as error:
         raise RepositoryError(f"Cannot {action}: {error}.", _DEFAULT_REMEDY) from error

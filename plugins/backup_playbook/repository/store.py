@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as S3ConnectionError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from backup_playbook.core.errors import AlreadySealedError, RepositoryError
 from backup_playbook.repository.listing import LISTED, fast_listing
@@ -93,22 +92,24 @@ class ObjectStore:
     def read(self, key: str) -> Iterator[bytes]:
         """An object as a stream. A connection that is cut in the middle is resumed where it was cut."""
         with explained(f"read {self.url}/{key}"):
-            offset, etag, failures = 0, "", 0
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.path(key))
+            size, etag = answer["ContentLength"], answer["ETag"]
+            offset = failures = 0
             while True:
                 try:
-                    request: dict[str, Any] = {"Range": f"bytes={offset}-", "IfMatch": etag} if offset else {}
-                    answer = self.client.get_object(Bucket=self.bucket, Key=self.path(key), **request)
-                    etag = answer["ETag"]
                     with contextlib.closing(answer["Body"]) as body:
                         while block := body.read(BLOCK_BYTES):
                             offset, failures = offset + len(block), 0
                             yield block
                     return
-                except (HTTPClientError, S3ConnectionError) as error:
+                except (HTTPClientError, IncompleteReadError) as error:
                     failures += 1
-                    if failures > READ_RESUMES:
+                    if failures > READ_RESUMES or offset >= size:
                         raise
                     log.warning("Reading %s was cut at byte %d (%s): going on from there.", key, offset, error)
+                answer = self.client.get_object(
+                    Bucket=self.bucket, Key=self.path(key), Range=f"bytes={offset}-", IfMatch=etag
+                )
 
     def list(self, prefix: str, *, after: str = "", before: str = "") -> Iterator[Listed]:
         """Everything below a key prefix, in key order, a request every LISTED_PER_PAGE keys.
@@ -136,12 +137,12 @@ class ObjectStore:
         return answer["ContentLength"], answer.get("ChecksumSHA256")
 
     def exists(self, key: str) -> bool:
-        try:
-            self.client.head_object(Bucket=self.bucket, Key=self.path(key))
-        except ClientError as error:
-            if code_of(error) in ("NoSuchKey", "NotFound"):
-                return False
-            with explained(f"look up {self.url}/{key}"):
+        with explained(f"look up {self.url}/{key}"):
+            try:
+                self.client.head_object(Bucket=self.bucket, Key=self.path(key))
+            except ClientError as error:
+                if code_of(error) in ("NoSuchKey", "NotFound"):
+                    return False
                 raise
         return True
 
@@ -206,14 +207,19 @@ class ObjectStore:
             pages = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=self.path(prefix)
             )
+            for item in (item for page in pages for item in page.get("Uploads", ())):
+                times = [item["Initiated"], *self._part_times(item["Key"], item["UploadId"])]
+                yield StaleUpload(item["Key"][len(self.prefix) :], item["UploadId"], max(times))
+
+    def _part_times(self, path: str, upload_id: str) -> Iterator[datetime]:
+        pages = self.client.get_paginator("list_parts").paginate(Bucket=self.bucket, Key=path, UploadId=upload_id)
+        try:
             for page in pages:
-                for item in page.get("Uploads", ()):
-                    parts = self.client.get_paginator("list_parts").paginate(
-                        Bucket=self.bucket, Key=item["Key"], UploadId=item["UploadId"]
-                    )
-                    times = [part["LastModified"] for found in parts for part in found.get("Parts", ())]
-                    key = item["Key"][len(self.prefix) :]
-                    yield StaleUpload(key, item["UploadId"], max([item["Initiated"], *times]))
+                yield from (part["LastModified"] for part in page.get("Parts", ()))
+        except ClientError as error:
+            # it was completed or aborted in the meantime: another backup is running
+            if code_of(error) != "NoSuchUpload":
+                raise
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         with explained(f"abort the unfinished upload of {self.url}/{key}"):
@@ -246,7 +252,7 @@ class ObjectStore:
                 "Nothing was overwritten. If two schedulers run the same DAG, stop one; then run this task again.",
             )
 
-    def _pages(self, prefix: str, **request: str) -> Iterator[Any]:
+    def _pages(self, prefix: str, **request: Any) -> Iterator[Any]:
         with explained(f"list {self.url}/{prefix}"):
             yield from self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix, **request

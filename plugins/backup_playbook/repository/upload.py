@@ -14,12 +14,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from botocore.exceptions import ClientError
 
 from backup_playbook.core.errors import RepositoryError
-from backup_playbook.repository.s3errors import explained
+from backup_playbook.repository.s3errors import code_of, explained
 from backup_playbook.repository.store import ObjectStore, sha256_base64
-from backup_playbook.streams.blocks import Blocks, Digest
+from backup_playbook.streams.blocks import Blocks, Digest, closing
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef as CopySource
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +63,7 @@ def upload(
     tags: Mapping[str, str] | None = None,
 ) -> Uploaded:
     """Store a stream under `key`. On any failure, also of the stream itself, no object and no multipart is left."""
-    with _Upload(store, key, first_part, tags or {}) as target:
+    with _Upload(store, key, first_part, tags or {}) as target, closing(blocks):
         for block in blocks:
             target.write(block)
         return target.complete()
@@ -78,7 +83,7 @@ def server_side_copy(
 class _Upload:
     def __init__(self, store: ObjectStore, key: str, first_part: int, tags: Mapping[str, str]) -> None:
         self._store, self._key, self._first_part, self._tags = store, key, first_part, tags
-        self._where = {"Bucket": store.bucket, "Key": store.path(key)}
+        self._where: dict[str, Any] = {"Bucket": store.bucket, "Key": store.path(key)}
         self._buffer = bytearray()
         self._digest = Digest()
         self._upload_id = ""
@@ -109,20 +114,20 @@ class _Upload:
             checksum = self._store.put(self._key, bytes(self._buffer), self._tags)
             return Uploaded(self._digest.bytes, self._digest.sha256, checksum)
         self._send(bytes(self._buffer))
-        self._finish()
+        self._finish(self._digest.bytes)
         return Uploaded(self._digest.bytes, self._digest.sha256, self._composite_checksum())
 
     def from_object(self, origin: ObjectStore, size: int) -> None:
-        where = {"Bucket": origin.bucket, "Key": origin.path(self._key)}
+        where: CopySource = {"Bucket": origin.bucket, "Key": origin.path(self._key)}
         if size <= self._first_part:
             with explained(f"copy {origin.url}/{self._key} to {self._store.url}"):
                 # without the directive the copy would keep the origin's tags
-                tags = {"TaggingDirective": "REPLACE"} if self._store.options.object_tags else {}
+                tags: dict[str, Any] = {"TaggingDirective": "REPLACE"} if self._store.options.object_tags else {}
                 self._store.client.copy_object(
                     **self._where,
                     CopySource=where,
                     **tags,
-                    **self._store.attributes(self._tags),  # type: ignore[arg-type]
+                    **self._store.attributes(self._tags),
                 )
             return
         self._begin()
@@ -132,17 +137,22 @@ class _Upload:
             end = min(size, start + part_bytes(self._number, self._first_part))
             self._submit(self._copy_part, self._number, where, f"bytes={start}-{end - 1}")
             start = end
-        self._finish()
+        self._finish(size)
 
-    def _finish(self) -> None:
+    def _finish(self, size: int) -> None:
         while self._in_flight:
             self._collect()
         with explained(f"complete the upload of {self._store.url}/{self._key}"):
-            self._store.client.complete_multipart_upload(
-                **self._where,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": self._parts},  # type: ignore[typeddict-item]
-            )
+            try:
+                self._store.client.complete_multipart_upload(
+                    **self._where,
+                    UploadId=self._upload_id,
+                    MultipartUpload={"Parts": self._parts},  # type: ignore[typeddict-item]
+                )
+            except ClientError as error:
+                # when the answer was lost, the next try finds the upload gone, and the object there
+                if code_of(error) != "NoSuchUpload" or self._store.stored_checksum(self._key)[0] != size:
+                    raise
         self._upload_id = ""
 
     def _send(self, body: bytes) -> None:
@@ -177,14 +187,14 @@ class _Upload:
             )
         return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
 
-    def _copy_part(self, number: int, where: Mapping[str, str], part: str) -> dict[str, Any]:
+    def _copy_part(self, number: int, where: CopySource, part: str) -> dict[str, Any]:
         with explained(f"copy part {number} of {self._store.url}/{self._key}"):
             answer = self._store.client.upload_part_copy(
                 **self._where,
                 UploadId=self._upload_id,
                 PartNumber=number,
                 CopySource=where,
-                CopySourceRange=part,  # type: ignore[arg-type]
+                CopySourceRange=part,
             )
         result = answer["CopyPartResult"]
         checksum = {"ChecksumSHA256": result["ChecksumSHA256"]} if "ChecksumSHA256" in result else {}

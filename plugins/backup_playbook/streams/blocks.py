@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 Blocks = Iterable[bytes]
 
@@ -32,6 +33,16 @@ def tap(blocks: Blocks, *observers: Callable[[bytes], None]) -> Iterator[bytes]:
         for observe in observers:
             observe(block)
         yield block
+
+
+@contextlib.contextmanager
+def closing(blocks: Blocks) -> Iterator[Blocks]:
+    """End the programs and connections behind a stream as soon as nobody reads on, and not when it is collected."""
+    try:
+        yield blocks
+    finally:
+        if isinstance(blocks, Generator):
+            blocks.close()
 
 
 def drain(blocks: Blocks) -> None:

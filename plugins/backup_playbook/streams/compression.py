@@ -38,7 +38,9 @@ def decompress(blocks: Blocks, name: str) -> Iterator[bytes]:
     except zstandard.ZstdError as error:
         raise VerificationError(f"{name} is not intact zstd data: {error}.", remedy) from None
     if not frame.eof or frame.unused_data:
-        raise VerificationError(f"{name} is cut off, or has data after its end: the zstd frame is not complete.", remedy)
+        raise VerificationError(
+            f"{name} is cut off, or has data after its end: the zstd frame is not complete.", remedy
+        )
 
 
 _FIRST_STEP = 512

@@ -37,8 +37,9 @@ class Encryption:
     @property
     def record(self) -> EncryptionRecord:
         """What the manifest tells about it."""
-        method = "gpg_recipients" if self.recipients else "gpg_passphrase"
-        return EncryptionRecord(method=method, recipients=self.recipients)
+        if self.recipients:
+            return EncryptionRecord(method="gpg_recipients", recipients=self.recipients)
+        return EncryptionRecord(method="gpg_passphrase")
 
     @property
     def can_decrypt(self) -> bool:
@@ -51,10 +52,11 @@ class Keyring:
     def __init__(self, encryption: Encryption, cancellation: Cancellation | None = None) -> None:
         self._encryption = encryption
         self._cancellation = cancellation or Cancellation()
-        # gpg-agent's socket lies in it: a deep TMPDIR would exceed the 108 bytes of a socket path
-        self._home = Path(tempfile.mkdtemp(prefix="bpk-", dir="/tmp" if Path("/tmp").is_dir() else None))
+        self._home: Path
 
     def __enter__(self) -> Self:
+        # gpg-agent's socket lies in it: a deep TMPDIR would exceed the 108 bytes of a socket path
+        self._home = Path(tempfile.mkdtemp(prefix="bpk-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
         try:
             for name, keys in (("public", self._encryption.public_keys), ("private", self._encryption.private_key)):
                 if keys:
@@ -67,7 +69,9 @@ class Keyring:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._remove()
 
     @property
@@ -122,7 +126,16 @@ class Keyring:
 
     @property
     def _gpg(self) -> list[str]:
-        return ["gpg", "--homedir", str(self._home), "--batch", "--no-tty", "--quiet", "--no-options", "--no-auto-key-locate"]
+        return [
+            "gpg",
+            "--homedir",
+            str(self._home),
+            "--batch",
+            "--no-tty",
+            "--quiet",
+            "--no-options",
+            "--no-auto-key-locate",
+        ]
 
     def _import(self, name: str, keys: bytes) -> None:
         try:
@@ -130,11 +143,11 @@ class Keyring:
         except ProcessFailedError as error:
             raise EncryptionError(
                 f"The {name} key cannot be imported: {error.stderr}",
-                f"Export it again with `gpg --armor --export{'-secret-keys' if name == 'private' else ''} <recipient>`.",
+                f"Export it again: `gpg --armor --export{'-secret-keys' if name == 'private' else ''} <recipient>`.",
             ) from None
 
     def _require(self, recipient: str) -> None:
-        """Encrypt nothing to the recipient: finds a missing, expired, revoked or signing-only key before any data moves."""
+        """Encrypt nothing to it: finds a missing, expired, revoked or signing-only key before any data moves."""
         try:
             processes.run([*self._gpg, "--trust-model", "always", "--recipient", recipient, "--encrypt"])
         except ProcessFailedError as error:
@@ -144,7 +157,7 @@ class Keyring:
             ) from None
 
     def _remove(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run(
                 ["gpgconf", "--homedir", str(self._home), "--kill", "all"], check=False, capture_output=True, timeout=10
             )

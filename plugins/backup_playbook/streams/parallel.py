@@ -23,9 +23,18 @@ class Job(Generic[T]):
 
 def run_jobs(jobs: Sequence[Job[T]], workers: int, cancellation: Cancellation) -> list[T]:
     """Results in the order of `jobs`. When one fails, the others are cancelled, and the first error is raised."""
+    errors: list[BaseException] = []
+
+    def attempt(job: Job[T]) -> T:
+        try:
+            return job.run()
+        except BaseException as error:
+            errors.append(error)
+            raise
+
     order = sorted(range(len(jobs)), key=lambda index: -jobs[index].weight)
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="stream") as threads:
-        futures = {index: threads.submit(jobs[index].run) for index in order}
+        futures = {index: threads.submit(attempt, jobs[index]) for index in order}
         try:
             wait(futures.values(), return_when=FIRST_EXCEPTION)
         finally:
@@ -33,7 +42,6 @@ def run_jobs(jobs: Sequence[Job[T]], workers: int, cancellation: Cancellation) -
                 for future in futures.values():
                     future.cancel()
                 cancellation.cancel()
-    errors = [error for future in futures.values() if not future.cancelled() and (error := future.exception())]
     if errors:
         raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
     return [futures[index].result() for index in range(len(jobs))]

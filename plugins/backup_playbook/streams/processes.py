@@ -1,6 +1,6 @@
 """Programs as streams. Every process that is started is waited for, and its exit code and last words are checked.
 
-A pipe hides exit codes: a stream from a process ends with an exception, never with a quiet end, when the process failed.
+A pipe hides exit codes: a stream from a process that failed ends with an exception, never quietly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Cancellation:
     """Ends all running processes of one piece of work at once, from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # reentrant: a signal handler may cancel while its own thread is in here
+        self._lock = threading.RLock()
         self._running: set[Program] = set()
         self._cancelled = False
 
@@ -48,9 +49,8 @@ class Cancellation:
 
     def add(self, program: Program) -> None:
         with self._lock:
-            if self._cancelled:
-                raise CancelledError
             self._running.add(program)
+            self.check()
 
     def remove(self, program: Program) -> None:
         with self._lock:
@@ -89,7 +89,7 @@ class Program:
                 f"The program {self.name} is not installed on this worker.",
                 f"Install it (Debian: apt-get install {_debian_package(self.name)}) on every worker of this queue.",
             ) from None
-        assert self._child.stdout is not None and self._child.stderr is not None
+        assert self._child.stdout is not None
         self._stdout, self.stdin = self._child.stdout, self._child.stdin
         _enlarge_pipe(self._stdout.fileno())
         self._reader = threading.Thread(target=self._read_stderr, name=f"{self.name}-stderr", daemon=True)
@@ -97,6 +97,8 @@ class Program:
         try:
             self._cancellation.add(self)
         except CancelledError:
+            if self.stdin:
+                self.stdin.close()
             self.close()
             raise
 
@@ -157,8 +159,8 @@ def run(
 def output(
     argv: Sequence[Word], *, env: Mapping[str, str] | None = None, cancellation: Cancellation | None = None
 ) -> Iterator[bytes]:
-    """The output of a program, as a stream."""
-    return Program(argv, env=env, cancellation=cancellation).blocks()
+    """The output of a program, as a stream. The program starts when the first block is asked for."""
+    yield from Program(argv, env=env, cancellation=cancellation).blocks()
 
 
 def pipe(
@@ -169,7 +171,10 @@ def pipe(
     cancellation: Cancellation | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[bytes]:
-    """`blocks` through a program. A failure before the program wins over the program's own, which it caused."""
+    """`blocks` through a program. A failure before the program wins over the program's own, which it caused.
+
+    `blocks` is not closed: when the program did not want all of it, the caller may read on.
+    """
     program = Program(argv, env=env, cancellation=cancellation, pass_fds=pass_fds, stdin=True)
     failure: list[BaseException] = []
 
@@ -181,21 +186,21 @@ def pipe(
                     _write_all(stdin.fileno(), block)
         except BrokenPipeError:
             pass  # the program ended early; check() knows whether that was a failure
-        except BaseException as error:  # handed over to the reader of the stream
+        except BaseException as error:  # noqa: BLE001 - handed over to the reader of the stream
             failure.append(error)
             program.terminate()
 
     feeder = threading.Thread(target=feed, name=f"{program.name}-stdin", daemon=True)
     feeder.start()
     try:
-        try:
-            yield from program.blocks()
-        finally:
-            feeder.join()
+        # when nobody reads on, or it was cancelled, nothing waits for the feeder: it ends at its next write
+        yield from program.blocks()
     except ProcessFailedError:
+        feeder.join()
         if failure:
             raise failure[0] from None
         raise
+    feeder.join()
     if failure:
         raise failure[0]
 
@@ -207,7 +212,7 @@ def _write_all(descriptor: int, block: bytes) -> None:
 
 
 def _enlarge_pipe(descriptor: int) -> None:
-    """Fewer switches between producer and consumer. Linux only, and refused over a user's limit: then it stays small."""
+    """Fewer switches between producer and consumer. Linux only; refused over a user's limit, it stays small."""
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, BLOCK_BYTES)
 
