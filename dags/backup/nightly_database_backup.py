@@ -6,21 +6,23 @@
 
 | step | what it does |
 |---|---|
-| `dump_compress_upload` | one consistent moment, streamed: COPY, zstd, gpg when configured, S3. Sealed by a manifest, written last |
-| `verify` | reads every stored byte back, decrypts, decompresses, compares digests and rows with the manifest, writes evidence |
+| `dump_compress_upload` | one consistent moment as streams: COPY, zstd, gpg when configured, S3. Sealed by a manifest |
+| `verify` | reads every stored byte back, decrypts, decompresses, compares digests and rows, writes evidence |
 | `copy_offsite` | copies the verified backup into the off-site repositories |
 | `verify_offsite` | the same reading for the copies |
-| `prune` | removes what the retention policy no longer keeps, and what failed runs left behind. The log shows the plan first |
+| `prune` | logs a plan, then removes what retention no longer keeps and what failed runs left behind |
 
-One database that fails does not stop the others. The run is red unless every database is backed up, verified and copied.
+One database that fails does not stop the others. The run is red unless every one is backed up, verified and copied.
 
-**When it fails:** open the red task; its error says what happened and what to do. Then clear that task: the later steps run
-again by themselves. Nothing needs to be cleaned up: a backup without a manifest does not exist, and the next run sweeps it.
+**When it fails:** open the red task; its error says what happened and what to do. Then clear that task: the later steps
+run again by themselves. Nothing needs to be cleaned up: a backup without a manifest does not exist, and the next run
+sweeps what is left of it.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import Param, dag, task_group
+
 from backup_playbook.dag_parts.announce import announce_result
 from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
 from backup_playbook.dag_parts.sources import list_sources, sources_param
@@ -30,7 +32,6 @@ from backup_playbook.operators.retention import ApplyRetention
 
 @dag(
     schedule="0 2 * * *",
-    start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),
@@ -47,19 +48,18 @@ from backup_playbook.operators.retention import ApplyRetention
 def nightly_database_backup():
     @task_group
     def protect(source: str):
-        backup = DumpCompressUpload(
+        taken = DumpCompressUpload(
             task_id="dump_compress_upload", source=source, hold="{{ params.hold }}", reason="{{ params.reason }}"
         )
-        verified = VerifyBackup(task_id="verify", source=source, backup=backup.output, outlets=[VERIFIED_BACKUPS])
-        copied = CopyOffsite(task_id="copy_offsite", source=source, backup=backup.output)
-        copy_verified = VerifyBackup(task_id="verify_offsite", source=source, backup=backup.output, offsite=True)
-        verified >> copied >> copy_verified
+        verified = VerifyBackup(task_id="verify", backup=taken.output, outlets=[VERIFIED_BACKUPS])
+        copied = CopyOffsite(task_id="copy_offsite", backup=verified.output)
+        VerifyBackup(task_id="verify_offsite", backup=copied.output, offsite=True)
 
     sources = list_sources()
     prune = ApplyRetention.partial(task_id="prune", dry_run="{{ params.dry_run }}", trigger_rule="all_done").expand(
         source=sources
     )
-    protect.expand(source=sources) >> prune >> announce_result(sources)
+    protect.expand(source=sources) >> prune >> announce_result()
 
 
 nightly_database_backup()

@@ -2,73 +2,84 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from backup_playbook.core.progress import human_bytes, human_seconds
+from backup_playbook.config import load_config
+from backup_playbook.core.errors import PlaybookError
+from backup_playbook.dag_parts.outcome import BACKUP_STEPS, LastVerified, Outcome, headline, outcome, severity
 from backup_playbook.notifiers import slack
+from backup_playbook.operators.backup import TakenBackup
 
 GROUP = "protect"
-_STEPS = {
-    "dump_compress_upload": "the backup failed",
-    "verify": "the backup was not verified",
-    "copy_offsite": "there is no off-site copy",
-    "verify_offsite": "the off-site copy was not verified",
-}
+REMEDY = (
+    "What to do: open the red task, read its error, and clear the task when the cause is gone; the later steps then "
+    "run again by themselves."
+)
 
 
 @task(trigger_rule="all_done", retries=0)
-def announce_result(sources: list[str]) -> list[dict[str, Any]]:
-    """Tell people what was backed up and proven; fail the run when anything is missing. Returns one entry per source."""
+def announce_result() -> list[TakenBackup]:
+    """Tell people what was backed up and proven, and what was not. Returns the backups.
+
+    Fails, and with it the run, when any step of any source did not succeed.
+    """
     context = get_current_context()
-    results = [_result(context["ti"], source, index) for index, source in enumerate(sources)]
-    failed = [result for result in results if result["problem"]]
-    done = len(results) - len(failed)
-    headline = f"{done} of {len(results)} databases are backed up and verified"
-    lines = [_line(result) for result in results]
-    link = context["ti"].log_url or ""
-    slack.send("high" if failed else "info", headline, lines, link)
+    instance = context["ti"]
+    names: list[str] = context["params"]["sources"]
+    # what failed comes first: nobody reads to the end of a long message
+    outcomes = sorted(_outcomes(instance, names), key=lambda item: (item.safe, not item.failed))
+    title, failed = headline(outcomes), [item for item in outcomes if item.failed]
+    slack.send(
+        severity(outcomes), title, [_line(item) for item in outcomes] + [REMEDY] * bool(failed), _run_url(instance)
+    )
     if failed:
-        names = ", ".join(f"{result['source']}: {result['problem']}" for result in failed)
-        raise AirflowFailException(
-            f"{headline}. {names}. What to do: open the red task of each, read its error, and clear it when the cause is "
-            "gone; its later steps then run too."
-        )
-    return results
+        problems = "; ".join(f"{item.source}: {item.problem()}" for item in failed)
+        raise AirflowFailException(f"{title}. {problems}. {REMEDY}")
+    return [item.taken for item in outcomes if item.taken]
 
 
-def _result(instance: Any, source: str, index: int) -> dict[str, Any]:
-    found = {step: instance.xcom_pull(task_ids=f"{GROUP}.{step}", map_indexes=index) for step in _STEPS}
-    taken = found["dump_compress_upload"] or {}
-    wanted = [step for step in _STEPS if "offsite" not in step or _has_offsite(source)]
-    missing = next((step for step in wanted if not found[step]), None)
-    evidence = next(iter((found["verify"] or {}).values()), {})
-    return {
-        **taken,
-        "source": source,
-        "verified": evidence.get("depth"),
-        "offsite": sorted(found["verify_offsite"] or {}),
-        "problem": _STEPS[missing] if missing else None,
-    }
-
-
-def _has_offsite(source: str) -> bool:
-    from backup_playbook.config import load_config
-
-    return bool(load_config().source(source).offsite)
-
-
-def _line(result: dict[str, Any]) -> str:
-    if "backup_id" not in result:
-        return f"*{result['source']}*: {result['problem']}."
-    size = f"{human_bytes(result['content_bytes'])} stored as {human_bytes(result['stored_bytes'])}"
-    facts = [
-        f"{result['tables']} tables, {result['rows']:,} rows",
-        f"{size} in {human_seconds(result['seconds'])}",
-        f"verified ({result['verified']})" if result["verified"] else "",
-        f"off-site in {', '.join(result['offsite'])}" if result["offsite"] else "",
-        f"*{result['problem']}*" if result["problem"] else "",
+def _outcomes(instance: Any, names: list[str]) -> list[Outcome]:
+    config = load_config()
+    by_run = instance.get_task_states(dag_id=instance.dag_id, run_ids=[instance.run_id])
+    states = {key.removeprefix(f"{GROUP}."): state for key, state in by_run[instance.run_id].items()}
+    return [
+        outcome(name, index, states, _results(instance, index), offsite=bool(config.source(name).offsite))
+        for index, name in enumerate(names)
     ]
-    return f"*{result['source']}* `{result['backup_id']}`: {'; '.join(fact for fact in facts if fact)}."
+
+
+def _results(instance: Any, index: int) -> dict[str, TakenBackup]:
+    found = {step: instance.xcom_pull(task_ids=f"{GROUP}.{step}", map_indexes=index) for step in BACKUP_STEPS}
+    return {step: result for step, result in found.items() if result}
+
+
+def _line(item: Outcome) -> str:
+    if not item.failed:
+        return item.line()
+    consequence = "" if item.safe else f" {_last_verified(item.source)}"
+    return f"{item.line()} *{item.problem()}.*{consequence}"
+
+
+def _last_verified(source: str) -> str:
+    """One listing. The repository may be what failed: then that is the sentence."""
+    from backup_playbook.dag_parts import connections
+
+    config = load_config()
+    try:
+        backups = connections.catalog(config, config.source(source).repository).backups(source)
+    except PlaybookError as error:
+        return f"Whether it has an older verified backup cannot be told: {error.what}"
+    newest = next((entry for entry in backups if entry.verified), None)
+    if newest is None:
+        return LastVerified().sentence()
+    rpo = config.objectives_of(source).rpo
+    return LastVerified(newest.backup_id, datetime.now(UTC) - newest.taken_at, rpo).sentence()
+
+
+def _run_url(instance: Any) -> str:
+    url: str = instance.log_url
+    return url.split("/tasks/")[0]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
+from botocore.config import Config
 from psycopg import pq
 
 from backup_playbook.config import GpgPassphrase, GpgRecipients, PlaybookConfig, PostgresSource
@@ -41,12 +42,13 @@ def airflow_connection(connection_id: str, named_by: str) -> Connection:
 def catalog(config: PlaybookConfig, repository: str) -> Catalog:
     """The catalog of a configured repository, through the S3Hook's session."""
     settings = config.repository(repository)
-    airflow_connection(settings.connection, f"repositories.yaml: repositories.{repository}.connection")
+    connection = airflow_connection(settings.connection, f"repositories.yaml: repositories.{repository}.connection")
+    # a config given to the hook replaces the connection's own config_kwargs; merged, theirs win
+    theirs = Config(**connection.extra_dejson.get("config_kwargs", {}))
     streams = max(source.streams for source in config.sources.values())
-    hook = S3Hook(aws_conn_id=settings.connection, region_name=settings.region)
-    # a config given to a hook replaces the connection's own config_kwargs; merged, theirs win
-    merged = client_config(streams).merge(hook.config)
-    client = S3Hook(aws_conn_id=settings.connection, region_name=settings.region, config=merged).get_conn()
+    hook = S3Hook(
+        aws_conn_id=settings.connection, region_name=settings.region, config=client_config(streams).merge(theirs)
+    )
     options = StoreOptions(
         storage_class=settings.storage_class,
         conditional_writes=settings.conditional_writes,
@@ -54,7 +56,7 @@ def catalog(config: PlaybookConfig, repository: str) -> Catalog:
         object_tags=settings.object_tags,
     )
     return Catalog(
-        ObjectStore(client, bucket=settings.bucket, prefix=settings.prefix, name=repository, options=options)
+        ObjectStore(hook.get_conn(), bucket=settings.bucket, prefix=settings.prefix, name=repository, options=options)
     )
 
 
@@ -129,7 +131,7 @@ def _private_key(settings: GpgRecipients, where: str) -> bytes | None:
 
 
 def _secret(connection_id: str, named_by: str) -> str:
-    secret = airflow_connection(connection_id, named_by).password
+    secret: str | None = airflow_connection(connection_id, named_by).password
     if not secret:
         raise ConfigError(
             f"The Airflow connection {connection_id!r} has no password, where {named_by} expects the key.",

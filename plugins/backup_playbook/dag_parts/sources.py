@@ -27,7 +27,7 @@ def sources_param() -> Param:
     )
 
 
-@task
+@task(retries=0)
 def list_sources() -> list[str]:
     """The sources of this run, each of which is in the configuration."""
     config = load_config()

@@ -1,4 +1,4 @@
-"""The steps of a nightly backup. What they return goes from step to step, and onto the announcement.
+"""The steps of a nightly backup. What one returns is what the next takes, and what the announcement tells.
 
 Everything that needs boto3, psycopg or a provider is imported when a task runs: DAG files are parsed all the time.
 """
@@ -8,19 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
-from airflow.sdk import Asset, AssetAlias, Context
+from airflow.sdk import Asset, AssetAlias, Context, XComArg
 from airflow.sdk.exceptions import AirflowSkipException
 
-from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
 VERIFIED_BACKUPS = AssetAlias("verified_backups")
 """Stands for one asset per source; each event's extra names the backup."""
 
 
 class TakenBackup(TypedDict):
-    """What `DumpCompressUpload` returns. Sizes in bytes, `seconds` of the dump."""
+    """What goes from step to step. Sizes in bytes, `seconds` of the dump, `verified`: depth by repository."""
 
     source: str
     backup_id: str
@@ -31,6 +31,7 @@ class TakenBackup(TypedDict):
     stored_bytes: int
     encryption: str
     seconds: float
+    verified: dict[str, str]
 
 
 class DumpCompressUpload(SourceOperator):
@@ -60,7 +61,7 @@ class DumpCompressUpload(SourceOperator):
         with connections.codec(self.config, self.source, self.cancellation) as codec:
             writer = BackupWriter(catalog.store, self.source, new_backup_id(datetime.now(UTC)), codec)
             manifest = take_backup(source, engine, writer, self.cancellation)
-        if str(self.hold) == "True":
+        if is_true(self.hold):
             note = {"reason": self.reason, "run_id": context["run_id"]}
             catalog.add_evidence(self.source, manifest.backup_id, EvidenceKind.HELD, note)
         return TakenBackup(
@@ -73,30 +74,48 @@ class DumpCompressUpload(SourceOperator):
             stored_bytes=manifest.stored_bytes,
             encryption=manifest.encryption.method,
             seconds=round(time.monotonic() - started, 1),
+            verified={},
         )
 
 
-class VerifyBackup(SourceOperator):
+class BackupOperator(PlaybookOperator):
+    """A step on the backup that an earlier step returned. Returns it with what this step adds."""
+
+    template_fields: Sequence[str] = ("backup",)
+
+    def __init__(self, *, backup: TakenBackup | XComArg, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.backup = backup
+
+    @property
+    def source(self) -> str:  # type: ignore[override]
+        return self.taken["source"]
+
+    @property
+    def taken(self) -> TakenBackup:
+        """The backup; an XComArg until the fields of a running task are rendered."""
+        return cast("TakenBackup", self.backup)
+
+
+class VerifyBackup(BackupOperator):
     """Re-read a backup from its bucket, compare it with its manifest, and write evidence of what was found.
 
-    offsite: verify the off-site copies instead. Returns the evidence by repository.
+    offsite: verify the off-site copies instead.
     """
 
-    template_fields: Sequence[str] = ("source", "backup")
-
-    def __init__(self, *, source: str, backup: TakenBackup, offsite: bool = False, **arguments: Any) -> None:
-        super().__init__(source=source, **arguments)
-        self.backup = backup
+    def __init__(self, *, offsite: bool = False, **arguments: Any) -> None:
+        super().__init__(**arguments)
         self.offsite = offsite
 
-    def execute(self, context: Context) -> dict[str, dict[str, Any]]:
+    def execute(self, context: Context) -> TakenBackup:
         settings = self.config.source(self.source)
         found = {name: self._verify(name) for name in (settings.offsite if self.offsite else [settings.repository])}
         if not self.offsite:
             asset = Asset(name=f"backup_{self.source}", uri=f"backup://{settings.repository}/{self.source}")
-            extra = {"backup_id": self.backup["backup_id"], **found[settings.repository]}
+            extra = {"backup_id": self.taken["backup_id"], **found[settings.repository]}
             context["outlet_events"][VERIFIED_BACKUPS].add(asset, extra=extra)
-        return found
+        depths = {name: evidence["depth"] for name, evidence in found.items()}
+        return {**self.taken, "verified": {**self.taken["verified"], **depths}}
 
     def _verify(self, repository: str) -> dict[str, Any]:
         from backup_playbook.dag_parts import connections
@@ -118,25 +137,19 @@ class VerifyBackup(SourceOperator):
                 depth,
                 settings.streams,
             )
-            return verification.run(self.source, self.backup["backup_id"], self.cancellation, self.backup["seal"])
+            return verification.run(self.source, self.taken["backup_id"], self.cancellation, self.taken["seal"])
 
 
-class CopyOffsite(SourceOperator):
-    """Copy a verified backup into each off-site repository of its source. Returns the names of those."""
+class CopyOffsite(BackupOperator):
+    """Copy a verified backup into each off-site repository of its source."""
 
-    template_fields: Sequence[str] = ("source", "backup")
-
-    def __init__(self, *, source: str, backup: TakenBackup, **arguments: Any) -> None:
-        super().__init__(source=source, **arguments)
-        self.backup = backup
-
-    def execute(self, context: Context) -> list[str]:
+    def execute(self, context: Context) -> TakenBackup:  # noqa: ARG002 - passed by name
         settings = self.config.source(self.source)
         if not settings.offsite:
             raise AirflowSkipException(f"{self.source} has no off-site repository in sources.yaml.")
         for name in settings.offsite:
             self._copy(settings.repository, name)
-        return list(settings.offsite)
+        return self.taken
 
     def _copy(self, primary: str, offsite: str) -> None:
         from backup_playbook.core.model import EvidenceKind
@@ -144,7 +157,7 @@ class CopyOffsite(SourceOperator):
         from backup_playbook.engines.backup import require_verified
         from backup_playbook.repository.offsite import copy_backup
 
-        backup_id = self.backup["backup_id"]
+        backup_id = self.taken["backup_id"]
         origin, target = connections.catalog(self.config, primary), connections.catalog(self.config, offsite)
         entry = require_verified(origin, self.source, backup_id)
         manifest = origin.manifest(self.source, backup_id)

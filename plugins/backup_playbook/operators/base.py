@@ -1,4 +1,4 @@
-"""What all operators on one source share."""
+"""What all operators share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from backup_playbook.config import PlaybookConfig, load_config
 from backup_playbook.streams.processes import Cancellation
 
 
-class SourceOperator(BaseOperator):
-    """A step for one source. Mapped over sources, the grid shows their names."""
+class PlaybookOperator(BaseOperator):
+    """A step for one source. Mapped, the grid shows the sources' names."""
 
-    template_fields: Sequence[str] = ("source",)
+    source: str
 
-    def __init__(self, *, source: str, **arguments: Any) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**{"map_index_template": "{{ task.source }}", **arguments})
-        self.source = source
 
     @cached_property
     def config(self) -> PlaybookConfig:
@@ -32,3 +31,25 @@ class SourceOperator(BaseOperator):
     def on_kill(self) -> None:
         """Marked as failed, or cleared while running: end psql, pg_dump and gpg with the task."""
         self.cancellation.cancel()
+
+
+class SourceOperator(PlaybookOperator):
+    """A step that is told its source."""
+
+    template_fields: Sequence[str] = ("source",)
+
+    def __init__(self, *, source: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.source = source
+
+
+def is_true(value: bool | str) -> bool:
+    """A boolean, or what Jinja makes of one: `{{ params.hold }}` is rendered as text, "True" or "False".
+
+    Not `render_template_as_native_obj`: it would also turn a reason of `007` or `[x]` into something else than text.
+    Raises ValueError for anything else, so that a mistyped template never passes for "no".
+    """
+    words = {"True": True, "False": False}
+    if str(value) not in words:
+        raise ValueError(f"Expected True or False, got {value!r}. What to do: correct the template or the parameter.")
+    return words[str(value)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.base import SourceOperator, is_true
 
 
 class ApplyRetention(SourceOperator):
@@ -23,7 +23,7 @@ class ApplyRetention(SourceOperator):
         super().__init__(source=source, **arguments)
         self.dry_run = dry_run
 
-    def execute(self, context: Context) -> dict[str, dict[str, Any]]:
+    def execute(self, context: Context) -> dict[str, dict[str, Any]]:  # noqa: ARG002 - passed by name
         settings = self.config.source(self.source)
         return {name: self._prune(name) for name in (settings.repository, *settings.offsite)}
 
@@ -36,7 +36,7 @@ class ApplyRetention(SourceOperator):
         plan = removal.plan(catalog, self.source, self.config.retention_of(self.source), now)
         self.log.info("Retention of %s in %s:\n%s", self.source, catalog.store.url, plan)
         removed = [decision.backup_id for decision in plan.remove]
-        if str(self.dry_run) == "True":
+        if is_true(self.dry_run):
             self.log.info("Dry run: nothing was removed.")
             return {"kept": len(plan.keep), "would_remove": removed}
         removal.apply(catalog, self.source, plan)
