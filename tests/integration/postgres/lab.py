@@ -27,12 +27,14 @@ from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
 
 SOURCE = "shop"
+BACKUP_ROLE_SCRIPT = Path(__file__).resolve().parents[3] / "include" / "sql" / "backup_role.sql"
+BACKUP_PASSWORD = "correct horse"
 # tables of everything.sql are small: with these, packs, single streams and chunks all occur
 SMALL_CHUNKS = 24 << 10
 # `aws s3 cp <url> -` starts for most of a second, forty times a test; curl speaks S3 too
-FAST_AWS = """#!/bin/sh
-exec curl -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --silent --show-error --fail --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \\
-    --aws-sigv4 "aws:amz:$AWS_DEFAULT_REGION:s3" "$AWS_ENDPOINT_URL_S3/${4#s3://}"
+FAST_AWS = r"""#!/bin/sh
+exec curl -sSf -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:$AWS_DEFAULT_REGION:s3" \
+    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" "$AWS_ENDPOINT_URL_S3/${4#s3://}"
 """
 
 
@@ -125,6 +127,17 @@ def dump_text(server: PostgresServer, database: str, *options: str) -> list[str]
 def load_sql(server: PostgresServer, database: str, *files: Path) -> None:
     argv = [server.bin_dir / "psql", "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", "-d", server.dsn(database)]
     subprocess.run([*argv, *(word for file in files for word in ("-f", file))], check=True)
+
+
+def backup_role_dsn(server: PostgresServer, database: str) -> str:
+    """As the role of include/sql/backup_role.sql, which is made when the server has none."""
+    with server.connect() as session:
+        exists = session.execute("SELECT FROM pg_roles WHERE rolname = 'backup'").fetchone()
+    if not exists:
+        argv = [server.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", server.dsn(database)]
+        environment = {**os.environ, "BACKUP_PASSWORD": BACKUP_PASSWORD}
+        subprocess.run([*argv, "-f", BACKUP_ROLE_SCRIPT], env=environment, check=True)
+    return server.dsn(database, user="backup", password=BACKUP_PASSWORD)
 
 
 def assert_restored(result: "subprocess.CompletedProcess[str]") -> None:

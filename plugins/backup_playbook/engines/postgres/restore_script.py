@@ -59,8 +59,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
     for item in manifest.objects:
         by_kind[item.kind].append(item)
     (schema,), (globals_,) = by_kind[ObjectKind.SCHEMA], by_kind[ObjectKind.GLOBALS]
-    # roles that exist already are errors, and no reason to stop
-    yield f"[[ ${{GLOBALS:-0}} != 1 ]] || script {_words(globals_)} -v ON_ERROR_STOP=0"
+    yield f"[[ ${{GLOBALS:-0}} != 1 ]] || globals {_words(globals_)}"
     yield f'fetch {_words(schema)} > "$work/schema" || fail "The schema could not be read."'
     yield '"${archive[@]}" --section=pre-data "$work/schema" || fail "The definitions could not be restored."'
     for item in by_kind[ObjectKind.LARGE_OBJECTS]:
