@@ -76,8 +76,17 @@ def remove_home(home: Path) -> None:
 
 def orphaned_homes() -> list[Path]:
     """Homes below SHARED_ROOT whose directory is gone (someone removed the stack's directory by hand)."""
+    if server_user() is None:
+        return []  # they belong to root
     origins = sorted((SHARED_ROOT / "servers").glob(f"*.{_ORIGIN}"))
-    return [origin.with_suffix("") for origin in origins if not Path(origin.read_text()).exists()]
+    return [origin.with_suffix("") for origin in origins if _names_a_missing_directory(origin)]
+
+
+def _names_a_missing_directory(origin: Path) -> bool:
+    try:
+        return not Path(origin.read_text()).exists()
+    except FileNotFoundError:  # its server was removed at this moment
+        return False
 
 
 def reachable_copy(tree: Path, name: str, user: pwd.struct_passwd | None) -> Path:
