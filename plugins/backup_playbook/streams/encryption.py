@@ -27,12 +27,28 @@ from backup_playbook.streams.processes import Cancellation
 
 @dataclass(frozen=True)
 class Encryption:
-    """How a source is encrypted. `passphrase` and `private_key` are secrets: they do not show in repr()."""
+    """How a source is encrypted: to recipients, or with a passphrase (which, with recipients, opens the private key).
+
+    `passphrase` and `private_key` are secrets: they do not show in repr(). Raises EncryptionError when nothing would
+    be protected.
+    """
 
     recipients: tuple[str, ...] = ()
     public_keys: bytes = field(default=b"", repr=False)
     passphrase: str | None = field(default=None, repr=False)
     private_key: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.recipients and not self.passphrase:
+            raise EncryptionError(
+                "The encryption names no recipients, and its passphrase is empty: nothing would be protected.",
+                "Put the passphrase into the Airflow connection of this encryption, or name recipients.",
+            )
+        if "\n" in (self.passphrase or ""):
+            raise EncryptionError(
+                "The passphrase has a line break: gpg would take its first line only.",
+                "Put a passphrase of one line into the Airflow connection of this encryption.",
+            )
 
     @property
     def record(self) -> EncryptionRecord:

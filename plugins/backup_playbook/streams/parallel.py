@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -27,21 +27,21 @@ def run_jobs(jobs: Sequence[Job[T]], workers: int, cancellation: Cancellation) -
 
     def attempt(job: Job[T]) -> T:
         try:
+            cancellation.check()
             return job.run()
         except BaseException as error:
             errors.append(error)
+            cancellation.cancel()
             raise
 
     order = sorted(range(len(jobs)), key=lambda index: -jobs[index].weight)
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="stream") as threads:
         futures = {index: threads.submit(attempt, jobs[index]) for index in order}
         try:
-            wait(futures.values(), return_when=FIRST_EXCEPTION)
-        finally:
-            if any(not future.done() or future.exception() for future in futures.values()):
-                for future in futures.values():
-                    future.cancel()
-                cancellation.cancel()
+            wait(futures.values())
+        except BaseException:  # the task itself is being ended
+            cancellation.cancel()
+            raise
     if errors:
         raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
     return [futures[index].result() for index in range(len(jobs))]
