@@ -8,23 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.encryption import Encryption
-from embedded.postgres import client_bin_dirs
+from embedded.postgres import PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
 from tests.integration.postgres.lab import Lab
 
 
-@pytest.fixture(autouse=True)
-def clients(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def clients() -> Iterator[None]:
     """Client programs of every version that this machine has."""
-    monkeypatch.setenv("BACKUP_PLAYBOOK_PG_CLIENTS", os.pathsep.join(map(str, client_bin_dirs())))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BACKUP_PLAYBOOK_PG_CLIENTS", os.pathsep.join(map(str, client_bin_dirs())))
+        yield
 
 
 @pytest.fixture
 def lab(s3: S3Gateway, bucket: Bucket, tmp_path: Path) -> Lab:
-    return Lab(s3, ObjectStore(bucket.client, bucket=bucket.name, prefix="a/prefix"), tmp_path)
+    return Lab(s3, ObjectStore(s3.client(client_config(2)), bucket=bucket.name, prefix="a/prefix"), tmp_path)
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,18 @@ def gpg_home() -> Iterator[GpgHome]:
 
 def _gpg(home: Path, *words: str) -> bytes:
     return subprocess.run(["gpg", "--homedir", home, "--batch", *words], check=True, capture_output=True).stdout
+
+
+@pytest.fixture(scope="session")
+def small(postgres18: PostgresServer) -> str:
+    """A database that tests read only: a table of several chunks, small tables, sequences and a large object."""
+    name = "small"
+    postgres18.create_database(name)
+    with postgres18.connect(name) as session:
+        session.execute("CREATE TABLE measurements (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text)")
+        session.execute("INSERT INTO measurements (v) SELECT md5(i::text) FROM generate_series(1, 6000) i")
+        session.execute("CREATE TABLE notes (id int, v text)")
+        session.execute("INSERT INTO notes VALUES (1, 'first'), (2, 'second')")
+        session.execute("CREATE TABLE empty (id int)")
+        session.execute("SELECT lo_from_bytea(0, 'a large object')")
+    return name
