@@ -56,9 +56,12 @@ def nightly_database_backup():
         VerifyBackup(task_id="verify_offsite", backup=copied.output, offsite=True)
 
     sources = list_sources()
-    prune = ApplyRetention.partial(task_id="prune", dry_run="{{ params.dry_run }}", trigger_rule="all_done").expand(
-        source=sources
-    )
+    prune = ApplyRetention.partial(
+        task_id="prune",
+        dry_run="{{ params.dry_run }}",
+        trigger_rule="all_done",
+        map_index_template="{{ task.source }}",
+    ).expand(source=sources)
     protect.expand(source=sources) >> prune >> announce_result()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import get_current_context, task
+from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
@@ -22,20 +22,15 @@ REMEDY = (
 
 
 @task(trigger_rule="all_done", retries=0)
-def announce_result() -> list[TakenBackup]:
+def announce_result(ti: Any, params: dict[str, Any]) -> list[TakenBackup]:
     """Tell people what was backed up and proven, and what was not. Returns the backups.
 
     Fails, and with it the run, when any step of any source did not succeed.
     """
-    context = get_current_context()
-    instance = context["ti"]
-    names: list[str] = context["params"]["sources"]
     # what failed comes first: nobody reads to the end of a long message
-    outcomes = sorted(_outcomes(instance, names), key=lambda item: (item.safe, not item.failed))
+    outcomes = sorted(_outcomes(ti, params["sources"]), key=lambda item: (item.safe, not item.failed))
     title, failed = headline(outcomes), [item for item in outcomes if item.failed]
-    slack.send(
-        severity(outcomes), title, [_line(item) for item in outcomes] + [REMEDY] * bool(failed), _run_url(instance)
-    )
+    slack.send(severity(outcomes), title, [_line(item) for item in outcomes] + [REMEDY] * bool(failed), _run_url(ti))
     if failed:
         problems = "; ".join(f"{item.source}: {item.problem()}" for item in failed)
         raise AirflowFailException(f"{title}. {problems}. {REMEDY}")
@@ -43,11 +38,12 @@ def announce_result() -> list[TakenBackup]:
 
 
 def _outcomes(instance: Any, names: list[str]) -> list[Outcome]:
-    config = load_config()
+    # one that left the configuration since the form was filled in has failed at the first task
+    sources = load_config().sources
     by_run = instance.get_task_states(dag_id=instance.dag_id, run_ids=[instance.run_id])
     states = {key.removeprefix(f"{GROUP}."): state for key, state in by_run[instance.run_id].items()}
     return [
-        outcome(name, index, states, _results(instance, index), offsite=bool(config.source(name).offsite))
+        outcome(name, index, states, _results(instance, index), offsite=name in sources and bool(sources[name].offsite))
         for index, name in enumerate(names)
     ]
 

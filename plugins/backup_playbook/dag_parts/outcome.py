@@ -39,7 +39,7 @@ class LastVerified:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One source. `failed`: the first step without success, with its `state`. `taken`: what the last good step returned."""
+    """One source. `failed`: its first step without success. `taken`: what the last good step returned."""
 
     source: str
     failed: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from airflow.sdk import Param, get_current_context, task
+from typing import Any
+
+from airflow.sdk import Param, task
 
 from backup_playbook.config import load_config
 
@@ -28,10 +30,10 @@ def sources_param() -> Param:
 
 
 @task(retries=0)
-def list_sources() -> list[str]:
-    """The sources of this run, each of which is in the configuration."""
+def list_sources(params: dict[str, Any]) -> list[str]:
+    """The sources of this run. Raises ConfigError for one that left the configuration since the form was filled in."""
     config = load_config()
-    names: list[str] = get_current_context()["params"]["sources"]
+    names: list[str] = params["sources"]
     for name in names:
         config.source(name)
     return names
