@@ -45,7 +45,7 @@ GOALS: Mapping[str, Goal] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A result with a goal in GOALS. spread: smallest and largest round; holds: whether what the goal's note demands is so."""
+    """A result with a goal in GOALS. spread: smallest and largest round; holds: what the note demands."""
 
     name: str
     value: float
@@ -107,12 +107,12 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     if results["size"] != "full":
         lines += ["This is a quick look at small data: start-up weighs much, and the goals are for SIZE=full.", ""]
-    lines += ["| figure | value | rounds | goal | met | |", "|---|---|---|---|---|---|"]
+    lines += ["| figure | value | min - max | goal | met | what |", "|---|---|---|---|---|---|"]
     for name, figure in results["figures"].items():
         spread = " - ".join(_number(value) for value in figure.get("spread", ()))
         value = f"{_number(figure['value'])} {figure['unit']}"
         met = "yes" if figure["met"] else "**no**"
-        lines.append(f"| {name} | {value} | {spread} | {figure['goal']} | {met} | {figure['note']} |")
+        lines.append(f"| {name} | {value} | {spread} | {figure['goal']} | {met} | {_cell(figure['note'])} |")
     for section in results["measurements"].values():
         lines += ["", *_section_lines(section)]
     return "\n".join(lines) + "\n"
@@ -127,7 +127,7 @@ def _section_lines(section: Mapping[str, Any]) -> list[str]:
     for name, series in section["series"].items():
         lines.append(
             f"| {name} | {series['median']:.2f} s | {series['min']:.2f} - {series['max']:.2f} s "
-            f"| {_megabytes(series['stored_bytes'])} | {_megabytes(series['disk_bytes'])} | {series['what']} |"
+            f"| {_megabytes(series['stored_bytes'])} | {_megabytes(series['disk_bytes'])} | {_cell(series['what'])} |"
         )
     return lines
 
@@ -142,6 +142,11 @@ def _series_json(series: Series) -> dict[str, Any]:
         "stored_bytes": max(series.stored_bytes, default=0),
         "disk_bytes": max(series.disk_bytes, default=0),
     }
+
+
+def _cell(text: str) -> str:
+    """A pipe inside a cell would end it, even within backticks."""
+    return text.replace("|", "\\|")
 
 
 def _megabytes(count: int) -> str:
