@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -14,7 +15,9 @@ END_OF_ROWS = b"\\.\n"
 
 def psql(program: Path) -> list[str]:
     """psql that reads nothing of the user's, prints nothing of its own, asks nothing and stops at the first error."""
-    return [str(program), "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]
+    # into a pipe, psql would write 4 kB at a time: a sixth of its CPU time, and of the backup's
+    buffered = ["stdbuf", "-o1M"] if shutil.which("stdbuf") else []
+    return [*buffered, str(program), "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]
 
 
 def in_snapshot(snapshot_id: str, settings: Mapping[str, str] = SETTINGS) -> str:

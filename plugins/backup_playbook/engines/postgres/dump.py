@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -79,7 +80,10 @@ class PostgresSource:
         try:
             with Snapshot(self.server, self.lock_timeout_seconds) as snapshot:
                 clients = find_clients(snapshot.contents.server.major)
-                return _Dump(self, snapshot, clients, writer, cancellation).run()
+                try:
+                    return _Dump(self, snapshot, clients, writer, cancellation).run()
+                except psycopg.errors.LockNotAvailable as error:
+                    raise snapshot.locked() from error
         except psycopg.Error as error:
             message = str(error).strip()
             raise SourceError(f"{self.server.label} could not be read: {message}", _remedy(message)) from error
@@ -159,14 +163,15 @@ class _Dump:
 
     def _table(self, stream: TableStream) -> Written:
         command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{copy_out(stream)}"
-        rows = _RowCount()
-        content = tap(self._output([*self._psql, "-c", command.encode(self._codec)]), rows.update)
-        tracked = self._progress.track(content, stream.estimate)
+        said: list[str] = []
+        # the server's own count of the rows: `verify` counts the lines that arrived
+        argv = [*self._psql, "-c", command.encode(self._codec), "-c", r"\warn :ROW_COUNT"]
+        tracked = self._progress.track(self._output(argv, said.append), stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.TABLE, tracked, estimate=stream.estimate)
         low, high = self._key_range(stream)
         part = TablePart(
             object=item.name,
-            rows=rows.rows,
+            rows=int(said[-1]),
             bytes=item.content_bytes,
             sha256=item.content_sha256,
             key_min=low,
@@ -190,8 +195,10 @@ class _Dump:
 
     # helpers
 
-    def _output(self, argv: Iterable[str | bytes]) -> Blocks:
-        return self._explained(processes.output(list(argv), env=self._environment, cancellation=self._cancellation))
+    def _output(self, argv: Iterable[str | bytes], on_line: Callable[[str], None] | None = None) -> Blocks:
+        return self._explained(
+            processes.output(list(argv), env=self._environment, cancellation=self._cancellation, on_line=on_line)
+        )
 
     def _explained(self, blocks: Blocks) -> Iterator[bytes]:
         """Say what a failed client program means for the backup."""
@@ -212,7 +219,9 @@ class _Dump:
         collation = ' COLLATE "C"' if table.key_type in _TEXT_KEY_TYPES else ""
         key = f"{quoted(table.key[0])}{collation}"
         name = quoted(table.namespace, table.name)
-        query = f"SELECT min({key})::text, max({key})::text FROM ONLY {name} WHERE {page_range(stream.pages)}"
+        # OFFSET 0: else the planner answers max() by walking the index backwards, through all chunks after this one
+        rows = f"SELECT {key} AS key FROM ONLY {name} WHERE {page_range(stream.pages)} OFFSET 0"
+        query = f"SELECT min(key)::text, max(key)::text FROM ({rows}) chunk"
         row = self._reader().execute(query.encode(self._codec)).fetchone()
         return (row[0], row[1]) if row else (None, None)
 
@@ -276,16 +285,6 @@ class _Dump:
         }
 
 
-class _RowCount:
-    """COPY text has one newline a row: those in values are escaped."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def update(self, block: bytes) -> None:
-        self.rows += block.count(b"\n")
-
-
 def setval_line(sequence: Sequence, value: int, called: bool) -> str:
     name = sql.Literal(quoted(sequence.namespace, sequence.name)).as_string(None)
     return f"SELECT pg_catalog.setval({name}, {value}, {'true' if called else 'false'});\n"
@@ -306,7 +305,7 @@ def _record(table: Table, parts: list[TablePart]) -> TableRecord:
 
 
 def _remedy(message: str) -> str:
-    if "invalid snapshot identifier" in message:
+    if re.search(r'invalid snapshot identifier|import the requested snapshot|snapshot ".*" does not exist', message):
         return "The snapshot's connection was lost: look at the server's log for this time; then run the backup again."
     if "conflict with recovery" in message:
         return "On the standby, raise max_standby_streaming_delay or set hot_standby_feedback = on; or use the primary."

@@ -72,17 +72,16 @@ class Snapshot:
         try:
             self._refuse_poolers()
             self._prepare()
-            for _ in range(ATTEMPTS):
-                if self._take():
-                    return self
-                log.info("Tables were created or dropped meanwhile: taking the snapshot again.")
-            raise SourceError(
-                f"The tables of {self._server.label} changed {ATTEMPTS} times while they were being locked.",
-                "Run the backup again when no migration is creating and dropping tables.",
-            )
+            self._take_one()
+        except errors.LockNotAvailable:
+            self.connection.rollback()
+            error = self.locked()
+            self.connection.close()
+            raise error from None
         except BaseException:
             self.connection.close()
             raise
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -128,11 +127,7 @@ class Snapshot:
 
     def _prepare(self) -> None:
         number = self.connection.info.server_version
-        if number < OLDEST_SUPPORTED * 10_000:
-            raise SourceError(
-                f"{self._server.label} is Postgres {number // 10_000}; backups need {OLDEST_SUPPORTED} or newer.",
-                "Upgrade the server; until then, back it up with its own pg_dump.",
-            )
+        require_supported(self._server.label, number)
         self.settings = session.reading(number, self._lock_timeout_seconds)
         self._settle(self.connection)
         self.connection.commit()
@@ -145,6 +140,16 @@ class Snapshot:
         connection.execute(
             "SELECT pg_catalog.set_config('client_encoding', CASE current_setting('server_encoding') "
             "WHEN 'SQL_ASCII' THEN 'UTF8' ELSE current_setting('server_encoding') END, false)"
+        )
+
+    def _take_one(self) -> None:
+        for _ in range(ATTEMPTS):
+            if self._take():
+                return
+            log.info("Tables were created or dropped meanwhile: taking the snapshot again.")
+        raise SourceError(
+            f"The tables of {self._server.label} changed {ATTEMPTS} times while they were being locked.",
+            "Run the backup again when no migration is creating and dropping tables.",
         )
 
     def _take(self) -> bool:
@@ -183,9 +188,6 @@ class Snapshot:
                 self.connection.execute(
                     f"LOCK TABLE {batch} IN ACCESS SHARE MODE".encode(self.connection.info.encoding)
                 )
-            except errors.LockNotAvailable:
-                self.connection.rollback()
-                raise self.locked() from None
             except errors.OutOfMemory:
                 raise SourceError(
                     f"{self._server.label} has no room for locks on {len(tables)} tables.",
@@ -201,4 +203,13 @@ class Snapshot:
             f"{f': {who}' if who else ''}.",
             "Wait for that migration or maintenance to end, or end it (SELECT pg_terminate_backend(pid)); then run the "
             "backup again. lock_timeout of the source says how long to wait.",
+        )
+
+
+def require_supported(label: str, version_number: int) -> None:
+    """Raise SourceError for a server whose tables cannot be read by ranges of pages."""
+    if version_number < OLDEST_SUPPORTED * 10_000:
+        raise SourceError(
+            f"{label} is Postgres {version_number // 10_000}; backups need {OLDEST_SUPPORTED} or newer.",
+            "Upgrade the server; until then, back it up with its own pg_dump.",
         )
