@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from bench.stand import BUCKET, Stand
 BACKUPS = 10_000
 SOURCES = 10
 ROUNDS = 5
+OBJECT_BYTES = 100
 PREFIX = "catalog-10000"
 _NEWEST = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 
@@ -28,8 +28,8 @@ class Listing(Contestant):
     name = "catalog"
     what = f"`Catalog.backups()`: {BACKUPS:,} backups of {SOURCES} sources"
 
-    def __init__(self, stand: Stand) -> None:
-        self._catalog = Catalog(ObjectStore(stand.s3.client(), bucket=BUCKET, prefix=PREFIX))
+    def __init__(self, store: ObjectStore) -> None:
+        self._catalog = Catalog(store)
 
     def run(self) -> None:
         found = self._catalog.backups()
@@ -42,23 +42,28 @@ class Listing(Contestant):
 
 def measure(stand: Stand, say: Callable[[str], None]) -> Section:
     say(f"writing a catalog of {BACKUPS:,} backups ...")
-    keys = _fill(stand.s3.buckets / BUCKET / PREFIX)
-    series = race([Listing(stand)], ROUNDS, say)
+    store = ObjectStore(stand.s3.client(), bucket=BUCKET, prefix=PREFIX)
+    keys = fill(store, stand.s3.buckets / BUCKET / PREFIX)
+    series = race([Listing(store)], ROUNDS, say)
     timing = series["catalog"]
     figure = Figure("catalog_10000_seconds", timing.median, (min(timing.seconds), max(timing.seconds)))
     return Section("catalog", "Catalog", series, [figure], {"keys listed": keys})
 
 
-def _fill(folder: Path) -> int:
-    """Straight into the gateway's directory: 50,000 PUTs would take minutes. Returns the number of keys."""
+def fill(store: ObjectStore, folder: Path) -> int:
+    """Straight into the gateway's directory, because 50,000 PUTs would take minutes. Returns the number of keys.
+
+    The files of a source are links to one stored object: the gateway reads its attributes for every key that it lists.
+    """
+    for number in range(SOURCES):
+        store.put(f"template-{number}", bytes(OBJECT_BYTES))
     keys = 0
     for number in range(BACKUPS):
         taken = _NEWEST - timedelta(days=number // SOURCES)
         backup = folder / catalog_folder(f"source_{number % SOURCES}", new_backup_id(taken))
         backup.mkdir(parents=True)
         for name in _files(taken):
-            (backup / name).touch()
-            os.truncate(backup / name, 100)
+            (backup / name).hardlink_to(folder / f"template-{number % SOURCES}")
             keys += 1
     return keys
 
