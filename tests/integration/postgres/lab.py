@@ -4,13 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from backup_playbook.core.errors import SourceError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.engines.backup import Depth, Verification, take_backup
@@ -65,6 +69,13 @@ class Lab:
 
     def backup(self, source: PostgresSource) -> Manifest:
         return take_backup(source, PostgresEngine(), self.writer(), Cancellation())
+
+    def refused(self, source: PostgresSource) -> SourceError:
+        """The error of a backup that must fail; and nothing is left of it."""
+        with pytest.raises(SourceError) as caught:
+            self.backup(source)
+        assert self.leftovers() == []
+        return caught.value
 
     def verify(self, manifest: Manifest, depth: Depth = Depth.FULL, codec: Codec | None = None) -> dict[str, Any]:
         verification = Verification(self.catalog, PostgresEngine(), codec or self.codec, depth)
@@ -143,3 +154,10 @@ def backup_role_dsn(server: PostgresServer, database: str) -> str:
 def assert_restored(result: "subprocess.CompletedProcess[str]") -> None:
     assert result.returncode == 0, result.stderr[-3000:]
     assert "Restored and checked" in result.stdout
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

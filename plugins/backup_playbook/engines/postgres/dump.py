@@ -163,15 +163,14 @@ class _Dump:
 
     def _table(self, stream: TableStream) -> Written:
         command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{copy_out(stream)}"
-        said: list[str] = []
-        # the server's own count of the rows: `verify` counts the lines that arrived
-        argv = [*self._psql, "-c", command.encode(self._codec), "-c", r"\warn :ROW_COUNT"]
-        tracked = self._progress.track(self._output(argv, said.append), stream.estimate)
+        rows = _RowCount()
+        content = tap(self._output([*self._psql, "-c", command.encode(self._codec)]), rows.update)
+        tracked = self._progress.track(content, stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.TABLE, tracked, estimate=stream.estimate)
         low, high = self._key_range(stream)
         part = TablePart(
             object=item.name,
-            rows=int(said[-1]),
+            rows=rows.rows,
             bytes=item.content_bytes,
             sha256=item.content_sha256,
             key_min=low,
@@ -195,10 +194,8 @@ class _Dump:
 
     # helpers
 
-    def _output(self, argv: Iterable[str | bytes], on_line: Callable[[str], None] | None = None) -> Blocks:
-        return self._explained(
-            processes.output(list(argv), env=self._environment, cancellation=self._cancellation, on_line=on_line)
-        )
+    def _output(self, argv: Iterable[str | bytes]) -> Blocks:
+        return self._explained(processes.output(list(argv), env=self._environment, cancellation=self._cancellation))
 
     def _explained(self, blocks: Blocks) -> Iterator[bytes]:
         """Say what a failed client program means for the backup."""
@@ -283,6 +280,16 @@ class _Dump:
             "sequences": len(self._contents.sequences),
             "database": self._contents.properties,
         }
+
+
+class _RowCount:
+    """COPY text has one newline a row: those in values are escaped. (psql's ROW_COUNT stays 0 after COPY TO STDOUT.)"""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def update(self, block: bytes) -> None:
+        self.rows += block.count(b"\n")
 
 
 def setval_line(sequence: Sequence, value: int, called: bool) -> str:

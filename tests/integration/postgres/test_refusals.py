@@ -1,0 +1,259 @@
+"""What makes a complete backup impossible is said before anything is copied, with what to do about it."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from backup_playbook.core.errors import SourceError
+from backup_playbook.engines.postgres.inventory import Table
+from backup_playbook.engines.postgres.snapshot import ATTEMPTS, Snapshot, require_supported
+from embedded.postgres import PostgresServer
+from embedded.processes import choose_port
+from tests.integration.postgres.lab import Lab, source_of, wait_until
+
+Role = Callable[..., str]
+
+
+@pytest.fixture
+def role(postgres18: PostgresServer) -> Iterator[Role]:
+    """Makes an ordinary role with the given grants; returns how to connect as it."""
+    made: list[str] = []
+
+    def make(database: str, *grants: str) -> str:
+        name = f"role_of_{database}"
+        made.append(name)
+        with postgres18.connect(database) as session:
+            session.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+            for grant in grants:
+                session.execute(f"GRANT {grant} TO {name}")
+        return postgres18.dsn(database, user=name, password="secret")
+
+    yield make
+    with postgres18.connect() as session:
+        for name in made:
+            session.execute(f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def filled(postgres18: PostgresServer, database: Callable[..., str]) -> str:
+    name = database()
+    with postgres18.connect(name) as session:
+        session.execute("CREATE TABLE first (id int PRIMARY KEY, v text)")
+        session.execute("CREATE TABLE second (id serial, v text)")
+        session.execute("INSERT INTO first SELECT i, 'row' FROM generate_series(1, 10) i")
+    return name
+
+
+def test_the_server_is_down(lab: Lab) -> None:
+    error = lab.refused(source_of(f"host=127.0.0.1 port={choose_port()} dbname=shop user=backup"))
+    assert "Cannot connect to shop at 127.0.0.1:" in error.what
+    assert "Connection refused" in error.what
+    assert "Check that the server is up" in error.remedy
+
+
+def test_a_wrong_password(lab: Lab, postgres18: PostgresServer, filled: str) -> None:
+    error = lab.refused(source_of(postgres18.dsn(filled, password="wrong-secret")))
+    assert "password authentication failed" in error.what
+    assert "Correct login and password in the Airflow connection" in error.remedy
+    assert "wrong-secret" not in str(error)
+
+
+def test_an_unknown_database(lab: Lab, postgres18: PostgresServer) -> None:
+    error = lab.refused(source_of(postgres18.dsn("nowhere")))
+    assert 'database "nowhere" does not exist' in error.what
+    assert "Correct the database" in error.remedy
+
+
+def test_a_connection_option_that_libpq_does_not_know(lab: Lab, postgres18: PostgresServer, filled: str) -> None:
+    source = source_of(postgres18.dsn(filled))
+    source.server.keywords["sslmode"] = "sometimes"  # type: ignore[index]
+    error = lab.refused(source)
+    assert 'invalid sslmode value: "sometimes"' in error.what
+
+
+def test_missing_grants_are_named(lab: Lab, filled: str, role: Role) -> None:
+    dsn = role(filled)
+    error = lab.refused(source_of(dsn))
+    assert "may not read" in error.what
+    assert "public.first" in error.what
+    assert "public.second" in error.what
+    assert f'GRANT pg_read_all_data TO "role_of_{filled}"' in error.remedy
+
+
+def test_a_missing_grant_on_a_sequence(lab: Lab, postgres18: PostgresServer, filled: str, role: Role) -> None:
+    dsn = role(filled, "SELECT ON first, second")
+    error = lab.refused(source_of(dsn))
+    assert "may not read the table or sequence public.second_id_seq" in error.what
+    with postgres18.connect(filled) as session:
+        session.execute(f"DROP OWNED BY role_of_{filled}")
+
+
+def test_row_level_security_that_would_hide_rows(lab: Lab, postgres18: PostgresServer, filled: str, role: Role) -> None:
+    dsn = role(filled, "pg_read_all_data")
+    with postgres18.connect(filled) as session:
+        session.execute("ALTER TABLE first ENABLE ROW LEVEL SECURITY")
+    error = lab.refused(source_of(dsn))
+    assert "Row-level security would hide rows" in error.what
+    assert "the table public.first" in error.what
+    assert "BYPASSRLS" in error.remedy
+    with postgres18.connect(filled) as session:
+        session.execute(f"ALTER ROLE role_of_{filled} BYPASSRLS")
+    assert lab.backup(source_of(dsn)).rows == 10
+
+
+def test_a_large_object_that_the_role_may_not_read(
+    lab: Lab, postgres18: PostgresServer, filled: str, role: Role
+) -> None:
+    dsn = role(filled, "pg_read_all_data")
+    with postgres18.connect(filled) as session:
+        session.execute("SELECT lo_from_bytea(4711, 'closed'), lo_from_bytea(4712, 'open')")
+        session.execute("GRANT SELECT ON LARGE OBJECT 4712 TO PUBLIC")
+    error = lab.refused(source_of(dsn))
+    assert "may not read the large object 4711." in error.what
+    assert "lo_compat_privileges" in error.remedy
+    with postgres18.connect(filled) as session:
+        session.execute(f"ALTER ROLE role_of_{filled} SET lo_compat_privileges = on")
+    assert lab.backup(source_of(dsn)).details["large_objects"] == 2
+
+
+@pytest.mark.faults
+def test_a_table_that_a_migration_keeps_locked(lab: Lab, postgres18: PostgresServer, filled: str) -> None:
+    with postgres18.connect(filled) as migration, migration.transaction():
+        migration.execute("ALTER TABLE first ADD COLUMN more int")
+        error = lab.refused(source_of(postgres18.dsn(filled), lock_timeout_seconds=0.2))
+        pid = migration.info.backend_pid
+    assert "stayed locked for 0.2 s" in error.what
+    assert f"public.first by pid {pid} (postgres): ALTER TABLE first ADD COLUMN more int" in error.what
+    assert "pg_terminate_backend" in error.remedy
+
+
+MIGRATIONS = {
+    "drops a table": ("DROP TABLE second", {"public.first": 10}),
+    "drops a schema": ("DROP SCHEMA public CASCADE", {}),
+    "creates a table": (
+        "CREATE TABLE third AS SELECT 1 AS one",
+        {"public.first": 10, "public.second": 0, "public.third": 1},
+    ),
+    "renames a table": ("ALTER TABLE second RENAME TO renamed", {"public.first": 10, "public.renamed": 0}),
+    "puts a view in its place": ("DROP TABLE second; CREATE VIEW second AS SELECT 1", {"public.first": 10}),
+    "puts a sequence in its place": ("DROP TABLE second; CREATE SEQUENCE second", {"public.first": 10}),
+    "rewrites a table": (
+        "ALTER TABLE first ALTER v TYPE bytea USING v::bytea",
+        {"public.first": 10, "public.second": 0},
+    ),
+    "empties and fills a table": (
+        "TRUNCATE first; INSERT INTO first VALUES (1, 'new')",
+        {"public.first": 1, "public.second": 0},
+    ),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", MIGRATIONS)
+def test_a_migration_between_listing_and_locking(
+    name: str, lab: Lab, postgres18: PostgresServer, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements, expected = MIGRATIONS[name]
+    pending = [statements]
+
+    def migrate() -> None:
+        if pending:
+            with postgres18.connect(filled) as session:
+                session.execute(pending.pop())
+
+    before_locking(monkeypatch, migrate)
+    manifest = lab.backup(source_of(postgres18.dsn(filled)))
+    lab.verify(manifest)
+    assert {f"{table.namespace}.{table.name}": table.rows for table in manifest.tables} == expected
+
+
+@pytest.mark.faults
+def test_migrations_without_end(
+    lab: Lab, postgres18: PostgresServer, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = iter(range(100))
+
+    def migrate() -> None:
+        with postgres18.connect(filled) as session:
+            session.execute(f"CREATE TABLE table_{next(numbers)} ()")
+
+    before_locking(monkeypatch, migrate)
+    error = lab.refused(source_of(postgres18.dsn(filled)))
+    assert f"changed {ATTEMPTS} times while they were being locked" in error.what
+    assert "when no migration" in error.remedy
+
+
+def before_locking(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
+    """Runs something at the worst moment: after the tables were listed, before they are locked."""
+    lock = Snapshot._lock
+
+    def interrupted(self: Snapshot, tables: list[Table]) -> None:
+        action()
+        lock(self, tables)
+
+    monkeypatch.setattr(Snapshot, "_lock", interrupted)
+
+
+def test_a_connection_pooler(lab: Lab, pgbouncer: str) -> None:
+    error = lab.refused(source_of(pgbouncer))
+    assert "is a connection pooler" in error.what
+    assert "the host and port of the server itself" in error.remedy
+
+
+@pytest.fixture
+def pgbouncer(postgres18: PostgresServer, filled: str) -> Iterator[str]:
+    """In transaction mode, in front of the server."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    # it refuses to run as root, and whom it becomes must be able to read its configuration
+    directory = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    directory.chmod(0o755)
+    port = choose_port()
+    (directory / "pgbouncer.ini").write_text(
+        f"[databases]\n{filled} = {postgres18.dsn(filled)}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        "pool_mode = transaction\n"
+    )
+    user = ["-u", "nobody"] if os.getuid() == 0 else []
+    child = subprocess.Popen([program, "-q", *user, directory / "pgbouncer.ini"], stderr=subprocess.DEVNULL)
+    dsn = f"host=127.0.0.1 port={port} dbname={filled} user=anybody"
+    try:
+        wait_until(lambda: answers(dsn))
+        yield dsn
+    finally:
+        child.terminate()
+        child.wait()
+        shutil.rmtree(directory)
+
+
+def answers(dsn: str) -> bool:
+    try:
+        psycopg.connect(dsn).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def test_no_client_programs_that_are_new_enough(
+    lab: Lab, postgres18: PostgresServer, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's 15 in /usr/lib/postgresql is all that is found."""
+    monkeypatch.delenv("BACKUP_PLAYBOOK_PG_CLIENTS")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    error = lab.refused(source_of(postgres18.dsn(filled)))
+    assert "The server is Postgres 18, and this worker has no client programs of that version or newer" in error.what
+    assert "found: 15" in error.what
+    assert "Install postgresql-client-18" in error.remedy
+
+
+def test_a_server_that_is_too_old() -> None:
+    with pytest.raises(SourceError, match=r"shop at old is Postgres 13; backups need 14 or newer"):
+        require_supported("shop at old", 130_022)
+    require_supported("shop at new", 140_000)
