@@ -1,0 +1,89 @@
+"""One stack, one Airflow and three nights for all end-to-end tests: each of them looks at what these left behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from embedded.processes import load_process, wait_until
+from tests.e2e.command_lines import CommandLines
+from tests.e2e.playground import SOURCES, Playground, Run
+
+REASON = "before the upgrade of <shop> & co"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks here instead of in each module: one worker has them all, and a night takes longer than other tests may."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.xdist_group("airflow"))
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="session")
+def playground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
+    playground = Playground(tmp_path_factory.mktemp("playground"))
+    try:
+        yield playground.start()
+    finally:
+        playground.stop()
+
+
+@pytest.fixture(scope="session")
+def command_lines(playground: Playground) -> Iterator[CommandLines]:
+    """Of everything that ran during the nights."""
+    with CommandLines() as command_lines:
+        yield command_lines
+
+
+@pytest.fixture(scope="session")
+def good_night(playground: Playground, command_lines: CommandLines) -> Run:
+    """The demo's source alone."""
+    return playground.run(sources=["shop"])
+
+
+@pytest.fixture(scope="session")
+def rough_night(good_night: Run, playground: Playground) -> Run:
+    """All sources by the button, to be held, nothing to be removed. One database does not exist, one password is wrong,
+    and the process that backs up `shop` is killed while it waits for a lock."""
+    before = len(playground.stack.slack.messages())
+    with playground.stack.shop.connect("shop") as blocker, blocker.transaction():
+        blocker.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        run_id = playground.trigger(sources=["shop", *SOURCES], hold=True, reason=REASON, dry_run=True)
+        kill_the_task_that_waits_for_a_lock(playground)
+    return playground.finish(run_id, before)
+
+
+@pytest.fixture(scope="session")
+def next_night(rough_night: Run, playground: Playground) -> Run:
+    """The causes are gone, and Slack is down."""
+    playground.repair()
+    with playground.stack.slack.failing(500):
+        return playground.run(sources=["lost", "locked_out"])
+
+
+def kill_the_task_that_waits_for_a_lock(playground: Playground) -> None:
+    """SIGKILL for the process whose connection to the shop waits: no other one is that of the task."""
+    ports: list[int] = []
+
+    def waits() -> bool:
+        with playground.stack.shop.connect() as connection:
+            rows = connection.execute(
+                "SELECT client_port FROM pg_stat_activity WHERE datname = 'shop' AND wait_event_type = 'Lock'"
+            )
+            ports[:] = [row[0] for row in rows]
+        return bool(ports)
+
+    assert wait_until(waits, 60, 0.1)
+    airflow = load_process(playground.airflow.directory / "process.json")
+    assert airflow
+    holders = [
+        process
+        for process in airflow.session()
+        if any(connection.laddr.port in ports for connection in process.net_connections("tcp"))
+    ]
+    assert len(holders) == 1
+    holders[0].send_signal(psutil.signal.SIGKILL)
