@@ -93,9 +93,9 @@ def test_form_has_titles(browser: webdriver.Chrome, playground: Playground) -> N
 
 def take_picture(browser: webdriver.Chrome, file: Path) -> None:
     """The graph alone, without the controls that lie over it, once it stands still."""
-    browser.execute_script(
-        "document.head.insertAdjacentHTML('beforeend', '<style>.react-flow__panel {display: none}</style>')"
-    )
+    overlays = ".react-flow__panel, [aria-label='Show Details Panel']"
+    style = f"<style>{overlays} {{display: none !important}}</style>"
+    browser.execute_script("document.head.insertAdjacentHTML('beforeend', arguments[0])", style)
     graph = browser.find_element(By.CSS_SELECTOR, ".react-flow")
 
     def stands_still(_: webdriver.Chrome) -> bool:

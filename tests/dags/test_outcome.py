@@ -1,0 +1,106 @@
+"""What a run says at its end, from the states of its steps."""
+
+from datetime import timedelta
+
+import pytest
+
+from backup_playbook.dag_parts.outcome import LastVerified, Outcome, headline, human_age, outcome, severity
+from backup_playbook.operators.backup import TakenBackup
+
+STEPS = ["dump_compress_upload", "verify", "copy_offsite", "verify_offsite", "prune"]
+
+
+def taken(**verified: str) -> TakenBackup:
+    return TakenBackup(
+        source="shop",
+        backup_id="20261123T020004Z-7f3a91",
+        seal="",
+        tables=3,
+        rows=12_345,
+        content_bytes=5 << 20,
+        stored_bytes=1 << 20,
+        encryption="none",
+        seconds=75.4,
+        verified=verified,
+    )
+
+
+RESULTS = {
+    "dump_compress_upload": taken(),
+    "verify": taken(primary="full"),
+    "copy_offsite": taken(primary="full"),
+    "verify_offsite": taken(primary="full", offsite="full"),
+}
+
+
+def states(*found: str) -> dict[str, str | None]:
+    return {f"{step}_0": state for step, state in zip(STEPS, found, strict=True)}
+
+
+def shop(*found: str, offsite: bool = True) -> Outcome:
+    return outcome("shop", 0, states(*found), RESULTS, offsite=offsite)
+
+
+GOOD = shop(*["success"] * 5)
+UNVERIFIED = shop("success", "failed", "upstream_failed", "upstream_failed", "success")
+UNTIDY = shop("success", "success", "success", "success", "failed")
+UNEXPANDED = outcome("shop", 0, {"dump_compress_upload": "upstream_failed"}, {}, offsite=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "failed", "safe"),
+    [
+        (GOOD, None, True),
+        (shop("failed", *["upstream_failed"] * 3, "success"), "dump_compress_upload", False),
+        (UNVERIFIED, "verify", False),
+        (shop("success", "success", "failed", "upstream_failed", "success"), "copy_offsite", False),
+        (shop("success", "success", "success", "failed", "success"), "verify_offsite", False),
+        (shop("success", "success", "skipped", "skipped", "success"), "copy_offsite", False),
+        (shop("success", "success", "skipped", "skipped", "success", offsite=False), None, True),
+        (UNTIDY, "prune", True),
+        (UNEXPANDED, "dump_compress_upload", False),
+    ],
+)
+def test_first_step_without_success_decides(found: Outcome, failed: str | None, safe: bool) -> None:
+    assert (found.failed, found.safe) == (failed, safe)
+
+
+def test_results_of_an_earlier_try_are_not_reported() -> None:
+    """A cleared step that failed since leaves what its later steps once returned."""
+    assert UNVERIFIED.taken == taken()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "level", "text"),
+    [
+        ([GOOD], "info", "shop is backed up and verified"),
+        ([GOOD, GOOD], "info", "All 2 databases are backed up and verified"),
+        ([UNVERIFIED], "high", "shop is not safely backed up"),
+        ([UNVERIFIED, GOOD], "high", "shop is not safely backed up"),
+        ([UNVERIFIED, UNEXPANDED, GOOD], "high", "2 of 3 databases are not safely backed up"),
+        ([UNVERIFIED, UNVERIFIED], "high", "All 2 databases are not safely backed up"),
+        ([UNTIDY], "medium", "shop is backed up and verified, but old backups of shop were not removed"),
+        ([UNTIDY, UNVERIFIED], "high", "shop is not safely backed up"),
+    ],
+)
+def test_headline_says_what_is_at_risk(outcomes: list[Outcome], level: str, text: str) -> None:
+    assert (severity(outcomes), headline(outcomes)) == (level, text)
+
+
+def test_lines() -> None:
+    assert GOOD.line() == (
+        "*shop* `20261123T020004Z-7f3a91`: 3 tables, 12,345 rows; 5.0 MB stored as 1.0 MB in 1 min 15 s; "
+        "verified in primary (full); verified in offsite (full)."
+    )
+    assert UNEXPANDED.line() == "*shop*:"
+    assert UNEXPANDED.problem() == "`dump_compress_upload` not started: there is no new backup"
+    assert UNVERIFIED.problem() == "`verify` failed: the new backup is not verified"
+
+
+def test_last_verified_backup_against_the_promise() -> None:
+    assert LastVerified().sentence() == "It has no verified backup at all."
+    day = timedelta(days=1)
+    young, old = LastVerified("A", timedelta(hours=5), day), LastVerified("B", timedelta(days=3, hours=4), day)
+    assert young.sentence() == "Its newest verified backup is `A`, 5 h 00 min old."
+    assert old.sentence() == "Its newest verified backup is `B`, 3 days 4 h old, older than the RPO of 24 h 00 min."
+    assert human_age(timedelta(seconds=8)) == "8 s"
