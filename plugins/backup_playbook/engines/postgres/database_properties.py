@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ _LISTS = frozenset(
         "unix_socket_directories",
     )
 )
+_ELEMENT = re.compile(r'\s*,\s*(?:"((?:[^"]|"")*)"|([^,"]*?))\s*(?=,|\Z)')
 
 
 def setting_statements(properties: Mapping[str, Any], database: str = THIS_DATABASE) -> Iterator[str]:
@@ -41,17 +43,6 @@ def _literal(text: str) -> str:
 
 
 def _split(value: str) -> list[str]:
-    """Elements of a comma-separated list whose elements may stand in double quotes."""
-    found, element, inside = [], "", False
-    for position, character in enumerate(value):
-        if character == '"':
-            # a doubled quote inside of quotes is one quote
-            if not inside and position and value[position - 1] == '"' and element:
-                element += '"'
-            inside = not inside
-        elif character == "," and not inside:
-            found.append(element)
-            element = ""
-        elif inside or not character.isspace():
-            element += character
-    return [*found, element]
+    """Elements of a list in which each may stand in double quotes, a quote inside of them doubled."""
+    found = (match.groups() for match in _ELEMENT.finditer(f",{value}"))
+    return [plain if quoted_name is None else quoted_name.replace('""', '"') for quoted_name, plain in found]

@@ -1,0 +1,78 @@
+import subprocess
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backup_playbook.core.model import EncryptionRecord, Manifest, ObjectKind, StoredObject, TablePart, TableRecord
+from backup_playbook.engines.postgres.restore_script import render
+
+NOW = datetime(2026, 11, 23, 2, 0, 4, tzinfo=UTC)
+hostile = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20
+) | st.sampled_from(
+    ["$(touch hacked)", "`id`", "'", '"', "\n", "'\\''", "@BODY@", "@REPOSITORY@", "\\", "!x", "; exit 0; #"]
+)
+
+
+def stored(name: str, kind: ObjectKind) -> StoredObject:
+    return StoredObject(
+        name=name,
+        kind=kind,
+        stored_bytes=1,
+        first_part_bytes=1,
+        stored_sha256="a" * 64,
+        content_bytes=1,
+        content_sha256="b" * 64,
+    )
+
+
+def manifest(names: list[str], collation: str, setting: str, recipient: str) -> Manifest:
+    tables = [
+        TableRecord(
+            namespace=name, name=name, columns=(name, "id"),
+            parts=(TablePart(object=f"{number}.zst", rows=1, bytes=1, sha256="c" * 64),),
+        )
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    return Manifest(
+        backup_id="20261123T020004Z-7f3a91", source="shop", engine="postgres", started_at=NOW, snapshot_at=NOW,
+        finished_at=NOW, tools={}, compression="zstd level 1",
+        encryption=EncryptionRecord(method="gpg_recipients", recipients=(recipient,)),
+        details={
+            "server_version": "18.4", "server_version_number": 180004, "encoding": "UTF8",
+            "database": {
+                "encoding": "UTF8", "datcollate": collation,
+                "settings": [{"role": setting, "settings": [f"search_path={setting}", f"my.x={setting}"]}],
+            },
+        },
+        objects=(
+            stored("schema.dump.zst", ObjectKind.SCHEMA), stored("globals.sql.zst", ObjectKind.GLOBALS),
+            stored("sequences.sql.zst", ObjectKind.SEQUENCES),
+            *(stored(f"{number}.zst", ObjectKind.TABLE) for number in range(len(names))),
+        ),
+        tables=tuple(tables),
+    )  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(hostile, max_size=4), hostile, hostile, hostile)
+def test_no_name_becomes_a_part_of_the_script(names: list[str], collation: str, setting: str, recipient: str) -> None:
+    """bash parses it, and sees the same commands with the same number of words as for harmless names."""
+    script = render(manifest(names, collation, setting, recipient), "s3://bucket/prefix")
+    harmless = render(manifest(["t"] * len(names), "C", "s", "r"), "s3://bucket/prefix")
+    assert subprocess.run(["bash", "-n"], input=script.encode(), capture_output=True, check=False).stderr == b""
+    assert words(script) == words(harmless)
+
+
+def words(script: str) -> list[int]:
+    """How many words each `load` has, as bash itself counts them, without what the rest of the script would do."""
+    lines = script[script.index("\narchive=(") :]
+    stubs = (
+        "globals() { :; }; fetch() { :; }; script() { echo $#; }; load() { echo $#; }; sql() { :; };"
+        "fail() { :; }; pg_restore() { :; }; target=t; work=/nonexistent;\n"
+    )
+    environment = {"OWNERS": "1", "PATH": "/nowhere"}
+    answer = subprocess.run(["/bin/bash", "-c", stubs + lines], capture_output=True, check=False, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    return [int(line) for line in answer.stdout.split() if line.isdigit()]
