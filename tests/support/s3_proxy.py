@@ -1,6 +1,7 @@
 """A proxy in front of an S3 server that fails on demand: at some requests, from one on, or for one kind of request.
 
-Requests arrive at the server as they were sent, Host header included, so that their signatures hold.
+Requests arrive at the server as they were sent, Host header included, so that their signatures hold. Conditional writes
+pass one at a time: S3 checks and writes in one step, and the gateway of the tests in two.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Fault:
     """Answer with this status; 0: close the connection without an answer."""
     code: str = "InternalError"
     message: str = "We encountered an internal error."
+    body: str = ""
+    """Instead of S3's XML with code and message."""
     processed: bool = False
     """The server gets the request first: only its answer is lost."""
     delay: float = 0.0
@@ -82,6 +85,7 @@ class S3Proxy:
             owner = proxy
 
         self._lock = threading.Lock()
+        self.conditional = threading.Lock()
         self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -133,6 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_any  # noqa: N815 - http.server's names
 
     def _ask(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        with self.owner.conditional if self.headers.get("If-None-Match") else contextlib.nullcontext():
+            return self._forward(body)
+
+    def _forward(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
         upstream = http.client.HTTPConnection(LOOPBACK, self.owner.upstream_port, timeout=60)
         with contextlib.closing(upstream):
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -159,7 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not fault.status:
             self._cut()
             return
-        text = f"<Error><Code>{fault.code}</Code><Message>{fault.message}</Message></Error>".encode()
+        error = f"<Error><Code>{fault.code}</Code><Message>{fault.message}</Message></Error>"
+        text = (fault.body or error).encode()
         self.send_response(fault.status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(text)))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
+from botocore.parsers import ResponseParserError
+
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
@@ -36,7 +38,12 @@ def fast_listing(client: S3Client) -> None:
 def _take_contents(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
     if response_dict["status_code"] != 200:
         return
-    root = ElementTree.fromstring(response_dict["body"])  # noqa: S314 - botocore parses the same bytes the same way
+    try:
+        root = ElementTree.fromstring(response_dict["body"])  # noqa: S314 - botocore parses the same bytes the same way
+    except ElementTree.ParseError:
+        return  # botocore takes it for an answer that was cut, and asks again
+    if not root.tag.endswith(("ListBucketResult", "Error")):
+        raise ResponseParserError(f"<{root.tag}> instead of a listing")
     space = root.tag.rpartition("}")[0] + "}" if root.tag.startswith("{") else ""
     # S3 encodes what XML cannot hold, when asked to; botocore asks, some compatibles do not do it
     decode = unquote_plus if root.findtext(f"{space}EncodingType") == "url" else str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.model import Manifest, StoredObject
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import objects_folder
@@ -70,6 +70,11 @@ def _copy_on_server(
     origin: ObjectStore, target: ObjectStore, key: str, item: StoredObject, cancellation: Cancellation
 ) -> None:
     cancellation.check()
-    server_side_copy(
-        origin, target, key, size=item.stored_bytes, first_part=item.first_part_bytes, tags={TIER_TAG: FIRST_TIER}
-    )
+    try:
+        server_side_copy(
+            origin, target, key, size=item.stored_bytes, first_part=item.first_part_bytes, tags={TIER_TAG: FIRST_TIER}
+        )
+    except RepositoryError as error:
+        # several compatibles cannot copy parts: versitygw 1.7 answers with the checksum of the whole for each of them
+        log.warning("%s The bytes are streamed through this worker instead.", error.what)
+        _copy_through(origin, target, key, item, cancellation)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from xml.etree.ElementTree import ParseError
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError, NoCredentialsError
 from botocore.exceptions import ConnectionError as S3ConnectionError
 from botocore.parsers import ResponseParserError
 
@@ -59,12 +58,12 @@ def explained(action: str) -> Iterator[None]:
             f"Cannot {action}: there are no credentials.",
             "Put access key and secret into the Airflow connection of this repository, or give the worker a role.",
         ) from error
-    except (S3ConnectionError, HTTPClientError) as error:
+    except (S3ConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise RepositoryError(
-            f"Cannot {action}: no answer from the object store: {error}.",
+            f"Cannot {action}: no answer, or half of one, from the object store: {error}.",
             "Check that the endpoint is up and reachable from this worker; then run the task again.",
         ) from error
-    except (ParseError, ResponseParserError) as error:
+    except ResponseParserError as error:
         raise RepositoryError(
             f"Cannot {action}: what answered is no object store: {error}.",
             "Correct endpoint_url in the Airflow connection of this repository; a proxy or a web page may answer.",

@@ -14,7 +14,7 @@ import pytest
 from botocore.config import Config
 
 from backup_playbook.core.errors import PlaybookError
-from backup_playbook.core.model import EvidenceKind, Manifest, ObjectKind, StoredObject
+from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.core.retention import RetentionPolicy
 from backup_playbook.engines.backup import Depth, Verification, take_backup
@@ -23,50 +23,17 @@ from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import catalog_folder, objects_folder
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.repository.offsite import copy_backup
-from backup_playbook.streams.blocks import Blocks, drain
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 from tests.conftest import Bucket
 from tests.integration.repository.conftest import MakeStore
+from tests.support.bytes_engine import BytesEngine
 from tests.support.s3_proxy import Fault, S3Proxy, every, from_on
 
 MIB = 1 << 20
 OLD_BACKUP = "20200101T020000Z-000001"
 POLICY = RetentionPolicy(daily=1, weekly=0, monthly=0, yearly=0, keep_newest=1)
 CONTENTS = {"small": b"some rows\n" * 1000, "large": os.urandom(5 * MIB + 4096)}
-
-
-class Bytes:
-    """A source and an engine without a database behind them: what is tested here is the repository."""
-
-    name = "bytes"
-
-    def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
-        objects = [writer.write(name, ObjectKind.TABLE, [content]) for name, content in CONTENTS.items()]
-        now = datetime.now(UTC)
-        return Manifest(
-            backup_id=writer.backup_id,
-            source=writer.source,
-            engine=self.name,
-            started_at=writer.started_at,
-            snapshot_at=now,
-            finished_at=now,
-            tools={},
-            compression=writer.codec.compression,
-            encryption=writer.codec.encryption,
-            details={},
-            objects=tuple(objects),
-            tables=(),
-        )
-
-    def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
-        drain(content)
-
-    def check_manifest(self, manifest: Manifest) -> list[str]:
-        return []
-
-    def restore_script(self, manifest: Manifest, repository_url: str) -> str:
-        return "#!/bin/sh\n"
 
 
 @dataclass
@@ -77,7 +44,7 @@ class Night:
     offsite: Catalog
 
     def run(self) -> None:
-        cancellation, engine = Cancellation(), Bytes()
+        cancellation, engine = Cancellation(), BytesEngine(CONTENTS)
         writer = BackupWriter(self.primary.store, "shop", new_backup_id(datetime.now(UTC)), Codec())
         manifest = take_backup(engine, engine, writer, cancellation)
         self.verify(self.primary, manifest.backup_id)
@@ -96,7 +63,9 @@ class Night:
         removal.apply(self.primary, "shop", plan)
 
     def verify(self, catalog: Catalog, backup_id: str) -> None:
-        Verification(catalog, Bytes(), Codec(), Depth.FULL, streams=1).run("shop", backup_id, Cancellation())
+        Verification(catalog, BytesEngine(CONTENTS), Codec(), Depth.FULL, streams=1).run(
+            "shop", backup_id, Cancellation()
+        )
 
     def add_old_backup(self) -> None:
         """Something for retention to remove."""
