@@ -66,12 +66,19 @@ def pg_dump_pipe(stand: Stand, database: str) -> Program:
     return Program(stand, database, "pg_dump_pipe", "`pg_dump -Fc | aws s3 cp -`", ["bash", "-c", command])
 
 
-def this(stand: Stand, database: str, name: str = "this", streams: int = STREAMS) -> Program:
-    """A fresh Python process, its start-up included."""
-    what = f"this project: {streams} streams, SHA-256 twice, zstd level {COMPRESSION_LEVEL}, sealed manifest"
-    arguments = ["--bucket", BUCKET, "--prefix", f"{name}-{database}", "--streams", str(streams)]
-    arguments += ["--level", str(COMPRESSION_LEVEL)]
-    return Program(stand, database, name, what, [sys.executable, "-m", "bench.take_backup", *arguments])
+class This(Program):
+    """A fresh Python process, its start-up included. `reports`: what each run said of itself, see take_backup.py."""
+
+    def __init__(self, stand: Stand, database: str, name: str = "this", streams: int = STREAMS) -> None:
+        what = f"this project: {streams} at once, SHA-256 of content and stored, zstd level {COMPRESSION_LEVEL}, sealed"
+        arguments = ["--bucket", BUCKET, "--prefix", f"{name}-{database}", "--streams", str(streams)]
+        arguments += ["--level", str(COMPRESSION_LEVEL)]
+        super().__init__(stand, database, name, what, [sys.executable, "-m", "bench.take_backup", *arguments])
+        self.reports: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        super().run()
+        self.reports.append(json.loads(self.output))
 
 
 class Limit(Contestant):
@@ -127,9 +134,3 @@ def execute(
             "Correct what it says; nothing was written to the results.",
         )
     return ended.stdout or ""
-
-
-def last_report(contestant: Program) -> dict[str, Any]:
-    """What the last run of `this` printed about itself."""
-    report: dict[str, Any] = json.loads(contestant.output)
-    return report

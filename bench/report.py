@@ -114,7 +114,8 @@ def to_markdown(results: Mapping[str, Any]) -> str:
         met = "yes" if figure["met"] else "**no**"
         lines.append(f"| {name} | {value} | {spread} | {figure['goal']} | {met} | {_cell(figure['note'])} |")
     for section in results["measurements"].values():
-        lines += ["", *_section_lines(section)]
+        if section["facts"] or section["series"]:
+            lines += ["", *_section_lines(section)]
     return "\n".join(lines) + "\n"
 
 
