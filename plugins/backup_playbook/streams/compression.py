@@ -12,7 +12,11 @@ from backup_playbook.streams.blocks import BLOCK_BYTES, Blocks
 
 def compress(blocks: Blocks, level: int) -> Iterator[bytes]:
     """One zstd frame; `level` from -7 (fastest) to 19."""
-    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj()
+    # at the fast levels a table that fits into a core's first cache, and a window to go with it, save a sixth of the
+    # time for about the same size
+    cached = {"window_log": 17, "hash_log": 13} if level <= 1 else {}
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, write_checksum=True, **cached)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     for block in blocks:
         if packed := compressor.compress(block):
             yield packed
