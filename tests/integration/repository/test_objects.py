@@ -35,7 +35,7 @@ def manifest(store: ObjectStore) -> Manifest:
 
 @pytest.fixture
 def folder(s3: S3Gateway, store: ObjectStore, manifest: Manifest) -> Path:
-    """The objects as the gateway keeps them: whoever writes here goes past S3 and its checksums, as a failing disk does."""
+    """The objects as the gateway keeps them. Who writes here goes past S3 and its checksums, as a failing disk does."""
     return s3.buckets / store.bucket / "playbook" / objects_folder("shop", manifest.backup_id)
 
 

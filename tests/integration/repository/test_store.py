@@ -38,7 +38,7 @@ def test_read_that_gets_no_further_gives_up(store: ObjectStore, proxy: S3Proxy) 
     proxy.reset(
         lambda request: Fault(body_bytes=0 if "range" in request.headers else 100) if request.method == "GET" else None
     )
-    with pytest.raises(RepositoryError, match="Cannot read s3://.*: no answer, or half of one"):
+    with pytest.raises(RepositoryError, match="no answer, or half of one"):
         list(store.read("x"))
     assert len(proxy.requests) == 6
 
