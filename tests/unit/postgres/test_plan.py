@@ -30,6 +30,7 @@ def table(
         columns=["id"],
         condition=condition,
         key=["id"],
+        needs=[],
         root=None,
         key_type="integer",
         readable=True,

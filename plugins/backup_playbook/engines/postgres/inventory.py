@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal, LiteralString
 
 from psycopg import Connection, sql
@@ -29,6 +30,8 @@ SELECT c.oid::bigint AS oid, n.nspname AS namespace, c.relname AS name,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attnum = k.attnum
              WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid ORDER BY k.place) AS key,
+       ARRAY(SELECT f.confrelid::bigint FROM pg_catalog.pg_constraint f
+             WHERE e.oid IS NOT NULL AND f.conrelid = c.oid AND f.contype = 'f' AND f.confrelid <> c.oid) AS needs,
        CASE WHEN c.relispartition THEN
          (SELECT ARRAY[rn.nspname::text, r.relname::text]
           FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
@@ -120,6 +123,8 @@ class Table:
     columns: list[str]
     condition: str
     key: list[str]
+    needs: list[int]
+    """What must be loaded before: the foreign keys of an extension's tables exist as soon as it is created."""
     root: list[str] | None
     """Namespace and name of the partitioned table to load through, see `TableRecord.root`."""
     key_type: str | None
@@ -166,8 +171,14 @@ class ServerFacts:
 
 
 def read_tables(connection: Connection[TupleRow]) -> list[Table]:
+    """In an order in which they can be loaded."""
     with connection.cursor(row_factory=class_row(Table)) as cursor:
-        return cursor.execute(_TABLES).fetchall()
+        tables = {table.oid: table for table in cursor.execute(_TABLES)}
+    graph = {table.oid: [oid for oid in table.needs if oid in tables] for table in tables.values()}
+    try:
+        return [tables[oid] for oid in TopologicalSorter(graph).static_order()]
+    except CycleError:
+        return list(tables.values())  # there is no such order; pg_dump finds none either
 
 
 def read_sequences(connection: Connection[TupleRow]) -> list[Sequence]:

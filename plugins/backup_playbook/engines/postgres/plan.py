@@ -48,7 +48,9 @@ def plan_streams(tables: Sequence[Table], streams: int, chunk_bytes: int = CHUNK
     planned: list[Stream] = []
     small: list[Table] = []
     for number, table in enumerate(tables, 1):
-        if table.bytes < min(OWN_STREAM_BYTES, chunk_bytes) and not _unscriptable(table):
+        # packs are loaded in their order, which the foreign keys of an extension's tables need
+        packed = table.kind == "extension" or table.bytes < min(OWN_STREAM_BYTES, chunk_bytes)
+        if packed and not _unscriptable(table):
             small.append(table)
         else:
             planned += _table_streams(f"{number:05d}-{slug(table.label)}", table, chunk_bytes)
