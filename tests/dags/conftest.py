@@ -13,7 +13,7 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.dagbag import DagBag  # noqa: E402 - after its settings
 
 PROJECT = Path(__file__).parents[2]
 
