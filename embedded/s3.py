@@ -39,7 +39,15 @@ class S3Gateway(Daemon):
     def command(self, port: int) -> Sequence[str]:
         for directory in (self.buckets, self._versions, self._metadata):
             directory.mkdir(exist_ok=True)
-        gateway = [str(binary(VERSITYGW)), "--quiet", "--region", self.region, "--port", f"{LOOPBACK}:{port}"]
+        gateway = [
+            str(binary(VERSITYGW)),
+            "--quiet",
+            "--keep-alive",
+            "--region",
+            self.region,
+            "--port",
+            f"{LOOPBACK}:{port}",
+        ]
         sidecar = [] if _has_extended_attributes(self.buckets) else ["--sidecar", str(self._metadata)]
         return [*gateway, "posix", "--versioning-dir", str(self._versions), *sidecar, str(self.buckets)]
 

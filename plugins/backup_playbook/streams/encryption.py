@@ -8,10 +8,12 @@ descriptors, never through arguments or files. gpg knows of tampering only at th
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,11 @@ from backup_playbook.core.model import EncryptionRecord
 from backup_playbook.streams import processes
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
+
+# gpg-agent's socket lies in a home: a deep TMPDIR would exceed the 108 bytes of a socket path
+_HOMES = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())  # noqa: S108
+_PREFIX = "backup-playbook-gpg-"
+_ABANDONED_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,12 @@ class Keyring:
         self._encryption = encryption
         self._cancellation = cancellation or Cancellation()
         self._home: Path
+        self._lock: int
 
     def __enter__(self) -> Self:
-        # gpg-agent's socket lies in it: a deep TMPDIR would exceed the 108 bytes of a socket path
-        self._home = Path(tempfile.mkdtemp(prefix="bpk-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
+        _remove_abandoned_homes()
+        self._home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_HOMES))
+        self._lock = _lock(self._home)
         try:
             for name, keys in (("public", self._encryption.public_keys), ("private", self._encryption.private_key)):
                 if keys:
@@ -178,3 +187,24 @@ class Keyring:
                 ["gpgconf", "--homedir", str(self._home), "--kill", "all"], check=False, capture_output=True, timeout=10
             )
         shutil.rmtree(self._home, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _lock(home: Path) -> int:
+    """Held for as long as this process lives; raises BlockingIOError when another one holds it."""
+    descriptor = os.open(home / "in-use", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_abandoned_homes() -> None:
+    """A worker that was killed could not remove its keys: the next one does."""
+    for home in _HOMES.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # of another user, in use, or just being removed by another process
+            if time.time() - home.stat().st_mtime > _ABANDONED_SECONDS:
+                os.close(_lock(home))
+                shutil.rmtree(home)

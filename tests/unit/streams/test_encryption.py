@@ -1,5 +1,6 @@
 """gpg as streams, with the real gpg: what it writes opens with stock tools, and nothing of a key stays behind."""
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backup_playbook.core.errors import EncryptionError, VerificationError
-from backup_playbook.streams import processes
+from backup_playbook.streams import encryption, processes
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.encryption import Encryption, Keyring
 
@@ -61,38 +62,19 @@ def with_passphrase() -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """No gpg home and no agent of ours outlives its keyring."""
-    before = _homes()
-    yield
-    assert _homes() - before == set()
-    assert not [line for line in _processes() if "/bpk-" in line]
+def homes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where keyrings live; no gpg home and no agent outlives its keyring."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # short: gpg-agent's socket lies in it
+        monkeypatch.setattr(encryption, "_HOMES", Path(directory))
+        yield Path(directory)
+        assert list(Path(directory).iterdir()) == []
+        assert not [line for line in _command_lines() if directory in line]
 
 
-def _homes() -> set[str]:
-    """Those of this worker: others run beside it."""
-    return {str(path) for path in Path("/tmp").glob(f"bpk-{os.getpid()}-*")}
-
-
-def _processes() -> list[str]:
-    found = []
+def _command_lines() -> Iterator[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if f"/bpk-{os.getpid()}-" in line:
-            found.append(line)
-    return found
-
-
-@pytest.fixture(autouse=True)
-def named_homes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parallel test workers tell their homes apart."""
-    original = tempfile.mkdtemp
-    monkeypatch.setattr(
-        tempfile, "mkdtemp", lambda prefix="", **options: original(prefix=f"{prefix}{os.getpid()}-", **options)
-    )
+        with contextlib.suppress(OSError):
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def encrypted(encryption: Encryption, content: bytes = CONTENT) -> bytes:
@@ -249,7 +231,7 @@ def test_secrets_are_in_no_argument_no_file_and_no_repr(monkeypatch: pytest.Monk
     with Keyring(encryption) as keyring:
         stream = keyring.encrypt(iter([CONTENT] * 20))
         for _ in stream:
-            seen += _processes()
+            seen += _command_lines()
             break
         files = [path for path in keyring._home.rglob("*") if path.is_file()]
         assert not any(b"SECRET-PASSPHRASE" in path.read_bytes() for path in files)
@@ -274,3 +256,15 @@ def test_missing_gpg_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(processes.PlaybookError, match="gpg is not installed") as caught:
         encrypted(Encryption(passphrase=PASSPHRASE))
     assert "apt-get install gnupg" in caught.value.remedy
+
+
+def test_keys_that_a_killed_worker_left_are_removed_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, homes: Path
+) -> None:
+    monkeypatch.setattr(encryption, "_ABANDONED_SECONDS", -1)
+    abandoned = homes / f"{encryption._PREFIX}abandoned"
+    abandoned.mkdir()
+    (abandoned / "private.key").write_text("secret")
+    with Keyring(Encryption(passphrase="one")) as in_use, Keyring(Encryption(passphrase="two")):
+        assert not abandoned.exists()
+        assert list(in_use.encrypt([b"still works"]))
