@@ -15,7 +15,7 @@ from backup_playbook.engines.postgres.inventory import Table
 MIB = 1 << 20
 CHUNK_BYTES = 128 * MIB
 """Of a table, with TOAST: one chunk is one object, one COPY, and the unit of parallelism."""
-OWN_STREAM_BYTES = 32 * MIB
+OWN_STREAM_BYTES = 8 * MIB
 SMALLEST_PACK_BYTES = 2 * MIB
 TABLE_OVERHEAD_BYTES = 16 << 10
 """What an empty table costs, in bytes of a large one; balances packs of thousands of them."""

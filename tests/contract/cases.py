@@ -1,0 +1,69 @@
+"""What the conformance suite needs to know of each engine: something live, and how to compare a copy of it."""
+
+import subprocess
+from typing import Protocol
+
+from backup_playbook.core.model import Manifest
+from backup_playbook.engines.contract import Engine, Source
+from backup_playbook.engines.postgres.engine import PostgresEngine
+from embedded.postgres import PostgresServer
+from embedded.processes import choose_port
+from tests.integration.postgres.lab import Lab, dump_text, source_of
+
+
+class Case(Protocol):
+    engine: Engine
+
+    def source(self) -> Source:
+        """Something filled: more than one object, one of them larger than a block."""
+        ...
+
+    def unreachable(self) -> Source:
+        """The same kind of source where nothing answers."""
+        ...
+
+    def restore(self, lab: Lab, manifest: Manifest) -> "subprocess.CompletedProcess[str]":
+        """Run the backup's restore.sh into a new, empty place."""
+        ...
+
+    def original(self) -> object:
+        """What the source holds, comparable."""
+        ...
+
+    def restored(self) -> object:
+        """What the place of the last restore holds."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class PostgresCase:
+    engine = PostgresEngine()
+
+    def __init__(self, server: PostgresServer, database: str) -> None:
+        self._server, self._origin, self._copy = server, database, f"{database}_copy"
+        server.create_database(self._origin)
+        server.create_database(self._copy)
+        with server.connect(self._origin) as session:
+            session.execute("CREATE TABLE big AS SELECT i AS id, md5(i::text) AS v FROM generate_series(1, 60000) i")
+            session.execute("CREATE TABLE small (id serial PRIMARY KEY, v text NOT NULL)")
+            session.execute("INSERT INTO small (v) VALUES ('one'), ('two')")
+
+    def source(self) -> Source:
+        return source_of(self._server.dsn(self._origin), chunk_bytes=1 << 20)
+
+    def unreachable(self) -> Source:
+        return source_of(f"host=127.0.0.1 port={choose_port()} dbname=nothing user=nobody")
+
+    def restore(self, lab: Lab, manifest: Manifest) -> "subprocess.CompletedProcess[str]":
+        return lab.restore(manifest, self._server, self._copy)
+
+    def original(self) -> object:
+        return dump_text(self._server, self._origin)
+
+    def restored(self) -> object:
+        return dump_text(self._server, self._copy)
+
+    def close(self) -> None:
+        self._server.drop_database(self._origin)
+        self._server.drop_database(self._copy)

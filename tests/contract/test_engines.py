@@ -1,0 +1,109 @@
+"""What every engine must do, whatever it backs up. A new engine joins with a case in cases.py."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backup_playbook.core.errors import CancelledError, SourceError, VerificationError
+from backup_playbook.core.model import Manifest
+from backup_playbook.engines.backup import Depth, Verification, take_backup
+from backup_playbook.repository.client import client_config
+from backup_playbook.repository.layout import objects_folder
+from backup_playbook.repository.store import ObjectStore
+from backup_playbook.streams.processes import Cancellation
+from embedded.postgres import PostgresServer, client_bin_dirs
+from embedded.s3 import S3Gateway
+from tests.conftest import Bucket
+from tests.contract.cases import Case, PostgresCase
+from tests.integration.postgres.lab import SOURCE, Lab, assert_restored
+
+
+@pytest.fixture(scope="module", params=["postgres"])
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BACKUP_PLAYBOOK_PG_CLIENTS", os.pathsep.join(map(str, client_bin_dirs())))
+        server: PostgresServer = request.getfixturevalue("postgres18")
+        made = PostgresCase(server, f"contract_{uuid.uuid4().hex[:8]}")
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def lab(s3: S3Gateway, bucket: Bucket, tmp_path: Path) -> Lab:
+    return Lab(s3, ObjectStore(s3.client(client_config(2)), bucket=bucket.name, prefix="contract"), tmp_path)
+
+
+def back_up(case: Case, lab: Lab) -> Manifest:
+    return take_backup(case.source(), case.engine, lab.writer(), Cancellation())
+
+
+def verify(case: Case, lab: Lab, manifest: Manifest, depth: Depth) -> dict[str, object]:
+    verification = Verification(lab.catalog, case.engine, lab.codec, depth)
+    return verification.run(SOURCE, manifest.backup_id, Cancellation(), manifest.seal)
+
+
+def test_the_manifest_names_exactly_what_is_stored(case: Case, lab: Lab) -> None:
+    manifest = back_up(case, lab)
+    folder = objects_folder(SOURCE, manifest.backup_id)
+    stored = {item.key: item.bytes for item in lab.store.list("objects/")}
+    assert stored == {folder + item.name: item.stored_bytes for item in manifest.objects}
+    assert manifest.engine == case.engine.name
+    assert (manifest.source, manifest.tools["backup_playbook"] != "") == (SOURCE, True)
+    assert manifest.started_at <= manifest.snapshot_at <= manifest.finished_at
+    assert case.engine.check_manifest(manifest) == []
+    assert lab.catalog.manifest(SOURCE, manifest.backup_id) == manifest
+
+
+@pytest.mark.parametrize("depth", list(Depth))
+def test_a_good_backup_is_verified_at_every_depth(case: Case, lab: Lab, depth: Depth) -> None:
+    manifest = back_up(case, lab)
+    evidence = verify(case, lab, manifest, depth)
+    assert evidence["depth"] == depth
+    assert evidence["objects"] == len(manifest.objects)
+    (entry,) = lab.catalog.backups(SOURCE)
+    assert entry.verified
+
+
+def test_restore_sh_brings_back_what_was_there(case: Case, lab: Lab) -> None:
+    manifest = back_up(case, lab)
+    assert_restored(case.restore(lab, manifest))
+    assert case.restored() == case.original()
+
+
+def test_two_backups_of_an_unchanged_source_hold_the_same_rows(case: Case, lab: Lab) -> None:
+    one, other = back_up(case, lab), back_up(case, lab)
+    assert one.backup_id != other.backup_id
+    assert [(table.name, table.rows, table.digest) for table in one.tables] == [
+        (table.name, table.rows, table.digest) for table in other.tables
+    ]
+
+
+def test_every_object_is_checked(case: Case, lab: Lab) -> None:
+    manifest = back_up(case, lab)
+    for item in manifest.objects:
+        file = lab.stored_file(objects_folder(SOURCE, manifest.backup_id) + item.name)
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(VerificationError) as caught:
+        verify(case, lab, manifest, Depth.FULL)
+    assert len(caught.value.problems) == len(manifest.objects)
+
+
+def test_a_source_that_does_not_answer(case: Case, lab: Lab) -> None:
+    with pytest.raises(SourceError) as caught:
+        take_backup(case.unreachable(), case.engine, lab.writer(), Cancellation())
+    assert "127.0.0.1" in caught.value.what
+    assert caught.value.remedy
+    assert lab.leftovers() == []
+
+
+def test_a_task_that_was_cancelled_before_it_began(case: Case, lab: Lab) -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(CancelledError):
+        take_backup(case.source(), case.engine, lab.writer(), cancellation)
+    assert lab.leftovers() == []

@@ -1,0 +1,108 @@
+"""restore.sh refuses what it cannot restore completely, and says why."""
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from backup_playbook.core.model import Manifest, ObjectKind
+from backup_playbook.repository.layout import objects_folder
+from embedded.postgres import PostgresServer
+from tests.integration.postgres.lab import SOURCE, Lab, assert_restored, source_of
+
+Database = Callable[..., str]
+
+
+@pytest.fixture
+def manifest(lab: Lab, postgres18: PostgresServer, small: str) -> Manifest:
+    return lab.backup(source_of(postgres18.dsn(small), chunk_bytes=64 << 10))
+
+
+@pytest.mark.parametrize("kind", [ObjectKind.SCHEMA, ObjectKind.TABLE, ObjectKind.PACK, ObjectKind.LARGE_OBJECTS])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_a_damaged_object_is_refused(
+    kind: ObjectKind, damage: str, lab: Lab, manifest: Manifest, postgres18: PostgresServer, database: Database
+) -> None:
+    item = next(item for item in manifest.objects if item.kind is kind)
+    key = objects_folder(SOURCE, manifest.backup_id) + item.name
+    file = lab.stored_file(key)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "gone":
+        lab.store.delete([key])
+    else:
+        file.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
+    assert_failed(lab.restore(manifest, postgres18, database()), f"{item.name} is damaged")
+
+
+def test_a_target_that_is_not_empty(
+    lab: Lab, manifest: Manifest, postgres18: PostgresServer, database: Database
+) -> None:
+    target = database()
+    with postgres18.connect(target) as session:
+        session.execute("CREATE TABLE measurements AS SELECT 'precious' AS v")
+    result = lab.restore(manifest, postgres18, target)
+    assert_refused(result, "The target database is not empty")
+    with postgres18.connect(target) as session:
+        assert session.execute("SELECT v FROM measurements").fetchall() == [("precious",)]
+
+
+def test_a_target_that_does_not_exist(lab: Lab, manifest: Manifest, postgres18: PostgresServer) -> None:
+    result = lab.restore(manifest, postgres18, "nowhere")
+    assert_refused(result, 'database "nowhere" does not exist')
+    assert "not empty" not in result.stderr
+
+
+def test_a_copy_of_the_repository_elsewhere(
+    lab: Lab, manifest: Manifest, postgres18: PostgresServer, database: Database
+) -> None:
+    lab.s3.create_bucket(f"{lab.store.bucket}-copy")
+    for item in lab.store.list("objects/"):
+        lab.store.client.copy_object(
+            Bucket=f"{lab.store.bucket}-copy", Key=f"other/{item.key}",
+            CopySource={"Bucket": lab.store.bucket, "Key": lab.store.path(item.key)},
+        )  # fmt: skip
+    lab.store.delete([item.key for item in lab.store.list("objects/")])
+    where = f"s3://{lab.store.bucket}-copy/other"
+    assert_restored(lab.restore(manifest, postgres18, database(), REPOSITORY=where))
+
+
+def test_a_missing_program_is_named(lab: Lab, manifest: Manifest, postgres18: PostgresServer, small: str) -> None:
+    bare = lab.directory / "bin"
+    bare.mkdir()
+    for program in ("mktemp", "rm"):
+        (bare / program).symlink_to(f"/usr/bin/{program}")
+    result = lab.restore(manifest, postgres18, small, PATH=str(bare))
+    assert_refused(result, "aws is not installed")
+
+
+def test_rows_that_the_target_refuses_are_not_called_damaged(
+    lab: Lab, postgres18: PostgresServer, database: Database
+) -> None:
+    """A check that reads another table holds in the source, and not while its copy is being loaded."""
+    origin = database()
+    with postgres18.connect(origin) as session:
+        session.execute("CREATE TABLE other AS SELECT 1 AS one")
+        session.execute("CREATE FUNCTION others() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM public.other'")
+        session.execute("CREATE TABLE checked (v text CHECK (others() > 0))")
+        session.execute("INSERT INTO checked SELECT repeat(md5(i::text), 40) FROM generate_series(1, 5000) i")
+    manifest = lab.backup(source_of(postgres18.dsn(origin), chunk_bytes=1 << 20))
+    result = lab.restore(manifest, postgres18, database())
+    assert_failed(result, "violates check constraint")
+    assert "could not be loaded" in result.stderr
+    assert "damaged" not in result.stderr
+
+
+def assert_failed(result: "subprocess.CompletedProcess[str]", message: str) -> None:
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Restored and checked" not in result.stdout
+    assert "drop it, and start again" in result.stderr
+
+
+def assert_refused(result: "subprocess.CompletedProcess[str]", message: str) -> None:
+    """Nobody is told to drop a database that nothing was done to."""
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Nothing was changed" in result.stderr
+    assert "drop" not in result.stderr
