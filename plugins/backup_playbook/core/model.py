@@ -88,8 +88,8 @@ class TableRecord(_Record):
     """Columns of the primary key."""
     access_method: str = "heap"
     root: tuple[str, str] | None = None
-    """Namespace and name of the partitioned table that must distribute the rows anew on a restore: of hash partitions by
-    an enum, where the hash is of the oids of the labels, which differ in every database."""
+    """Namespace and name of the partitioned table that must distribute the rows anew on a restore: of hash partitions
+    by an enum, where the hash is of the oids of the labels, which differ in every database."""
     parts: tuple[TablePart, ...]
 
     @property
@@ -160,7 +160,7 @@ class Manifest(_Record):
         return sum(item.stored_bytes for item in self.objects)
 
     def sealed(self) -> Self:
-        return self.model_copy(update={"seal": self._digest()})
+        return self.model_copy(update={"seal": self.digest()})
 
     def to_json(self) -> bytes:
         return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False).encode() + b"\n"
@@ -177,14 +177,15 @@ class Manifest(_Record):
                 f"{where} is not a manifest of format {FORMAT}: {path or 'the document'}: {first['msg']}.",
                 "Use another backup, or the off-site copy. If a newer release wrote it, upgrade this project.",
             ) from None
-        if manifest.seal != manifest._digest():
+        if manifest.seal != manifest.digest():
             raise VerificationError(
                 f"{where} was changed after it was sealed: its content does not match its seal.",
                 "Use another backup, or the off-site copy, and find out who wrote to the bucket.",
             )
         return manifest
 
-    def _digest(self) -> str:
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of everything but the seal; equal to the seal of an untouched manifest."""
         body = self.model_dump(mode="json", exclude={"seal"})
         return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
