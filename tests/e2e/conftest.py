@@ -80,10 +80,14 @@ def kill_the_task_that_waits_for_a_lock(playground: Playground) -> None:
     assert wait_until(waits, 60, 0.1)
     airflow = load_process(playground.airflow.directory / "process.json")
     assert airflow
-    holders = [
-        process
-        for process in airflow.session()
-        if any(connection.laddr.port in ports for connection in process.net_connections("tcp"))
-    ]
+    holders = [process for process in airflow.session() if ports_of(process) & set(ports)]
     assert len(holders) == 1
     holders[0].send_signal(psutil.signal.SIGKILL)
+
+
+def ports_of(process: psutil.Process) -> set[int]:
+    """Of its connections; none when it ended meanwhile."""
+    try:
+        return {connection.laddr.port for connection in process.net_connections("tcp")}
+    except psutil.NoSuchProcess:
+        return set()

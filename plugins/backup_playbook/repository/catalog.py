@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
-from backup_playbook.core.errors import RepositoryError
+from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.naming import backup_time, evidence_stamp, is_backup_id
 from backup_playbook.repository.layout import (
@@ -105,7 +105,7 @@ class Catalog:
         key = manifest_key(source, backup_id)
         manifest = Manifest.from_json(self.store.get(key), f"{self.store.url}/{key}")
         if (manifest.source, manifest.backup_id) != (source, backup_id):
-            raise RepositoryError(
+            raise VerificationError(
                 f"{self.store.url}/{key} is the manifest of {manifest.source}/{manifest.backup_id}.",
                 "Someone copied it here by hand: remove it, and use the backup from its own place.",
             )

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from backup_playbook.core.errors import CancelledError, PlaybookError, ProcessFailedError
@@ -58,10 +58,7 @@ class Cancellation:
 
 
 class Program:
-    """One child process in its own process group.
-
-    What it writes to stderr goes to `on_line`, by default the log, line by line; the last lines are kept.
-    """
+    """One child process in its own process group; its stderr goes to the log and its last lines are kept."""
 
     def __init__(
         self,
@@ -71,10 +68,8 @@ class Program:
         cancellation: Cancellation | None = None,
         pass_fds: Sequence[int] = (),
         stdin: bool = False,
-        on_line: Callable[[str], None] | None = None,
     ) -> None:
         self.name = _program_name(argv)
-        self._on_line = on_line or (lambda line: log.info("%s: %s", self.name, line))
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         self._cancellation = cancellation or Cancellation()
         self._cancellation.check()
@@ -151,7 +146,7 @@ class Program:
             for line in iter(stream.readline, b""):
                 text = line.decode(errors="replace").rstrip()
                 self._stderr.append(text)
-                self._on_line(text)
+                log.info("%s: %s", self.name, text)
 
 
 def run(
@@ -162,14 +157,10 @@ def run(
 
 
 def output(
-    argv: Sequence[Word],
-    *,
-    env: Mapping[str, str] | None = None,
-    cancellation: Cancellation | None = None,
-    on_line: Callable[[str], None] | None = None,
+    argv: Sequence[Word], *, env: Mapping[str, str] | None = None, cancellation: Cancellation | None = None
 ) -> Iterator[bytes]:
     """The output of a program, as a stream. The program starts when the first block is asked for."""
-    yield from Program(argv, env=env, cancellation=cancellation, on_line=on_line).blocks()
+    yield from Program(argv, env=env, cancellation=cancellation).blocks()
 
 
 def pipe(

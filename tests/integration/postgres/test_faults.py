@@ -59,7 +59,7 @@ def refused_while(lab: Lab, source: PostgresSource, happen: Callable[[], object]
 
 @pytest.fixture
 def busy(postgres18: PostgresServer, database: Callable[..., str]) -> str:
-    """A table of 16 MB, more than fits into the pipes and sockets between server and worker, and two small ones."""
+    """A table of 40 MB, more than fits into the pipes and sockets between server and worker, and two small ones."""
     name = database()
     with postgres18.connect(name) as session:
         fill(session)
@@ -68,7 +68,7 @@ def busy(postgres18: PostgresServer, database: Callable[..., str]) -> str:
 
 def fill(session: psycopg.Connection) -> None:
     session.execute(
-        "CREATE TABLE big AS SELECT i AS id, repeat(md5(i::text), 50) AS v FROM generate_series(1, 10000) i"
+        "CREATE TABLE big AS SELECT i AS id, repeat(md5(i::text), 50) AS v FROM generate_series(1, 25000) i"
     )
     session.execute("CREATE TABLE small (id serial, v text)")
     session.execute("CREATE TABLE parent (id int) PARTITION BY RANGE (id)")
@@ -77,7 +77,7 @@ def fill(session: psycopg.Connection) -> None:
 
 def source_at(dsn: str, **options: float) -> PostgresSource:
     """`big` has one stream of its own, and nothing runs beside it."""
-    return source_of(dsn, streams=1, chunk_bytes=10 << 20, **options)
+    return source_of(dsn, streams=1, chunk_bytes=30 << 20, **options)
 
 
 def test_locks_hold_migrations_off(lab: Lab, postgres18: PostgresServer, busy: str) -> None:

@@ -123,7 +123,7 @@ def test_edited_manifest(store: ObjectStore, manifest: Manifest) -> None:
 def test_manifest_in_another_backups_place(store: ObjectStore, manifest: Manifest) -> None:
     other = "20260101T000000Z-000000"
     store.put(manifest_key("shop", other), store.get(manifest_key("shop", manifest.backup_id)))
-    with pytest.raises(RepositoryError, match=f"is the manifest of shop/{manifest.backup_id}"):
+    with pytest.raises(VerificationError, match=f"is the manifest of shop/{manifest.backup_id}"):
         Catalog(store).manifest("shop", other)
 
 

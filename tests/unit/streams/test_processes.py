@@ -168,10 +168,12 @@ def test_program_that_wants_only_the_beginning_leaves_the_rest_to_its_caller() -
 
 
 def test_consumer_that_stops_early_ends_the_program() -> None:
+    before = children()
     stream = pipe(zeros(1000), ["cat"])
     next(stream)
+    assert children() > before
     stream.close()
-    assert not children()
+    assert children() <= before
 
 
 def test_consumer_that_stops_early_does_not_wait_for_a_silent_source() -> None:
@@ -191,8 +193,9 @@ def test_consumer_that_stops_early_does_not_wait_for_a_silent_source() -> None:
 
 
 def test_stream_that_is_never_read_starts_nothing() -> None:
+    before = children()
     unread = [output(["sleep", "60"]), pipe((), ["sleep", "60"])]
-    assert not children()
+    assert children() <= before
     assert unread
 
 
