@@ -163,14 +163,13 @@ class _Dump:
 
     def _table(self, stream: TableStream) -> Written:
         command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{copy_out(stream)}"
-        rows = _RowCount()
-        content = tap(self._output([*self._psql, "-c", command.encode(self._codec)]), rows.update)
+        content = self._output([*self._psql, "-c", command.encode(self._codec)])
         tracked = self._progress.track(content, stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.TABLE, tracked, estimate=stream.estimate)
-        low, high = self._key_range(stream)
+        rows, low, high = self._rows_and_keys(stream)
         part = TablePart(
             object=item.name,
-            rows=rows.rows,
+            rows=rows,
             bytes=item.content_bytes,
             sha256=item.content_sha256,
             key_min=low,
@@ -208,19 +207,25 @@ class _Dump:
                 f"{self._source.server.label} could not be read to the end: {error}", _remedy(error.stderr)
             ) from error
 
-    def _key_range(self, stream: TableStream) -> tuple[str | None, str | None]:
-        """Smallest and largest first key column of a chunk, so that a search for rows can skip it."""
+    def _rows_and_keys(self, stream: TableStream) -> tuple[int, str | None, str | None]:
+        """The server's own count of the rows; of a chunk also the range of its first key column, so that a search for
+        rows can skip it.
+
+        The server has these pages at hand: counting newlines here would cost more. `verify` counts what arrived.
+        """
         table = stream.table
-        if stream.pages is None or not table.key or table.key_type not in _ORDERED_KEY_TYPES | _TEXT_KEY_TYPES:
-            return None, None
-        collation = ' COLLATE "C"' if table.key_type in _TEXT_KEY_TYPES else ""
-        key = f"{quoted(table.key[0])}{collation}"
         name = quoted(table.namespace, table.name)
-        # OFFSET 0: else the planner answers max() by walking the index backwards, through all chunks after this one
-        rows = f"SELECT {key} AS key FROM ONLY {name} WHERE {page_range(stream.pages)} OFFSET 0"
-        query = f"SELECT min(key)::text, max(key)::text FROM ({rows}) chunk"
+        where = f" WHERE {page_range(stream.pages)}" if stream.pages else ""
+        if stream.pages and table.key and table.key_type in _ORDERED_KEY_TYPES | _TEXT_KEY_TYPES:
+            collation = ' COLLATE "C"' if table.key_type in _TEXT_KEY_TYPES else ""
+            # OFFSET 0: else the planner answers max() by walking the index backwards, through all chunks after this one
+            rows = f"(SELECT {quoted(table.key[0])}{collation} AS key FROM ONLY {name}{where} OFFSET 0) chunk"
+            query = f"SELECT count(*), min(key)::text, max(key)::text FROM {rows}"
+        else:
+            query = f"SELECT count(*), NULL, NULL FROM ONLY {name}{where}"
         row = self._reader().execute(query.encode(self._codec)).fetchone()
-        return (row[0], row[1]) if row else (None, None)
+        assert row is not None
+        return row[0], row[1], row[2]
 
     def _reader(self) -> Connection[TupleRow]:
         """This thread's own connection that sees the snapshot."""
@@ -280,16 +285,6 @@ class _Dump:
             "sequences": len(self._contents.sequences),
             "database": self._contents.properties,
         }
-
-
-class _RowCount:
-    """COPY text has one newline a row: those in values are escaped. (psql's ROW_COUNT stays 0 after COPY TO STDOUT.)"""
-
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def update(self, block: bytes) -> None:
-        self.rows += block.count(b"\n")
 
 
 def setval_line(sequence: Sequence, value: int, called: bool) -> str:
