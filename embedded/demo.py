@@ -3,7 +3,6 @@
 DEMO_EXIT=1 ends it after the first run instead of waiting for Ctrl-C; the exit code is 1 when that run is not green.
 """
 
-import json
 import os
 import signal
 import sys
@@ -91,9 +90,14 @@ def back_up(client: AirflowClient, progress: Progress) -> bool:
     return state == "success"
 
 
-def print_result(result: Any) -> None:
-    print("\nWhat was backed up and proven:")
-    print(json.dumps(result, indent=2, ensure_ascii=False))
+def print_result(backups: list[Json]) -> None:
+    print("\nWhat was backed up, and then read back from the bucket and compared with the database's own bytes:")
+    for backup in backups:
+        depths = ", ".join(f"{repository} ({depth})" for repository, depth in backup["verified"].items())
+        sizes = [f"{backup[name] / 2**20:.1f} MB" for name in ("content_bytes", "stored_bytes")]
+        print(f"  {backup['source']} {backup['backup_id']}")
+        print(f"    {backup['tables']} tables, {backup['rows']:,} rows, {sizes[0]} of data stored as {sizes[1]}")
+        print(f"    dumped in {backup['seconds']} s; verified in {depths}")
 
 
 def print_failures(client: AirflowClient, run_id: str) -> None:
