@@ -9,10 +9,10 @@ EVERY_SECONDS = 0.05
 
 
 class CommandLines:
-    """Use as a context manager; `seen` holds every command line that a sample met."""
+    """Use as a context manager."""
 
     def __init__(self) -> None:
-        self.seen: set[bytes] = set()
+        self._seen: set[bytes] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
@@ -26,10 +26,15 @@ class CommandLines:
         self._stop.set()
         self._thread.join()
 
+    @property
+    def seen(self) -> frozenset[bytes]:
+        """Every command line that a sample met so far."""
+        return frozenset(self._seen)  # a copy, for the sampling goes on
+
     def _sample(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
             for process in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
-                    self.seen.add(process.read_bytes())
+                    self._seen.add(process.read_bytes())
                 except OSError:
                     continue  # it has ended meanwhile
