@@ -29,9 +29,9 @@ class ListedPath(NamedTuple):
 
 def fast_listing(client: S3Client) -> None:
     """Make this client's answers to ListObjectsV2 carry `LISTED`; does nothing the second time."""
-    # first: botocore's own handler searches the whole document for errors
+    # The asterisk, not "s3", puts it in front of botocore's own handler, which parses the whole document to find errors.
     client.meta.events.register_first(
-        "before-parse.s3.ListObjectsV2", _take_contents, unique_id="backup-playbook-fast-listing"
+        "before-parse.*.ListObjectsV2", _take_contents, unique_id="backup-playbook-fast-listing"
     )
 
 
@@ -47,9 +47,10 @@ def _take_contents(response_dict: dict[str, Any], customized_response_dict: dict
     space = root.tag.rpartition("}")[0] + "}" if root.tag.startswith("{") else ""
     # S3 encodes what XML cannot hold, when asked to; botocore asks, some compatibles do not do it
     decode = unquote_plus if root.findtext(f"{space}EncodingType") == "url" else str
+    key, bytes_, modified_ = (f"{space}{name}" for name in ("Key", "Size", "LastModified"))
     found = []
     for item in root.findall(f"{space}Contents"):
-        path, size, modified = (item.findtext(space + name) or "" for name in ("Key", "Size", "LastModified"))
+        path, size, modified = item.findtext(key, ""), item.findtext(bytes_, ""), item.findtext(modified_, "")
         found.append(ListedPath(decode(path), int(size), datetime.fromisoformat(modified)))
         root.remove(item)
     customized_response_dict[LISTED] = found
