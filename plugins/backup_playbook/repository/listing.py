@@ -29,7 +29,7 @@ class ListedPath(NamedTuple):
 
 def fast_listing(client: S3Client) -> None:
     """Make this client's answers to ListObjectsV2 carry `LISTED`; does nothing the second time."""
-    # The asterisk, not "s3", puts it in front of botocore's own handler, which parses the whole document to find errors.
+    # The asterisk, not "s3", puts it before a handler of botocore that parses the whole document to find errors.
     client.meta.events.register_first(
         "before-parse.*.ListObjectsV2", _take_contents, unique_id="backup-playbook-fast-listing"
     )
