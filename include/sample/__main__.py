@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 
 import psycopg
@@ -41,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     serving.set_defaults(run=_serve)
 
     for command in (loading, checking, serving):
-        command.add_argument("--dsn", required=True, help="connection string; PGPASSWORD may hold the password")
+        given = os.environ.get("DATABASE_URL")
+        help_ = "connection string (default: DATABASE_URL); PGPASSWORD may hold the password"
+        command.add_argument("--dsn", required=given is None, default=given, help=help_)
     return parser
 
 

@@ -14,12 +14,13 @@ from backup_playbook.config.problems import one_of
 Documents = Mapping[str, object]
 
 _REFERENCES = (
-    # key of a source, file, section, what an entry there is called
+    # path in a source, file, section, what an entry there is called
     ("repository", "repositories.yaml", "repositories", "repository"),
     ("offsite", "repositories.yaml", "repositories", "repository"),
     ("encryption", "encryption.yaml", "encryption", "encryption"),
     ("retention", "policies.yaml", "retention", "retention policy"),
     ("objectives", "policies.yaml", "objectives", "set of objectives"),
+    ("restore_test.target", "targets.yaml", "targets", "target"),
 )
 
 
@@ -35,7 +36,7 @@ def _references(documents: Documents) -> Iterator[str]:
     for source, settings in _entries(documents, "sources.yaml", "sources"):
         for key, file, section, kind in _REFERENCES:
             defined = [name for name, _ in _entries(documents, file, section)]
-            for name in _names(settings.get(key)):
+            for name in _names(_at(settings, key)):
                 if file in documents and name not in defined:
                     where = f"sources.yaml: sources.{source}.{key}"
                     if defined:
@@ -96,6 +97,13 @@ def _entries(documents: Documents, file: str, section: str) -> list[tuple[str, M
     if not isinstance(entries, Mapping):
         return []
     return [(str(name), entry if isinstance(entry, Mapping) else {}) for name, entry in entries.items()]
+
+
+def _at(settings: Mapping[str, Any], path: str) -> object:
+    value: object = settings
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _names(value: object) -> list[str]:

@@ -22,12 +22,14 @@ from backup_playbook.config.models import (
     EncryptionFile,
     Objectives,
     PoliciesFile,
+    PostgresTarget,
     RepositoriesFile,
     RepositorySettings,
     Source,
     SourcesFile,
     Strict,
     Sweep,
+    TargetsFile,
 )
 from backup_playbook.config.problems import choices, problems_of
 from backup_playbook.core.errors import ConfigError
@@ -39,6 +41,7 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[3] / "include" / "config"
 FILES: Mapping[str, type[Strict]] = {
     "sources.yaml": SourcesFile,
     "repositories.yaml": RepositoriesFile,
+    "targets.yaml": TargetsFile,
     "policies.yaml": PoliciesFile,
     "encryption.yaml": EncryptionFile,
     "alerts.yaml": AlertsFile,
@@ -57,6 +60,7 @@ class PlaybookConfig:
     folder: Path
     sources: Mapping[str, Source]
     repositories: Mapping[str, RepositorySettings]
+    targets: Mapping[str, PostgresTarget]
     policies: PoliciesFile
     encryption: Mapping[str, Encryption]
     alerts: AlertRoutes
@@ -74,6 +78,9 @@ class PlaybookConfig:
 
     def repository(self, name: str) -> RepositorySettings:
         return _lookup(self.repositories, name, "repository", "repositories.yaml")
+
+    def target(self, name: str) -> PostgresTarget:
+        return _lookup(self.targets, name, "target", "targets.yaml")
 
     def retention_of(self, source: str) -> RetentionPolicy:
         return self.policies.retention[self.source(source).retention].policy
@@ -134,6 +141,7 @@ def _load(folder: Path, _versions: tuple[tuple[int, int] | None, ...]) -> Playbo
         folder,
         cast(SourcesFile, parsed["sources.yaml"]).sources,
         cast(RepositoriesFile, parsed["repositories.yaml"]).repositories,
+        cast(TargetsFile, parsed["targets.yaml"]).targets,
         cast(PoliciesFile, parsed["policies.yaml"]),
         cast(EncryptionFile, parsed["encryption.yaml"]).encryption,
         cast(AlertsFile, parsed["alerts.yaml"]).routes,

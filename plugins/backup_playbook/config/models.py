@@ -16,6 +16,7 @@ from backup_playbook.config.values import (
     KeyPrefix,
     Name,
     NonEmpty,
+    Size,
     advice,
 )
 from backup_playbook.core.retention import RetentionPolicy
@@ -27,6 +28,53 @@ class Strict(BaseModel):
 
 
 # --- sources.yaml -----------------------------------------------------------------------------------------------------
+
+
+class SqlCheck(Strict):
+    """A question to the restored database, and the right answer."""
+
+    check: Literal["sql"]
+    name: NonEmpty = Field(description="What is checked, for reports and messages.")
+    query: NonEmpty = Field(description="One statement. It runs in a read-only transaction.")
+    expect: int | bool | str = Field(description="The first column of the first row.")
+
+
+class CommandCheck(Strict):
+    """A program that exits with 0 when the restored database is fit for use."""
+
+    check: Literal["command"]
+    name: NonEmpty = Field(description="What is checked, for reports and messages.")
+    command: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = Field(
+        description="Program and arguments, without a shell. DATABASE_URL leads it to the restored database.",
+    )
+    timeout: Duration = Field(default=timedelta(minutes=10), description="It is ended, and has failed, after this.")
+
+
+class HttpCheck(Strict):
+    """A page of an application that works on the restored database."""
+
+    check: Literal["http"]
+    name: NonEmpty = Field(description="What is checked, for reports and messages.")
+    connection: ConnectionId = Field(description="Airflow connection (type HTTP): address, credentials, headers.")
+    path: str = Field(
+        default="/",
+        description="Below the connection's address; `{database}` becomes the name of the restored database.",
+    )
+    status: int = Field(default=200, ge=100, le=599, description="The HTTP status that is right.")
+    contains: str = Field(default="", description="Text that the answer must contain.")
+
+
+ApplicationCheck = Annotated[SqlCheck | CommandCheck | HttpCheck, Field(discriminator="check")]
+
+
+class RestoreTest(Strict):
+    """How the monthly test restores a source, and what it asks of the copy besides being equal."""
+
+    target: Name = Field(description="Where its scratch databases are made: a name in targets.yaml.")
+    checks: Annotated[tuple[ApplicationCheck, ...], Field(strict=False)] = Field(
+        default=(),
+        description="What the application itself would check, in this order.",
+    )
 
 
 class PostgresSource(Strict):
@@ -85,6 +133,14 @@ class PostgresSource(Strict):
             "How long to wait for a table that a schema change has locked, before the backup gives up and says "
             "which one."
         ),
+    )
+    minimum_size: Size = Field(
+        default=100_000_000,
+        description="A backup that is stored in fewer bytes is suspicious, and the daily verification says so.",
+    )
+    restore_test: RestoreTest | None = Field(
+        default=None,
+        description="null: its backups are never restored on trial, and nobody knows whether they can be.",
     )
 
 
@@ -157,6 +213,27 @@ class RepositoriesFile(Strict):
     repositories: Mapping[Name, RepositorySettings] = Field(min_length=1)
 
 
+# --- targets.yaml -----------------------------------------------------------------------------------------------------
+
+
+class PostgresTarget(Strict):
+    """A Postgres server on which restores may make databases of their own. What exists there is not touched."""
+
+    engine: Literal["postgres"]
+    connection: ConnectionId = Field(
+        description=(
+            "Airflow connection (type Postgres) of a role that may create databases. Not production: its load, and "
+            "a mistake, would meet the live database."
+        ),
+    )
+
+
+class TargetsFile(Strict):
+    """Where backups are restored on trial. May be empty; then no restore is ever tested."""
+
+    targets: Mapping[Name, PostgresTarget]
+
+
 # --- policies.yaml ----------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +262,18 @@ class Objectives(Strict):
 
     rpo: Duration = Field(description="Recovery point objective: at most so much of the newest work may be lost.")
     rto: Duration = Field(description="Recovery time objective: a restore may take at most this long.")
+    backed_up_within: Duration = Field(
+        default=timedelta(hours=1),
+        description="When the nightly run takes longer than this, people hear that the backup is late.",
+    )
+    proven_within: Duration = Field(
+        default=timedelta(days=35),
+        description="The newest backup that was restored and proven equal may be at most this old.",
+    )
+    reread_within: Duration = Field(
+        default=timedelta(days=30),
+        description="Every stored object is read and verified again at least this often, to find bit rot and tampering.",
+    )
 
 
 def _longer_than_a_backup(grace: timedelta) -> timedelta:

@@ -11,6 +11,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE = r"(0|[1-9]\d{0,14})(B|kB|MB|GB|TB)"
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
 _DURATION = r"[1-9]\d{0,5}[smhd]"
 
@@ -44,6 +46,17 @@ def _parse_duration(value: object) -> timedelta:
 def _format_duration(value: timedelta) -> str:
     unit = next(unit for unit, length in _UNITS.items() if not value % length)
     return f"{value // _UNITS[unit]}{unit}"
+
+
+def _parse_size(value: object) -> int:
+    if isinstance(value, str) and (match := re.fullmatch(_SIZE, value)):
+        return int(match[1]) * _BYTES[match[2]]
+    raise advice("Write a size as a number and its unit, such as 500kB, 100MB or 20GB.")
+
+
+def _format_size(value: int) -> str:
+    unit = next(unit for unit in reversed(_BYTES) if not value % _BYTES[unit])
+    return f"{value // _BYTES[unit]}{unit}"
 
 
 def _file_of_the_folder(value: Path, info: ValidationInfo) -> Path:
@@ -100,6 +113,14 @@ Duration = Annotated[
     PlainSerializer(_format_duration),
     WithJsonSchema({"type": "string", "pattern": f"^{_DURATION}$", "examples": ["15m", "24h", "7d"]}),
 ]
+
+Size = Annotated[
+    int,
+    BeforeValidator(_parse_size),
+    PlainSerializer(_format_size),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SIZE}$", "examples": ["500kB", "100MB", "20GB"]}),
+]
+"""In bytes; 1 kB are 1,000 of them."""
 
 FileOfTheFolder = Annotated[Path, Field(strict=False), AfterValidator(_file_of_the_folder)]
 """Relative to the configuration folder in the file, absolute once loaded."""

@@ -52,7 +52,8 @@ WRONG = {
         "policies.yaml",
         "rto:",
         "xyz: 1\n    rto:",
-        "policies.yaml: objectives.standard.xyz: Remove it; the keys here are: rpo, rto. There is no key 'xyz'.",
+        "policies.yaml: objectives.standard.xyz: Remove it; the keys here are: rpo, rto, backed_up_within, "
+        "proven_within, reread_within. There is no key 'xyz'.",
     ),
     "unknown key at the top": Wrong(
         "policies.yaml",
@@ -66,6 +67,30 @@ WRONG = {
         "retention: standard",
         "retention: standrad",
         f"{SHOP}.retention: Name one of: standard. There is no retention policy 'standrad'.",
+    ),
+    "missing target": Wrong(
+        "sources.yaml",
+        "target: staging",
+        "target: stagin",
+        f"{SHOP}.restore_test.target: Name one of: staging. There is no target 'stagin'.",
+    ),
+    "a size without its unit": Wrong(
+        "sources.yaml",
+        "minimum_size: 1MB",
+        "minimum_size: 100",
+        f"{SHOP}.minimum_size: Write a size as a number and its unit, such as 500kB, 100MB or 20GB.",
+    ),
+    "an unknown kind of check": Wrong(
+        "sources.yaml",
+        "check: sql",
+        "check: sqll",
+        f"{SHOP}.restore_test.checks.0: Name one of: sql, command, http. There is no choice 'sqll'.",
+    ),
+    "a check of another kind": Wrong(
+        "sources.yaml",
+        "          expect: 0",
+        "          exepct: 0",
+        f"{SHOP}.restore_test.checks.0.expect: Add this key; it is required.",
     ),
     "missing repository, nearest first": Wrong(
         "sources.yaml",

@@ -13,17 +13,29 @@ from hypothesis import strategies as st
 from backup_playbook.config import (
     AirflowSettings,
     AlertRoutes,
+    CommandCheck,
     GpgPassphrase,
     GpgRecipients,
+    HttpCheck,
     Objectives,
     PostgresSource,
+    PostgresTarget,
     RepositorySettings,
+    RestoreTest,
     RetentionSettings,
     Route,
+    SqlCheck,
     Sweep,
     load_config,
 )
-from backup_playbook.config.models import AlertsFile, EncryptionFile, PoliciesFile, RepositoriesFile, SourcesFile
+from backup_playbook.config.models import (
+    AlertsFile,
+    EncryptionFile,
+    PoliciesFile,
+    RepositoriesFile,
+    SourcesFile,
+    TargetsFile,
+)
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 connections = st.from_regex(r"[A-Za-z0-9_.-]{1,30}", fullmatch=True)
@@ -52,10 +64,41 @@ repositories = st.builds(
 policies = st.builds(
     PoliciesFile,
     retention=some(st.builds(RetentionSettings, daily=st.integers(0, 999), keep_newest=st.integers(1, 9))),
-    objectives=some(st.builds(Objectives, rpo=durations, rto=durations)),
+    objectives=some(
+        st.builds(
+            Objectives,
+            rpo=durations,
+            rto=durations,
+            backed_up_within=durations,
+            proven_within=durations,
+            reread_within=durations,
+        )
+    ),
     sweep=st.builds(Sweep, grace=st.integers(1, 999).map(lambda hours: timedelta(hours=hours))),
     airflow=st.builds(AirflowSettings, pool=texts),
 )
+targets = st.builds(
+    TargetsFile, targets=some(st.builds(PostgresTarget, engine=st.just("postgres"), connection=connections))
+)
+checks = st.lists(
+    st.builds(
+        SqlCheck,
+        check=st.just("sql"),
+        name=texts,
+        query=texts,
+        expect=st.integers() | st.booleans() | st.text(max_size=9),
+    )
+    | st.builds(
+        CommandCheck,
+        check=st.just("command"),
+        name=texts,
+        command=st.lists(texts, min_size=1, max_size=3).map(tuple),
+        timeout=durations,
+    )
+    | st.builds(HttpCheck, check=st.just("http"), name=texts, connection=connections, status=st.integers(100, 599)),
+    max_size=3,
+).map(tuple)
+sizes = st.builds("{}{}".format, st.integers(0, 999_999), st.sampled_from(["B", "kB", "MB", "GB", "TB"]))
 encryptions = st.builds(
     EncryptionFile,
     encryption=some(
@@ -80,7 +123,8 @@ alerts = st.builds(
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, object]:
     stores = draw(st.dictionaries(names, repositories, min_size=1, max_size=3).filter(_in_buckets_of_their_own))
-    policy, encryption = draw(policies), draw(encryptions)
+    policy, encryption, places = draw(policies), draw(encryptions), draw(targets)
+    tests = st.builds(RestoreTest, target=st.sampled_from(sorted(places.targets)), checks=checks)
     sources = {}
     for number, name in enumerate(draw(st.lists(names, min_size=1, max_size=3, unique=True))):
         primary, *others = draw(st.permutations(sorted(stores)))
@@ -99,10 +143,13 @@ def configurations(draw: st.DrawFn) -> dict[str, object]:
             compression_level=draw(st.integers(-7, 19)),
             verification=draw(st.sampled_from(["full", "checksums"])),
             lock_timeout=draw(durations),
+            minimum_size=draw(sizes),
+            restore_test=draw(st.none() | tests),
         )
     return {
         "sources.yaml": SourcesFile(sources=sources),
         "repositories.yaml": RepositoriesFile(repositories=stores),
+        "targets.yaml": places,
         "policies.yaml": policy,
         "encryption.yaml": encryption,
         "alerts.yaml": draw(alerts),
@@ -124,6 +171,7 @@ def test_a_dumped_configuration_loads_back(files) -> None:  # type: ignore[no-un
 
     assert config.sources == files["sources.yaml"].sources
     assert config.repositories == files["repositories.yaml"].repositories
+    assert config.targets == files["targets.yaml"].targets
     assert config.policies == files["policies.yaml"]
     assert config.encryption == files["encryption.yaml"].encryption
     assert config.alerts == files["alerts.yaml"].routes
