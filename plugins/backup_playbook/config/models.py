@@ -272,7 +272,7 @@ class Objectives(Strict):
     )
     reread_within: Duration = Field(
         default=timedelta(days=30),
-        description="Every stored object is read and verified again at least this often, to find bit rot and tampering.",
+        description="Every stored object is read and verified again this often, to find bit rot and tampering.",
     )
 
 
