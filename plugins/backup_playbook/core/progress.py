@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 _UNITS = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
@@ -21,6 +23,14 @@ def human_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def human_age(age: timedelta) -> str:
+    """`35 min 10 s`, `5 h 02 min`, `3 days 4 h`."""
+    if age < timedelta(days=2):
+        return human_seconds(age.total_seconds())
+    hours = int(age.total_seconds()) // 3600
+    return f"{hours // 24} days {hours % 24} h"
 
 
 def progress_line(done: int, total: int, seconds: float, passed: int) -> str:

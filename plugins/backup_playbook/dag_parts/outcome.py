@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from backup_playbook.core.progress import human_bytes, human_seconds
+from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 from backup_playbook.operators.backup import TakenBackup
 
 MEANING = {
@@ -97,14 +97,6 @@ def headline(outcomes: Sequence[Outcome]) -> str:
             f"{_count(outcomes, outcomes)} backed up and verified, but old backups of {_names(untidy)} were not removed"
         )
     return f"{_count(outcomes, outcomes)} backed up and verified"
-
-
-def human_age(age: timedelta) -> str:
-    """`35 min 10 s`, `5 h 02 min`, `3 days 4 h`."""
-    if age < timedelta(days=2):
-        return human_seconds(age.total_seconds())
-    hours = int(age.total_seconds()) // 3600
-    return f"{hours // 24} days {hours % 24} h"
 
 
 def _count(some: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
