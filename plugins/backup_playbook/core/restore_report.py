@@ -1,0 +1,138 @@
+"""What a restore test found, for machines (JSON) and for people (Markdown)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+from backup_playbook.core.comparison import TableComparison
+from backup_playbook.core.progress import human_bytes, human_seconds
+
+TABLES_SHOWN = 200
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProvenTable(_Record):
+    """A table whose restored rows have the digest of the manifest. bytes: of its COPY text."""
+
+    table: str
+    rows: int
+    bytes: int
+
+
+class CheckResult(_Record):
+    """What an application check found."""
+
+    name: str
+    ok: bool
+    detail: str
+    seconds: float
+
+
+class RestoreReport(_Record):
+    """`phases`: seconds by step, in their order. `failed_step`: empty when all succeeded."""
+
+    source: str
+    backup_id: str
+    taken_at: datetime
+    repository: str
+    target: str
+    run_id: str
+    run_url: str
+    started_at: datetime
+    finished_at: datetime
+    failed_step: str = ""
+    problem: str = ""
+    phases: dict[str, float]
+    rto_objective: timedelta
+    content_bytes: int
+    proven: tuple[ProvenTable, ...] = ()
+    comparison: tuple[TableComparison, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed_step
+
+    @property
+    def rto(self) -> timedelta:
+        """How long it took from the choice of the backup to a database that is ready for use."""
+        return self.finished_at - self.started_at
+
+    @property
+    def within_rto(self) -> bool:
+        return self.rto <= self.rto_objective
+
+    @property
+    def remarks(self) -> list[TableComparison]:
+        return [item for item in self.comparison if item.remark]
+
+    def headline(self) -> str:
+        verdict = "restored and proven equal" if self.passed else f"FAILED at {self.failed_step}"
+        return f"Restore test of {self.source}: {verdict}"
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    def to_markdown(self) -> str:
+        return "\n".join([*self._summary(), *self._phases(), *self._checks(), *self._comparison(), *self._proof(), ""])
+
+    def _summary(self) -> list[str]:
+        rows = sum(table.rows for table in self.proven)
+        met = "within" if self.within_rto else "**over**"
+        took, objective = (human_seconds(time.total_seconds()) for time in (self.rto, self.rto_objective))
+        lines = [
+            f"# {self.headline()}",
+            "",
+            f"- backup: `{self.backup_id}`, taken {_time(self.taken_at)}, read from repository {self.repository}",
+            f"- restored into: {_cell(self.target)}",
+            f"- from {_time(self.started_at)} to {_time(self.finished_at)}: {took}, {met} the objective (RTO) of {objective}",
+        ]
+        if self.proven:
+            size = human_bytes(self.content_bytes)
+            lines.append(f"- proven byte for byte: {len(self.proven)} tables, {rows:,} rows, {size}")
+        if not self.passed:
+            lines.append(f"- what failed: `{self.failed_step}`: {_cell(self.problem)}")
+        return [*lines, f"- run: {self.run_url or self.run_id}"]
+
+    def _phases(self) -> list[str]:
+        return _table("Phases", ("phase", "seconds"), [(name, f"{value:.1f}") for name, value in self.phases.items()])
+
+    def _checks(self) -> list[str]:
+        rows = [(item.name, "ok" if item.ok else "**failed**", item.detail) for item in self.checks]
+        return _table("Application checks", ("check", "result", "detail"), rows)
+
+    def _comparison(self) -> list[str]:
+        rows = [(item.table, _count(item.then), _count(item.now), item.remark) for item in self.comparison]
+        return _table("Rows then and now", ("table", "in the backup", "in production", "remark"), rows)
+
+    def _proof(self) -> list[str]:
+        rows = [(item.table, f"{item.rows:,}", f"{item.bytes:,}", "equal") for item in self.proven]
+        return _table("Proof", ("table", "rows", "bytes", "digest"), rows)
+
+
+def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return []
+    lines = ["", f"## {title}", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(map(_cell, row))} |" for row in rows[:TABLES_SHOWN]]
+    return (
+        [*lines, f"\n... and {len(rows) - TABLES_SHOWN} more; all are in the JSON."] if rows[TABLES_SHOWN:] else lines
+    )
+
+
+def _cell(text: str) -> str:
+    """Names and messages are data: no new columns, lines or markup."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _count(rows: int | None) -> str:
+    return "-" if rows is None else f"{rows:,}"
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
