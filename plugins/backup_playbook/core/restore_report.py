@@ -90,7 +90,7 @@ class RestoreReport(_Record):
             "",
             f"- backup: `{self.backup_id}`, taken {_time(self.taken_at)}, read from repository {self.repository}",
             f"- restored into: {_cell(self.target)}",
-            f"- from {_time(self.started_at)} to {_time(self.finished_at)}: {took}, {met} the objective (RTO) of {objective}",
+            f"- took {took}, {met} the objective (RTO) of {objective}; from {_time(self.started_at)} on",
         ]
         if self.proven:
             size = human_bytes(self.content_bytes)
