@@ -57,6 +57,12 @@ class CatalogEntry:
         return newest is not None and newest.kind is EvidenceKind.REJECTED
 
     @property
+    def last_read(self) -> datetime:
+        """When it was last verified or rejected; when neither happened, when it was taken."""
+        newest = self.latest(EvidenceKind.VERIFIED, EvidenceKind.REJECTED)
+        return newest.at if newest else self.taken_at
+
+    @property
     def proven(self) -> EvidenceName | None:
         """The newest restore that was proven equal."""
         return self.latest(EvidenceKind.RESTORED)

@@ -136,6 +136,12 @@ class ObjectStore:
             answer = self.client.head_object(Bucket=self.bucket, Key=self.path(key), ChecksumMode="ENABLED")
         return answer["ContentLength"], answer.get("ChecksumSHA256")
 
+    def storage_class(self, key: str) -> str:
+        """As it is now: lifecycle rules of the bucket move objects."""
+        with explained(f"look up {self.url}/{key}"):
+            answer = self.client.head_object(Bucket=self.bucket, Key=self.path(key))
+        return answer.get("StorageClass", "STANDARD")
+
     def exists(self, key: str) -> bool:
         with explained(f"look up {self.url}/{key}"):
             try:

@@ -1,0 +1,237 @@
+"""Which backup, now? The newest ones of each kind, what is known of them, and the choice of one to restore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any, Protocol, TypeVar
+
+from backup_playbook.core.errors import PlaybookError
+from backup_playbook.core.naming import backup_time
+from backup_playbook.core.progress import human_age, human_bytes, human_seconds
+
+RETRIEVAL: Mapping[str, timedelta] = {"GLACIER": timedelta(hours=5), "DEEP_ARCHIVE": timedelta(hours=12)}
+"""How long a standard retrieval takes at most, by S3 storage class; all others can be read at once."""
+RATES_CONSIDERED = 6
+"""So many of the newest proven restores give the speed that estimates go by: servers and networks change."""
+
+
+class NoSuchBackupError(PlaybookError):
+    """The backup that was asked for does not exist, or is not fit to be restored."""
+
+
+class Moment(Protocol):
+    """A piece of evidence."""
+
+    @property
+    def at(self) -> datetime: ...
+
+
+class Backup(Protocol):
+    """One sealed backup in one repository, as its catalog's listing tells of it."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def backup_id(self) -> str: ...
+    @property
+    def taken_at(self) -> datetime: ...
+    @property
+    def verified(self) -> Moment | None:
+        """The newest verification, unless a later one rejected the backup."""
+
+    @property
+    def rejected(self) -> bool: ...
+    @property
+    def proven(self) -> Moment | None:
+        """The newest restore that was proven equal."""
+
+    @property
+    def last_read(self) -> datetime:
+        """When it was last verified or rejected; when neither happened, when it was taken."""
+
+
+AnyBackup = TypeVar("AnyBackup", bound=Backup)
+
+
+def is_sound(backup: Backup) -> bool:
+    """Whether it counts: it was checked, and the latest check passed (as `core.retention` has it)."""
+    return (backup.verified is not None or backup.proven is not None) and not backup.rejected
+
+
+def choose_backup(backups: Iterable[AnyBackup], wanted: str = "latest", before: datetime | None = None) -> AnyBackup:
+    """One backup out of the sealed ones of a source in one repository.
+
+    wanted: a backup id; or `latest`, the newest verified; or `latest_proven`, the newest that a restore has proven.
+    before: `latest...` is the newest that was taken before this moment (aware). Raises NoSuchBackupError.
+    """
+    newest_first = sorted(backups, key=lambda one: one.backup_id, reverse=True)
+    if not newest_first:
+        raise NoSuchBackupError("This repository has no backup of the source.", "Take one: nightly_database_backup.")
+    if wanted not in ("latest", "latest_proven"):
+        return _by_id(newest_first, wanted)
+    fit = [one for one in newest_first if is_sound(one) and (one.proven or wanted == "latest")]
+    for one in fit:
+        if before is None or one.taken_at < before:
+            return one
+    kind = "verified" if wanted == "latest" else "proven"
+    if not fit:
+        raise NoSuchBackupError(
+            f"None of the {len(newest_first)} backups of {newest_first[0].source} in this repository is {kind}.",
+            f"Choose one by its id, or take a new one; the newest is {newest_first[0].backup_id}.",
+        )
+    raise NoSuchBackupError(
+        f"{newest_first[0].source} has no {kind} backup that was taken before {before:%Y-%m-%d %H:%M:%S %Z}.",
+        f"Choose a later moment: the oldest {kind} backup is {fit[-1].backup_id}.",
+    )
+
+
+def _by_id(newest_first: Sequence[AnyBackup], backup_id: str) -> AnyBackup:
+    source = newest_first[0].source
+    remedy = "Choose one that list_recovery_points shows"
+    if sound := next((one for one in newest_first if is_sound(one)), None):
+        remedy += f", such as {sound.backup_id}, the newest verified one"
+    for one in newest_first:
+        if one.backup_id == backup_id:
+            if is_sound(one):
+                return one
+            if one.rejected:
+                raise NoSuchBackupError(
+                    f"{source} {backup_id} was rejected by its last verification: what is stored is not what was "
+                    "backed up.",
+                    f"{remedy}; or read its rejected-*.json in the repository, which says what is damaged.",
+                )
+            raise NoSuchBackupError(
+                f"{source} {backup_id} was never verified: nobody knows whether it can be restored.",
+                f"Verify it first: clear the task `verify` of the run that took it. Or: {remedy}.",
+            )
+    raise NoSuchBackupError(f"{source} has no backup {backup_id!r} in this repository.", f"{remedy}.")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the manifest and the store tell of a backup. Sizes in bytes."""
+
+    tables: int
+    rows: int
+    content_bytes: int
+    stored_bytes: int
+    storage_class: str
+
+
+@dataclass(frozen=True)
+class RecoveryPoint:
+    """One backup, wherever copies of it are."""
+
+    backup_id: str
+    rejected: bool
+    """Its last verification failed in every repository that was checked."""
+    sound_in: tuple[str, ...]
+    """The repositories where it is verified."""
+    listed_in: tuple[str, ...]
+    """The repositories that have it."""
+    contents: Contents | None = None
+    """None while it was not looked up, or cannot be read."""
+    restore: timedelta | None = None
+    """Estimated time until it is restored and proven, with retrieval from an archive; None: not measured yet."""
+
+    @property
+    def taken_at(self) -> datetime:
+        return backup_time(self.backup_id)
+
+    @property
+    def retrieval(self) -> timedelta:
+        return RETRIEVAL.get(self.contents.storage_class, timedelta()) if self.contents else timedelta()
+
+
+@dataclass(frozen=True)
+class RecoveryPoints:
+    """The newest backups of one source. `unreadable`: the repositories that could not be asked, and why."""
+
+    source: str
+    proven: RecoveryPoint | None
+    verified: RecoveryPoint | None
+    unverified: RecoveryPoint | None
+    offsite: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] | None = None
+
+    def by_kind(self) -> dict[str, RecoveryPoint]:
+        found = {"proven": self.proven, "verified": self.verified, "unverified": self.unverified}
+        return {kind: point for kind, point in found.items() if point}
+
+
+def newest_points(
+    source: str, listed: Mapping[str, Iterable[Backup]], offsite: Sequence[str], unreadable: Mapping[str, str]
+) -> RecoveryPoints:
+    """listed: the sealed backups of the source by repository; offsite: which of its repositories are off-site."""
+    copies: dict[str, dict[str, Backup]] = {}
+    for repository, backups in listed.items():
+        for one in backups:
+            copies.setdefault(one.backup_id, {})[repository] = one
+    found: dict[str, RecoveryPoint] = {}
+    for backup_id in sorted(copies, reverse=True):
+        held = copies[backup_id]
+        sound = tuple(name for name, one in held.items() if is_sound(one))
+        rejected = not sound and any(one.rejected for one in held.values())
+        point = RecoveryPoint(backup_id, rejected, sound, tuple(held))
+        found.setdefault("verified" if sound else "unverified", point)
+        if sound and any(one.proven for one in held.values()):
+            found.setdefault("proven", point)
+    return RecoveryPoints(
+        source, found.get("proven"), found.get("verified"), found.get("unverified"), tuple(offsite), dict(unreadable)
+    )
+
+
+def restore_rate(restored: Sequence[Mapping[str, Any]]) -> float | None:
+    """Content bytes per second of restore and proof together: the median of the newest restores.
+
+    restored: bodies of `restored-*` evidence, newest first. None when there is none, or none tells its times.
+    """
+    times = ((body.get("content_bytes", 0), sum(body.get("seconds", {}).values())) for body in restored)
+    rates = [size / seconds for size, seconds in times if size and seconds]
+    return median(rates[:RATES_CONSIDERED]) if rates else None
+
+
+def estimated(contents: Contents, rate: float | None) -> timedelta | None:
+    """How long a restore with proof takes, with the retrieval from an archive."""
+    if not rate:
+        return None
+    waiting = RETRIEVAL.get(contents.storage_class, timedelta())
+    return waiting + timedelta(seconds=contents.content_bytes / rate)
+
+
+def as_text(sources: Sequence[RecoveryPoints], now: datetime) -> str:
+    """A paragraph for each source, a line for each point."""
+    return "\n\n".join("\n".join([f"{points.source}", *_lines(points, now)]) for points in sources)
+
+
+def _lines(points: RecoveryPoints, now: datetime) -> list[str]:
+    lines = [
+        f"  {kind:<10}  {_line(point, points.offsite, now)}" for kind, point in points.by_kind().items()
+    ] or ["  no backup"]  # fmt: skip
+    if points.verified and not points.proven:
+        lines.append("  no backup has been restored and proven yet: run monthly_restore_test")
+    return lines + [f"  {name} cannot be read: {why}" for name, why in (points.unreadable or {}).items()]
+
+
+def _line(point: RecoveryPoint, offsite: Sequence[str], now: datetime) -> str:
+    words = [f"{point.backup_id}, {human_age(now - point.taken_at)} old"]
+    if point.rejected:
+        words.append("REJECTED by its last verification")
+    if contents := point.contents:
+        sizes = f"{human_bytes(contents.content_bytes)} stored as {human_bytes(contents.stored_bytes)}"
+        words.append(f"{contents.tables} tables, {contents.rows:,} rows, {sizes}, {contents.storage_class}")
+    if point.retrieval:
+        words.append(f"retrieval takes up to {human_age(point.retrieval)}")
+    took = f"about {human_seconds(point.restore.total_seconds())}" if point.restore else "not measured yet"
+    words.append(f"restore with proof: {took}")
+    words.append(_copies(point, offsite))
+    return "; ".join(words)
+
+
+def _copies(point: RecoveryPoint, offsite: Sequence[str]) -> str:
+    states = {name: "verified" if name in point.sound_in else "not verified" for name in point.listed_in}
+    missing = {name: "MISSING" for name in offsite if name not in states}
+    return "in " + ", ".join(f"{name} ({state})" for name, state in (states | missing).items())

@@ -1,0 +1,41 @@
+"""Which older backups are read again today, so that bit rot and tampering are found before somebody needs them.
+
+Every day reads an equal share, those first that were not read for the longest time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from backup_playbook.core.recovery_points import AnyBackup
+
+DAY = timedelta(days=1)
+JUST_READ = timedelta(hours=12)
+"""Half a day, so that a run that starts early still reads what yesterday's found damaged."""
+
+
+def plan_scrub(backups: Iterable[AnyBackup], within: timedelta, now: datetime) -> list[AnyBackup]:
+    """The backups of one source in one repository to read now, longest unread first.
+
+    within: each is to be read at least this often. Three groups: an equal share of all; what would be late before
+    tomorrow's run; and what the last reading rejected, until it is repaired or removed.
+    """
+    everything = sorted(backups, key=lambda one: (one.last_read, one.backup_id))
+    share = math.ceil(len(everything) / max(1.0, within / DAY))
+    return [
+        one
+        for place, one in enumerate(everything)
+        if now - one.last_read >= JUST_READ and (place < share or one.rejected or _late_tomorrow(one, within, now))
+    ]
+
+
+def is_late(backup: AnyBackup, within: timedelta, now: datetime) -> bool:
+    """Whether it was not read again in time."""
+    return now - backup.last_read > within
+
+
+def _late_tomorrow(backup: AnyBackup, within: timedelta, now: datetime) -> bool:
+    # tomorrow's run comes to its last backup somewhat later than today's
+    return is_late(backup, within, now + DAY + JUST_READ)
