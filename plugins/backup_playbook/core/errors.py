@@ -38,6 +38,14 @@ class EncryptionError(PlaybookError):
     """A key or passphrase is missing or wrong, or gpg failed."""
 
 
+class GuardError(PlaybookError):
+    """What was about to be written to or dropped is production, or not ours; nothing was touched."""
+
+
+class RestoreError(PlaybookError):
+    """A backup cannot be restored into this target, or the restore did not reach its end."""
+
+
 class VerificationError(PlaybookError):
     """What is stored is not what the manifest says."""
 

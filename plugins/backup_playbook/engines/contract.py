@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from backup_playbook.core.model import Manifest, StoredObject
-from backup_playbook.repository.objects import BackupWriter
+from backup_playbook.core.proof import Proof
+from backup_playbook.repository.objects import BackupReader, BackupWriter
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
 
@@ -18,6 +19,38 @@ class Source(Protocol):
 
         Raises SourceError, before anything is written where possible, when the copy would not be complete.
         """
+        ...
+
+
+class Target(Protocol):
+    """An empty place that one backup is restored into. Its verbs may be called by different workers, one after another.
+
+    All raise GuardError, before they touch anything, when they would touch what the configuration names as production.
+    """
+
+    @property
+    def label(self) -> str:
+        """For messages: what and where it is."""
+        ...
+
+    def create(self, manifest: Manifest) -> None:
+        """Check first, then make the place. Raises RestoreError that names everything that is missing, at once."""
+        ...
+
+    def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        """Fill the place; return the seconds of each phase.
+
+        Raises RestoreError, and VerificationError or EncryptionError when the backup is damaged. What was done until
+        then stays, incomplete, until `drop`.
+        """
+        ...
+
+    def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
+        """Compare everything in the place with the backup. Raises VerificationError that names all differences."""
+        ...
+
+    def drop(self) -> None:
+        """Remove the place with all that is in it. Does nothing when it is gone."""
         ...
 
 

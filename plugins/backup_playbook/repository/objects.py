@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backup_playbook.core.errors import EncryptionError, VerificationError
@@ -49,6 +50,22 @@ class BackupWriter:
     def discard(self) -> None:
         """Remove what a failed run stored, so that it need not wait for the sweep."""
         self.store.delete([item.key for item in self.store.list(self._folder)])
+
+
+@dataclass(frozen=True)
+class BackupReader:
+    """A backup that is read back."""
+
+    store: ObjectStore
+    manifest: Manifest
+    codec: Codec
+
+    def content(self, item: StoredObject) -> Iterator[bytes]:
+        """See `read_content`."""
+        return read_content(self.store, self.manifest, item, self.codec)
+
+    def objects(self, kind: ObjectKind) -> list[StoredObject]:
+        return [item for item in self.manifest.objects if item.kind is kind]
 
 
 def read_content(store: ObjectStore, manifest: Manifest, item: StoredObject, codec: Codec) -> Iterator[bytes]:

@@ -35,6 +35,19 @@ def tap(blocks: Blocks, *observers: Callable[[bytes], None]) -> Iterator[bytes]:
         yield block
 
 
+def withhold_last(blocks: Blocks) -> Iterator[bytes]:
+    """Hand over each block when the next one has come, and the last one when the stream has ended without an exception.
+
+    For programs that act on what they read: without its end, they cannot finish with data that turns out to be damaged.
+    """
+    held = b""
+    for block in blocks:
+        if held:
+            yield held
+        held = block
+    yield held
+
+
 @contextlib.contextmanager
 def closing(blocks: Blocks) -> Iterator[Blocks]:
     """End the programs and connections behind a stream as soon as nobody reads on, and not when it is collected."""

@@ -181,14 +181,16 @@ def pipe(
     def feed() -> None:
         assert program.stdin is not None
         try:
-            with program.stdin as stdin:
-                for block in blocks:
-                    _write_all(stdin.fileno(), block)
+            for block in blocks:
+                _write_all(program.stdin.fileno(), block)
         except BrokenPipeError:
             pass  # the program ended early; check() knows whether that was a failure
         except BaseException as error:  # noqa: BLE001 - handed over to the reader of the stream
             failure.append(error)
+            # while its stdin is open: the program must not take this for the end of good data, and commit it
             program.terminate()
+        finally:
+            program.stdin.close()
 
     feeder = threading.Thread(target=feed, name=f"{program.name}-stdin", daemon=True)
     feeder.start()

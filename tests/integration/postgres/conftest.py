@@ -2,7 +2,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from backup_playbook.streams.encryption import Encryption
 from embedded.postgres import PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
-from tests.integration.postgres.lab import Lab
+from tests.integration.postgres.lab import FIXTURES, Lab, load_sql
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -75,3 +75,27 @@ def small(postgres18: PostgresServer) -> str:
         session.execute("CREATE TABLE empty (id int)")
         session.execute("SELECT lo_from_bytea(0, 'a large object')")
     return name
+
+
+@pytest.fixture
+def everything(database: Database) -> Iterator[Callable[[PostgresServer], str]]:
+    """A database with one of every kind of object, and with settings that change how values are written."""
+    made: list[tuple[PostgresServer, str]] = []
+
+    def make(server: PostgresServer) -> str:
+        name = database(server)
+        made.append((server, name))
+        load_sql(server, name, FIXTURES / "everything.sql", FIXTURES / "hostile_settings.sql")
+        return name
+
+    yield make
+    for server, name in made:
+        with server.connect(name) as session:
+            session.execute("SET default_transaction_read_only = off")
+            for (subscription,) in session.execute(
+                "SELECT quote_ident(subname) FROM pg_subscription JOIN pg_database d ON d.oid = subdbid "
+                "WHERE datname = current_database()"
+            ).fetchall():
+                session.execute(f"ALTER SUBSCRIPTION {subscription} DISABLE")
+                session.execute(f"ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)")
+                session.execute(f"DROP SUBSCRIPTION {subscription}")

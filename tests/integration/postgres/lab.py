@@ -1,5 +1,6 @@
 """What the tests of the Postgres engine share: take a backup, look at what is left, restore it, compare databases."""
 
+import difflib
 import os
 import shutil
 import subprocess
@@ -21,9 +22,10 @@ from backup_playbook.engines.backup import Depth, Verification, take_backup
 from backup_playbook.engines.postgres import connection
 from backup_playbook.engines.postgres.dump import PostgresSource
 from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder
-from backup_playbook.repository.objects import BackupWriter
+from backup_playbook.repository.objects import BackupReader, BackupWriter
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
@@ -31,6 +33,7 @@ from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
 
 SOURCE = "shop"
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 BACKUP_ROLE_SCRIPT = Path(__file__).resolve().parents[3] / "include" / "sql" / "backup_role.sql"
 BACKUP_PASSWORD = "correct horse"
 # tables of everything.sql are small: with these, packs, single streams and chunks all occur
@@ -80,6 +83,9 @@ class Lab:
     def verify(self, manifest: Manifest, depth: Depth = Depth.FULL, codec: Codec | None = None) -> dict[str, Any]:
         verification = Verification(self.catalog, PostgresEngine(), codec or self.codec, depth)
         return verification.run(SOURCE, manifest.backup_id, Cancellation(), manifest.seal)
+
+    def reader(self, manifest: Manifest) -> BackupReader:
+        return open_backup(self.catalog, PostgresEngine(), SOURCE, manifest.backup_id, self.codec)
 
     def leftovers(self) -> list[str]:
         """Everything in the repository; after a failed run there is nothing."""
@@ -161,3 +167,9 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+def assert_same(found: list[str], expected: list[str]) -> None:
+    """Fails with the lines that differ; pytest's own comparison of 10,000 lines takes minutes."""
+    if found != expected:
+        pytest.fail("\n".join([*difflib.unified_diff(expected, found, "source", "restored", lineterm="", n=1)][:60]))

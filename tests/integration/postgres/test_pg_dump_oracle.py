@@ -1,8 +1,6 @@
 """The independent oracle: pg_dump says the same of the source and of what restore.sh made from its backup."""
 
-import difflib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -13,16 +11,17 @@ from embedded.postgres import PostgresServer
 from include.sample import load
 from tests.integration.postgres.conftest import GpgHome
 from tests.integration.postgres.lab import (
+    FIXTURES,
     SMALL_CHUNKS,
     Lab,
     assert_restored,
+    assert_same,
     backup_role_dsn,
     dump_text,
     load_sql,
     source_of,
 )
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 Database = Callable[..., str]
 
 
@@ -30,30 +29,6 @@ Database = Callable[..., str]
 def server(request: pytest.FixtureRequest) -> PostgresServer:
     found: PostgresServer = request.getfixturevalue(f"postgres{request.param}")
     return found
-
-
-@pytest.fixture
-def everything(database: Database) -> Iterator[Callable[[PostgresServer], str]]:
-    """A database with one of every kind of object, and with settings that change how values are written."""
-    made: list[tuple[PostgresServer, str]] = []
-
-    def make(server: PostgresServer) -> str:
-        name = database(server)
-        made.append((server, name))
-        load_sql(server, name, FIXTURES / "everything.sql", FIXTURES / "hostile_settings.sql")
-        return name
-
-    yield make
-    for server, name in made:
-        with server.connect(name) as session:
-            session.execute("SET default_transaction_read_only = off")
-            for (subscription,) in session.execute(
-                "SELECT quote_ident(subname) FROM pg_subscription JOIN pg_database d ON d.oid = subdbid "
-                "WHERE datname = current_database()"
-            ).fetchall():
-                session.execute(f"ALTER SUBSCRIPTION {subscription} DISABLE")
-                session.execute(f"ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)")
-                session.execute(f"DROP SUBSCRIPTION {subscription}")
 
 
 def test_everything(
@@ -171,9 +146,3 @@ def test_encrypted(method: str, postgres18: PostgresServer, lab: Lab, database: 
 
 def kinds(manifest: Manifest) -> set[ObjectKind]:
     return {item.kind for item in manifest.objects}
-
-
-def assert_same(found: list[str], expected: list[str]) -> None:
-    """Fails with the lines that differ; pytest's own comparison of 10,000 lines takes minutes."""
-    if found != expected:
-        pytest.fail("\n".join([*difflib.unified_diff(expected, found, "source", "restored", lineterm="", n=1)][:60]))

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import SourceError
+from backup_playbook.core.guards import DatabaseIdentity
 
 APPLICATION_NAME = "backup-playbook"
 CONNECT_TIMEOUT_SECONDS = 15
@@ -58,6 +59,10 @@ class PostgresServer:
         address = {"hostaddr": info.hostaddr} if info.hostaddr else {}
         return replace(self, keywords={**self.keywords, "host": info.host, "port": str(info.port), **address})
 
+    def at(self, database: str) -> PostgresServer:
+        """Another database of the same server."""
+        return replace(self, keywords={**self.keywords, "dbname": database})
+
     @property
     def client_database(self) -> str:
         """For `--dbname` of the client programs: what libpq takes from no environment variable. Holds no secret."""
@@ -71,6 +76,16 @@ class PostgresServer:
         if self.password is not None:
             found["PGPASSWORD"] = self.password
         return {**found, **more}
+
+
+def identity(connection: Connection[TupleRow], database: str | None = None) -> DatabaseIdentity | None:
+    """Of the database behind `connection`, or of another one of its server; None when there is no such database."""
+    row = connection.execute(
+        "SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()), oid::bigint, datname "
+        "FROM pg_catalog.pg_database WHERE datname = coalesce(%s, current_database())",
+        [database],
+    ).fetchone()
+    return DatabaseIdentity(*row) if row else None
 
 
 def _connect_remedy(message: str) -> str:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from backup_playbook.core.model import TableRecord
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.plan import TableStream
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
@@ -29,6 +30,15 @@ def in_snapshot(snapshot_id: str, settings: Mapping[str, str] = SETTINGS) -> str
 def copy_from_line(target: tuple[str, str], columns: Iterable[str]) -> str:
     """What stands before a table's rows in a pack, and what loads them."""
     return f"COPY {_target(*target, columns)} FROM stdin;"
+
+
+def copy_in(table: TableRecord, encoding: str, *, frozen: bool = False) -> str:
+    """What loads a table's rows, in the `encoding` that they were copied out in.
+
+    frozen: visible to all from the start; needs a TRUNCATE in the same transaction.
+    """
+    options = f"{'FREEZE, ' if frozen else ''}ENCODING '{encoding}'"
+    return f"COPY {_target(*table.target, table.columns)} FROM STDIN WITH ({options})"
 
 
 def copy_out(stream: TableStream) -> str:

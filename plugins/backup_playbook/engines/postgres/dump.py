@@ -14,19 +14,22 @@ from typing import Any
 
 import psycopg
 import zstandard
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow
 
 import backup_playbook
 from backup_playbook.core.errors import ProcessFailedError, SourceError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.postgres.archive import SCHEMA_SECTIONS
 from backup_playbook.engines.postgres.clients import Clients, find_clients
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, page_range, psql
-from backup_playbook.engines.postgres.inventory import Sequence, Table, quoted
+from backup_playbook.engines.postgres.inventory import Table, quoted
+from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.plan import CHUNK_BYTES, PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.sequences import setval_lines
 from backup_playbook.engines.postgres.snapshot import Snapshot
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams import processes
@@ -37,7 +40,6 @@ from backup_playbook.streams.progress import Progress
 
 log = logging.getLogger(__name__)
 
-SEQUENCES_PER_QUERY = 200
 # types whose order is the same for every server and version; text types are compared by collation "C"
 _ORDERED_KEY_TYPES = frozenset(
     (
@@ -107,6 +109,7 @@ class _Dump:
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(clients.psql), self._database]
         self._threads = threading.local()
+        self._large_object_digest: str | None = None
 
     def run(self) -> Manifest:
         tables = self._contents.tables
@@ -125,15 +128,10 @@ class _Dump:
 
     def _fixed_jobs(self) -> Iterator[Job[Written]]:
         """Everything but rows. The schema is slow to read for its size: it starts among the largest."""
-        schema = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
-        yield Job(1 << 40, lambda: self._archive("schema.dump", ObjectKind.SCHEMA, *schema))
+        yield Job(1 << 40, lambda: self._archive("schema.dump", ObjectKind.SCHEMA, *SCHEMA_SECTIONS))
         yield Job(1 << 39, self._globals)
         if self._contents.server.large_objects:
-            # leaves exactly the large objects of the data section
-            only_large_objects = ("-Fc", "-Z0", "--section=data", "--exclude-table-data=*.*")
-            yield Job(
-                1 << 38, lambda: self._archive("large_objects.dump", ObjectKind.LARGE_OBJECTS, *only_large_objects)
-            )
+            yield Job(1 << 38, self._large_objects)
         if self._contents.sequences:
             yield Job(0, self._sequences)
 
@@ -157,8 +155,14 @@ class _Dump:
             argv.append("--no-role-passwords")
         return Written(self._writer.write("globals.sql", ObjectKind.GLOBALS, self._output(argv)))
 
+    def _large_objects(self) -> Written:
+        self._large_object_digest = large_object_digest(self._reader())
+        # leaves exactly the large objects of the data section
+        options = ("-Fc", "-Z0", "--section=data", "--exclude-table-data=*.*")
+        return self._archive("large_objects.dump", ObjectKind.LARGE_OBJECTS, *options)
+
     def _sequences(self) -> Written:
-        lines = (line.encode(self._codec) for line in self._setval_lines())
+        lines = (line.encode(self._codec) for line in setval_lines(self._reader(), self._contents.sequences))
         return Written(self._writer.write("sequences.sql", ObjectKind.SEQUENCES, lines))
 
     def _table(self, stream: TableStream) -> Written:
@@ -236,17 +240,6 @@ class _Dump:
         found: Connection[TupleRow] = self._threads.connection
         return found
 
-    def _setval_lines(self) -> Iterator[str]:
-        sequences = self._contents.sequences
-        for start in range(0, len(sequences), SEQUENCES_PER_QUERY):
-            batch = sequences[start : start + SEQUENCES_PER_QUERY]
-            query = " UNION ALL ".join(
-                f"SELECT {number}, last_value, is_called FROM {quoted(item.namespace, item.name)}"
-                for number, item in enumerate(batch)
-            )
-            for number, value, called in self._reader().execute(query.encode(self._codec)).fetchall():
-                yield setval_line(batch[number], value, called)
-
     def _manifest(self, written: list[Written]) -> Manifest:
         parts: dict[int, list[TablePart]] = {}
         for table, part in (pair for item in written for pair in item.parts):
@@ -282,14 +275,12 @@ class _Dump:
             "encoding": server.encoding,
             "python_codec": self._codec,
             "large_objects": server.large_objects,
+            "large_object_digest": self._large_object_digest,
             "sequences": len(self._contents.sequences),
+            "extensions": self._contents.extensions,
+            "roles": self._contents.roles,
             "database": self._contents.properties,
         }
-
-
-def setval_line(sequence: Sequence, value: int, called: bool) -> str:
-    name = sql.Literal(quoted(sequence.namespace, sequence.name)).as_string(None)
-    return f"SELECT pg_catalog.setval({name}, {value}, {'true' if called else 'false'});\n"
 
 
 def _record(table: Table, parts: list[TablePart]) -> TableRecord:

@@ -100,6 +100,27 @@ SELECT to_jsonb(d) - 'datacl' - 'datfrozenxid' - 'datminmxid' || jsonb_build_obj
 FROM pg_catalog.pg_database d WHERE d.datname = current_database()
 """
 
+# plpgsql is in every new database
+_EXTENSIONS: LiteralString = """
+SELECT extname::text AS name, extversion AS version, nspname::text AS schema
+FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+WHERE extname <> 'plpgsql' ORDER BY extname
+"""
+
+# Whoever was there when the server was made (oid 10) owns without a trace in pg_shdepend.
+_ROLES: LiteralString = """
+SELECT ARRAY(SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_roles r
+             ON r.oid = ANY (p.polroles) ORDER BY 1) AS policies,
+       ARRAY(SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.oid IN (
+               SELECT refobjid FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+               WHERE d.datname = current_database() AND refclassid = 'pg_catalog.pg_authid'::regclass
+                 AND deptype IN ('o', 'a')
+               UNION SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND NOT EXISTS (
+                 SELECT FROM pg_catalog.pg_depend x WHERE x.classid = 'pg_catalog.pg_class'::regclass
+                   AND x.objid = c.oid AND x.deptype IN ('e', 'i')))
+             ORDER BY 1) AS owners
+"""
+
 _UNREADABLE_LARGE_OBJECTS: LiteralString = """
 SELECT oid::bigint FROM pg_catalog.pg_largeobject_metadata m
 WHERE NOT pg_catalog.pg_has_role(m.lomowner, 'USAGE')
@@ -200,6 +221,20 @@ def read_database_properties(connection: Connection[TupleRow]) -> dict[str, Any]
     assert row is not None
     properties: dict[str, Any] = row["properties"]
     return properties
+
+
+def read_extensions(connection: Connection[TupleRow]) -> list[dict[str, str]]:
+    """Name, version and schema of each; but for plpgsql."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_EXTENSIONS).fetchall()
+
+
+def read_roles(connection: Connection[TupleRow]) -> dict[str, list[str]]:
+    """What a restore needs: `policies`, roles that policies name; `owners`, those that own or are granted something."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(_ROLES).fetchone()
+    assert row is not None
+    return row
 
 
 def require_readable(connection: Connection[TupleRow], items: Iterable[Table | Sequence]) -> None:

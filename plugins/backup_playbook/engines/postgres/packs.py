@@ -22,7 +22,10 @@ class PackedTable:
 
 
 class PackReader:
-    r"""Splits a pack into tables. No row looks like the end mark: COPY doubles backslashes, `\.` becomes `\\.`."""
+    r"""Splits a pack into tables. No row looks like the end mark: COPY doubles backslashes, `\.` becomes `\\.`.
+
+    Whoever wants the rows themselves overrides `begin_table`, `take_rows` and `end_table`.
+    """
 
     def __init__(self) -> None:
         self.tables: list[PackedTable] = []
@@ -31,6 +34,15 @@ class PackReader:
         self._header: bytes | None = None
         self._digest = Digest()
         self._rows = 0
+
+    def begin_table(self, header: bytes) -> None:
+        """The rows of `header` come next."""
+
+    def take_rows(self, rows: memoryview) -> None:
+        """Some of them, not cut at the ends of lines; valid during the call only."""
+
+    def end_table(self) -> None:
+        """That were all of them; `tables[-1]` tells of them."""
 
     def update(self, block: bytes) -> None:
         self._buffer = self._buffer[self._at :] + block
@@ -51,6 +63,7 @@ class PackReader:
         if end < 0:
             return False
         self._header, self._at = self._buffer[self._at : end], end + 1
+        self.begin_table(self._header)
         return True
 
     def _read_rows(self) -> bool:
@@ -72,9 +85,11 @@ class PackReader:
             self._digest.update(rows)
             self._rows += self._buffer.count(b"\n", self._at, end)
             self._at = end
+            self.take_rows(rows)
 
     def _end_table(self) -> None:
         assert self._header is not None
         self._at += len(END_OF_ROWS)
         self.tables.append(PackedTable(self._header, self._rows, self._digest.bytes, self._digest.sha256))
         self._header, self._rows, self._digest = None, 0, Digest()
+        self.end_table()

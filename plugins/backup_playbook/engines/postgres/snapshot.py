@@ -52,6 +52,8 @@ class Contents:
     server: ServerFacts
     tables: list[Table]
     sequences: list[Sequence]
+    extensions: list[dict[str, str]]
+    roles: dict[str, list[str]]
     properties: dict[str, object]
 
 
@@ -170,6 +172,8 @@ class Snapshot:
             server=inventory.read_server(self.connection),
             tables=inventory.read_tables(self.connection),
             sequences=inventory.read_sequences(self.connection),
+            extensions=inventory.read_extensions(self.connection),
+            roles=inventory.read_roles(self.connection),
             properties=inventory.read_database_properties(self.connection),
         )
         if {(table.oid, table.label) for table in contents.tables} != {(table.oid, table.label) for table in wanted}:

@@ -1,0 +1,306 @@
+"""Is a restored database equal to its backup? Every row, sequence, large object and definition is read and compared.
+
+A table that was loaded in order into an empty heap is read back in that order: its COPY text has the same digest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from backup_playbook.core.errors import ProcessFailedError, RestoreError, VerificationError
+from backup_playbook.core.model import ObjectKind, TableRecord
+from backup_playbook.core.proof import Proof, TableProof
+from backup_playbook.engines.postgres.archive import (
+    SCHEMA_SECTIONS,
+    differences,
+    is_left_out,
+    is_left_out_sequence,
+    left_out,
+    restorable,
+)
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, psql
+from backup_playbook.engines.postgres.inventory import Table, quoted
+from backup_playbook.engines.postgres.large_objects import large_object_digest
+from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.preflight import clients_for
+from backup_playbook.engines.postgres.row_digests import PartDigests, RowMultiset
+from backup_playbook.engines.postgres.sequences import read_setval_lines, setval_lines
+from backup_playbook.engines.postgres.snapshot import Snapshot
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams import processes
+from backup_playbook.streams.blocks import drain, tap
+from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.processes import Cancellation, Word
+from backup_playbook.streams.progress import Progress
+
+LOCK_TIMEOUT_SECONDS = 30.0
+PROBLEMS_SHOWN = 20
+_WHOLE_TABLES = 1 << 60
+
+Pair = tuple[Table, TableRecord]
+
+
+def prove(
+    server: PostgresServer, reader: BackupReader, cancellation: Cancellation, *, streams: int = 2, owners: bool = False
+) -> Proof:
+    """Compare a database with the backup that it was restored from; `owners` as it was restored.
+
+    Raises VerificationError with everything that differs in `problems`, SourceError when the copy cannot be read.
+    """
+    with Snapshot(server, LOCK_TIMEOUT_SECONDS) as snapshot:
+        return _Proving(snapshot, reader, cancellation, streams, owners).run()
+
+
+class _Proving:
+    def __init__(
+        self, snapshot: Snapshot, reader: BackupReader, cancellation: Cancellation, streams: int, owners: bool
+    ) -> None:
+        self._snapshot, self._contents = snapshot, snapshot.contents
+        self._reader, self._manifest = reader, reader.manifest
+        self._cancellation, self._streams, self._owners = cancellation, streams, owners
+        self._codec = snapshot.connection.info.encoding
+        self._clients = clients_for(self._manifest, self._contents.server.major)
+        encoding = "UTF8" if self._contents.server.encoding == "SQL_ASCII" else self._contents.server.encoding
+        self._environment = snapshot.server.environment(PGCLIENTENCODING=encoding)
+        self._database = f"--dbname={snapshot.server.client_database}"
+        self._psql = [*psql(self._clients.psql), self._database]
+        self._lock = threading.Lock()
+        self._proofs: list[TableProof] = []
+        self._problems: list[str] = []
+        self._schema_objects = self._sequences = 0
+
+    def run(self) -> Proof:
+        pairs = self._matched()
+        with Progress(f"proof of {self._snapshot.server.database}", self._manifest.content_bytes) as self._progress:
+            run_jobs([*self._fixed_jobs(), *self._table_jobs(pairs)], self._streams, self._cancellation)
+        self._snapshot.require_held()
+        if self._problems:
+            raise self._failure()
+        return Proof(
+            tables=tuple(sorted(self._proofs, key=lambda item: (item.namespace, item.name))),
+            sequences=self._sequences,
+            large_objects=self._contents.server.large_objects,
+            schema_objects=self._schema_objects,
+            left_out=left_out(self._manifest),
+        )
+
+    def _failure(self) -> VerificationError:
+        problems = sorted(self._problems)
+        more = len(problems) - PROBLEMS_SHOWN
+        return VerificationError(
+            f"{self._snapshot.server.label} is not equal to the backup {self._manifest.backup_id} of "
+            f"{self._manifest.source}: {' '.join(problems[:PROBLEMS_SHOWN])}{f' And {more} more.' if more > 0 else ''}",
+            "Do not rely on this backup before you know why. Restore it again: a difference that stays is in the "
+            "backup, one that goes was made in the copy. Report it in both cases.",
+            tuple(problems),
+        )
+
+    def _matched(self) -> list[Pair]:
+        """The tables that both have, with the same columns; what else there is becomes a problem."""
+        expected = {(item.namespace, item.name): item for item in self._manifest.tables if not is_left_out(item)}
+        found = {(item.namespace, item.name): item for item in self._contents.tables}
+        pairs = []
+        for name in sorted(expected.keys() | found.keys()):
+            table, record = found.get(name), expected.get(name)
+            if table is None:
+                self._problem(f"The table {'.'.join(name)} is missing.")
+            elif record is None:
+                self._problem(f"The table {'.'.join(name)} is not in the backup.")
+            elif tuple(table.columns) != record.columns:
+                self._problem(
+                    f"The table {'.'.join(name)} has the columns {', '.join(table.columns)} where the backup has "
+                    f"{', '.join(record.columns)}."
+                )
+            else:
+                pairs.append((table, record))
+        return pairs
+
+    # what is compared
+
+    def _fixed_jobs(self) -> Iterator[Job[None]]:
+        yield Job(1 << 40, self._compare_schema)
+        yield Job(1 << 39, self._compare_large_objects)
+        yield Job(0, self._compare_sequences)
+
+    def _table_jobs(self, pairs: Sequence[Pair]) -> Iterator[Job[None]]:
+        records = {table.oid: record for table, record in pairs}
+        in_order = [pair for pair in pairs if _keeps_order(pair[1])]
+        whole = [table for table, record in in_order if len(record.parts) == 1]
+        for stream in plan_streams(whole, self._streams, _WHOLE_TABLES):
+            if isinstance(stream, PackStream):
+                yield Job(stream.estimate, partial(self._compare_pack, stream, records))
+            else:
+                yield Job(stream.estimate, partial(self._compare_table, stream.table, records[stream.table.oid]))
+        for table, record in in_order:
+            if len(record.parts) > 1:
+                yield Job(table.bytes, partial(self._compare_table, table, record))
+        groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+        for pair in pairs:
+            if not _keeps_order(pair[1]):
+                groups[pair[1].target].append(pair)
+        if groups:
+            yield Job(sum(record.bytes for group in groups.values() for _, record in group),
+                      partial(self._compare_in_any_order, groups))  # fmt: skip
+
+    def _compare_table(self, table: Table, record: TableRecord) -> None:
+        parts = PartDigests([part.bytes for part in record.parts])
+        drain(tap(self._rows(table), parts.update))
+        self._judge(table, record, parts.finish() == [(part.bytes, part.sha256) for part in record.parts])
+
+    def _compare_pack(self, stream: PackStream, records: dict[int, TableRecord]) -> None:
+        reader = PackReader()
+        tables = [TableStream("", table, None, 0) for table in stream.tables]
+        script = pack_script(self._snapshot.id, tables, self._snapshot.settings).encode(self._codec)
+        content = processes.pipe(
+            [script], [*self._psql, "-f", "-"], env=self._environment, cancellation=self._cancellation
+        )
+        drain(tap(self._tracked(content, stream.estimate), reader.update))
+        for table, packed in zip(stream.tables, reader.finish(), strict=True):
+            record = records[table.oid]
+            self._judge(table, record, (packed.bytes, packed.sha256) == (record.bytes, record.parts[0].sha256))
+
+    def _judge(self, table: Table, record: TableRecord, equal: bool) -> None:
+        if equal:
+            self._proven(record, "bytes")
+            return
+        name = quoted(table.namespace, table.name)
+        # a connection of psycopg serves one thread at a time
+        query = f"SELECT count(*) FROM ONLY {name} {table.condition}"
+        ((rows,),) = self._snapshot.connection.execute(query.encode(self._codec)).fetchall()
+        self._problem(_difference(table.label, rows, record.rows))
+
+    def _compare_in_any_order(self, groups: dict[tuple[str, str], list[Pair]]) -> None:
+        """Where the server distributes rows, or keeps them, as it likes: the sum of the digests of all rows."""
+        expected = self._archived_rows([record for group in groups.values() for _, record in group])
+        for target, group in groups.items():
+            found = RowMultiset()
+            for table, _ in group:
+                drain(tap(self._rows(table), found.update))
+            if found.digest == expected[target].digest:
+                for _, record in group:
+                    self._proven(record, "rows in any order")
+            else:
+                rows = sum(record.rows for _, record in group)
+                self._problem(_difference(".".join(target), found.rows, rows))
+
+    def _archived_rows(self, records: Sequence[TableRecord]) -> dict[tuple[str, str], RowMultiset]:
+        found: dict[tuple[str, str], RowMultiset] = defaultdict(RowMultiset)
+        wanted = {(record.namespace, record.name) for record in records}
+        names = {part.object for record in records for part in record.parts}
+        for item in (item for item in self._manifest.objects if item.name in names):
+            held = [record for record, _ in self._manifest.parts_by_object[item.name]]
+            sums = [found[record.target] if (record.namespace, record.name) in wanted else None for record in held]
+            if item.kind is ObjectKind.PACK:
+                drain(tap(self._reader.content(item), _PackedRows(sums).update))
+            elif (rows := sums[0]) is not None:
+                drain(tap(self._reader.content(item), rows.update))
+        return found
+
+    def _compare_sequences(self) -> None:
+        content = b"".join(block for item in self._reader.objects(ObjectKind.SEQUENCES)
+                           for block in self._reader.content(item))  # fmt: skip
+        archived = read_setval_lines(content.decode(self._codec))
+        expected = {name: line for name, line in archived.items() if not is_left_out_sequence(name)}
+        lines = setval_lines(self._snapshot.connection, self._contents.sequences)
+        found = read_setval_lines("".join(lines))
+        for name in expected.keys() | found.keys():
+            if name not in found:
+                self._problem(f"The sequence {name} is missing.")
+            elif name not in expected:
+                self._problem(f"The sequence {name} is not in the backup.")
+            elif expected[name] != found[name]:
+                self._problem(
+                    f"The sequence {name} is at {_value(found[name])} where the backup has {_value(expected[name])}."
+                )
+        self._sequences = len(found)
+
+    def _compare_large_objects(self) -> None:
+        expected, found = self._manifest.details["large_objects"], self._contents.server.large_objects
+        if found != expected:
+            self._problem(f"There are {found} large objects where the backup has {expected}.")
+        elif found and large_object_digest(self._snapshot.connection) != self._manifest.details["large_object_digest"]:
+            self._problem(f"Not all of the {found} large objects have the numbers and bytes of the backup.")
+
+    def _compare_schema(self) -> None:
+        (item,) = self._reader.objects(ObjectKind.SCHEMA)
+        dump = [str(self._clients.pg_dump), "-w", self._database, f"--snapshot={self._snapshot.id}", *SCHEMA_SECTIONS]
+        archived = self._definitions(self._reader.content(item))
+        found = self._definitions(self._output(dump))
+        rows = self._snapshot.connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()
+        roles = [name.encode(self._codec) for (name,) in rows]
+        self._schema_objects, problems = differences(archived, found, roles)
+        for problem in problems:
+            self._problem(problem)
+
+    # helpers
+
+    def _definitions(self, archive: Iterable[bytes]) -> list[bytes]:
+        with tempfile.NamedTemporaryFile(prefix="backup-playbook-") as file:
+            file.writelines(archive)
+            file.flush()
+            return restorable(self._clients, Path(file.name), owners=self._owners)
+
+    def _rows(self, table: Table) -> Iterator[bytes]:
+        stream = TableStream("", table, None, table.bytes)
+        command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{copy_out(stream)}"
+        return self._tracked(self._output([*self._psql, "-c", command.encode(self._codec)]), table.bytes)
+
+    def _output(self, argv: Sequence[Word]) -> Iterator[bytes]:
+        return processes.output(argv, env=self._environment, cancellation=self._cancellation)
+
+    def _tracked(self, blocks: Iterable[bytes], estimate: int) -> Iterator[bytes]:
+        try:
+            yield from self._progress.track(blocks, estimate)
+        except ProcessFailedError as error:
+            raise RestoreError(
+                f"{self._snapshot.server.label} could not be read back: {error.what}",
+                "Look at the target server's log for this time; then prove it again.",
+            ) from error
+
+    def _proven(self, record: TableRecord, how: Literal["bytes", "rows in any order"]) -> None:
+        with self._lock:
+            self._proofs.append(TableProof(record.namespace, record.name, record.rows, record.bytes, how))
+
+    def _problem(self, sentence: str) -> None:
+        with self._lock:
+            self._problems.append(sentence)
+
+
+class _PackedRows(PackReader):
+    """Adds the rows of the tables of a pack, in their order, to `sums`; None: not of interest."""
+
+    def __init__(self, sums: Iterable[RowMultiset | None]) -> None:
+        super().__init__()
+        self._sums = iter(sums)
+        self._sum: RowMultiset | None = None
+
+    def begin_table(self, header: bytes) -> None:  # noqa: ARG002 - restore has compared it
+        self._sum = next(self._sums, None)
+
+    def take_rows(self, rows: memoryview) -> None:
+        if self._sum:
+            self._sum.update(rows)
+
+
+def _keeps_order(record: TableRecord) -> bool:
+    return record.access_method == "heap" and record.root is None
+
+
+def _difference(label: str, rows: int, expected: int) -> str:
+    if rows == expected:
+        return f"The table {label} has the {rows} rows of the backup, but other values in them."
+    return f"The table {label} has {rows} rows where the backup has {expected}."
+
+
+def _value(setval: str) -> str:
+    """`41, called`, of a statement as `setval_line` writes it."""
+    value, called = setval.removesuffix(");\n").rsplit(", ", 2)[1:]
+    return f"{value} ({'' if called == 'true' else 'not '}called)"

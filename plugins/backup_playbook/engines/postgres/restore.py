@@ -1,0 +1,299 @@
+"""A backup into an empty database: definitions, rows in parallel streams, indexes and constraints.
+
+Rows become visible only after every byte that was read has been compared with the manifest (DESIGN section 5).
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psycopg
+from psycopg import Connection, Copy
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import ProcessFailedError, RestoreError, VerificationError
+from backup_playbook.core.guards import DatabaseIdentity, require_not_production
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
+from backup_playbook.engines.postgres.archive import (
+    is_left_out,
+    is_left_out_sequence,
+    left_out,
+    restorable,
+    restore_options,
+)
+from backup_playbook.engines.postgres.connection import PostgresServer, identity
+from backup_playbook.engines.postgres.copy_commands import copy_from_line, copy_in
+from backup_playbook.engines.postgres.database_properties import setting_statements
+from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.preflight import clients_for, require_empty
+from backup_playbook.engines.postgres.sequences import read_setval_lines
+from backup_playbook.engines.postgres.session import SETTINGS, libpq_options, set_statements
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams import processes
+from backup_playbook.streams.blocks import Blocks, drain, withhold_last
+from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.processes import Cancellation
+from backup_playbook.streams.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SEQUENCES_PER_QUERY = 200
+_SETTINGS: Mapping[str, str] = {
+    "synchronous_commit": "off",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+}
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """streams: how many load rows, or build indexes, at once; each may use `maintenance_work_mem` on the server.
+
+    owners: keep owners, grants, tablespaces and the settings of the database; the roles must exist.
+    """
+
+    streams: int = 2
+    owners: bool = False
+    maintenance_work_mem: str = "256MB"
+
+
+class Restore:
+    """One backup into one database, which must be empty and none of `production`."""
+
+    def __init__(
+        self,
+        server: PostgresServer,
+        production: Sequence[DatabaseIdentity],
+        reader: BackupReader,
+        options: RestoreOptions,
+        cancellation: Cancellation,
+    ) -> None:
+        self._server, self._options = server, options
+        self._reader, self._manifest = reader, reader.manifest
+        self._production = [*production, source_identity(reader.manifest)]
+        self._cancellation = cancellation
+
+    def run(self) -> dict[str, float]:
+        """Seconds by phase. Raises as `engines.contract.Target.restore`."""
+        with self._connect() as holder, tempfile.TemporaryDirectory(prefix="backup-playbook-") as directory:
+            require_empty(holder, self._server.label)
+            # the very server that was checked, and its database cannot be renamed while `holder` is connected
+            self._server = self._server.reached_by(holder)
+            self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
+            self._schema = Path(directory) / "schema.dump"
+            self._list = Path(directory) / "schema.list"
+            log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(left_out(self._manifest)))
+            return {name: _timed(name, phase) for name, phase in (
+                ("pre_data", self._pre_data), ("data", self._data), ("post_data", self._post_data),
+            )}  # fmt: skip
+
+    def _pre_data(self) -> None:
+        (item,) = self._reader.objects(ObjectKind.SCHEMA)
+        with self._schema.open("wb") as file:
+            file.writelines(self._reader.content(item))
+        lines = restorable(self._clients, self._schema, owners=self._options.owners)
+        self._list.write_bytes(b"\n".join([*lines, b""]))
+        self._pg_restore("The definitions", "--section=pre-data", f"--use-list={self._list}", str(self._schema))
+
+    def _data(self) -> None:
+        streamed = {item.name for item in self._reader.objects(ObjectKind.TABLE)}
+        tables = [table for table in self._manifest.tables if table.parts[0].object in streamed]
+        packs: list[Sequence[StoredObject]] = [[item] for item in self._reader.objects(ObjectKind.PACK)]
+        # tables of extensions have their foreign keys already: their order counts
+        ordered = [pack for pack in packs if self._has_extension_tables(pack[0])]
+        packs = [pack for pack in packs if pack not in ordered]
+        if ordered:
+            packs.append([item for pack in ordered for item in pack])
+        total = sum(item.content_bytes for item in self._manifest.objects)
+        with Progress(self._server.database, total) as self._progress:
+            jobs = [Job(table.bytes, partial(self._load_table, table)) for table in tables if not is_left_out(table)]
+            jobs += [Job(sum(item.content_bytes for item in pack), partial(self._load_packs, pack)) for pack in packs]
+            jobs += [
+                Job(item.content_bytes, partial(self._load_large_objects, item))
+                for item in self._reader.objects(ObjectKind.LARGE_OBJECTS)
+            ]
+            run_jobs(jobs, self._options.streams, self._cancellation)
+        self._set_sequences()
+
+    def _post_data(self) -> None:
+        jobs = f"--jobs={self._options.streams}"
+        words = (jobs, "--section=post-data", f"--use-list={self._list}", str(self._schema))
+        self._pg_restore("Indexes or constraints", *words)
+        if self._options.owners:
+            with self._connect() as connection, explained(f"The settings of {self._server.label} could not be applied"):
+                statements = setting_statements(self._manifest.details["database"], quoted(self._server.database))
+                for statement in statements:
+                    connection.execute(statement.encode(connection.info.encoding))
+
+    # the kinds of stream
+
+    def _load_table(self, table: TableRecord) -> None:
+        items = {item.name: item for item in self._reader.objects(ObjectKind.TABLE)}
+        # rows that are frozen when they come need no second writing of their pages when they are first read
+        frozen = table.kind != "extension" and table.root is None
+        with self._loading(f"{table.namespace}.{table.name}") as connection:
+            if frozen:
+                connection.execute(f"TRUNCATE ONLY {quoted(*table.target)}".encode(self._codec))
+            with connection.cursor().copy(self._copy_in(table, frozen=frozen)) as copy:
+                for part in table.parts:
+                    for block in self._content(items[part.object]):
+                        copy.write(block)
+
+    def _load_packs(self, items: Sequence[StoredObject]) -> None:
+        for item in items:
+            tables = [table for table, _ in self._manifest.parts_by_object[item.name]]
+            with self._loading(item.name) as connection, ExitStack() as stack:
+                loader = _PackLoader(connection, stack, tables, self._copy_in)
+                for block in self._content(item):
+                    loader.update(block)
+                loader.finish()
+
+    def _load_large_objects(self, item: StoredObject) -> None:
+        blocks = withhold_last(self._content(item))
+        self._pg_restore("The large objects", "--single-transaction", stdin=blocks)
+
+    def _set_sequences(self) -> None:
+        for item in self._reader.objects(ObjectKind.SEQUENCES):
+            text = b"".join(self._reader.content(item)).decode(self._codec)
+            statements = [line for name, line in read_setval_lines(text).items() if not is_left_out_sequence(name)]
+            with self._loading("sequences") as connection:
+                for start in range(0, len(statements), SEQUENCES_PER_QUERY):
+                    batch = "".join(statements[start : start + SEQUENCES_PER_QUERY])
+                    connection.execute(batch.encode(self._codec))
+
+    # helpers
+
+    @property
+    def _codec(self) -> str:
+        return str(self._manifest.details["python_codec"])
+
+    def _content(self, item: StoredObject) -> Iterator[bytes]:
+        for block in self._progress.track(self._reader.content(item), item.content_bytes):
+            self._cancellation.check()
+            yield block
+
+    def _has_extension_tables(self, item: StoredObject) -> bool:
+        return any(table.kind == "extension" for table, _ in self._manifest.parts_by_object[item.name])
+
+    def _copy_in(self, table: TableRecord, *, frozen: bool = False) -> bytes:
+        return copy_in(table, self._manifest.details["encoding"], frozen=frozen).encode(self._codec)
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection[TupleRow]]:
+        """A connection that has passed the guard itself: what it writes goes nowhere else."""
+        connection = self._server.connect(autocommit=True)
+        with connection:
+            found = identity(connection)
+            assert found is not None
+            require_not_production(found, self._production)
+            yield connection
+
+    @contextmanager
+    def _loading(self, what: str) -> Iterator[Connection[TupleRow]]:
+        """One transaction; committed at the end of the block."""
+        with explained(f"{what} could not be loaded into {self._server.label}"), self._connect() as connection:
+            connection.execute(set_statements({**SETTINGS, **_SETTINGS}).encode())
+            encoding = (
+                "UTF8" if self._manifest.details["encoding"] == "SQL_ASCII" else self._manifest.details["encoding"]
+            )
+            connection.execute("SELECT pg_catalog.set_config('client_encoding', %s, false)", [encoding])
+            with connection.transaction():
+                yield connection
+
+    def _pg_restore(self, what: str, *words: str, stdin: Blocks | None = None) -> None:
+        settings = libpq_options({**_SETTINGS, "maintenance_work_mem": self._options.maintenance_work_mem})
+        environment = self._server.environment(PGOPTIONS=settings)
+        argv = [str(self._clients.pg_restore), "-w", "--exit-on-error", f"--dbname={self._server.client_database}"]
+        argv += [*restore_options(owners=self._options.owners), *words]
+        with explained(f"{what} could not be restored into {self._server.label}"):
+            if stdin is None:
+                drain(processes.output(argv, env=environment, cancellation=self._cancellation))
+            else:
+                drain(processes.pipe(stdin, argv, env=environment, cancellation=self._cancellation))
+
+
+class _PackLoader(PackReader):
+    """Loads the tables of a pack by our own COPY statements: nothing in it is ever run as SQL."""
+
+    def __init__(
+        self,
+        connection: Connection[TupleRow],
+        stack: ExitStack,
+        tables: Sequence[TableRecord],
+        copy_in: Callable[[TableRecord], bytes],
+    ) -> None:
+        super().__init__()
+        self._connection, self._stack, self._copy_in = connection, stack, copy_in
+        self._expected = iter(tables)
+        self._copy: Copy | None = None
+
+    def begin_table(self, header: bytes) -> None:
+        table = next(self._expected, None)
+        codec = self._connection.info.encoding
+        if table is None or header != copy_from_line(table.target, table.columns).encode(codec):
+            raise VerificationError(
+                f"A pack goes on with {header[:200].decode(codec, errors='replace')!r} where the manifest has "
+                f"{f'the table {table.namespace}.{table.name}' if table else 'its end'}.",
+                "Use another backup, or the off-site copy, and find out who wrote to the bucket.",
+            )
+        if not is_left_out(table):
+            self._copy = self._stack.enter_context(self._connection.cursor().copy(self._copy_in(table)))
+
+    def take_rows(self, rows: memoryview) -> None:
+        if self._copy:
+            self._copy.write(rows)
+
+    def end_table(self) -> None:
+        self._stack.close()
+        self._copy = None
+
+
+def source_identity(manifest: Manifest) -> DatabaseIdentity:
+    """The database that was backed up: a copy of it never goes there, whatever the configuration says."""
+    details = manifest.details
+    return DatabaseIdentity(
+        details["system_identifier"], int(details["database"]["oid"]), details["database"]["datname"]
+    )
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Say what a failed statement or client program means for the restore."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise RestoreError(f"{what}: {str(error).strip()}", _remedy(str(error))) from error
+    except ProcessFailedError as error:
+        raise RestoreError(f"{what}: {error.what}", _remedy(error.stderr)) from error
+
+
+def _remedy(message: str) -> str:
+    if "No space left on device" in message or "could not extend file" in message:
+        return "Free or add disk space on the target server, drop this scratch, and start the restore again."
+    if any(
+        words in message
+        for words in ("server closed the connection", "connection to server", "terminating connection", "connection is")
+    ):
+        return "Look at the target server's log for this time; then start the restore again with a new scratch."
+    if "invalid locale" in message or "is not supported" in message or "locale" in message:
+        return "Install the locale on the target server's machine and restart it, or name another in targets.yaml."
+    if "permission denied" in message:
+        return "Give the role of the target's connection what is missing, or let a superuser restore."
+    return "Correct what the server says, drop this scratch, and start the restore again."
+
+
+def _timed(name: str, phase: Callable[[], None]) -> float:
+    start = time.monotonic()
+    phase()
+    seconds = time.monotonic() - start
+    log.info("%s: %.1f s.", name, seconds)
+    return seconds

@@ -1,0 +1,54 @@
+"""Digests of rows as they pass: of consecutive pieces, or of all rows whatever their order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from backup_playbook.streams.blocks import Digest
+
+_MODULUS = 1 << 256
+
+
+class PartDigests:
+    """Cuts a stream at the lengths of its parts; what is left over counts to the last one."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._lengths = lengths
+        self._digests = [Digest()]
+
+    def update(self, block: bytes) -> None:
+        rest = memoryview(block)
+        while rest:
+            number = len(self._digests) - 1
+            room = self._lengths[number] - self._digests[-1].bytes
+            if number == len(self._lengths) - 1:
+                room = len(rest)
+            elif room == 0:
+                self._digests.append(Digest())
+                continue
+            self._digests[-1].update(rest[:room])
+            rest = rest[room:]
+
+    def finish(self) -> list[tuple[int, str]]:
+        """Length and SHA-256 of each part; a part that never came has those of nothing."""
+        missing = [Digest() for _ in self._lengths[len(self._digests) :]]
+        return [(digest.bytes, digest.sha256) for digest in (*self._digests, *missing)]
+
+
+class RowMultiset:
+    """`digest` is the same for the same rows in any order: the sum of the SHA-256 of every line, and their number."""
+
+    def __init__(self) -> None:
+        self._sum = self.rows = 0
+        self._rest = b""
+
+    def update(self, block: bytes | memoryview) -> None:
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        self._sum += sum(int.from_bytes(hashlib.sha256(line).digest()) for line in lines)
+        self._sum %= _MODULUS
+        self.rows += len(lines)
+
+    @property
+    def digest(self) -> tuple[int, int, bytes]:
+        return self._sum, self.rows, self._rest

@@ -1,0 +1,216 @@
+"""Databases that are made for one restore, found again when their worker was killed, and removed.
+
+A scratch carries a comment that says so, and nothing without it is dropped, but for an empty database with a name as
+only we give: what a worker left that was killed before it could write the comment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.core.guards import DatabaseIdentity, require_not_production
+from backup_playbook.core.model import Manifest
+from backup_playbook.core.proof import Proof
+from backup_playbook.engines.postgres.connection import PostgresServer, identity
+from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.preflight import require_fitting, user_objects
+from backup_playbook.engines.postgres.proof import prove
+from backup_playbook.engines.postgres.restore import Restore, RestoreOptions, explained
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.processes import Cancellation
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"scratch_[a-z0-9_]{1,40}_[0-9a-f]{8}")
+_MARK = {"backup_playbook": "scratch"}
+# from CREATE DATABASE to its comment: whoever looks for scratches waits until both are done, or their worker is dead
+_LOCK = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('backup_playbook scratch'))"
+
+# what CREATE DATABASE calls a column of pg_database; a version's catalog has some of them only
+_LOCALE_WORDS = {
+    "datcollate": "LC_COLLATE",
+    "datctype": "LC_CTYPE",
+    "daticurules": "ICU_RULES",
+}
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A scratch database on a server. owner: who made it (a DAG run); empty, as all but `name`, without a comment."""
+
+    name: str
+    source: str = ""
+    backup_id: str = ""
+    owner: str = ""
+    created_at: datetime | None = None
+
+
+def scratch_name(source: str) -> str:
+    """`scratch_shop_1f3a9c02`: never the same twice."""
+    return f"scratch_{re.sub('[^a-z0-9]+', '_', source.lower())[:40]}_{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True)
+class ScratchServer:
+    """A server on which scratch databases may be made; `server` names a database that we may connect to.
+
+    production: what is never written to or dropped, by whatever address it is reached.
+    """
+
+    server: PostgresServer
+    production: Sequence[DatabaseIdentity] = ()
+
+    def list_scratches(self) -> list[Scratch]:
+        """All scratch databases there are, also those of other runs and of killed workers. Raises SourceError."""
+        with self._connect() as connection:
+            connection.execute(_LOCK)
+            return [found for name in _names(connection) if (found := self._recognise(connection, name))]
+
+    def create(self, scratch: Scratch, properties: dict[str, Any]) -> None:
+        """Make an empty database, with encoding and locale as `properties` (see read_database_properties) say."""
+        with self._connect() as connection, explained(f"No scratch could be made on {self.server.label}"):
+            connection.execute(_LOCK)
+            command = f"CREATE DATABASE {quoted(scratch.name)} TEMPLATE template0 {_locale(connection, properties)}"
+            connection.execute(command.encode())
+            body = {**_MARK, "source": scratch.source, "backup_id": scratch.backup_id, "owner": scratch.owner}
+            comment = json.dumps({**body, "created_at": datetime.now(UTC).isoformat()})
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(scratch.name), comment))
+
+    def drop(self, name: str) -> None:
+        """Drop a scratch with all its connections. Does nothing when it is gone.
+
+        Raises GuardError, and drops nothing, when it is production or not a scratch of ours.
+        """
+        with self._connect() as connection:
+            found = identity(connection, name)
+            if found is None:
+                return
+            require_not_production(found, self.production)
+            if self._recognise(connection, name) is None:
+                raise GuardError(
+                    f"The database {name} on {self.server.label} is not a scratch: it lacks the comment that every "
+                    "scratch carries.",
+                    "Nothing was dropped. If it is one, and you want it gone, drop it by hand.",
+                )
+            with explained(f"The scratch {name} on {self.server.label} could not be dropped"):
+                self._drop_subscriptions(connection, name)
+                connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)".encode())
+        log.info("The scratch %s is gone.", name)
+
+    def _recognise(self, connection: Connection[TupleRow], name: str) -> Scratch | None:
+        if not _NAME.fullmatch(name):
+            return None
+        row = connection.execute(
+            "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s",
+            [name],
+        ).fetchone()
+        if row is None or not row[0]:
+            return Scratch(name) if row and self._is_empty(name) else None
+        try:
+            body = json.loads(row[0])
+            if body.pop("backup_playbook") != _MARK["backup_playbook"]:
+                return None
+            return Scratch(name, **{**body, "created_at": datetime.fromisoformat(body["created_at"])})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None  # somebody else's comment
+
+    def _is_empty(self, name: str) -> bool:
+        with self.server.at(name).connect(autocommit=True) as connection:
+            return user_objects(connection) == 0
+
+    def _drop_subscriptions(self, connection: Connection[TupleRow], name: str) -> None:
+        """A database with subscriptions cannot be dropped; the publisher's slot is not ours."""
+        query = (
+            "SELECT subname::text FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid "
+            "WHERE d.datname = %s"
+        )
+        subscriptions = [quoted(subscription) for (subscription,) in connection.execute(query, [name]).fetchall()]
+        if subscriptions:
+            with self.server.at(name).connect(autocommit=True) as inside:
+                for subscription in subscriptions:
+                    inside.execute(f"ALTER SUBSCRIPTION {subscription} DISABLE".encode())
+                    inside.execute(f"ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)".encode())
+                    inside.execute(f"DROP SUBSCRIPTION {subscription}".encode())
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection[TupleRow]]:
+        with self.server.connect(autocommit=True) as connection:
+            yield connection
+
+
+@dataclass(frozen=True)
+class ScratchDatabase:
+    """A scratch as the target of one restore; see `engines.contract.Target`.
+
+    name: from `scratch_name`. owner: an opaque string that tells whose scratch it is.
+    """
+
+    host: ScratchServer
+    name: str
+    owner: str
+    options: RestoreOptions = field(default_factory=RestoreOptions)
+
+    @property
+    def server(self) -> PostgresServer:
+        return self.host.server.at(self.name)
+
+    @property
+    def label(self) -> str:
+        return self.server.label
+
+    def create(self, manifest: Manifest) -> None:
+        with self.host.server.connect(autocommit=True) as connection:
+            _require_createdb(connection, self.host.server.label)
+            require_fitting(connection, manifest, self.host.server.label, owners=self.options.owners)
+        scratch = Scratch(self.name, manifest.source, manifest.backup_id, self.owner)
+        self.host.create(scratch, manifest.details["database"])
+
+    def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        return Restore(self.server, self.host.production, reader, self.options, cancellation).run()
+
+    def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
+        streams, owners = self.options.streams, self.options.owners
+        return prove(self.server, reader, cancellation, streams=streams, owners=owners)
+
+    def drop(self) -> None:
+        self.host.drop(self.name)
+
+
+def _names(connection: Connection[TupleRow]) -> list[str]:
+    query = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^scratch_' ORDER BY datname"
+    return [name for (name,) in connection.execute(query).fetchall()]
+
+
+def _locale(connection: Connection[TupleRow], properties: dict[str, Any]) -> str:
+    """Encoding and locale of the source as options of CREATE DATABASE."""
+    words = {"ENCODING": properties["encoding"]}
+    words |= {word: properties[column] for column, word in _LOCALE_WORDS.items() if properties.get(column)}
+    provider = _PROVIDERS[properties.get("datlocprovider", "c")]
+    if connection.info.server_version >= 150_000:
+        words["LOCALE_PROVIDER"] = provider
+    if locale := properties.get("datlocale") or properties.get("daticulocale"):
+        words[f"{provider.upper()}_LOCALE"] = locale
+    return " ".join(f"{word} {sql.Literal(value).as_string(None)}" for word, value in words.items())
+
+
+def _require_createdb(connection: Connection[TupleRow], label: str) -> None:
+    query = "SELECT rolcreatedb OR rolsuper, rolname::text FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    ((may, role),) = connection.execute(query).fetchall()
+    if not may:
+        raise RestoreError(
+            f"The role {role} may not create databases on {label}.",
+            f"As a superuser: ALTER ROLE {quoted(role)} CREATEDB;",
+        )

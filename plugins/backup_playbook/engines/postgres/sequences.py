@@ -1,0 +1,49 @@
+"""The values of sequences, as a backup writes them: one setval() statement each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.engines.postgres.inventory import Sequence, quoted
+
+SEQUENCES_PER_QUERY = 200
+
+# names may have line breaks
+_STATEMENT = re.compile(r"SELECT pg_catalog\.setval\((.+?), (-?\d+), (true|false)\);\n", re.DOTALL)
+
+
+def setval_lines(connection: Connection[TupleRow], sequences: list[Sequence]) -> Iterator[str]:
+    for start in range(0, len(sequences), SEQUENCES_PER_QUERY):
+        batch = sequences[start : start + SEQUENCES_PER_QUERY]
+        query = " UNION ALL ".join(
+            f"SELECT {number}, last_value, is_called FROM {quoted(item.namespace, item.name)}"
+            for number, item in enumerate(batch)
+        )
+        for number, value, called in connection.execute(query.encode(connection.info.encoding)).fetchall():
+            yield setval_line(batch[number], value, called)
+
+
+def setval_line(sequence: Sequence, value: int, called: bool) -> str:
+    name = sql.Literal(quoted(sequence.namespace, sequence.name)).as_string(None)
+    return f"SELECT pg_catalog.setval({name}, {value}, {'true' if called else 'false'});\n"
+
+
+def read_setval_lines(text: str) -> dict[str, str]:
+    """The statements by the literal that names their sequence. Raises VerificationError when anything else is in it."""
+    found = {}
+    end = 0
+    for match in _STATEMENT.finditer(text):
+        if match.start() != end:
+            break
+        found[match[1]], end = match[0], match.end()
+    if end != len(text):
+        raise VerificationError(
+            f"The sequences of this backup hold something else than setval(): {text[end : end + 100]!r}.",
+            "Use another backup, or the off-site copy, and find out who wrote to the bucket.",
+        )
+    return found
