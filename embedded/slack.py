@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from embedded.daemon import Daemon
 
+CRITICAL = "-critical"
+
 
 class SlackReceiver(Daemon):
     """Accepts what the Slack provider of Airflow posts to an incoming webhook."""
@@ -26,7 +28,8 @@ class SlackReceiver(Daemon):
         return [sys.executable, "-I", str(script), str(port), str(self.messages_file)]
 
     def environment(self) -> Mapping[str, str]:
-        return {"WEBHOOK_PATH": f"/services/{self.token}"}
+        path = f"/services/{self.token}"
+        return {"WEBHOOKS": json.dumps({path: "#alerts", f"{path}{CRITICAL}": "#critical"})}
 
     def first_state(self) -> Mapping[str, str]:
         return {"token": f"T{secrets.token_hex(4).upper()}/B{secrets.token_hex(4).upper()}/{secrets.token_urlsafe(18)}"}
@@ -40,9 +43,18 @@ class SlackReceiver(Daemon):
         """A secret, as a real one is: whoever knows it can post."""
         return f"{self.url}/services/{self.token}"
 
+    @property
+    def critical_webhook_url(self) -> str:
+        """The same for #critical; the other one is that of #alerts."""
+        return self.webhook_url + CRITICAL
+
     def messages(self) -> list[dict[str, Any]]:
         """The bodies of all messages received since the directory was made, oldest first."""
-        return [kept["message"] for kept in json.loads(self._request("GET", "/messages"))]
+        return [message for _, message in self.received()]
+
+    def received(self) -> list[tuple[str, dict[str, Any]]]:
+        """The same, with the channel of each."""
+        return [(kept["channel"], kept["message"]) for kept in json.loads(self._request("GET", "/messages"))]
 
     @contextlib.contextmanager
     def failing(self, status: int = 500) -> Iterator[None]:

@@ -1,8 +1,9 @@
 """Plays Slack's incoming webhooks: keeps each message as one line of JSON, and prints it as a person would see it.
 
-Runs as a script with nothing but the standard library: `slack_server.py PORT MESSAGES_FILE`, the webhook's secret path
-in the environment variable WEBHOOK_PATH. `GET /messages` returns all messages; `PUT /failure` with a status such as
-`500` makes every following post fail with it, and `DELETE /failure` ends that.
+Runs as a script with nothing but the standard library: `slack_server.py PORT MESSAGES_FILE`, the channels by their
+webhooks' secret paths as JSON in the environment variable WEBHOOKS. `GET /` is a page that shows the channels, and
+`GET /messages` returns all messages; `PUT /failure` with a status such as `500` makes every following post fail with
+it, and `DELETE /failure` ends that.
 """
 
 import json
@@ -14,6 +15,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+PAGE = Path(__file__).with_name("slack_page.html")
 
 
 def render(message: dict[str, Any]) -> str:
@@ -48,19 +51,20 @@ class Inbox(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, messages: Path, webhook_path: str) -> None:
+    def __init__(self, port: int, messages: Path, webhooks: dict[str, str]) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.webhook_path = webhook_path
+        self.webhooks = webhooks
         self.failure: int | None = None
         self._messages = messages
         self._lock = threading.Lock()
         messages.touch(exist_ok=True)
 
-    def keep(self, message: dict[str, Any]) -> None:
-        line = json.dumps({"received": datetime.now(UTC).isoformat(timespec="milliseconds"), "message": message})
+    def keep(self, channel: str, message: dict[str, Any]) -> None:
+        now = datetime.now(UTC)
+        received = {"received": now.isoformat(timespec="milliseconds"), "channel": channel, "message": message}
         with self._lock, self._messages.open("a") as file:
-            file.write(line + "\n")
-        print(f"\n[{datetime.now(UTC):%H:%M:%S}] Slack\n{render(message)}", flush=True)
+            file.write(json.dumps(received) + "\n")
+        print(f"\n[{now:%H:%M:%S}] Slack {channel}\n{render(message)}", flush=True)
 
     def messages(self) -> bytes:
         with self._lock:
@@ -74,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/messages":
             self._answer(200, self.server.messages(), "application/json")
+        elif self.path == "/":
+            self._answer(200, PAGE.read_bytes(), "text/html; charset=utf-8")
         else:
             self._answer(404, b"not_found")
 
@@ -90,12 +96,12 @@ class Handler(BaseHTTPRequestHandler):
         body = self._body()
         if self.server.failure is not None:
             self._answer(self.server.failure, b"told_to_fail")
-        elif self.path != self.server.webhook_path:
-            self._answer(403, b"invalid_token")
+        elif channel := self.server.webhooks.get(self.path):
+            self._receive(channel, body)
         else:
-            self._receive(body)
+            self._answer(403, b"invalid_token")
 
-    def _receive(self, body: bytes) -> None:
+    def _receive(self, channel: str, body: bytes) -> None:
         try:
             message = json.loads(body)
         except ValueError:
@@ -105,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         elif not any(message.get(part) for part in ("text", "blocks", "attachments")):
             self._answer(400, b"no_text")
         else:
-            self.server.keep(message)
+            self.server.keep(channel, message)
             self._answer(200, b"ok")
 
     def _body(self) -> bytes:
@@ -123,4 +129,4 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    Inbox(int(sys.argv[1]), Path(sys.argv[2]), os.environ["WEBHOOK_PATH"]).serve_forever()
+    Inbox(int(sys.argv[1]), Path(sys.argv[2]), json.loads(os.environ["WEBHOOKS"])).serve_forever()

@@ -91,6 +91,7 @@ class Stack:
             "s3_primary": self._s3(self.s3_primary),
             "s3_offsite": self._s3(self.s3_offsite),
             "slack_alerts": {"conn_type": "slackwebhook", "password": self.slack.webhook_url},
+            "slack_critical": {"conn_type": "slackwebhook", "password": self.slack.critical_webhook_url},
         }
         variables = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
         return {**variables, "BACKUP_PLAYBOOK_PG_CLIENTS": os.pathsep.join(map(str, client_bin_dirs()))}

@@ -24,7 +24,8 @@ from datetime import timedelta
 from airflow.sdk import Param, dag, task_group
 
 from backup_playbook.dag_parts.announce import announce_result
-from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
+from backup_playbook.dag_parts.deadlines import backed_up_in_time
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
 from backup_playbook.dag_parts.sources import list_sources, sources_param
 from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, DumpCompressUpload, VerifyBackup
 from backup_playbook.operators.retention import ApplyRetention
@@ -35,6 +36,7 @@ from backup_playbook.operators.retention import ApplyRetention
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),
+    deadline=backed_up_in_time(),
     doc_md=__doc__,
     default_args=BACKUP_DEFAULTS,
     tags=["backup"],
@@ -44,6 +46,7 @@ from backup_playbook.operators.retention import ApplyRetention
         "reason": Param("", type="string", title="Reason", description="Why: stored with a hold.", maxLength=500),
         "dry_run": Param(False, type="boolean", title="Prune: dry run", description="Only show what would be removed."),
     },
+    **ALERTS,
 )
 def nightly_database_backup():
     @task_group

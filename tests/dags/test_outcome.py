@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from backup_playbook.core.progress import human_age
-from backup_playbook.dag_parts.outcome import LastVerified, Outcome, headline, outcome, severity
+from backup_playbook.dag_parts.outcome import Outcome, headline, outcome, severity
+from backup_playbook.dag_parts.standing import LastVerified
 from backup_playbook.operators.backup import TakenBackup
 
 STEPS = ["dump_compress_upload", "verify", "copy_offsite", "verify_offsite", "prune"]

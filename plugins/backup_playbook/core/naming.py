@@ -36,6 +36,11 @@ def evidence_stamp(at: datetime) -> str:
     return f"{at.strftime(_STAMP)}{at.microsecond // 1000:03d}Z"
 
 
+def stamp_time(stamp: str) -> datetime:
+    """The moment (aware, UTC) of an `evidence_stamp`."""
+    return datetime.fromisoformat(f"{stamp[:15]}.{stamp[15:18]}+00:00")
+
+
 def slug(name: str, length: int = 40) -> str:
     """A readable, harmless hint for `name`: ASCII letters, digits, `_` and `.`; not unique, not reversible."""
     return re.sub(r"[^a-z0-9_.]+", "-", name.lower()).strip("-.")[:length] or "x"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import task
@@ -10,15 +9,13 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import PlaybookError
-from backup_playbook.dag_parts.outcome import BACKUP_STEPS, LastVerified, Outcome, headline, outcome, severity
-from backup_playbook.notifiers import slack
+from backup_playbook.dag_parts.outcome import BACKUP_STEPS, Outcome, headline, outcome, severity
+from backup_playbook.dag_parts.standing import last_verified
+from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.runs import REMEDY, run_url, tell
 from backup_playbook.operators.backup import TakenBackup
 
 GROUP = "protect"
-REMEDY = (
-    "What to do: open the red task, read its error, and clear the task when the cause is gone; the later steps then "
-    "run again by themselves."
-)
 
 
 @task(trigger_rule="all_done", retries=0)
@@ -30,10 +27,17 @@ def announce_result(ti: Any, params: dict[str, Any]) -> list[TakenBackup]:
     # what failed comes first: nobody reads to the end of a long message
     outcomes = sorted(_outcomes(ti, params["sources"]), key=lambda item: (item.safe, not item.failed))
     title, failed = headline(outcomes), [item for item in outcomes if item.failed]
-    slack.send(severity(outcomes), title, [_line(item) for item in outcomes] + [REMEDY] * bool(failed), _run_url(ti))
+    message = Message(
+        severity=severity(outcomes),
+        headline=title,
+        lines=tuple(_line(item) for item in outcomes),
+        remedy=REMEDY if failed else "",
+        link=run_url(ti.dag_id, ti.run_id),
+    )
+    tell(ti, message)
     if failed:
         problems = "; ".join(f"{item.source}: {item.problem()}" for item in failed)
-        raise AirflowFailException(f"{title}. {problems}. {REMEDY}")
+        raise AirflowFailException(f"{title}. {problems}. What to do: {REMEDY}")
     return [item.taken for item in outcomes if item.taken]
 
 
@@ -61,21 +65,8 @@ def _line(item: Outcome) -> str:
 
 
 def _last_verified(source: str) -> str:
-    """One listing. The repository may be what failed: then that is the sentence."""
-    from backup_playbook.dag_parts import connections
-
-    config = load_config()
+    """The repository may be what failed: then that is the sentence."""
     try:
-        backups = connections.catalog(config, config.source(source).repository).backups(source)
+        return last_verified(source).sentence()
     except PlaybookError as error:
         return f"Whether it has an older verified backup cannot be told: {error.what}"
-    newest = next((entry for entry in backups if entry.verified), None)
-    if newest is None:
-        return LastVerified().sentence()
-    rpo = config.objectives_of(source).rpo
-    return LastVerified(newest.backup_id, datetime.now(UTC) - newest.taken_at, rpo).sentence()
-
-
-def _run_url(instance: Any) -> str:
-    url: str = instance.log_url
-    return url.split("/tasks/")[0]

@@ -39,12 +39,12 @@ def airflow_connection(connection_id: str, named_by: str) -> Connection:
         ) from None
 
 
-def catalog(config: PlaybookConfig, repository: str) -> Catalog:
-    """The catalog of a configured repository, through the S3Hook's session."""
+def catalog(config: PlaybookConfig, repository: str, client: Config | None = None) -> Catalog:
+    """The catalog of a configured repository, through the S3Hook's session. client: where it is to differ."""
     settings = config.repository(repository)
     connection = airflow_connection(settings.connection, f"repositories.yaml: repositories.{repository}.connection")
     # a config given to the hook replaces the connection's own config_kwargs; merged, theirs win
-    theirs = Config(**connection.extra_dejson.get("config_kwargs", {}))
+    theirs = Config(**connection.extra_dejson.get("config_kwargs", {})).merge(client or Config())
     streams = max(source.streams for source in config.sources.values())
     hook = S3Hook(
         aws_conn_id=settings.connection, region_name=settings.region, config=client_config(streams).merge(theirs)

@@ -1,4 +1,4 @@
-"""What the tasks of all DAGs share."""
+"""What all DAGs, and their tasks, share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from backup_playbook.config import load_config
+from backup_playbook.notifiers.runs import RunFailed, RunRecovered, keep_error
+
+ALERTS: dict[str, Any] = {"on_failure_callback": RunFailed(), "on_success_callback": RunRecovered()}
+"""Of every DAG that runs by itself: `@dag(**ALERTS, ...)`."""
 
 BACKUP_DEFAULTS: dict[str, Any] = {
     "owner": "data platform",
@@ -13,4 +17,5 @@ BACKUP_DEFAULTS: dict[str, Any] = {
     # for what passes by itself: a failover, a throttled store. A backup that is tried again is a new backup.
     "retries": 1,
     "retry_delay": timedelta(minutes=1),
+    "on_failure_callback": keep_error,
 }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
-from backup_playbook.core.progress import human_age, human_bytes, human_seconds
+from backup_playbook.core.progress import human_bytes, human_seconds
 from backup_playbook.operators.backup import TakenBackup
 
 MEANING = {
@@ -20,21 +19,6 @@ MEANING = {
 """The steps of one source in their order, and what it means when one does not succeed."""
 BACKUP_STEPS = tuple(step for step in MEANING if step != "prune")
 """Without these, the source could not be restored as promised."""
-
-
-@dataclass(frozen=True)
-class LastVerified:
-    """The newest verified backup of a source; `backup_id` is empty when there is none."""
-
-    backup_id: str = ""
-    age: timedelta = timedelta()
-    rpo: timedelta = timedelta.max
-
-    def sentence(self) -> str:
-        if not self.backup_id:
-            return "It has no verified backup at all."
-        late = f", older than the RPO of {human_age(self.rpo)}" if self.age > self.rpo else ""
-        return f"Its newest verified backup is `{self.backup_id}`, {human_age(self.age)} old{late}."
 
 
 @dataclass(frozen=True)

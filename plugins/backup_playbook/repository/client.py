@@ -22,3 +22,7 @@ def client_config(streams: int) -> Config:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+
+
+HURRIED = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=3, read_timeout=5)
+"""Laid over client_config where something more urgent waits: give up within a quarter of a minute."""

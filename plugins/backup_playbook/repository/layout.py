@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backup_playbook.core.model import EvidenceKind
-from backup_playbook.core.naming import evidence_stamp, is_backup_id
+from backup_playbook.core.naming import evidence_stamp, is_backup_id, stamp_time
 
 CATALOG = "catalog/"
 OBJECTS = "objects/"
@@ -36,8 +36,7 @@ class EvidenceName:
     def parse(cls, file_name: str) -> EvidenceName | None:
         if not (match := _EVIDENCE.fullmatch(file_name)):
             return None
-        at = datetime.fromisoformat(f"{match[2][:15]}.{match[2][15:18]}+00:00")
-        return cls(at, EvidenceKind(match[1]), match[3] or "")
+        return cls(stamp_time(match[2]), EvidenceKind(match[1]), match[3] or "")
 
 
 def catalog_folder(source: str, backup_id: str = "") -> str:

@@ -308,7 +308,7 @@ WRONG = {
         "routes: [",
         "alerts.yaml: line {line}: Correct the YAML: did not find expected ',' or ']' "
         "(in what starts in line {first}).",
-        lines=("routes: [", "connection: slack_alerts"),
+        lines=("routes: [", "connection: slack_critical"),
     ),
 }
 

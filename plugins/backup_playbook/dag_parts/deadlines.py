@@ -1,0 +1,29 @@
+"""Until when a run must be done, from the objectives in policies.yaml; people hear of it when it is not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from backup_playbook.config import load_config
+from backup_playbook.notifiers.runs import RunLate
+
+
+def finished_within(interval: timedelta) -> DeadlineAlert:
+    """Of a DAG: `@dag(deadline=finished_within(...))`. Counted from the moment at which the run was queued.
+
+    Airflow keeps the deadline of a run that has failed: unless it was repaired by then, that is told too.
+    """
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=interval,
+        callback=AsyncCallback(RunLate, {"seconds": interval.total_seconds()}),
+    )
+
+
+def backed_up_in_time() -> DeadlineAlert:
+    """One run backs up all sources: the strictest of their objectives counts."""
+    config = load_config()
+    return finished_within(min(config.objectives_of(source).backed_up_within for source in config.sources))

@@ -1,0 +1,148 @@
+"""What people hear of a run that cannot speak for itself: it failed, works again, or is late.
+
+Airflow calls RunFailed and RunRecovered in the dag processor, within its `dag_file_processor_timeout` (50 s), and
+RunLate in the triggerer: none of them needs a worker that still lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk import BaseNotifier
+from airflow.sdk.configuration import conf
+
+from backup_playbook.config import load_config
+from backup_playbook.core.progress import human_age
+from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.slack import deliver
+
+ERROR = "error"
+"""XCom of a failed task: what its exception said."""
+TOLD = "told"
+"""XCom of a task that has told people how its run ended."""
+REMEDY = (
+    "open the red task, read its error, and clear the task when the cause is gone; the later steps then run again by "
+    "themselves."
+)
+_ERROR_CHARACTERS = 1500
+_SOURCES_NAMED = 10
+_WHAT_HAPPENED = {
+    "timed_out": "has not ended in time and was stopped",
+    "all_tasks_deadlocked": "cannot go on: no task is left that may run",
+}
+
+
+def keep_error(context: Mapping[str, Any]) -> None:
+    """on_failure_callback of every task, in the task's own process: RunFailed runs in another one."""
+    if error := context.get("exception"):
+        context["ti"].xcom_push(key=ERROR, value=str(error)[:_ERROR_CHARACTERS])
+
+
+def tell(instance: Any, message: Message) -> None:
+    """Deliver how a run ended, from one of its last tasks: RunFailed and RunRecovered then keep silent about it."""
+    if deliver(message):
+        instance.xcom_push(key=TOLD, value=True)
+
+
+class RunFailed(BaseNotifier):
+    """on_failure_callback of a DAG."""
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        reason, instance = context.get("reason", ""), context.get("ti")
+        if reason == "task_failure" and _told(instance):
+            return
+        what = _WHAT_HAPPENED.get(reason, "failed")
+        dag_id, run_id = context["dag"].dag_id, context["run_id"]
+        message = Message(
+            severity="high",
+            headline=f"{dag_id} {what}",
+            lines=(*_failure(instance, reason), *_standings(context.get("params", {}))),
+            remedy=REMEDY,
+            link=instance.log_url if instance else run_url(dag_id, run_id),
+        )
+        deliver(message)
+
+
+class RunRecovered(BaseNotifier):
+    """on_success_callback of a DAG: the first success after a failure, of this run or of the one before."""
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        instance, run = context.get("ti"), context.get("dag_run")
+        if not instance or not run or _told(instance):
+            return
+        previous = instance.get_previous_dagrun()
+        if not run.clear_number and not (previous and previous.state == "failed"):
+            return
+        headline = f"{run.dag_id} works again"
+        deliver(Message(severity="high", headline=headline, link=run_url(run.dag_id, run.run_id), over=True))
+
+
+class RunLate(BaseNotifier):
+    """Callback of a deadline. seconds: the time that the run had.
+
+    It also speaks of a run that has failed, and of which RunFailed may have spoken: the time is over and nobody has
+    repaired it. When the DAG's own file is broken, this is the only one that can speak.
+    """
+
+    def __init__(self, seconds: float, context: Any = None) -> None:
+        super().__init__(context)
+        self.time = timedelta(seconds=seconds)
+
+    async def async_notify(self, context: Mapping[str, Any]) -> None:
+        from asgiref.sync import sync_to_async
+
+        await sync_to_async(self.notify)(context)
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        """The context of a deadline has nothing but `dag_run`, as the REST API shows it, and `deadline`."""
+        run = context["dag_run"]
+        dag_id, run_id, state = run["dag_id"], run["dag_run_id"], run["state"]
+        since = datetime.fromisoformat(run["queued_at"])
+        message = Message(
+            severity="high",
+            headline=f"{dag_id} is late: not done within {human_age(self.time)}",
+            lines=(f"The run was queued at {since:%Y-%m-%d %H:%M:%S} UTC and is {state}.", *_standings(run["conf"])),
+            remedy=_LATE_REMEDIES.get(state, REMEDY),
+            link=run_url(dag_id, run_id),
+        )
+        deliver(message)
+
+
+_LATE_REMEDIES = {
+    "queued": "look for another run of this DAG that is still active, and whether the scheduler runs.",
+    "running": "open the run: a red task has to be cleared, a waiting one lacks a slot in the pool or a worker, and "
+    "the log of a running one says how far it is.",
+}
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+
+
+def _told(instance: Any) -> bool:
+    return bool(instance and instance.xcom_pull(key=TOLD, task_ids=instance.task_id, map_indexes=instance.map_index))
+
+
+def _failure(instance: Any, reason: str) -> Iterable[str]:
+    """The task that failed last, or where a run was stopped, and its error."""
+    if not instance:
+        return
+    task = f"`{instance.task_id}`"
+    if reason != "task_failure":
+        yield f"It was at {task}."
+        return
+    error = instance.xcom_pull(key=ERROR, task_ids=instance.task_id, map_indexes=instance.map_index)
+    yield f"*{task} failed:* {error or 'its process ended without a word; it may have been killed.'}"
+
+
+def _standings(params: Mapping[str, Any] | None) -> Sequence[str]:
+    """Of the sources that the run was about; of all of them if it does not say."""
+    from backup_playbook.dag_parts.standing import standings
+
+    params = params or {}
+    named = params.get("sources") or ([params["source"]] if params.get("source") else list(load_config().sources))
+    more = len(named) - _SOURCES_NAMED
+    return [*standings(named[:_SOURCES_NAMED]), *([f"... and {more} more sources."] if more > 0 else [])]
