@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from backup_playbook.core.errors import PlaybookError
 from backup_playbook.core.naming import backup_time
@@ -16,6 +16,10 @@ RETRIEVAL: Mapping[str, timedelta] = {"GLACIER": timedelta(hours=5), "DEEP_ARCHI
 """How long a standard retrieval takes at most, by S3 storage class; all others can be read at once."""
 RATES_CONSIDERED = 6
 """So many of the newest proven restores give the speed that estimates go by: servers and networks change."""
+
+
+Kind = Literal["proven", "verified", "unverified"]
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class NoSuchBackupError(PlaybookError):
@@ -148,40 +152,33 @@ class RecoveryPoint:
 
 @dataclass(frozen=True)
 class RecoveryPoints:
-    """The newest backups of one source. `unreadable`: the repositories that could not be asked, and why."""
+    """The newest backups of one source."""
 
     source: str
-    proven: RecoveryPoint | None
-    verified: RecoveryPoint | None
-    unverified: RecoveryPoint | None
-    offsite: tuple[str, ...] = ()
-    unreadable: Mapping[str, str] | None = None
-
-    def by_kind(self) -> dict[str, RecoveryPoint]:
-        found = {"proven": self.proven, "verified": self.verified, "unverified": self.unverified}
-        return {kind: point for kind, point in found.items() if point}
+    newest: Mapping[Kind, RecoveryPoint]
+    """`proven`, `verified` and `unverified`, those that there are."""
+    offsite: tuple[str, ...]
+    """The off-site repositories that should have copies."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """The repositories that could not be asked, and why."""
 
 
-def newest_points(
-    source: str, listed: Mapping[str, Iterable[Backup]], offsite: Sequence[str], unreadable: Mapping[str, str]
-) -> RecoveryPoints:
+def newest_points(source: str, listed: Mapping[str, Iterable[Backup]], offsite: Sequence[str]) -> RecoveryPoints:
     """listed: the sealed backups of the source by repository; offsite: which of its repositories are off-site."""
     copies: dict[str, dict[str, Backup]] = {}
     for repository, backups in listed.items():
         for one in backups:
             copies.setdefault(one.backup_id, {})[repository] = one
-    found: dict[str, RecoveryPoint] = {}
+    newest: dict[Kind, RecoveryPoint] = {}
     for backup_id in sorted(copies, reverse=True):
         held = copies[backup_id]
         sound = tuple(name for name, one in held.items() if is_sound(one))
         rejected = not sound and any(one.rejected for one in held.values())
         point = RecoveryPoint(backup_id, rejected, sound, tuple(held))
-        found.setdefault("verified" if sound else "unverified", point)
+        newest.setdefault("verified" if sound else "unverified", point)
         if sound and any(one.proven for one in held.values()):
-            found.setdefault("proven", point)
-    return RecoveryPoints(
-        source, found.get("proven"), found.get("verified"), found.get("unverified"), tuple(offsite), dict(unreadable)
-    )
+            newest.setdefault("proven", point)
+    return RecoveryPoints(source, newest, tuple(offsite))
 
 
 def restore_rate(restored: Sequence[Mapping[str, Any]]) -> float | None:
@@ -204,16 +201,17 @@ def estimated(contents: Contents, rate: float | None) -> timedelta | None:
 
 def as_text(sources: Sequence[RecoveryPoints], now: datetime) -> str:
     """A paragraph for each source, a line for each point."""
-    return "\n\n".join("\n".join([f"{points.source}", *_lines(points, now)]) for points in sources)
+    return "\n\n".join("\n".join([points.source, *_lines(points, now)]) for points in sources)
 
 
-def _lines(points: RecoveryPoints, now: datetime) -> list[str]:
-    lines = [
-        f"  {kind:<10}  {_line(point, points.offsite, now)}" for kind, point in points.by_kind().items()
-    ] or ["  no backup"]  # fmt: skip
-    if points.verified and not points.proven:
-        lines.append("  no backup has been restored and proven yet: run monthly_restore_test")
-    return lines + [f"  {name} cannot be read: {why}" for name, why in (points.unreadable or {}).items()]
+def _lines(points: RecoveryPoints, now: datetime) -> Iterator[str]:
+    for kind in _KINDS:
+        if point := points.newest.get(kind):
+            yield f"  {kind:<10}  {_line(point, points.offsite, now)}"
+        elif kind != "unverified":
+            yield f"  {kind:<10}  none"
+    for name, why in points.unreadable.items():
+        yield f"  {name} cannot be read: {why}"
 
 
 def _line(point: RecoveryPoint, offsite: Sequence[str], now: datetime) -> str:

@@ -134,9 +134,17 @@ class Catalog:
         return name
 
     def read_evidence(self, entry: CatalogEntry, name: EvidenceName) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(
-            self.store.get(catalog_folder(entry.source, entry.backup_id) + name.file_name)
-        )
+        """Raises RepositoryError, and VerificationError for a document that nobody here wrote."""
+        key = catalog_folder(entry.source, entry.backup_id) + name.file_name
+        try:
+            document = json.loads(self.store.get(key))
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise VerificationError(
+                f"{self.store.url}/{key} is no evidence: it holds no JSON object.",
+                "Find out who wrote to the bucket, and verify the backup again.",
+            )
         return document
 
     def _first_page(self, source: str) -> list[Listed]:

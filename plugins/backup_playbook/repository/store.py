@@ -137,9 +137,14 @@ class ObjectStore:
         return answer["ContentLength"], answer.get("ChecksumSHA256")
 
     def storage_class(self, key: str) -> str:
-        """As it is now: lifecycle rules of the bucket move objects."""
+        """As it is now, for lifecycle rules of the bucket move objects; empty when there is no such object."""
         with explained(f"look up {self.url}/{key}"):
-            answer = self.client.head_object(Bucket=self.bucket, Key=self.path(key))
+            try:
+                answer = self.client.head_object(Bucket=self.bucket, Key=self.path(key))
+            except ClientError as error:
+                if code_of(error) in ("NoSuchKey", "NotFound"):
+                    return ""
+                raise
         return answer.get("StorageClass", "STANDARD")
 
     def exists(self, key: str) -> bool:

@@ -27,9 +27,13 @@ TERM_GRACE_SECONDS = 5.0
 
 
 class Cancellation:
-    """Ends all running processes of one piece of work at once, from any thread."""
+    """Ends all running processes of one piece of work at once, from any thread.
 
-    def __init__(self) -> None:
+    parent: of the work that this is a part of. Its end ends the part; the part's end, after a failure, is its own.
+    """
+
+    def __init__(self, parent: Cancellation | None = None) -> None:
+        self._parent = parent
         # reentrant: a signal handler may cancel while its own thread is in here
         self._lock = threading.RLock()
         self._running: set[Program] = set()
@@ -46,6 +50,8 @@ class Cancellation:
         """Raise CancelledError once cancel() was called."""
         if self._cancelled:
             raise CancelledError
+        if self._parent:
+            self._parent.check()
 
     def add(self, program: Program) -> None:
         with self._lock:

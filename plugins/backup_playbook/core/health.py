@@ -1,0 +1,324 @@
+"""Whether a source is as safely backed up as was promised: findings from facts, without asking anybody.
+
+A finding is told once and its end once (core.open_problems), so each condition has a key of its own that stays the same
+as long as the condition lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Literal
+
+from backup_playbook.core.model import EncryptionRecord, Manifest
+from backup_playbook.core.progress import human_age, human_bytes
+from backup_playbook.core.recovery_points import Backup, is_sound
+from backup_playbook.core.scrub import is_late
+
+FindingSeverity = Literal["critical", "high", "medium"]
+
+SIZES_CONSIDERED = 30
+SIZES_NEEDED = 7
+"""With fewer there is no spread to go by."""
+SIZE_SPREADS = 5
+"""A size is unusual when it is this many standard deviations (estimated from the median absolute deviation) away ..."""
+SIZE_TOLERANCE = 0.3
+"""... and not within this share of the median: a database that hardly changes has hardly a spread."""
+DEVIATIONS = 1.4826
+"""Standard deviation of normally distributed values / their median absolute deviation."""
+ROWS_LOST = 0.1
+"""Share of the rows of the tables in both backups."""
+NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as promised.
+
+    key: the same while the condition lasts. means: for the data, and for the promises. blinding: nothing else about
+    the source can be told meanwhile, so that what was found before may still be there.
+    """
+
+    key: str
+    severity: FindingSeverity
+    source: str
+    what: str
+    means: str
+    remedy: str
+    blinding: bool = False
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the configuration promises for a source. `due`: the time of day (UTC) by which its backup must exist."""
+
+    due: timedelta
+    rpo: timedelta
+    proven_within: timedelta | None
+    """None: it is never restored on trial."""
+    reread_within: timedelta
+    minimum_size: int
+    """Stored bytes."""
+    encryption: EncryptionRecord
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A backup that the last verification in a repository rejected, and why."""
+
+    repository: str
+    backup_id: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A repository that refused, or failed, when it was asked for its catalog or its objects."""
+
+    repository: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """All that is known of one source's backups. Backups are the sealed ones, newest first."""
+
+    source: str
+    expected: Expected
+    primary: str
+    listed: Mapping[str, Sequence[Backup]]
+    """By repository, the primary and the off-site ones; what could not be read is not in it."""
+    unreadable: Sequence[Unreadable] = ()
+    rejections: Sequence[Rejection] = ()
+    newest: Manifest | None = None
+    """Of the newest sound backup in the primary repository."""
+    previous: Manifest | None = None
+    """Of the newest sound one of an earlier day."""
+    copies: Mapping[str, str] | None = None
+    """Seal of the newest one's copy, by off-site repository; it is not there when it has no such copy."""
+    sizes: Sequence[int] = ()
+    """Stored bytes of the sound backups before the newest one, newest first, at most SIZES_CONSIDERED."""
+
+    @property
+    def sound(self) -> list[Backup]:
+        """Those in the primary repository that count."""
+        return [one for one in self.listed.get(self.primary, ()) if is_sound(one)]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A finding before it is told what it means for the source."""
+
+    check: str
+    severity: FindingSeverity
+    what: str
+    remedy: str
+    blinding: bool = False
+
+
+def assess(facts: SourceFacts, now: datetime) -> list[Finding]:
+    """Everything that is not as promised, the gravest first; empty when all is well."""
+    means = _last_good(facts, now)
+    found = [
+        Finding(f"{facts.source}/{one.check}", one.severity, facts.source, one.what, means, one.remedy, one.blinding)
+        for one in _problems(facts, now)
+    ]
+    return sorted(found, key=gravest_first)
+
+
+def gravest_first(finding: Finding) -> tuple[int, str]:
+    """For sorted()."""
+    return ("critical", "high", "medium").index(finding.severity), finding.key
+
+
+def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+    for one in facts.unreadable:
+        yield _Problem(f"unreadable/{one.repository}", "critical", one.what, one.remedy, blinding=True)
+    for rejection in facts.rejections:
+        yield _rejected(rejection)
+    yield from _rereading(facts, now)
+    if facts.primary not in facts.listed:
+        return
+    yield from _todays_backup(facts, now)
+    yield from _proof(facts, now)
+    if facts.newest:
+        yield from _size(facts, facts.newest)
+        yield from _encryption(facts.expected.encryption, facts.newest)
+        yield from _offsite(facts, facts.newest)
+        if facts.previous:
+            yield from _vanished(facts.previous, facts.newest)
+
+
+def _last_good(facts: SourceFacts, now: datetime) -> str:
+    if facts.primary not in facts.listed:
+        return f"Whether it has a good backup cannot be told while {facts.primary} is out of reach."
+    if not facts.sound:
+        return "It has no verified backup at all."
+    age, rpo = now - facts.sound[0].taken_at, facts.expected.rpo
+    kept = "older than" if age > rpo else "within"
+    return (
+        f"Its last good backup is {facts.sound[0].backup_id}, {human_age(age)} old, {kept} the RPO of {human_age(rpo)}."
+    )
+
+
+def _rejected(one: Rejection) -> _Problem:
+    return _Problem(
+        f"rejected/{one.repository}/{one.backup_id}",
+        "critical",
+        f"The backup {one.backup_id} in {one.repository} is damaged: {one.what}",
+        "Do not restore from it. Find out who wrote to the bucket, or whether its disk is failing. Then put its "
+        "objects back from another repository, which the next run notices, or remove it.",
+    )
+
+
+def _rereading(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+    within = facts.expected.reread_within
+    for repository, backups in facts.listed.items():
+        late = [one for one in backups if is_late(one, within, now)]
+        if late:
+            yield _Problem(
+                f"unread/{repository}",
+                "high",
+                f"{len(late)} backups in {repository} were not read again within {human_age(within)}, "
+                f"first {late[-1].backup_id}: nobody knows whether they are still what was stored.",
+                "Look at the task `scrub` of the last runs for what stopped it, then run daily_backup_verification.",
+            )
+
+
+def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+    # before the time at which today's is due, yesterday's is the one to look for
+    day = (now.astimezone(UTC) - facts.expected.due).replace(hour=0, minute=0, second=0, microsecond=0)
+    todays = [one for one in facts.listed[facts.primary] if one.taken_at >= day]
+    if any(is_sound(one) for one in todays):
+        age = now - facts.sound[0].taken_at
+        if age > facts.expected.rpo:
+            yield _Problem(
+                "rpo", "high", f"The newest verified backup is {human_age(age)} old.",
+                "Take one now (nightly_database_backup), and run it as often as the RPO asks for.",
+            )  # fmt: skip
+        return
+    if not todays:
+        what = f"There is no backup of {day:%Y-%m-%d}."
+        remedy = (
+            "Run nightly_database_backup now; then find out why it did not run, or what its red task says. If the "
+            "scheduler was down, the run that it makes up for is enough."
+        )
+    elif todays[0].rejected:
+        what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, was rejected by its verification."
+        remedy = "Run nightly_database_backup now, and find out what damaged the first one."
+    else:
+        what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, is not verified."
+        remedy = "Open the run of nightly_database_backup: clear its task `verify` if it failed, or wait for its end."
+    yield _Problem("today", "high", what, remedy)
+
+
+def _proof(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+    within = facts.expected.proven_within
+    everything = [one for backups in facts.listed.values() for one in backups]
+    if within is None or not everything:
+        return
+    restored = max((one.proven.at for one in everything if one.proven), default=None)
+    # a new source has as much time for its first one
+    if now - (restored or min(one.taken_at for one in everything)) <= within:
+        return
+    what = f"The last proven restore was {human_age(now - restored)} ago" if restored else "No restore was ever proven"
+    yield _Problem(
+        "proof", "medium", f"{what}, where {human_age(within)} are the most.",
+        "Run monthly_restore_test for it, and read the last red run of it, if there is one.",
+    )  # fmt: skip
+
+
+def _size(facts: SourceFacts, newest: Manifest) -> Iterator[_Problem]:
+    size, least = newest.stored_bytes, facts.expected.minimum_size
+    remedy = "Compare the tables of the last two manifests. If the change is right, adapt minimum_size in sources.yaml."
+    if size < least:
+        yield _Problem(
+            "minimum_size", "medium",
+            f"{newest.backup_id} is stored in {human_bytes(size)}, less than the minimum of {human_bytes(least)}.",
+            remedy,
+        )  # fmt: skip
+    elif len(facts.sizes) >= SIZES_NEEDED:
+        usual = median(facts.sizes)
+        spread = DEVIATIONS * median(abs(one - usual) for one in facts.sizes)
+        if abs(size - usual) > max(SIZE_SPREADS * spread, SIZE_TOLERANCE * usual):
+            yield _Problem(
+                "unusual_size", "medium",
+                f"{newest.backup_id} is stored in {human_bytes(size)}, where {human_bytes(usual)} is usual (median of "
+                f"the last {len(facts.sizes)}).",
+                "Compare the tables of the last two manifests. If the change is right, this ends when it is the usual.",
+            )  # fmt: skip
+
+
+def _encryption(expected: EncryptionRecord, newest: Manifest) -> Iterator[_Problem]:
+    found = newest.encryption
+    remedy = "Run nightly_database_backup: a backup is encrypted as configured when it is taken. Then remove this one."
+    if found.method == "none" and expected.method != "none":
+        yield _Problem(
+            "encryption", "high", f"{newest.backup_id} is not encrypted, where {expected.method} is configured.", remedy
+        )
+    elif (found.method, set(found.recipients)) != (expected.method, set(expected.recipients)):
+        yield _Problem(
+            "encryption", "medium",
+            f"{newest.backup_id} is encrypted as {_keys(found)}, where {_keys(expected)} is configured.",
+            remedy,
+        )  # fmt: skip
+
+
+def _keys(record: EncryptionRecord) -> str:
+    return f"{record.method} {', '.join(record.recipients)}".rstrip()
+
+
+def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[_Problem]:
+    seals = facts.copies or {}
+    for repository, backups in facts.listed.items():
+        if repository == facts.primary:
+            continue
+        copy = next((one for one in backups if one.backup_id == newest.backup_id), None)
+        if copy and copy.rejected:
+            continue  # a finding of its own, and a graver one
+        if copy is None:
+            what = f"{newest.backup_id} has no copy in {repository}."
+        elif seals.get(repository) != newest.seal:
+            what = f"{repository} holds another backup under the id {newest.backup_id}: its manifest has another seal."
+        elif not is_sound(copy):
+            what = f"The copy of {newest.backup_id} in {repository} is not verified."
+        else:
+            continue
+        yield _Problem(
+            f"offsite/{repository}", "high", what,
+            "Open the run of nightly_database_backup and clear its task `copy_offsite`, or `verify_offsite`.",
+        )  # fmt: skip
+
+
+def _vanished(previous: Manifest, newest: Manifest) -> Iterator[_Problem]:
+    """Each loss in one finding only: a table that is gone is not counted among the rows."""
+    before, after = _rows(previous), _rows(newest)
+    remedy = (
+        f"Ask whether it was meant (a migration, a clean-up). If not, restore it from {previous.backup_id}, and hold "
+        "that backup."
+    )
+    since = f"since {previous.backup_id}"
+    missing = sorted(before.keys() - after.keys())
+    if missing:
+        yield _Problem("tables", "medium", f"{len(missing)} tables are gone {since}: {_some(missing)}.", remedy)
+    emptied = sorted(name for name in before.keys() & after.keys() if before[name] and not after[name])
+    if emptied:
+        yield _Problem("emptied", "medium", f"{len(emptied)} tables are empty {since}: {_some(emptied)}.", remedy)
+    kept = before.keys() & after.keys() - set(emptied)
+    was, now = sum(before[name] for name in kept), sum(after[name] for name in kept)
+    if now < was * (1 - ROWS_LOST):
+        yield _Problem(
+            "rows", "medium", f"{was - now:,} of {was:,} rows ({1 - now / was:.0%}) are gone {since}.", remedy
+        )
+
+
+def _rows(manifest: Manifest) -> dict[str, int]:
+    return {f"{table.namespace}.{table.name}": table.rows for table in manifest.tables}
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

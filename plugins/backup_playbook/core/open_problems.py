@@ -1,0 +1,46 @@
+"""What is news: a problem is told when it appears, when its severity changes, and when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from backup_playbook.core.health import Finding, FindingSeverity
+
+
+@dataclass(frozen=True)
+class OpenProblem:
+    """A finding that people were told about. `since`: when it was first told, ISO 8601."""
+
+    severity: FindingSeverity
+    source: str
+    what: str
+    since: str
+
+    @classmethod
+    def of(cls, finding: Finding, now: datetime) -> OpenProblem:
+        return cls(finding.severity, finding.source, finding.what, now.isoformat(timespec="seconds"))
+
+
+class News(NamedTuple):
+    new: list[Finding]
+    """Also those that were told with another severity."""
+    ended: dict[str, OpenProblem]
+    """By key."""
+    still_open: list[Finding]
+
+
+def what_to_tell(told: Mapping[str, OpenProblem], findings: Sequence[Finding]) -> News:
+    """told: what people know, by key. A problem of a source that cannot be looked at is not over."""
+    unseen = {finding.source for finding in findings if finding.blinding}
+    found = {finding.key for finding in findings}
+    known = {
+        finding.key for finding in findings if finding.key in told and told[finding.key].severity == finding.severity
+    }
+    return News(
+        new=[finding for finding in findings if finding.key not in known],
+        ended={key: one for key, one in told.items() if key not in found and one.source not in unseen},
+        still_open=[finding for finding in findings if finding.key in known],
+    )

@@ -1,0 +1,70 @@
+"""Facts for `core.health`: a listing for each repository of a source, and a few dozen small documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backup_playbook.core.health import SIZES_CONSIDERED, Expected, Rejection, SourceFacts, Unreadable
+from backup_playbook.core.model import EvidenceKind, Manifest
+from backup_playbook.core.recovery_points import is_sound
+from backup_playbook.engines.survey import OpenCatalog, Survey, survey
+from backup_playbook.repository.catalog import CatalogEntry
+
+
+def gather_facts(
+    source: str,
+    expected: Expected,
+    repositories: Sequence[str],
+    open_catalog: OpenCatalog,
+    unreadable: Sequence[Unreadable] = (),
+) -> SourceFacts:
+    """repositories: the primary one first. unreadable: what the scrub came upon already."""
+    seen = survey(source, repositories, open_catalog)
+    for trouble in unreadable:
+        seen.unreadable.setdefault(trouble.repository, trouble)
+    primary = repositories[0]
+    sound = [entry for entry in seen.listed.get(primary, ()) if is_sound(entry)]
+    newest = seen.manifest(primary, sound[0].backup_id) if sound else None
+    earlier = next((entry for entry in sound if entry.taken_at.date() < sound[0].taken_at.date()), None)
+    previous = seen.manifest(primary, earlier.backup_id) if earlier else None
+    copies = _seals_of_copies(seen, newest, repositories[1:]) if newest else {}
+    sizes = _sizes(seen, primary, sound[1:])
+    _add_rejected(seen)
+    return SourceFacts(
+        source=source,
+        expected=expected,
+        primary=primary,
+        listed=seen.listed,
+        unreadable=tuple(seen.unreadable.values()),
+        rejections=tuple(seen.rejections),
+        newest=newest,
+        previous=previous,
+        copies=copies,
+        sizes=sizes,
+    )
+
+
+def _seals_of_copies(seen: Survey, newest: Manifest, offsite: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in offsite:
+        copy = next((entry for entry in seen.listed.get(name, ()) if entry.backup_id == newest.backup_id), None)
+        if copy and not copy.rejected and (manifest := seen.manifest(name, copy.backup_id)):
+            found[name] = manifest.seal
+    return found
+
+
+def _sizes(seen: Survey, primary: str, sound: Sequence[CatalogEntry]) -> tuple[int, ...]:
+    """From what their verifications wrote: manifests name every table, and are much larger."""
+    wanted = [(entry, entry.verified) for entry in sound[:SIZES_CONSIDERED] if entry.verified]
+    bodies = seen.evidence(primary, wanted) if wanted else []
+    return tuple(body["stored_bytes"] for body in bodies if isinstance(body.get("stored_bytes"), int))
+
+
+def _add_rejected(seen: Survey) -> None:
+    for repository, entries in seen.listed.items():
+        rejected = [entry for entry in entries if entry.rejected]
+        wanted = [(entry, name) for entry in rejected if (name := entry.latest(EvidenceKind.REJECTED))]
+        bodies = seen.evidence(repository, wanted) if wanted else []
+        for (entry, _), body in zip(wanted, bodies, strict=False):
+            what = body.get("what", "its rejection cannot be read.")
+            seen.rejections.append(Rejection(repository, entry.backup_id, str(what)))

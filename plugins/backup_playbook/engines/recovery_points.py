@@ -1,0 +1,53 @@
+"""Facts for `core.recovery_points`: listings, and the manifest of each backup that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from backup_playbook.core.model import EvidenceKind
+from backup_playbook.core.recovery_points import (
+    RATES_CONSIDERED,
+    Contents,
+    RecoveryPoint,
+    RecoveryPoints,
+    estimated,
+    newest_points,
+    restore_rate,
+)
+from backup_playbook.engines.survey import OpenCatalog, Survey, newest_evidence, survey
+from backup_playbook.repository.layout import objects_folder
+
+
+def find_recovery_points(source: str, repositories: Sequence[str], open_catalog: OpenCatalog) -> RecoveryPoints:
+    """repositories: the primary one first. Those that cannot be read are named in the result."""
+    seen = survey(source, repositories, open_catalog)
+    rate = _rate(seen)
+    points = newest_points(source, seen.listed, repositories[1:])
+    described = {kind: _describe(seen, point, rate) for kind, point in points.newest.items()}
+    unreadable = {name: trouble.what for name, trouble in seen.unreadable.items()}
+    return replace(points, newest=described, unreadable=unreadable)
+
+
+def _rate(seen: Survey) -> float | None:
+    for repository, entries in seen.listed.items():
+        restored = newest_evidence(entries, EvidenceKind.RESTORED)[:RATES_CONSIDERED]
+        if rate := restore_rate(seen.evidence(repository, restored)):
+            return rate
+    return None
+
+
+def _describe(seen: Survey, point: RecoveryPoint, rate: float | None) -> RecoveryPoint:
+    for repository in point.sound_in or point.listed_in:
+        if manifest := seen.manifest(repository, point.backup_id):
+            largest = max(manifest.objects, key=lambda item: item.stored_bytes, default=None)
+            storage_class = "STANDARD"
+            with seen.asking(repository):
+                if largest:
+                    key = objects_folder(seen.source, point.backup_id) + largest.name
+                    storage_class = seen.catalogs[repository].store.storage_class(key)
+            contents = Contents(
+                len(manifest.tables), manifest.rows, manifest.content_bytes, manifest.stored_bytes, storage_class
+            )
+            return replace(point, contents=contents, restore=estimated(contents, rate))
+    return point

@@ -1,0 +1,118 @@
+"""Reading older backups again, in every repository that holds them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
+from backup_playbook.core.health import Unreadable
+from backup_playbook.core.model import EvidenceKind, Manifest
+from backup_playbook.core.recovery_points import RETRIEVAL
+from backup_playbook.core.scrub import plan_scrub
+from backup_playbook.engines.backup import Depth, Verification
+from backup_playbook.engines.contract import Engine
+from backup_playbook.engines.survey import OpenCatalog, survey
+from backup_playbook.repository.catalog import Catalog, CatalogEntry
+from backup_playbook.repository.layout import objects_folder
+from backup_playbook.streams.codec import Codec
+from backup_playbook.streams.processes import Cancellation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Scrubbed:
+    """What one scrub of a source did. Rejections are in the repositories, as evidence."""
+
+    read: int = 0
+    """Backups, with those that were rejected."""
+    bytes: int = 0
+    """Of the backups that are right, as stored."""
+    rejected: int = 0
+    seconds: float = 0.0
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """Verifies backups again as closely as this worker can: whole, or as stored for lack of the key."""
+
+    engine: Engine
+    codec: Codec
+    streams: int
+    cancellation: Cancellation
+
+    def run(
+        self, source: str, repositories: Sequence[str], open_catalog: OpenCatalog, within: timedelta, now: datetime
+    ) -> Scrubbed:
+        """A backup that is not right is rejected, and the others are read nevertheless. within: see plan_scrub."""
+        started = time.monotonic()
+        seen = survey(source, repositories, open_catalog)
+        done = Scrubbed(unreadable=list(seen.unreadable.values()))
+        for repository, entries in seen.listed.items():
+            due = plan_scrub(entries, within, now)
+            log.info("%s in %s: %d of %d backups are read again.", source, repository, len(due), len(entries))
+            for entry in due:
+                try:
+                    self._reread(seen.catalogs[repository], entry, done)
+                except PlaybookError as error:
+                    self.cancellation.check()  # the task is being ended
+                    log.warning("%s in %s: %s", entry.backup_id, repository, error)
+                    done.unreadable.append(Unreadable(repository, error.what, error.remedy))
+                    if isinstance(error, RepositoryError):
+                        break  # the next would wait for its retries as long
+        done.seconds = round(time.monotonic() - started, 1)
+        return done
+
+    def _reread(self, catalog: Catalog, entry: CatalogEntry, done: Scrubbed) -> None:
+        depth, codec = self._how(catalog, entry)
+        verification = Verification(catalog, self.engine, codec, depth, self.streams)
+        try:
+            body = verification.run(
+                entry.source, entry.backup_id, Cancellation(self.cancellation), _first_seal(catalog, entry)
+            )
+        except VerificationError as error:
+            log.error("%s in %s is REJECTED: %s", entry.backup_id, catalog.store.name, error)
+            done.rejected += 1
+        else:
+            done.bytes += body["stored_bytes"]
+        done.read += 1
+
+    def _how(self, catalog: Catalog, entry: CatalogEntry) -> tuple[Depth, Codec]:
+        """By how the backup was encrypted, which may not be how the source is encrypted today."""
+        plain = Codec(self.codec.level)
+        try:
+            manifest = catalog.manifest(entry.source, entry.backup_id)
+        except VerificationError:
+            return Depth.STORED, plain  # the verification comes upon it too, and writes the evidence
+        if _archived(catalog, manifest):
+            return Depth.CHECKSUMS, plain
+        method = manifest.encryption.method
+        if method == "none":
+            return Depth.FULL, plain
+        readable = method == self.codec.encryption.method and self.codec.can_decode
+        return (Depth.FULL if readable else Depth.STORED), self.codec
+
+
+def _archived(catalog: Catalog, manifest: Manifest) -> bool:
+    """Whether its bytes can only be read after a retrieval; their checksums can be asked for at any time."""
+    largest = max(manifest.objects, key=lambda item: item.stored_bytes, default=None)
+    if largest is None:
+        return False
+    key = objects_folder(manifest.source, manifest.backup_id) + largest.name
+    return catalog.store.storage_class(key) in RETRIEVAL
+
+
+def _first_seal(catalog: Catalog, entry: CatalogEntry) -> str:
+    """What its first verification found: a manifest that was exchanged with all of its objects differs from it."""
+    verified = [name for name in entry.evidence if name.kind is EvidenceKind.VERIFIED]
+    if not verified:
+        return ""
+    try:
+        return str(catalog.read_evidence(entry, min(verified)).get("manifest_seal", ""))
+    except VerificationError:
+        return ""
