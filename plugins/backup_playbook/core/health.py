@@ -101,11 +101,29 @@ class SourceFacts:
     """Seal of the newest one's copy, by off-site repository; it is not there when it has no such copy."""
     sizes: Sequence[int] = ()
     """Stored bytes of the sound backups before the newest one, newest first, at most SIZES_CONSIDERED."""
+    scrubbed: bool = True
+    """Whether today's reading of older backups came to its end."""
 
     @property
     def sound(self) -> list[Backup]:
         """Those in the primary repository that count."""
         return [one for one in self.listed.get(self.primary, ()) if is_sound(one)]
+
+    @property
+    def proven_at(self) -> datetime | None:
+        """Of the newest proven restore, wherever it read from."""
+        everything = (one for backups in self.listed.values() for one in backups)
+        return max((one.proven.at for one in everything if one.proven), default=None)
+
+    def in_short(self, now: datetime) -> str:
+        """For the summary of a day on which all is well."""
+        if self.expected.proven_within is None:
+            proof = "no restore test is configured for it"
+        elif self.proven_at:
+            proof = f"last proven by a restore {human_age(now - self.proven_at)} ago"
+        else:
+            proof = "not yet proven by a restore"
+        return f"{_last_good(self, now)} {len(self.sound)} good backups, {proof}."
 
 
 @dataclass(frozen=True)
@@ -175,6 +193,11 @@ def _rejected(one: Rejection) -> _Problem:
 
 
 def _rereading(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+    if not facts.scrubbed:
+        yield _Problem(
+            "scrub", "high", "Reading older backups again did not come to its end.",
+            "Open the red task `scrub` of this run; clear it when the cause is gone.",
+        )  # fmt: skip
     within = facts.expected.reread_within
     for repository, backups in facts.listed.items():
         late = [one for one in backups if is_late(one, within, now)]
@@ -217,12 +240,10 @@ def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
 
 def _proof(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     within = facts.expected.proven_within
-    everything = [one for backups in facts.listed.values() for one in backups]
-    if within is None or not everything:
-        return
-    restored = max((one.proven.at for one in everything if one.proven), default=None)
-    # a new source has as much time for its first one
-    if now - (restored or min(one.taken_at for one in everything)) <= within:
+    oldest = min((one.taken_at for backups in facts.listed.values() for one in backups), default=now)
+    # a new source has as much time for its first proof
+    restored = facts.proven_at
+    if within is None or now - (restored or oldest) <= within:
         return
     what = f"The last proven restore was {human_age(now - restored)} ago" if restored else "No restore was ever proven"
     yield _Problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any, Literal, Protocol, TypeVar, get_args
@@ -161,6 +161,24 @@ class RecoveryPoints:
     """The off-site repositories that should have copies."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """The repositories that could not be asked, and why."""
+
+    def as_json(self, now: datetime) -> dict[str, Any]:
+        """Times in seconds, sizes in bytes; `restore_seconds` is null until a restore was measured."""
+        points: dict[str, Any] = {
+            kind: {
+                "backup_id": point.backup_id,
+                "taken_at": point.taken_at.isoformat(),
+                "age_seconds": (now - point.taken_at).total_seconds(),
+                "rejected": point.rejected,
+                "sound_in": list(point.sound_in),
+                "listed_in": list(point.listed_in),
+                "contents": asdict(point.contents) if point.contents else None,
+                "retrieval_seconds": point.retrieval.total_seconds(),
+                "restore_seconds": point.restore.total_seconds() if point.restore else None,
+            }
+            for kind, point in self.newest.items()
+        }
+        return {**points, "offsite": list(self.offsite), "unreadable": dict(self.unreadable)}
 
 
 def newest_points(source: str, listed: Mapping[str, Iterable[Backup]], offsite: Sequence[str]) -> RecoveryPoints:

@@ -16,11 +16,11 @@ def gather_facts(
     expected: Expected,
     repositories: Sequence[str],
     open_catalog: OpenCatalog,
-    unreadable: Sequence[Unreadable] = (),
+    scrub_troubles: Sequence[Unreadable] | None = (),
 ) -> SourceFacts:
-    """repositories: the primary one first. unreadable: what the scrub came upon already."""
+    """repositories: the primary one first. scrub_troubles: None when the scrub did not come to its end."""
     seen = survey(source, repositories, open_catalog)
-    for trouble in unreadable:
+    for trouble in scrub_troubles or ():
         seen.unreadable.setdefault(trouble.repository, trouble)
     primary = repositories[0]
     sound = [entry for entry in seen.listed.get(primary, ()) if is_sound(entry)]
@@ -41,6 +41,7 @@ def gather_facts(
         previous=previous,
         copies=copies,
         sizes=sizes,
+        scrubbed=scrub_troubles is not None,
     )
 
 

@@ -1,0 +1,61 @@
+"""# Daily backup verification
+
+**When:** 03:00 UTC, when the nightly backups have to be done; or by the button, as often as you like.
+
+**What:** for every source in `include/config/sources.yaml`, all at the same time as far as the pool allows:
+
+| step | what it does |
+|---|---|
+| `scrub` | reads a share of the older backups again, in every repository, so that each is read within `reread_within` |
+| `assess` | compares what the repositories hold with what the configuration promises |
+| `report_findings` | tells people what is new and what is over, and makes the run red when data is at risk |
+
+| `assess` asks | if not |
+|---|---|
+| Can every repository be read, and is every backup in it still what was stored? | critical |
+| Is there a verified backup of today, and is it younger than the RPO? | high |
+| Is there an equal, verified copy of it in each off-site repository? | high |
+| Is it encrypted, if that is configured; with the configured keys? | high; medium |
+| Was every backup read again within `reread_within`? | high |
+| Was a backup restored and proven within `proven_within`? | medium |
+| Is its size above `minimum_size`, and as usual (the last 30)? | medium |
+| Does it have the tables and the rows that yesterday's had? | medium |
+
+A problem is told once, and once more when it is over; on a day without any there is one summary. Critical and high
+findings make the run red as long as they last, medium ones do not. What people were told is in the Airflow Variable
+`backup_playbook_open_problems`; delete it to be told everything again.
+
+**When it fails:** the error of `report_findings` lists every finding with what to do about it. When that is done, run
+this again by the button: it says what is over. If `scrub` or `assess` is red, the verification itself did not work:
+open that task; the other sources were looked at nevertheless.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import dag, task_group
+
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.verification import list_all_sources, report_findings
+from backup_playbook.operators.verification import AssessSource, ScrubBackups
+
+
+@dag(
+    schedule="0 3 * * *",
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=20),
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    tags=["assure"],
+    **ALERTS,
+)
+def daily_backup_verification():
+    @task_group
+    def check(source: str):
+        scrub = ScrubBackups(task_id="scrub", source=source)
+        AssessSource(task_id="assess", source=source, scrubbed=scrub.output, trigger_rule="all_done")
+
+    check.expand(source=list_all_sources()) >> report_findings()
+
+
+daily_backup_verification()

@@ -1,0 +1,32 @@
+"""# Which backup, now?
+
+**When:** by the button, whenever you want to know what could be restored at this moment.
+
+**What:** `list_recovery_points` writes to its log, and returns, for every source the newest backup that a restore has
+proven, the newest verified one and the newest that is not verified: its age, its size, how long a retrieval from an
+archive takes, how long a restore with proof will take (from the restores that were measured), and which repositories
+hold it. It changes nothing.
+
+**When it fails:** a repository that cannot be read is said in the list and does not hide the others. If the task itself
+is red, its error says what is wrong with the configuration.
+"""
+
+from airflow.sdk import dag
+
+from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
+from backup_playbook.dag_parts.recovery_points import list_recovery_points as list_points
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    tags=["assure"],
+)
+def list_recovery_points():
+    list_points()
+
+
+list_recovery_points()

@@ -1,0 +1,152 @@
+"""What the daily verification tells people, and when it keeps silent."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Variable, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from backup_playbook.config import load_config
+from backup_playbook.core.health import Finding, gravest_first
+from backup_playbook.core.open_problems import OpenProblem, what_to_tell
+from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.runs import TOLD, run_url
+from backup_playbook.notifiers.slack import deliver
+from backup_playbook.operators.verification import Assessment
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "backup_playbook_open_problems"
+GRAVE = ("critical", "high")
+
+
+@task(task_id="list_sources", retries=0)
+def list_all_sources() -> list[str]:
+    """Every source of the configuration."""
+    return list(load_config().sources)
+
+
+@task(trigger_rule="all_done", retries=0)
+def report_findings(ti: Any) -> list[str]:
+    """Tell people what is new and what is over; on a day without findings, once, that all is well.
+
+    Returns the findings, a line each. Fails, and with it the run, on critical and high ones.
+    """
+    sources = ti.xcom_pull(task_ids="list_sources")
+    if not sources:
+        raise AirflowFailException("No source was looked at. What to do: open the red task `list_sources`.")
+    assessed = [ti.xcom_pull(task_ids="check.assess", map_indexes=index) for index in range(len(sources))]
+    findings = sorted(_findings(sources, assessed), key=gravest_first)
+    news = _News(run_url(ti.dag_id, ti.run_id))
+    news.tell(findings, [one for one in assessed if one])
+    news.save()
+    if not news.untold:
+        ti.xcom_push(key=TOLD, value=True)
+    lines = [f"{finding.severity}: {_headline(finding)} What to do: {finding.remedy}" for finding in findings]
+    if grave := [line for line, finding in zip(lines, findings, strict=True) if finding.severity in GRAVE]:
+        raise AirflowFailException("\n".join(grave))
+    return lines
+
+
+def _findings(sources: Sequence[str], assessed: Sequence[Assessment | None]) -> list[Finding]:
+    found = []
+    for source, assessment in zip(sources, assessed, strict=True):
+        if assessment:
+            found += [Finding(**finding) for finding in assessment["findings"]]
+        else:
+            found.append(_unassessed(source))
+    return found
+
+
+def _unassessed(source: str) -> Finding:
+    return Finding(
+        key=f"{source}/unassessed",
+        severity="critical",
+        source=source,
+        what="Its backups could not be looked at.",
+        means="Whether it has a good backup is not known.",
+        remedy="Open the red task `assess` of this source, and clear it when the cause is gone.",
+        blinding=True,
+    )
+
+
+class _News:
+    """What people know already is in an Airflow Variable; only what was delivered is added to it, or taken from it."""
+
+    def __init__(self, link: str) -> None:
+        self._link = link
+        self._now = datetime.now(UTC)
+        known = _known()
+        self._told = {key: OpenProblem(**problem) for key, problem in known.get("open", {}).items()}
+        self._all_well_on = known.get("all_well_on", "")
+        self.untold = 0
+
+    def tell(self, findings: Sequence[Finding], assessed: Sequence[Assessment]) -> None:
+        new, ended, still_open = what_to_tell(self._told, findings)
+        for finding in new:
+            lines = (finding.means,)
+            message = Message(
+                severity=finding.severity,
+                headline=_headline(finding),
+                lines=lines,
+                remedy=finding.remedy,
+                link=self._link,
+            )
+            if self._deliver(message):
+                self._told[finding.key] = OpenProblem.of(finding, self._now)
+        for key, problem in ended.items():
+            headline = f"Over: {problem.source}: {problem.what}"
+            lines = (f"It was first told on {problem.since[:16].replace('T', ' ')} UTC.",)
+            message = Message(severity=problem.severity, headline=headline, lines=lines, link=self._link, over=True)
+            if self._deliver(message):
+                del self._told[key]
+        if still_open:
+            log.info("People know already of: %s", "; ".join(map(_headline, still_open)))
+        if not findings:
+            self._say_that_all_is_well(assessed)
+
+    def save(self) -> None:
+        open_ = {key: asdict(problem) for key, problem in self._told.items()}
+        Variable.set(VARIABLE, json.dumps({"open": open_, "all_well_on": self._all_well_on}, indent=1))
+
+    def _say_that_all_is_well(self, assessed: Sequence[Assessment]) -> None:
+        today = f"{self._now:%Y-%m-%d}"
+        if self._all_well_on == today:
+            return
+        headline = "All sources are as safely backed up as promised"
+        if len(assessed) == 1:
+            headline = f"{assessed[0]['source']} is as safely backed up as promised"
+        lines = tuple(f"*{one['source']}*: {one['in_short']}" for one in assessed)
+        if self._deliver(Message(severity="info", headline=headline, lines=lines, link=self._link)):
+            self._all_well_on = today
+
+    def _deliver(self, message: Message) -> bool:
+        """Whether people hear of it, or do not want to."""
+        log.info("%s", message.text())
+        if deliver(message) or getattr(load_config().alerts, message.severity) is None:
+            return True
+        self.untold += 1
+        return False
+
+
+def _headline(finding: Finding) -> str:
+    return f"{finding.source}: {finding.what}"
+
+
+def _known() -> dict[str, Any]:
+    """Whatever else somebody wrote into the Variable is replaced: then everything is told again."""
+    text = Variable.get(VARIABLE, default="{}")
+    try:
+        known = json.loads(text)
+        for problem in known.get("open", {}).values():
+            OpenProblem(**problem)
+    except (ValueError, TypeError, AttributeError):
+        log.warning("The Airflow Variable %s holds something else than open problems: it is written anew.", VARIABLE)
+        return {}
+    return dict(known)

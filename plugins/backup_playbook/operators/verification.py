@@ -1,0 +1,105 @@
+"""The steps of the daily verification, for one source each.
+
+Everything that needs boto3, psycopg or a provider is imported when a task runs: DAG files are parsed all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict
+
+from airflow.sdk import Context, XComArg
+
+from backup_playbook.config import GpgRecipients, PlaybookConfig
+from backup_playbook.core.health import Expected, Unreadable, assess
+from backup_playbook.core.model import EncryptionRecord
+from backup_playbook.operators.base import SourceOperator
+
+NIGHTLY_BACKUP_AT = timedelta(hours=2)
+"""Of the day, UTC: the schedule of nightly_database_backup."""
+
+
+class Assessment(TypedDict):
+    """What is told of a source. `findings`: core.health.Finding as dictionaries."""
+
+    source: str
+    in_short: str
+    findings: list[dict[str, Any]]
+
+
+class ScrubBackups(SourceOperator):
+    """Read a share of the older backups again, in every repository. Returns an engines.scrub.Scrubbed as dictionary.
+
+    What is not right is rejected in its repository, where `assess` finds it: this task is green nevertheless.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - passed by name
+        from backup_playbook.core.progress import human_bytes, human_seconds
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.scrub import Scrub
+
+        settings = self.config.source(self.source)
+        with connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec:
+            scrub = Scrub(connections.engine(self.config, self.source), codec, settings.streams, self.cancellation)
+            done = scrub.run(
+                self.source,
+                (settings.repository, *settings.offsite),
+                lambda name: connections.catalog(self.config, name),
+                self.config.objectives_of(self.source).reread_within,
+                datetime.now(UTC),
+            )
+        self.log.info(
+            "Read %d backups again (%s) in %s: %d rejected.",
+            done.read, human_bytes(done.bytes), human_seconds(done.seconds), done.rejected,
+        )  # fmt: skip
+        return asdict(done)
+
+
+class AssessSource(SourceOperator):
+    """Compare what the repositories hold with what the configuration promises. Returns an `Assessment`.
+
+    scrubbed: what `scrub` returned; None when it did not come to its end.
+    """
+
+    template_fields: Sequence[str] = ("source", "scrubbed")
+
+    def __init__(self, *, source: str, scrubbed: XComArg, **arguments: Any) -> None:
+        super().__init__(source=source, **arguments)
+        self.scrubbed = scrubbed
+
+    def execute(self, context: Context) -> Assessment:  # noqa: ARG002 - passed by name
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.health import gather_facts
+
+        settings = self.config.source(self.source)
+        scrubbed: dict[str, Any] | None = self.scrubbed
+        facts = gather_facts(
+            self.source,
+            expected(self.config, self.source),
+            (settings.repository, *settings.offsite),
+            lambda name: connections.catalog(self.config, name),
+            None if scrubbed is None else [Unreadable(**trouble) for trouble in scrubbed["unreadable"]],
+        )
+        now = datetime.now(UTC)
+        findings, in_short = assess(facts, now), facts.in_short(now)
+        for finding in findings:
+            self.log.warning("%s: %s %s What to do: %s", finding.severity, finding.what, finding.means, finding.remedy)
+        self.log.info("%s: %d findings. %s", self.source, len(findings), in_short)
+        return Assessment(source=self.source, in_short=in_short, findings=[asdict(finding) for finding in findings])
+
+
+def expected(config: PlaybookConfig, source: str) -> Expected:
+    """What the configuration promises for a source."""
+    settings, objectives = config.source(source), config.objectives_of(source)
+    encryption = config.encryption_of(source)
+    recipients = encryption.recipients if isinstance(encryption, GpgRecipients) else ()
+    return Expected(
+        due=NIGHTLY_BACKUP_AT + objectives.backed_up_within,
+        rpo=objectives.rpo,
+        proven_within=objectives.proven_within if settings.restore_test else None,
+        reread_within=objectives.reread_within,
+        minimum_size=settings.minimum_size,
+        encryption=EncryptionRecord(method=encryption.method if encryption else "none", recipients=recipients),
+    )
