@@ -103,14 +103,22 @@ class RunLate(BaseNotifier):
         since = datetime.fromisoformat(run["queued_at"])
         message = Message(
             severity="high",
-            headline=f"{dag_id} is late: not done within {human_age(self.time)}",
-            lines=(f"The run was queued at {since:%Y-%m-%d %H:%M:%S} UTC and is {state}.", *_standings(run["conf"])),
+            headline=f"{dag_id} is late: not done after {human_age(self.time)}",
+            lines=(
+                f"It was due to start at {since:%Y-%m-%d %H:%M:%S} UTC and {_STATES.get(state, f'is {state}')}.",
+                *_standings(run["conf"]),
+            ),
             remedy=_LATE_REMEDIES.get(state, REMEDY),
             link=run_url(dag_id, run_id),
         )
         deliver(message)
 
 
+_STATES = {
+    "queued": "still waits for its start",
+    "running": "is still running",
+    "failed": "has failed; nobody has repaired it since",
+}
 _LATE_REMEDIES = {
     "queued": "look for another run of this DAG that is still active, and whether the scheduler runs.",
     "running": "open the run: a red task has to be cleared, a waiting one lacks a slot in the pool or a worker, and "
