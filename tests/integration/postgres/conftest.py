@@ -5,16 +5,21 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from backup_playbook.engines.postgres.restore import RestoreOptions
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, scratch_name
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.encryption import Encryption
 from embedded.postgres import PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
-from tests.integration.postgres.lab import FIXTURES, Lab, load_sql
+from tests.integration.postgres.lab import FIXTURES, SOURCE, Lab, load_sql, server_of
+
+Database = Callable[..., str]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -28,6 +33,21 @@ def clients() -> Iterator[None]:
 @pytest.fixture
 def lab(s3: S3Gateway, bucket: Bucket, tmp_path: Path) -> Lab:
     return Lab(s3, ObjectStore(s3.client(client_config(2)), bucket=bucket.name, prefix="a/prefix"), tmp_path)
+
+
+@pytest.fixture
+def scratch(postgres18: PostgresServer) -> Iterator[Callable[..., ScratchDatabase]]:
+    """`scratch(server, **options)` names scratch databases; they are dropped after the test."""
+    made: list[ScratchDatabase] = []
+
+    def make(server: PostgresServer = postgres18, **options: Any) -> ScratchDatabase:
+        host = ScratchServer(server_of(server.dsn()))
+        made.append(ScratchDatabase(host, scratch_name(SOURCE), "test", RestoreOptions(**options)))
+        return made[-1]
+
+    yield make
+    for item in made:
+        item.drop()
 
 
 @dataclass(frozen=True)

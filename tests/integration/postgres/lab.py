@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from psycopg.conninfo import conninfo_to_dict
 from backup_playbook.core.errors import SourceError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.naming import new_backup_id
+from backup_playbook.core.proof import Proof
 from backup_playbook.engines.backup import Depth, Verification, take_backup
 from backup_playbook.engines.postgres import connection
 from backup_playbook.engines.postgres.dump import PostgresSource
 from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder
@@ -87,6 +90,13 @@ class Lab:
     def reader(self, manifest: Manifest) -> BackupReader:
         return open_backup(self.catalog, PostgresEngine(), SOURCE, manifest.backup_id, self.codec)
 
+    def restore_into(self, target: ScratchDatabase, manifest: Manifest) -> dict[str, float]:
+        target.create(manifest)
+        return target.restore(self.reader(manifest), Cancellation())
+
+    def prove(self, target: ScratchDatabase, manifest: Manifest) -> Proof:
+        return target.prove(self.reader(manifest), Cancellation())
+
     def leftovers(self) -> list[str]:
         """Everything in the repository; after a failed run there is nothing."""
         keys = [item.key for folder in ("objects/", "catalog/") for item in self.store.list(folder)]
@@ -139,6 +149,17 @@ def dump_text(server: PostgresServer, database: str, *options: str) -> list[str]
     assert result.returncode == 0, result.stderr.decode()
     lines = result.stdout.decode(errors="surrogateescape").split("\n")
     return [line for line in lines if not line.startswith(("\\restrict ", "\\unrestrict "))]
+
+
+def without(lines: list[str], *kinds: str) -> list[str]:
+    """The text of pg_dump without its entries of these types."""
+    kept, keep = [], True
+    for line in lines:
+        if match := re.match(r"-- (?:Data for )?Name: .*; Type: ([A-Z ]+);", line):
+            keep = match[1] not in kinds
+        if keep and line.strip("-") and not line.startswith("SET default_"):
+            kept.append(line)
+    return kept
 
 
 def load_sql(server: PostgresServer, database: str, *files: Path) -> None:

@@ -18,11 +18,18 @@ SCHEMA_SECTIONS = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
 PG_CRON = "pg_cron"
 PG_CRON_SCHEMA = "cron"
 
-# A restored copy must not act, and any role may restore: without the passwords of foreign servers and without the jobs
-# of pg_cron (which exists in one database of a server only); comments on extensions belong to whoever owns those.
+# A restored copy must not act: without the passwords of foreign servers, and without the jobs of pg_cron, which exists in
+# one database of a server only.
 _LEFT_OUT = re.compile(
-    rb"\d+; \d+ \d+ "
-    rb"(USER MAPPING |SUBSCRIPTION |(COMMENT|SECURITY LABEL) - (EXTENSION|SUBSCRIPTION) |EXTENSION - pg_cron )"
+    rb"\d+; \d+ \d+ (USER MAPPING |SUBSCRIPTION |(COMMENT|SECURITY LABEL) - SUBSCRIPTION |EXTENSION - pg_cron )"
+)
+# Nor can any role write these.
+_OF_OWNERS = re.compile(rb"\d+; \d+ \d+ (COMMENT|SECURITY LABEL) - EXTENSION ")
+# Which section has them differs between versions; they are proven by their digest.
+_LARGE_OBJECTS = re.compile(rb"\d+; \d+ \d+ (BLOB|(COMMENT|SECURITY LABEL|ACL) - LARGE OBJECT)")
+_ATTACH = re.compile(rb"\d+; \d+ \d+ INDEX ATTACH ")
+_AFTER_ATTACH = re.compile(
+    rb"\d+; \d+ \d+ (FK CONSTRAINT|COMMENT|MATERIALIZED VIEW DATA|EVENT TRIGGER|ACL|DEFAULT ACL|PUBLICATION) "
 )
 _NUMBERS = re.compile(rb"^\d+; \d+ \d+ ")
 _WITHOUT_OWNERS = ("--no-owner", "--no-privileges", "--no-tablespaces")
@@ -33,11 +40,26 @@ def restore_options(*, owners: bool) -> tuple[str, ...]:
     return ("--no-subscriptions", *(() if owners else _WITHOUT_OWNERS))
 
 
-def restorable(clients: Clients, archive: Path, *, owners: bool) -> list[bytes]:
-    """The lines of the table of contents, for `pg_restore -L`, of what a restored copy gets."""
-    argv: list[Word] = [str(clients.pg_restore), "-l", *restore_options(owners=owners), archive]
+def restorable(clients: Clients, archive: Path, *sections: str, owners: bool) -> list[bytes]:
+    """The lines of the table of contents, for `pg_restore -L`, of what a restored copy gets; sections: only of these."""
+    words = [*(f"--section={section}" for section in sections), *restore_options(owners=owners)]
+    argv: list[Word] = [str(clients.pg_restore), "-l", *words, archive]
     lines = processes.run(argv).split(b"\n")
-    return [line for line in lines if _NUMBERS.match(line) and not _LEFT_OUT.match(line)]
+    wanted = [line for line in lines if _NUMBERS.match(line) and not _LEFT_OUT.match(line)]
+    return wanted if owners else [line for line in wanted if not _OF_OWNERS.match(line)]
+
+
+def post_data_steps(lines: Sequence[bytes]) -> list[tuple[list[bytes], bool]]:
+    """Lines of `restorable`, step after step, and whether a step may use several connections.
+
+    pg_restore runs into deadlocks when it attaches the index of a partition while another connection changes the table.
+    """
+    attached = [line for line in lines if _ATTACH.match(line)]
+    if not attached:
+        return [(list(lines), True)]
+    later = [line for line in lines if _AFTER_ATTACH.match(line)]
+    apart = {*attached, *later}
+    return [([line for line in lines if line not in apart], True), (attached, False), (later, True)]
 
 
 def differences(archived: Iterable[bytes], found: Iterable[bytes], roles: Sequence[bytes]) -> tuple[int, list[str]]:
@@ -46,10 +68,10 @@ def differences(archived: Iterable[bytes], found: Iterable[bytes], roles: Sequen
     archived, found: from `restorable`. Owners are not compared: at the end of a line, and without quotes, they are
     taken off the lines of the restored copy by the `roles` of its server, and off the others by what remains.
     """
-    left = Counter(_without_owner(_NUMBERS.sub(b"", line), roles) for line in found)
+    plain = [role.replace(b'"', b"") for role in roles]
+    left = Counter(_without_owner(entry, plain) for entry in _entries(found))
     equal, problems = 0, []
-    for line in archived:
-        entry = _NUMBERS.sub(b"", line)
+    for entry in _entries(archived):
         if (match := next((item for item in _shortened(entry) if left[item] > 0), None)) is not None:
             left[match] -= 1
             equal += 1
@@ -73,6 +95,13 @@ def is_left_out(table: TableRecord) -> bool:
 def is_left_out_sequence(name: str) -> bool:
     """name: the SQL literal in its setval() statement."""
     return name.startswith(f'\'"{PG_CRON_SCHEMA}".')
+
+
+def _entries(lines: Iterable[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        if not _LARGE_OBJECTS.match(line):
+            # a server or database may be set to quote all identifiers
+            yield _NUMBERS.sub(b"", line).replace(b'"', b"")
 
 
 def _without_owner(entry: bytes, roles: Sequence[bytes]) -> bytes:

@@ -104,8 +104,7 @@ class _Dump:
         self._writer, self._cancellation = writer, cancellation
         self._contents = snapshot.contents
         self._codec = snapshot.connection.info.encoding
-        encoding = "UTF8" if self._contents.server.encoding == "SQL_ASCII" else self._contents.server.encoding
-        self._environment = snapshot.server.environment(PGCLIENTENCODING=encoding)
+        self._environment = snapshot.server.environment(PGCLIENTENCODING=self._contents.server.encoding)
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(clients.psql), self._database]
         self._threads = threading.local()
@@ -220,7 +219,9 @@ class _Dump:
         table = stream.table
         name = quoted(table.namespace, table.name)
         where = f" WHERE {page_range(stream.pages)}" if stream.pages else ""
-        if stream.pages and table.key and table.key_type in _ORDERED_KEY_TYPES | _TEXT_KEY_TYPES:
+        # in a database of no encoding a text may be none that we can read
+        types = _ORDERED_KEY_TYPES | (_TEXT_KEY_TYPES if self._contents.server.encoding != "SQL_ASCII" else frozenset())
+        if stream.pages and table.key and table.key_type in types:
             collation = ' COLLATE "C"' if table.key_type in _TEXT_KEY_TYPES else ""
             # OFFSET 0: else the planner answers max() by walking the index backwards, through all chunks after this one
             rows = f"(SELECT {quoted(table.key[0])}{collation} AS key FROM ONLY {name}{where} OFFSET 0) chunk"

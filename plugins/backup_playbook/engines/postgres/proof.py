@@ -68,8 +68,7 @@ class _Proving:
         self._cancellation, self._streams, self._owners = cancellation, streams, owners
         self._codec = snapshot.connection.info.encoding
         self._clients = clients_for(self._manifest, self._contents.server.major)
-        encoding = "UTF8" if self._contents.server.encoding == "SQL_ASCII" else self._contents.server.encoding
-        self._environment = snapshot.server.environment(PGCLIENTENCODING=encoding)
+        self._environment = snapshot.server.environment(PGCLIENTENCODING=self._contents.server.encoding)
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(self._clients.psql), self._database]
         self._lock = threading.Lock()

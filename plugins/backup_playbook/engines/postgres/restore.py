@@ -25,6 +25,7 @@ from backup_playbook.engines.postgres.archive import (
     is_left_out,
     is_left_out_sequence,
     left_out,
+    post_data_steps,
     restorable,
     restore_options,
 )
@@ -90,7 +91,6 @@ class Restore:
             self._server = self._server.reached_by(holder)
             self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
             self._schema = Path(directory) / "schema.dump"
-            self._list = Path(directory) / "schema.list"
             log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(left_out(self._manifest)))
             return {name: _timed(name, phase) for name, phase in (
                 ("pre_data", self._pre_data), ("data", self._data), ("post_data", self._post_data),
@@ -100,9 +100,7 @@ class Restore:
         (item,) = self._reader.objects(ObjectKind.SCHEMA)
         with self._schema.open("wb") as file:
             file.writelines(self._reader.content(item))
-        lines = restorable(self._clients, self._schema, owners=self._options.owners)
-        self._list.write_bytes(b"\n".join([*lines, b""]))
-        self._pg_restore("The definitions", "--section=pre-data", f"--use-list={self._list}", str(self._schema))
+        self._define("The definitions", self._contents("pre-data"), 1)
 
     def _data(self) -> None:
         streamed = {item.name for item in self._reader.objects(ObjectKind.TABLE)}
@@ -125,9 +123,8 @@ class Restore:
         self._set_sequences()
 
     def _post_data(self) -> None:
-        jobs = f"--jobs={self._options.streams}"
-        words = (jobs, "--section=post-data", f"--use-list={self._list}", str(self._schema))
-        self._pg_restore("Indexes or constraints", *words)
+        for lines, parallel in post_data_steps(self._contents("post-data")):
+            self._define("Indexes or constraints", lines, self._options.streams if parallel else 1)
         if self._options.owners:
             with self._connect() as connection, explained(f"The settings of {self._server.label} could not be applied"):
                 statements = setting_statements(self._manifest.details["database"], quoted(self._server.database))
@@ -171,6 +168,15 @@ class Restore:
                     connection.execute(batch.encode(self._codec))
 
     # helpers
+
+    def _contents(self, section: str) -> list[bytes]:
+        return restorable(self._clients, self._schema, section, owners=self._options.owners)
+
+    def _define(self, what: str, lines: Sequence[bytes], jobs: int) -> None:
+        if lines:
+            wanted = self._schema.with_name("wanted")
+            wanted.write_bytes(b"\n".join([*lines, b""]))
+            self._pg_restore(what, f"--jobs={jobs}", f"--use-list={wanted}", str(self._schema))
 
     @property
     def _codec(self) -> str:
