@@ -20,6 +20,7 @@ from tests.conftest import Bucket
 from tests.integration.postgres.lab import FIXTURES, SOURCE, Lab, load_sql, server_of
 
 Database = Callable[..., str]
+MakeScratch = Callable[..., ScratchDatabase]
 
 
 @pytest.fixture(autouse=True, scope="session")

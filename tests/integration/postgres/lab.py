@@ -87,6 +87,11 @@ class Lab:
         verification = Verification(self.catalog, PostgresEngine(), codec or self.codec, depth)
         return verification.run(SOURCE, manifest.backup_id, Cancellation(), manifest.seal)
 
+    @property
+    def cancellation(self) -> Cancellation:
+        """One that nobody uses."""
+        return Cancellation()
+
     def reader(self, manifest: Manifest) -> BackupReader:
         return open_backup(self.catalog, PostgresEngine(), SOURCE, manifest.backup_id, self.codec)
 

@@ -59,7 +59,10 @@ KNOWN_BAD = {
         "DELETE FROM paints WHERE c = 'green'",
         ["The table public.paints has 50 rows where the backup has 100."],
     ),
-    "table missing": ("DROP TABLE blank", ["TABLE public blank of the backup is missing.", "The table public.blank is missing."]),
+    "table missing": (
+        "DROP TABLE blank",
+        ["TABLE public blank of the backup is missing.", "The table public.blank is missing."],
+    ),
     "table extra": (
         "CREATE TABLE extra AS SELECT 1 AS one",
         ["TABLE public extra is not in the backup.", "The table public.extra is not in the backup."],

@@ -11,7 +11,7 @@ from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.encryption import Encryption, Keyring
 from embedded.postgres import PostgresServer
 from include.sample import load
-from tests.integration.postgres.conftest import Database, GpgHome
+from tests.integration.postgres.conftest import Database, GpgHome, MakeScratch
 from tests.integration.postgres.lab import (
     FIXTURES,
     SMALL_CHUNKS,
@@ -24,7 +24,6 @@ from tests.integration.postgres.lab import (
     without,
 )
 
-MakeScratch = Callable[..., ScratchDatabase]
 Everything = Callable[[PostgresServer], str]
 WITHOUT_OWNERS = ("--no-owner", "--no-privileges", "--no-tablespaces")
 

@@ -18,8 +18,8 @@ SCHEMA_SECTIONS = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
 PG_CRON = "pg_cron"
 PG_CRON_SCHEMA = "cron"
 
-# A restored copy must not act: without the passwords of foreign servers, and without the jobs of pg_cron, which exists in
-# one database of a server only.
+# A restored copy must not act: it gets no passwords of foreign servers, and no jobs of pg_cron, which exists in one
+# database of a server only.
 _LEFT_OUT = re.compile(
     rb"\d+; \d+ \d+ (USER MAPPING |SUBSCRIPTION |(COMMENT|SECURITY LABEL) - SUBSCRIPTION |EXTENSION - pg_cron )"
 )
@@ -41,7 +41,7 @@ def restore_options(*, owners: bool) -> tuple[str, ...]:
 
 
 def restorable(clients: Clients, archive: Path, *sections: str, owners: bool) -> list[bytes]:
-    """The lines of the table of contents, for `pg_restore -L`, of what a restored copy gets; sections: only of these."""
+    """What a restored copy gets, as lines of the table of contents for `pg_restore -L`; sections: only of these."""
     words = [*(f"--section={section}" for section in sections), *restore_options(owners=owners)]
     argv: list[Word] = [str(clients.pg_restore), "-l", *words, archive]
     lines = processes.run(argv).split(b"\n")

@@ -10,8 +10,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -75,13 +74,16 @@ class ScratchServer:
 
     def list_scratches(self) -> list[Scratch]:
         """All scratch databases there are, also those of other runs and of killed workers. Raises SourceError."""
-        with self._connect() as connection:
+        with self.server.connect(autocommit=True) as connection:
             connection.execute(_LOCK)
             return [found for name in _names(connection) if (found := self._recognise(connection, name))]
 
     def create(self, scratch: Scratch, properties: dict[str, Any]) -> None:
         """Make an empty database, with encoding and locale as `properties` (see read_database_properties) say."""
-        with self._connect() as connection, explained(f"No scratch could be made on {self.server.label}"):
+        with (
+            self.server.connect(autocommit=True) as connection,
+            explained(f"No scratch could be made on {self.server.label}"),
+        ):
             connection.execute(_LOCK)
             command = f"CREATE DATABASE {quoted(scratch.name)} TEMPLATE template0 {_locale(connection, properties)}"
             connection.execute(command.encode())
@@ -94,7 +96,7 @@ class ScratchServer:
 
         Raises GuardError, and drops nothing, when it is production or not a scratch of ours.
         """
-        with self._connect() as connection:
+        with self.server.connect(autocommit=True) as connection:
             found = identity(connection, name)
             if found is None:
                 return
@@ -121,9 +123,10 @@ class ScratchServer:
             return Scratch(name) if row and self._is_empty(name) else None
         try:
             body = json.loads(row[0])
-            if body.pop("backup_playbook") != _MARK["backup_playbook"]:
+            if body["backup_playbook"] != _MARK["backup_playbook"]:
                 return None
-            return Scratch(name, **{**body, "created_at": datetime.fromisoformat(body["created_at"])})
+            created_at = datetime.fromisoformat(body["created_at"])
+            return Scratch(name, body["source"], body["backup_id"], body["owner"], created_at)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None  # somebody else's comment
 
@@ -144,11 +147,6 @@ class ScratchServer:
                     inside.execute(f"ALTER SUBSCRIPTION {subscription} DISABLE".encode())
                     inside.execute(f"ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)".encode())
                     inside.execute(f"DROP SUBSCRIPTION {subscription}".encode())
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection[TupleRow]]:
-        with self.server.connect(autocommit=True) as connection:
-            yield connection
 
 
 @dataclass(frozen=True)
