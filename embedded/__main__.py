@@ -32,6 +32,8 @@ def status(stack: Stack) -> int:
     parts = stack.status()
     for part in parts:
         print(f"{part.name:<12} {'running' if part.running else 'stopped':<8} {part.directory}")
+    if stack.slack.running:
+        print(f"What Slack got: {stack.slack.url}")
     return 0 if all(part.running for part in parts) else 1
 
 

@@ -116,13 +116,19 @@ def test_failure_names_task_error_and_remedy(rehearsal: Rehearsal, runs: dict[st
 
 
 def test_first_success_after_a_failure_is_told_once(rehearsal: Rehearsal, runs: dict[str, str]) -> None:
-    [[title, _]] = rehearsal.about(runs["recovered"])
-    assert title == "*:white_check_mark: rehearsal works again*"
+    [[title, standing, _]] = rehearsal.about(runs["recovered"])
+    assert (title, standing) == ("*:white_check_mark: rehearsal works again*", NO_BACKUP)
     assert rehearsal.about(runs["well"]) == []
 
 
 def test_killed_task_has_no_last_words(rehearsal: Rehearsal, runs: dict[str, str]) -> None:
     assert "*`obey` failed:* its process ended without a word" in rehearsal.about(runs["killed"])[0][1]
+
+
+def test_failed_run_that_nobody_repaired_in_time_is_late_too(rehearsal: Rehearsal, runs: dict[str, str]) -> None:
+    late = rehearsal.about(runs["error"])[1]
+    assert late[0] == "*:red_circle: rehearsal is late: not done after 20 s*"
+    assert late[1].endswith("UTC and has failed.")
 
 
 def test_run_that_never_ends_is_late_and_then_stopped(rehearsal: Rehearsal, runs: dict[str, str]) -> None:

@@ -90,7 +90,7 @@ def test_announcement_names_what_is_at_risk(rough_night: Run) -> None:
             f"*{source}*: *`dump_compress_upload` failed: there is no new backup.* It has no verified backup at all."
         )
     assert any(line.startswith(f"*shop* `{rough_night.backup_id('shop')}`") for line in lines)
-    assert any(line.startswith("What to do: open the red task") for line in lines)
+    assert any(line.startswith("*What to do:* open the red task") for line in lines)
     log = rough_night.log("announce_result")
     assert "2 of 6 databases are not safely backed up. lost: `dump_compress_upload` failed" in log
 

@@ -59,7 +59,7 @@ class RunFailed(BaseNotifier):
         message = Message(
             severity="high",
             headline=f"{dag_id} {what}",
-            lines=(*_failure(instance, reason), *_standings(context.get("params", {}))),
+            lines=(*_failure(instance, reason), *_standings(context.get("params"))),
             remedy=REMEDY,
             link=instance.log_url if instance else run_url(dag_id, run_id),
         )
@@ -76,8 +76,14 @@ class RunRecovered(BaseNotifier):
         previous = instance.get_previous_dagrun()
         if not run.clear_number and not (previous and previous.state == "failed"):
             return
-        headline = f"{run.dag_id} works again"
-        deliver(Message(severity="high", headline=headline, link=run_url(run.dag_id, run.run_id), over=True))
+        message = Message(
+            severity="high",
+            headline=f"{run.dag_id} works again",
+            lines=tuple(_standings(context.get("params"))),
+            link=run_url(run.dag_id, run.run_id),
+            over=True,
+        )
+        deliver(message)
 
 
 class RunLate(BaseNotifier):
@@ -117,7 +123,7 @@ class RunLate(BaseNotifier):
 _STATES = {
     "queued": "still waits for its start",
     "running": "is still running",
-    "failed": "has failed; nobody has repaired it since",
+    "failed": "has failed",
 }
 _LATE_REMEDIES = {
     "queued": "look for another run of this DAG that is still active, and whether the scheduler runs.",

@@ -1,7 +1,11 @@
 """The receiver that plays Slack, against what the real Slack provider of Airflow sends."""
 
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,8 @@ from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
 from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 from slack_sdk.webhook import WebhookClient
 
+from backup_playbook.dag_parts.standing import LastVerified
+from backup_playbook.notifiers.message import Message
 from embedded.slack import SlackReceiver
 from embedded.slack_server import render
 
@@ -25,6 +31,41 @@ BLOCKS = [
         "elements": [{"type": "button", "text": {"type": "plain_text", "text": "Log"}, "url": "http://log"}],
     },
 ]
+
+
+PICTURE = Path(__file__).parents[3] / "docs/images/slack_messages.png"
+REMEDY = "open the red task, read its error, and clear the task when the cause is gone."
+RUN = "http://localhost:8080/dags/nightly_database_backup/runs/scheduled__2026-11-23"
+LAST = LastVerified("20261121T020004Z-7f3a91", timedelta(days=2, hours=1), timedelta(days=1))
+ALERTS = [
+    Message(
+        severity="high",
+        headline="shop is not safely backed up",
+        lines=(f"*shop*: *`dump_compress_upload` failed: there is no new backup.* {LAST.sentence()}",),
+        remedy=REMEDY,
+        link=RUN,
+    ),
+    Message(
+        severity="high",
+        headline="nightly_database_backup is late: not done after 1 h 00 min",
+        lines=("It was due to start at 2026-11-23 02:00:00 UTC and has failed.", f"*shop*: {LAST.sentence()}"),
+        remedy=REMEDY,
+        link=RUN,
+    ),
+    Message(
+        severity="info",
+        headline="shop is backed up and verified",
+        lines=("*shop* `20261123T064012Z-0c1d2e`: 14 tables, 2,310,554 rows; 1.3 GB stored as 69 MB in 8 s.",),
+        link=RUN,
+    ),
+]
+CRITICAL = Message(
+    severity="critical",
+    headline="shop: a stored object is not what was written",
+    lines=("*shop* `20261102T020003Z-41b7aa`: 1 of 12 objects differs from its manifest: `orders <1>.zst`.",),
+    remedy="restore from the off-site copy, and find out who wrote to the bucket.",
+    link=RUN,
+)
 
 
 @pytest.fixture
@@ -72,3 +113,27 @@ def test_shows_a_message_as_people_would_see_it() -> None:
     lines = ["Backup failed", "*shop*", "  RPO 24 h", "---", "  Log http://log"]
     assert render({"text": "fallback", "blocks": BLOCKS}).splitlines() == lines
     assert render({"text": "plain"}) == "plain"
+
+
+def test_page_shows_channels_and_messages(slack: SlackReceiver, tmp_path: Path) -> None:
+    """UPDATE_SCREENSHOTS=1 writes the README's picture."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("chromium is not installed")
+    for message in ALERTS:
+        WebhookClient(slack.webhook_url).send_dict(message.payload())
+    WebhookClient(slack.critical_webhook_url).send_dict(CRITICAL.payload("<!channel>"))
+    options = ["--headless=new", "--no-sandbox", "--no-proxy-server", f"--user-data-dir={tmp_path}/chromium"]
+    browser = [chromium, *options, "--virtual-time-budget=2000", "--hide-scrollbars"]
+    page = subprocess.run([*browser, "--dump-dom", slack.url], capture_output=True, text=True, check=True).stdout
+    for expected in (
+        "<h2>#alerts</h2>",
+        "<h2>#critical</h2>",
+        '<span class="mention">@channel</span> <b><span class="rotating_light">⚠</span> shop: a stored',
+        "<code>orders &lt;1&gt;.zst</code>",
+        f'<a href="{RUN}">Open it in Airflow</a>',
+    ):
+        assert expected in page
+    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+        look = ["--window-size=920,700", "--force-device-scale-factor=1.3", f"--screenshot={PICTURE}"]
+        subprocess.run([*browser, *look, slack.url], check=True, capture_output=True)
