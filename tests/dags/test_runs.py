@@ -203,7 +203,7 @@ def test_deadline_of_the_night_is_the_strictest_objective(tmp_path: Path, monkey
     sources, policies = (yaml.safe_load((config / name).read_text()) for name in ("sources.yaml", "policies.yaml"))
     policies["objectives"]["strict"] = {**policies["objectives"]["standard"], "backed_up_within": "20m"}
     policies["objectives"]["unused"] = {**policies["objectives"]["standard"], "backed_up_within": "1m"}
-    sources["sources"]["crm"] = {**sources["sources"]["shop"], "objectives": "strict"}
+    sources["sources"]["crm"] = {**sources["sources"]["shop"], "database": "crm", "objectives": "strict"}
     (config / "sources.yaml").write_text(yaml.safe_dump(sources))
     (config / "policies.yaml").write_text(yaml.safe_dump(policies))
     monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(config))
