@@ -1,0 +1,192 @@
+"""The graph of the daily verification, and what its report tells, day after day."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+
+from backup_playbook.config import load_config
+from backup_playbook.core.health import Finding
+from backup_playbook.core.model import EncryptionRecord
+from backup_playbook.dag_parts import verification
+from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.runs import TOLD
+from backup_playbook.operators.verification import NIGHTLY_BACKUP_AT, Assessment, expected
+
+SOURCES = ["shop", "crm"]
+LATE = Finding("shop/today", "high", "shop", "There is no backup of 2026-11-23.", "It is 25 h old.", "Run it now.")
+SMALL = Finding("crm/unusual_size", "medium", "crm", "It is small.", "It is 1 h old.", "Compare.")
+
+
+@pytest.fixture
+def dag(dagbag: DagBag) -> DAG:
+    return dagbag.dags["daily_backup_verification"]
+
+
+def test_graph(dag: DAG) -> None:
+    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
+        "list_sources": {"check.scrub", "check.assess"},
+        "check.scrub": {"check.assess"},
+        "check.assess": {"report_findings"},
+        "report_findings": set(),
+    }
+
+
+def test_assessment_and_report_run_whatever_happened(dag: DAG) -> None:
+    rules = {task.task_id: task.trigger_rule for task in dag.tasks}
+    assert rules == {
+        "list_sources": "all_success",
+        "check.scrub": "all_success",
+        "check.assess": "all_done",
+        "report_findings": "all_done",
+    }
+
+
+def test_todays_backup_is_due_when_the_nightly_run_has_to_be_done(dagbag: DagBag) -> None:
+    hour = int(NIGHTLY_BACKUP_AT / timedelta(hours=1))
+    assert dagbag.dags["nightly_database_backup"].schedule == f"0 {hour} * * *"
+    promised = expected(load_config(), "shop")
+    assert promised.due == timedelta(hours=3)
+    assert dagbag.dags["daily_backup_verification"].schedule == "0 3 * * *"
+    assert (promised.minimum_size, promised.encryption) == (1_000_000, EncryptionRecord())
+
+
+@dataclass
+class Airflow:
+    """The Variable, the XComs of a run, and a Slack that may be down."""
+
+    variable: str | None = None
+    messages: list[Message] = field(default_factory=list)
+    delivers: bool = True
+    sources: list[str] | None = field(default_factory=lambda: list(SOURCES))
+    findings: dict[str, list[Finding] | None] = field(default_factory=dict)
+    """None: `assess` of the source died."""
+    pushed: dict[str, Any] = field(default_factory=dict)
+    dag_id: str = "daily_backup_verification"
+    run_id: str = "manual__1"
+
+    def get(self, key: str, default: str) -> str:
+        assert key == "backup_playbook_open_problems"
+        return default if self.variable is None else self.variable
+
+    def set(self, key: str, value: str) -> None:
+        self.variable = value
+
+    def deliver(self, message: Message) -> bool:
+        self.messages.append(message)
+        return self.delivers
+
+    def xcom_pull(self, task_ids: str, map_indexes: int = -1) -> Any:
+        if task_ids == "list_sources":
+            return self.sources
+        assert task_ids == "check.assess"
+        findings = self.findings.get(SOURCES[map_indexes], [])
+        if findings is None:
+            return None
+        source = SOURCES[map_indexes]
+        return Assessment(source=source, in_short="All good.", findings=[asdict(item) for item in findings])
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+    def report(self, **findings: list[Finding] | None) -> list[str]:
+        """One run; the headlines of its messages."""
+        self.findings, self.messages, self.pushed = findings, [], {}
+        self.lines = verification.report_findings.function(ti=self)
+        return self.headlines
+
+    def red(self, **findings: list[Finding] | None) -> tuple[str, list[str]]:
+        """A run that fails: its error, and its headlines."""
+        with pytest.raises(AirflowFailException) as failure:
+            self.report(**findings)
+        return str(failure.value), self.headlines
+
+    @property
+    def headlines(self) -> list[str]:
+        return [f"{'over ' if message.over else ''}{message.severity}: {message.headline}" for message in self.messages]
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    airflow = Airflow()
+    monkeypatch.setattr(verification, "Variable", airflow)
+    monkeypatch.setattr(verification, "deliver", airflow.deliver)
+    return airflow
+
+
+ALL_WELL = "info: All sources are as safely backed up as promised"
+SHOP_LATE = "high: shop: There is no backup of 2026-11-23."
+CRM_SMALL = "medium: crm: It is small."
+
+
+def test_one_summary_a_day_when_all_is_well(airflow: Airflow) -> None:
+    assert airflow.report() == [ALL_WELL]
+    assert airflow.messages[0].lines == ("*shop*: All good.", "*crm*: All good.")
+    assert airflow.report() == []
+    assert airflow.variable
+    airflow.variable = airflow.variable.replace(json.loads(airflow.variable)["all_well_on"], "2020-01-01")
+    assert airflow.report() == [ALL_WELL]
+
+
+def test_problem_is_told_once_and_its_end_once(airflow: Airflow) -> None:
+    error, headlines = airflow.red(shop=[LATE], crm=[SMALL])
+    assert headlines == [SHOP_LATE, CRM_SMALL]
+    assert error == "high: shop: There is no backup of 2026-11-23. What to do: Run it now."
+    message = airflow.messages[0]
+    assert (message.lines, message.remedy) == (("It is 25 h old.",), "Run it now.")
+    assert message.link.endswith("/dags/daily_backup_verification/runs/manual__1")
+    assert airflow.red(shop=[replace(LATE, what="Still none.")], crm=[SMALL])[1] == []
+    assert airflow.report(crm=[SMALL]) == ["over high: Over: shop: There is no backup of 2026-11-23."]
+    assert airflow.lines == ["medium: crm: It is small. What to do: Compare."]
+    assert airflow.report() == ["over medium: Over: crm: It is small.", ALL_WELL]
+
+
+def test_another_severity_is_news(airflow: Airflow) -> None:
+    airflow.report(crm=[SMALL])
+    assert airflow.red(crm=[replace(SMALL, severity="critical")])[1] == ["critical: crm: It is small."]
+
+
+def test_what_was_not_delivered_is_told_again(airflow: Airflow) -> None:
+    airflow.delivers = False
+    airflow.red(shop=[LATE])
+    assert airflow.pushed == {}, "the run's own alert speaks for it"
+    airflow.delivers = True
+    assert airflow.red(shop=[LATE])[1] == [SHOP_LATE]
+    assert airflow.pushed == {TOLD: True}
+    airflow.delivers = False
+    assert airflow.report() == ["over high: Over: shop: There is no backup of 2026-11-23.", ALL_WELL]
+    airflow.delivers = True
+    assert airflow.report() == ["over high: Over: shop: There is no backup of 2026-11-23.", ALL_WELL]
+
+
+def test_red_run_says_nothing_twice(airflow: Airflow) -> None:
+    airflow.red(shop=[LATE])
+    airflow.red(shop=[LATE])
+    assert airflow.pushed == {TOLD: True}
+
+
+def test_source_whose_assessment_died_hides_no_other(airflow: Airflow) -> None:
+    airflow.red(shop=[LATE])
+    error, headlines = airflow.red(shop=None, crm=[SMALL])
+    assert headlines == ["critical: shop: Its backups could not be looked at.", CRM_SMALL], "what was told is not over"
+    assert "Open the red task `assess`" in error
+
+
+def test_run_without_sources_is_no_all_clear(airflow: Airflow) -> None:
+    airflow.sources = None
+    error, headlines = airflow.red()
+    assert "list_sources" in error
+    assert headlines == []
+    assert TOLD not in airflow.pushed
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"open": []}', '{"open": {"x": {"colour": "red"}}}', "7"])
+def test_variable_that_somebody_broke_is_written_anew(airflow: Airflow, text: str) -> None:
+    airflow.variable = text
+    assert airflow.red(shop=[LATE])[1] == [SHOP_LATE]
+    assert airflow.red(shop=[LATE])[1] == []
