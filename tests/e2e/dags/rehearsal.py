@@ -14,8 +14,8 @@ from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
 
 @dag(
     schedule=None,
-    dagrun_timeout=timedelta(seconds=25),
-    deadline=finished_within(timedelta(seconds=20)),
+    dagrun_timeout=timedelta(seconds=40),
+    deadline=finished_within(timedelta(seconds=30)),
     default_args={**BACKUP_DEFAULTS, "retries": 0},
     params={"end": Param("well"), "source": Param("shop")},
     **ALERTS,
