@@ -87,13 +87,21 @@ class Verification:
     depth: Depth
     streams: int = 2
 
-    def run(self, source: str, backup_id: str, cancellation: Cancellation, expected_seal: str = "") -> dict[str, Any]:
+    def run(
+        self,
+        source: str,
+        backup_id: str,
+        cancellation: Cancellation,
+        expected_seal: str = "",
+        manifest: Manifest | None = None,
+    ) -> dict[str, Any]:
         """Write `verified-*` evidence and return it. When something differs: `rejected-*`, and VerificationError.
 
         expected_seal: what the run that took the backup got; a manifest that was exchanged since differs.
+        manifest: as just read from the catalog, to spare a second request.
         """
         try:
-            manifest = self.catalog.manifest(source, backup_id)
+            manifest = manifest or self.catalog.manifest(source, backup_id)
             self._check_manifest(manifest, expected_seal)
             problems = self._check_objects(manifest, cancellation)
             if problems:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
 from backup_playbook.core.health import Unreadable
@@ -39,7 +40,8 @@ class Scrubbed:
 
 @dataclass(frozen=True)
 class Scrub:
-    """Verifies backups again as closely as this worker can: whole, or as stored for lack of the key."""
+    """Verifies backups again as closely as it can be done: whole; as stored, for lack of the key; by their checksums,
+    from an archive."""
 
     engine: Engine
     codec: Codec
@@ -69,33 +71,44 @@ class Scrub:
         return done
 
     def _reread(self, catalog: Catalog, entry: CatalogEntry, done: Scrubbed) -> None:
-        depth, codec = self._how(catalog, entry)
-        verification = Verification(catalog, self.engine, codec, depth, self.streams)
         try:
-            body = verification.run(
-                entry.source, entry.backup_id, Cancellation(self.cancellation), _first_seal(catalog, entry)
-            )
+            done.bytes += self._verify(catalog, entry)["stored_bytes"]
         except VerificationError as error:
             log.error("%s in %s is REJECTED: %s", entry.backup_id, catalog.store.name, error)
             done.rejected += 1
-        else:
-            done.bytes += body["stored_bytes"]
         done.read += 1
 
-    def _how(self, catalog: Catalog, entry: CatalogEntry) -> tuple[Depth, Codec]:
-        """By how the backup was encrypted, which may not be how the source is encrypted today."""
-        plain = Codec(self.codec.level)
+    def _verify(self, catalog: Catalog, entry: CatalogEntry) -> dict[str, Any]:
+        manifest = _manifest(catalog, entry)
+        seal = _first_seal(catalog, entry)
+
+        def verify(depth: Depth, codec: Codec) -> dict[str, Any]:
+            verification = Verification(catalog, self.engine, codec, depth, self.streams)
+            part = Cancellation(self.cancellation)  # the failure of one backup does not end the others
+            return verification.run(entry.source, entry.backup_id, part, seal, manifest)
+
         try:
-            manifest = catalog.manifest(entry.source, entry.backup_id)
-        except VerificationError:
-            return Depth.STORED, plain  # the verification comes upon it too, and writes the evidence
-        if _archived(catalog, manifest):
-            return Depth.CHECKSUMS, plain
-        method = manifest.encryption.method
+            return verify(*self._how(manifest))
+        except RepositoryError:
+            if manifest and _archived(catalog, manifest):
+                return verify(Depth.CHECKSUMS, self.codec)
+            raise
+
+    def _how(self, manifest: Manifest | None) -> tuple[Depth, Codec]:
+        """By how the backup was encrypted, which may not be how the source is encrypted today."""
+        method = manifest.encryption.method if manifest else "none"
         if method == "none":
-            return Depth.FULL, plain
+            return Depth.FULL, Codec(self.codec.level)
         readable = method == self.codec.encryption.method and self.codec.can_decode
         return (Depth.FULL if readable else Depth.STORED), self.codec
+
+
+def _manifest(catalog: Catalog, entry: CatalogEntry) -> Manifest | None:
+    """None when it was tampered with: the verification comes upon that too, and writes the evidence."""
+    try:
+        return catalog.manifest(entry.source, entry.backup_id)
+    except VerificationError:
+        return None
 
 
 def _archived(catalog: Catalog, manifest: Manifest) -> bool:

@@ -27,7 +27,7 @@ from backup_playbook.streams.processes import Cancellation
 from embedded.s3 import S3Gateway
 from tests.integration.repository.conftest import MakeStore
 from tests.support.bytes_engine import BytesEngine
-from tests.support.s3_proxy import S3Proxy
+from tests.support.s3_proxy import Fault, Request, S3Proxy
 
 DAY = timedelta(days=1)
 ENGINE = BytesEngine({"small": b"rows\n" * 100, "large": bytes(range(256)) * 4096})
@@ -208,13 +208,24 @@ def test_changed_passphrase_is_a_finding_and_no_rejection(catalogs: Catalogs) ->
     ]
 
 
-def test_archived_backup_is_checked_without_reading_it(catalogs: Catalogs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archived_backup_is_checked_without_reading_it(
+    catalogs: Catalogs, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     back_up(catalogs)
     monkeypatch.setattr(ObjectStore, "storage_class", lambda self, key: "DEEP_ARCHIVE")
+    proxy.reset(archived)
     assert scrub(catalogs).rejected == 0
+    proxy.reset()
     [entry] = catalogs["primary"].backups("shop")
     assert entry.verified
     assert entry.verified.qualifier == "checksums"
+
+
+def archived(request: Request) -> Fault | None:
+    """As S3 answers a read from an archive."""
+    if request.method == "GET" and "/objects/" in request.path and "list-type" not in request.path:
+        return Fault(403, "InvalidObjectState")
+    return None
 
 
 def test_ended_task_ends_the_scrub(catalogs: Catalogs) -> None:
