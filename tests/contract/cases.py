@@ -4,11 +4,12 @@ import subprocess
 from typing import Protocol
 
 from backup_playbook.core.model import Manifest
-from backup_playbook.engines.contract import Engine, Source
+from backup_playbook.engines.contract import Engine, Source, Target
 from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, scratch_name
 from embedded.postgres import PostgresServer
 from embedded.processes import choose_port
-from tests.integration.postgres.lab import Lab, dump_text, source_of
+from tests.integration.postgres.lab import SOURCE, Lab, dump_text, server_of, source_of
 
 
 class Case(Protocol):
@@ -25,6 +26,16 @@ class Case(Protocol):
     def restore(self, lab: Lab, manifest: Manifest) -> "subprocess.CompletedProcess[str]":
         """Run the backup's restore.sh into a new, empty place."""
         ...
+
+    def target(self) -> Target:
+        """A new place for a restore."""
+        ...
+
+    def damage(self, target: Target) -> None:
+        """Change a little of what was restored there."""
+        ...
+
+    def exists(self, target: Target) -> bool: ...
 
     def original(self) -> object:
         """What the source holds, comparable."""
@@ -57,6 +68,18 @@ class PostgresCase:
 
     def restore(self, lab: Lab, manifest: Manifest) -> "subprocess.CompletedProcess[str]":
         return lab.restore(manifest, self._server, self._copy)
+
+    def target(self) -> ScratchDatabase:
+        return ScratchDatabase(ScratchServer(server_of(self._server.dsn())), scratch_name(SOURCE), "contract")
+
+    def damage(self, target: Target) -> None:
+        assert isinstance(target, ScratchDatabase)
+        with self._server.connect(target.name) as session:
+            session.execute("UPDATE small SET v = 'other' WHERE v = 'two'")
+
+    def exists(self, target: Target) -> bool:
+        assert isinstance(target, ScratchDatabase)
+        return any(found.name == target.name for found in target.host.list_scratches())
 
     def original(self) -> object:
         return dump_text(self._server, self._origin)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from backup_playbook.core.errors import CancelledError, SourceError, VerificationError
+from backup_playbook.core.errors import CancelledError, RestoreError, SourceError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.backup import Depth, Verification, take_backup
+from backup_playbook.engines.contract import Target
+from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.store import ObjectStore
@@ -19,6 +21,7 @@ from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
 from tests.contract.cases import Case, PostgresCase
 from tests.integration.postgres.lab import SOURCE, Lab, assert_restored
+from tests.support.bytes_engine import BytesEngine
 
 
 @pytest.fixture(scope="module", params=["postgres"])
@@ -34,6 +37,13 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
 @pytest.fixture
 def lab(s3: S3Gateway, bucket: Bucket, tmp_path: Path) -> Lab:
     return Lab(s3, ObjectStore(s3.client(client_config(2)), bucket=bucket.name, prefix="contract"), tmp_path)
+
+
+@pytest.fixture
+def target(case: Case) -> Iterator[Target]:
+    made = case.target()
+    yield made
+    made.drop()
 
 
 def back_up(case: Case, lab: Lab) -> Manifest:
@@ -71,6 +81,61 @@ def test_restore_sh_brings_back_what_was_there(case: Case, lab: Lab) -> None:
     manifest = back_up(case, lab)
     assert_restored(case.restore(lab, manifest))
     assert case.restored() == case.original()
+
+
+def test_what_was_restored_is_proven_and_dropped(case: Case, lab: Lab, target: Target) -> None:
+    manifest = back_up(case, lab)
+    reader = open_backup(lab.catalog, case.engine, SOURCE, manifest.backup_id, lab.codec)
+    assert not case.exists(target)
+    target.create(manifest)
+    assert case.exists(target)
+    seconds = target.restore(reader, Cancellation())
+    assert min(seconds.values()) >= 0
+    proof = target.prove(reader, Cancellation())
+    assert [(table.namespace, table.name, table.rows, table.bytes) for table in proof.tables] == [
+        (table.namespace, table.name, table.rows, table.bytes) for table in manifest.tables
+    ]
+    for _ in range(2):
+        target.drop()
+        assert not case.exists(target)
+
+
+def test_a_difference_is_not_proven(case: Case, lab: Lab, target: Target) -> None:
+    manifest = back_up(case, lab)
+    reader = open_backup(lab.catalog, case.engine, SOURCE, manifest.backup_id, lab.codec)
+    target.create(manifest)
+    target.restore(reader, Cancellation())
+    case.damage(target)
+    with pytest.raises(VerificationError) as caught:
+        target.prove(reader, Cancellation())
+    assert len(caught.value.problems) == 1
+
+
+def test_a_restore_that_was_cancelled_before_it_began(case: Case, lab: Lab, target: Target) -> None:
+    manifest = back_up(case, lab)
+    reader = open_backup(lab.catalog, case.engine, SOURCE, manifest.backup_id, lab.codec)
+    target.create(manifest)
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(CancelledError):
+        target.restore(reader, cancellation)
+
+
+def test_a_place_is_filled_once(case: Case, lab: Lab, target: Target) -> None:
+    manifest = back_up(case, lab)
+    reader = open_backup(lab.catalog, case.engine, SOURCE, manifest.backup_id, lab.codec)
+    target.create(manifest)
+    target.restore(reader, Cancellation())
+    with pytest.raises(RestoreError, match="not empty"):
+        target.restore(reader, Cancellation())
+    target.prove(reader, Cancellation())
+
+
+def test_a_backup_of_another_engine_is_not_opened(case: Case, lab: Lab) -> None:
+    engine = BytesEngine({"one": b"1"})
+    manifest = take_backup(engine, engine, lab.writer(), Cancellation())
+    with pytest.raises(VerificationError, match="engine bytes"):
+        open_backup(lab.catalog, case.engine, SOURCE, manifest.backup_id, lab.codec)
 
 
 def test_two_backups_of_an_unchanged_source_hold_the_same_rows(case: Case, lab: Lab) -> None:

@@ -149,6 +149,24 @@ def test_tables_that_a_pack_cannot_hold_whole(
     assert_same(dump_of(postgres18, target.name), dump_of(postgres18, origin))
 
 
+def test_rows_of_many_lengths_keep_their_order(
+    postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
+) -> None:
+    """Short rows would fit into what long ones left on earlier pages."""
+    origin, target = database(), scratch()
+    with postgres18.connect(origin) as session:
+        for name, last in (("packed", 20_000), ("streamed", 90_000)):
+            session.execute(f"CREATE TABLE {name} (id int, v text)")
+            session.execute(
+                f"INSERT INTO {name} SELECT i, repeat('x', (hashint4(i) & 1023) / (1 + (i / 256) % 5)) "
+                f"FROM generate_series(1, {last}) i"
+            )
+    manifest = lab.backup(source_of(postgres18.dsn(origin)))
+    assert {part.object[:4] for table in manifest.tables for part in table.parts} == {"pack", "0000"}
+    proof = restored_and_proven(lab, manifest, target)
+    assert {table.how for table in proof.tables} == {"bytes"}
+
+
 def dump_of(server: PostgresServer, database: str, *options: str) -> list[str]:
     """User mappings are left out of a copy, so that it reaches no foreign server."""
     return without(dump_text(server, database, *options), "USER MAPPING")

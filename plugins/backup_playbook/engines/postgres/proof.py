@@ -1,6 +1,7 @@
 """Is a restored database equal to its backup? Every row, sequence, large object and definition is read and compared.
 
-A table that was loaded in order into an empty heap is read back in that order: its COPY text has the same digest.
+A table that was loaded by the transaction that emptied it is read back in the same order: its COPY text has the same
+digest. The few that have no order are compared as sets of rows.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
 from backup_playbook.engines.postgres.preflight import clients_for
-from backup_playbook.engines.postgres.row_digests import PartDigests, RowMultiset
+from backup_playbook.engines.postgres.row_digests import PartDigests, RowMultiset, keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines, setval_lines
 from backup_playbook.engines.postgres.snapshot import Snapshot
 from backup_playbook.repository.objects import BackupReader
@@ -131,7 +132,7 @@ class _Proving:
 
     def _table_jobs(self, pairs: Sequence[Pair]) -> Iterator[Job[None]]:
         records = {table.oid: record for table, record in pairs}
-        in_order = [pair for pair in pairs if _keeps_order(pair[1])]
+        in_order = [pair for pair in pairs if keeps_order(pair[1])]
         whole = [table for table, record in in_order if len(record.parts) == 1]
         for stream in plan_streams(whole, self._streams, _WHOLE_TABLES):
             if isinstance(stream, PackStream):
@@ -143,7 +144,7 @@ class _Proving:
                 yield Job(table.bytes, partial(self._compare_table, table, record))
         groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
         for pair in pairs:
-            if not _keeps_order(pair[1]):
+            if not keeps_order(pair[1]):
                 groups[pair[1].target].append(pair)
         if groups:
             yield Job(sum(record.bytes for group in groups.values() for _, record in group),
@@ -287,10 +288,6 @@ class _PackedRows(PackReader):
     def take_rows(self, rows: memoryview) -> None:
         if self._sum:
             self._sum.update(rows)
-
-
-def _keeps_order(record: TableRecord) -> bool:
-    return record.access_method == "heap" and record.root is None
 
 
 def _difference(label: str, rows: int, expected: int) -> str:

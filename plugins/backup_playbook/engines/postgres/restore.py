@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import ProcessFailedError, RestoreError, VerificationError
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
-from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.engines.postgres.archive import (
     is_left_out,
     is_left_out_sequence,
@@ -35,6 +35,7 @@ from backup_playbook.engines.postgres.database_properties import setting_stateme
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.preflight import clients_for, require_empty
+from backup_playbook.engines.postgres.row_digests import keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines
 from backup_playbook.engines.postgres.session import SETTINGS, libpq_options, set_statements
 from backup_playbook.repository.objects import BackupReader
@@ -47,6 +48,8 @@ from backup_playbook.streams.progress import Progress
 log = logging.getLogger(__name__)
 
 SEQUENCES_PER_QUERY = 200
+_FORGED = "Use another backup, or the off-site copy, and find out who wrote to the bucket."
+_NO_PART = TablePart(object="", rows=0, bytes=0, sha256="")
 _SETTINGS: Mapping[str, str] = {
     "synchronous_commit": "off",
     "default_transaction_read_only": "off",
@@ -135,21 +138,16 @@ class Restore:
 
     def _load_table(self, table: TableRecord) -> None:
         items = {item.name: item for item in self._reader.objects(ObjectKind.TABLE)}
-        # rows that are frozen when they come need no second writing of their pages when they are first read
-        frozen = table.kind != "extension" and table.root is None
-        with self._loading(f"{table.namespace}.{table.name}") as connection:
-            if frozen:
-                connection.execute(f"TRUNCATE ONLY {quoted(*table.target)}".encode(self._codec))
-            with connection.cursor().copy(self._copy_in(table, frozen=frozen)) as copy:
-                for part in table.parts:
-                    for block in self._content(items[part.object]):
-                        copy.write(block)
+        with self._loading(f"{table.namespace}.{table.name}") as connection, self._copying(connection, table) as copy:
+            for part in table.parts:
+                for block in self._content(items[part.object]):
+                    copy.write(block)
 
     def _load_packs(self, items: Sequence[StoredObject]) -> None:
         for item in items:
-            tables = [table for table, _ in self._manifest.parts_by_object[item.name]]
             with self._loading(item.name) as connection, ExitStack() as stack:
-                loader = _PackLoader(connection, stack, tables, self._copy_in)
+                parts = self._manifest.parts_by_object[item.name]
+                loader = _PackLoader(parts, stack, partial(self._copying, connection), self._codec)
                 for block in self._content(item):
                     loader.update(block)
                 loader.finish()
@@ -162,7 +160,7 @@ class Restore:
         for item in self._reader.objects(ObjectKind.SEQUENCES):
             text = b"".join(self._reader.content(item)).decode(self._codec)
             statements = [line for name, line in read_setval_lines(text).items() if not is_left_out_sequence(name)]
-            with self._loading("sequences") as connection:
+            with self._loading("sequences") as connection, connection.transaction():
                 for start in range(0, len(statements), SEQUENCES_PER_QUERY):
                     batch = "".join(statements[start : start + SEQUENCES_PER_QUERY])
                     connection.execute(batch.encode(self._codec))
@@ -190,8 +188,19 @@ class Restore:
     def _has_extension_tables(self, item: StoredObject) -> bool:
         return any(table.kind == "extension" for table, _ in self._manifest.parts_by_object[item.name])
 
-    def _copy_in(self, table: TableRecord, *, frozen: bool = False) -> bytes:
-        return copy_in(table, self._manifest.details["encoding"], frozen=frozen).encode(self._codec)
+    @contextmanager
+    def _copying(self, connection: Connection[TupleRow], table: TableRecord) -> Iterator[Copy]:
+        """Rows that are written come in one transaction, which ends well with the block."""
+        with connection.transaction():
+            # A table that was emptied in the same transaction takes rows in their order. Else Postgres would put short
+            # ones into what room is left on earlier pages. And only such a table takes them frozen, which saves
+            # whoever reads it first from writing every page again.
+            emptied = keeps_order(table)
+            if emptied:
+                connection.execute(f"TRUNCATE ONLY {quoted(*table.target)}".encode(self._codec))
+            command = copy_in(table, self._manifest.details["encoding"], frozen=emptied)
+            with connection.cursor().copy(command.encode(self._codec)) as copy:
+                yield copy
 
     @contextmanager
     def _connect(self) -> Iterator[Connection[TupleRow]]:
@@ -205,19 +214,19 @@ class Restore:
 
     @contextmanager
     def _loading(self, what: str) -> Iterator[Connection[TupleRow]]:
-        """One transaction; committed at the end of the block."""
+        """A session as those that copied out had it; each statement commits by itself."""
         with explained(f"{what} could not be loaded into {self._server.label}"), self._connect() as connection:
             connection.execute(set_statements({**SETTINGS, **_SETTINGS}).encode())
             encoding = (
                 "UTF8" if self._manifest.details["encoding"] == "SQL_ASCII" else self._manifest.details["encoding"]
             )
             connection.execute("SELECT pg_catalog.set_config('client_encoding', %s, false)", [encoding])
-            with connection.transaction():
-                yield connection
+            yield connection
 
     def _pg_restore(self, what: str, *words: str, stdin: Blocks | None = None) -> None:
         settings = libpq_options({**_SETTINGS, "maintenance_work_mem": self._options.maintenance_work_mem})
-        environment = self._server.environment(PGOPTIONS=settings)
+        options = f"{self._server.keywords.get('options', '')} {settings}".strip()
+        environment = self._server.environment(PGOPTIONS=options)
         argv = [str(self._clients.pg_restore), "-w", "--exit-on-error", f"--dbname={self._server.client_database}"]
         argv += [*restore_options(owners=self._options.owners), *words]
         with explained(f"{what} could not be restored into {self._server.label}"):
@@ -228,37 +237,45 @@ class Restore:
 
 
 class _PackLoader(PackReader):
-    """Loads the tables of a pack by our own COPY statements: nothing in it is ever run as SQL."""
+    """Loads the tables of a pack by our own COPY statements, each when all of it has been compared with the manifest.
+
+    Nothing in a pack is ever run as SQL. `stack` is unwound when reading it fails.
+    """
 
     def __init__(
         self,
-        connection: Connection[TupleRow],
+        parts: Iterable[tuple[TableRecord, TablePart]],
         stack: ExitStack,
-        tables: Sequence[TableRecord],
-        copy_in: Callable[[TableRecord], bytes],
+        copying: Callable[[TableRecord], AbstractContextManager[Copy]],
+        codec: str,
     ) -> None:
         super().__init__()
-        self._connection, self._stack, self._copy_in = connection, stack, copy_in
-        self._expected = iter(tables)
+        self._parts, self._stack, self._copying, self._codec = iter(parts), stack, copying, codec
+        self._part: TablePart
         self._copy: Copy | None = None
 
     def begin_table(self, header: bytes) -> None:
-        table = next(self._expected, None)
-        codec = self._connection.info.encoding
-        if table is None or header != copy_from_line(table.target, table.columns).encode(codec):
+        table, self._part = next(self._parts, (None, _NO_PART))
+        if table is None or header != copy_from_line(table.target, table.columns).encode(self._codec):
             raise VerificationError(
-                f"A pack goes on with {header[:200].decode(codec, errors='replace')!r} where the manifest has "
+                f"A pack goes on with {header[:200].decode(self._codec, errors='replace')!r} where the manifest has "
                 f"{f'the table {table.namespace}.{table.name}' if table else 'its end'}.",
-                "Use another backup, or the off-site copy, and find out who wrote to the bucket.",
+                _FORGED,
             )
-        if not is_left_out(table):
-            self._copy = self._stack.enter_context(self._connection.cursor().copy(self._copy_in(table)))
+        # most tables of a database with thousands of them are empty
+        if self._part.bytes and not is_left_out(table):
+            self._copy = self._stack.enter_context(self._copying(table))
 
     def take_rows(self, rows: memoryview) -> None:
         if self._copy:
             self._copy.write(rows)
 
     def end_table(self) -> None:
+        found = self.tables[-1]
+        if (found.bytes, found.sha256) != (self._part.bytes, self._part.sha256):
+            raise VerificationError(
+                f"A pack has other rows than the manifest says for {found.header.decode(self._codec)!r}.", _FORGED
+            )
         self._stack.close()
         self._copy = None
 

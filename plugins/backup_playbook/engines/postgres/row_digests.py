@@ -5,9 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from backup_playbook.core.model import TableRecord
 from backup_playbook.streams.blocks import Digest
 
 _MODULUS = 1 << 256
+
+
+def keeps_order(table: TableRecord) -> bool:
+    """Whether a restored copy has the rows in the order of the backup.
+
+    Not if the server distributes or keeps them as it likes, nor if an extension fills the table from the start.
+    """
+    return table.access_method == "heap" and table.root is None and table.kind != "extension"
 
 
 class PartDigests:

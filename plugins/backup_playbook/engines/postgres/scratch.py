@@ -62,6 +62,14 @@ def scratch_name(source: str) -> str:
     return f"scratch_{re.sub('[^a-z0-9]+', '_', source.lower())[:40]}_{secrets.token_hex(4)}"
 
 
+def read_identity(server: PostgresServer) -> DatabaseIdentity:
+    """Of the database that `server` leads to. Raises SourceError when it cannot be reached."""
+    with server.connect(autocommit=True) as connection:
+        found = identity(connection)
+    assert found is not None
+    return found
+
+
 @dataclass(frozen=True)
 class ScratchServer:
     """A server on which scratch databases may be made; `server` names a database that we may connect to.

@@ -1,0 +1,43 @@
+"""How many rows the tables of a live database have now, gently."""
+
+from __future__ import annotations
+
+from psycopg import Connection, errors
+from psycopg.rows import TupleRow
+
+from backup_playbook.engines.postgres import inventory
+from backup_playbook.engines.postgres.connection import PostgresServer
+
+COUNTED_UP_TO_BYTES = 1 << 30
+"""Larger tables are not read for this: their number of rows is the statistics collector's."""
+SECONDS_PER_TABLE = 60
+
+_STATISTICS = "SELECT n_live_tup FROM pg_catalog.pg_stat_all_tables WHERE relid = %s"
+
+
+def count_rows(server: PostgresServer) -> dict[str, int]:
+    """Rows by `schema.table`, of all tables but those of extensions; counted, or estimated where that takes long.
+
+    Raises SourceError when there is no connection.
+    """
+    with server.connect(autocommit=True) as connection:
+        connection.execute(f"SET default_transaction_read_only = on; SET statement_timeout = '{SECONDS_PER_TABLE}s'")
+        tables = [table for table in inventory.read_tables(connection) if table.kind != "extension"]
+        inventory.require_readable(connection, tables)
+        return {table.label: _count(connection, table) for table in tables}
+
+
+def _count(connection: Connection[TupleRow], table: inventory.Table) -> int:
+    if table.bytes <= COUNTED_UP_TO_BYTES:
+        name = inventory.quoted(table.namespace, table.name)
+        try:
+            return _number(connection.execute(f"SELECT count(*) FROM ONLY {name}".encode()).fetchone())
+        except errors.QueryCanceled:
+            pass
+        except errors.UndefinedTable:
+            return 0  # dropped meanwhile
+    return _number(connection.execute(_STATISTICS, [table.oid]).fetchone())
+
+
+def _number(row: TupleRow | None) -> int:
+    return int(row[0]) if row else 0
