@@ -18,7 +18,7 @@ from backup_playbook.engines.backup import Depth, Verification
 from backup_playbook.engines.contract import Engine
 from backup_playbook.engines.survey import OpenCatalog, survey
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
-from backup_playbook.repository.layout import objects_folder
+from backup_playbook.repository.layout import manifest_key, objects_folder
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 
@@ -76,6 +76,11 @@ class Scrub:
         except VerificationError as error:
             log.error("%s in %s is REJECTED: %s", entry.backup_id, catalog.store.name, error)
             done.rejected += 1
+        except RepositoryError:
+            if catalog.store.exists(manifest_key(entry.source, entry.backup_id)):
+                raise
+            log.info("%s was removed from %s meanwhile.", entry.backup_id, catalog.store.name)
+            return
         done.read += 1
 
     def _verify(self, catalog: Catalog, entry: CatalogEntry) -> dict[str, Any]:

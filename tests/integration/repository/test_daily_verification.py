@@ -12,14 +12,16 @@ from backup_playbook.core.errors import CancelledError, ConfigError
 from backup_playbook.core.health import Expected, Finding, Unreadable, assess
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest
 from backup_playbook.core.naming import new_backup_id
+from backup_playbook.engines import scrub as scrub_module
 from backup_playbook.engines.backup import Depth, Verification, take_backup
 from backup_playbook.engines.health import gather_facts
 from backup_playbook.engines.recovery_points import find_recovery_points
 from backup_playbook.engines.scrub import Scrub, Scrubbed
-from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import manifest_key, objects_folder
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.repository.offsite import copy_backup
+from backup_playbook.repository.removal import remove_backup
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.encryption import Encryption, Keyring
@@ -226,6 +228,20 @@ def archived(request: Request) -> Fault | None:
     if request.method == "GET" and "/objects/" in request.path and "list-type" not in request.path:
         return Fault(403, "InvalidObjectState")
     return None
+
+
+def test_backup_that_retention_removes_meanwhile_is_no_finding(
+    catalogs: Catalogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, _ = back_up(catalogs, age=DAY), back_up(catalogs)
+
+    def plan(entries: list[CatalogEntry], within: timedelta, now: datetime) -> list[CatalogEntry]:
+        remove_backup(catalogs["primary"].store, "shop", old.backup_id)
+        return entries
+
+    monkeypatch.setattr(scrub_module, "plan_scrub", plan)
+    done = scrub(catalogs)
+    assert (done.read, done.rejected, done.unreadable) == (3, 0, [])
 
 
 def test_ended_task_ends_the_scrub(catalogs: Catalogs) -> None:
