@@ -29,7 +29,7 @@ _REMEDIES = {
     404: _WRONG_WEBHOOK,
     410: "The channel is archived: bring it back, or put the webhook of another one into this connection.",
 }
-_LATER = "Nothing, if this was Slack's own trouble; else see whether this worker may reach Slack."
+_LATER = "Wait if this is Slack's own trouble; else see whether this worker may reach Slack."
 
 
 class SlackError(PlaybookError):
