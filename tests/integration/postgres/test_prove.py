@@ -52,9 +52,9 @@ KNOWN_BAD = {
         ["The table public.big has the 20000 rows of the backup, but other values in them."],
     ),
     "a row in any order changed": (
-        "WITH one AS (SELECT tableoid, ctid FROM paints WHERE c = 'green' LIMIT 1), gone AS ("
-        "DELETE FROM paints p USING one WHERE (p.tableoid, p.ctid) = (one.tableoid, one.ctid)) "
-        "INSERT INTO paints VALUES ('red')",
+        """WITH one AS (SELECT tableoid, ctid FROM paints WHERE c = 'green' LIMIT 1),
+            gone AS (DELETE FROM paints p USING one WHERE (p.tableoid, p.ctid) = (one.tableoid, one.ctid))
+            INSERT INTO paints VALUES ('red')""",
         ["The table public.paints has the 100 rows of the backup, but other values in them."],
     ),
     "a row in any order lost": (

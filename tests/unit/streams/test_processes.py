@@ -155,6 +155,19 @@ def test_failing_feeder_wins_over_a_program_that_ends_well_all_the_same() -> Non
         list(pipe(blocks(), sh("trap 'exit 0' TERM; cat > /dev/null; sleep 0.1")))
 
 
+def test_a_program_never_takes_a_damaged_stream_for_a_whole_one(tmp_path: Path) -> None:
+    """It would commit what it has read: it is ended before its input is."""
+    whole = tmp_path / "whole"
+
+    def blocks() -> Iterator[bytes]:
+        yield b"some"
+        raise RuntimeError("damaged")
+
+    with pytest.raises(RuntimeError, match="damaged"):
+        list(pipe(blocks(), sh(f"cat > /dev/null && touch {whole}")))
+    assert not whole.exists()
+
+
 def test_failing_program_is_reported_with_its_words() -> None:
     with pytest.raises(ProcessFailedError, match="I do not like it") as caught:
         list(pipe(zeros(50), sh("head -c 10 > /dev/null; echo I do not like it >&2; exit 4")))
