@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
@@ -71,6 +72,22 @@ class RestoreReport(_Record):
     def remarks(self) -> list[TableComparison]:
         return [item for item in self.comparison if item.remark]
 
+    @property
+    def restore_seconds(self) -> float:
+        return sum(seconds for name, seconds in self.phases.items() if name.startswith("restore"))
+
+    def in_short(self) -> str:
+        """For the message: what was shown, or what failed."""
+        if not self.passed:
+            return f"`{self.failed_step}` failed for {self.backup_id} from {self.repository}. {self.problem}"
+        rows, took = sum(table.rows for table in self.proven), human_seconds(self.rto.total_seconds())
+        met = "within" if self.within_rto else "*over*"
+        return (
+            f"{self.backup_id} from {self.repository}: {len(self.proven)} tables, {rows:,} rows, "
+            f"{human_bytes(self.content_bytes)} equal byte for byte; {len(self.checks)} application checks passed; "
+            f"took {took}, {met} the RTO of {human_seconds(self.rto_objective.total_seconds())}."
+        )
+
     def headline(self) -> str:
         verdict = "restored and proven equal" if self.passed else f"FAILED at {self.failed_step}"
         return f"Restore test of {self.source}: {verdict}"
@@ -115,7 +132,7 @@ class RestoreReport(_Record):
         return _table("Proof", ("table", "rows", "bytes", "digest"), rows)
 
 
-def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     if not rows:
         return []
     lines = ["", f"## {title}", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]

@@ -83,10 +83,20 @@ def engine(_config: PlaybookConfig, _source: str) -> Engine:
 
 def postgres_server(settings: PostgresSource, name: str) -> PostgresServer:
     connection = airflow_connection(settings.connection, f"sources.yaml: sources.{name}.connection")
+    return _server(connection, settings.database)
+
+
+def target_server(config: PlaybookConfig, name: str) -> PostgresServer:
+    """A server on which restores make their own databases; its connection names one that it may start from."""
+    settings = config.target(name)
+    return _server(airflow_connection(settings.connection, f"targets.yaml: targets.{name}.connection"))
+
+
+def _server(connection: Connection, database: str | None = None) -> PostgresServer:
     keywords = {
         "host": connection.host,
         "port": str(connection.port or 5432),
-        "dbname": settings.database or connection.schema,
+        "dbname": database or connection.schema,
         "user": connection.login,
         # sslmode, sslrootcert, options ... as the Postgres provider takes them; its other extras are not libpq's
         **{key: str(value) for key, value in connection.extra_dejson.items() if key in _LIBPQ_KEYWORDS},

@@ -14,18 +14,18 @@ def database_names() -> list[str]:
     return list(load_config().sources)
 
 
-def sources_param() -> Param:
-    """A form field to choose among the database sources; all of them by default."""
-    names = database_names()
+def sources_param(names: list[str]) -> Param:
+    """A form field to choose among sources; all of them by default."""
     return Param(
         names,
         type="array",
-        items={"type": "string", "enum": names},
-        minItems=1,
+        # an empty list of choices is no valid schema
+        items={"type": "string", "enum": names} if names else {"type": "string"},
+        minItems=min(1, len(names)),
         uniqueItems=True,
         examples=names,
         title="Sources",
-        description="Which databases. All of them when left as it is.",
+        description="Which ones. All of them when left as it is.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import Connection
@@ -41,6 +42,14 @@ class PostgresServer:
         """For messages: `shop at db.example.com:5432 as backup`."""
         where = f"{self.keywords.get('host', 'localhost')}:{self.keywords.get('port', '5432')}"
         return f"{self.database} at {where} as {self.keywords.get('user', '(default user)')}"
+
+    @property
+    def url(self) -> str:
+        """What applications take as DATABASE_URL; holds the password."""
+        words = dict(self.keywords)
+        user, password = quote(words.pop("user", ""), safe=""), quote(self.password or "", safe="")
+        login = f"{user}:{password}@" if password else f"{user}@" * bool(user)
+        return f"postgresql://{login}/{quote(words.pop('dbname', ''), safe='')}?{urlencode(words, quote_via=quote)}"
 
     def connect(self, *, autocommit: bool = False) -> Connection[TupleRow]:
         """Raises SourceError with what to do."""

@@ -1,0 +1,99 @@
+"""# Monthly restore test
+
+**When:** the first Monday of the month, 06:00 UTC; or by the button, for any source, any of its backups, and either
+repository. As scheduled, it takes the newest verified backup, in turns from the primary and an off-site repository.
+
+**What:** a backup counts when it has been restored and proven equal. For every source with a `restore_test` in
+`include/config/sources.yaml`, on the server that it names, never on production:
+
+| step | what it does |
+|---|---|
+| `choose_backup` | finds the backup, and reads its manifest |
+| `create_scratch` | removes what killed runs left; checks versions, extensions and roles; makes an empty database |
+| `restore` | definitions, rows in parallel streams straight from the bucket, indexes and constraints |
+| `prove` | reads it all back: rows, digests, sequences, large objects and definitions must be equal |
+| `compare_with_production` | rows then and now, table by table; remarks on what the age of the backup does not explain |
+| `run_application_checks` | the queries, commands and pages that the source's configuration names |
+| `document_result` | a report for people and one for machines, and evidence beside the backup |
+| `drop_scratch` | removes the database again, whatever happened |
+
+The reports are in the primary repository, below `reports/`. A run is red when any step of any source failed, and when a
+scratch could not be removed.
+
+**When it fails:** read the message of `document_result`: it names the step, what it said, and the report. A backup that
+`restore` or `prove` found damaged is rejected: no other DAG uses it any more. Test the off-site copy next
+(*Repository*: offsite). Everything else is wrong with the target, the checks or the network: correct it and clear the
+red task; its scratch is made anew.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag, task_group
+
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.restore_test import announce_restore_tests, tested_sources
+from backup_playbook.dag_parts.sources import list_sources, sources_param
+from backup_playbook.operators.assessment import CompareWithProduction, RunApplicationChecks
+from backup_playbook.operators.documentation import DocumentResult
+from backup_playbook.operators.restore import (
+    REPOSITORIES,
+    ChooseBackup,
+    CreateScratch,
+    DropScratch,
+    ProveRestore,
+    RestoreBackup,
+)
+
+
+@dag(
+    schedule="0 6 * * MON#1",
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=20),
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    tags=["assure"],
+    params={
+        "sources": sources_param(tested_sources()),
+        "backup": Param(
+            "latest",
+            type="string",
+            title="Backup",
+            description="`latest` verified one, `latest_proven`, or an id from list_recovery_points.",
+            pattern=r"^(latest|latest_proven|\d{8}T\d{6}Z-[0-9a-f]{6})$",
+        ),
+        "repository": Param(
+            "alternate",
+            type="string",
+            enum=list(REPOSITORIES),
+            title="Repository",
+            description="Which copy is restored. `alternate`: in turns, month by month.",
+        ),
+    },
+    **ALERTS,
+)
+def monthly_restore_test():
+    @task_group
+    def test(source: str):
+        chosen = ChooseBackup(
+            task_id="choose_backup",
+            source=source,
+            backup="{{ params.backup }}",
+            repository="{{ params.repository }}",
+        )
+        scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
+        restored = RestoreBackup(task_id="restore", backup=scratch.output)
+        proven = ProveRestore(task_id="prove", backup=restored.output)
+        compared = CompareWithProduction(task_id="compare_with_production", backup=proven.output)
+        checked = RunApplicationChecks(task_id="run_application_checks", backup=compared.output)
+        documented = DocumentResult(
+            task_id="document_result", source=source, tested=chosen.output, trigger_rule="all_done"
+        )
+        dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
+        checked >> documented >> dropped
+        dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
+
+    test.expand(source=list_sources()) >> announce_restore_tests()
+
+
+monthly_restore_test()

@@ -1,0 +1,168 @@
+"""What is asked of a restored copy besides being equal: does it fit production, does the application accept it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.sdk import Context
+
+from backup_playbook.config import ApplicationCheck, CommandCheck, HttpCheck, SqlCheck
+from backup_playbook.core.errors import CancelledError, PlaybookError, ProcessFailedError, VerificationError
+from backup_playbook.operators.restore import RestoreStep, TestedBackup
+from backup_playbook.streams.processes import Cancellation, output
+
+if TYPE_CHECKING:
+    from backup_playbook.core.model import Manifest
+    from backup_playbook.engines.postgres.connection import PostgresServer
+
+COMPARISON = "comparison"
+"""XCom of `compare_with_production`: core.comparison.TableComparison as dictionaries."""
+CHECKS = "checks"
+"""XCom of `run_application_checks`, also when one of them failed: core.restore_report.CheckResult as dictionaries."""
+DETAIL_CHARACTERS = 2000
+HTTP_SECONDS = 30
+
+
+class CompareWithProduction(RestoreStep):
+    """Count the rows of production now, beside those of the backup.
+
+    What the age of the backup does not explain is a remark for people, not a failure: production may be what is wrong.
+    """
+
+    def execute(self, context: Context) -> TestedBackup:
+        from backup_playbook.core.comparison import compare_rows
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.postgres.row_counts import count_rows
+
+        with self.reader() as reader:
+            manifest = reader.manifest
+        now = count_rows(connections.postgres_server(self.config.source(self.source), self.source))
+        before = self._backup_before(manifest)
+        compared = compare_rows(
+            _rows(manifest),
+            now,
+            datetime.now(UTC) - manifest.snapshot_at,
+            _rows(before) if before else None,
+            manifest.snapshot_at - before.snapshot_at if before else timedelta(),
+        )
+        for item in compared:
+            log = self.log.warning if item.remark else self.log.info
+            log("%s: %s rows in the backup, %s in production. %s", item.table, item.then, item.now, item.remark)
+        context["ti"].xcom_push(COMPARISON, [asdict(item) for item in compared])
+        return self.tested
+
+    def _backup_before(self, manifest: Manifest) -> Manifest | None:
+        """It tells how fast the tables change; without one, a fixed share is allowed."""
+        from backup_playbook.dag_parts import connections
+
+        catalog = connections.catalog(self.config, self.tested["repository"])
+        older = (entry for entry in catalog.backups(self.source) if entry.verified)
+        backup_id = next((entry.backup_id for entry in older if entry.backup_id < manifest.backup_id), None)
+        return catalog.manifest(self.source, backup_id) if backup_id else None
+
+
+class RunApplicationChecks(RestoreStep):
+    """Run what the source's configuration names, all of it, on the restored copy. Fails when a check does."""
+
+    _program = Cancellation()
+
+    def execute(self, context: Context) -> TestedBackup:
+        settings = self.config.source(self.source).restore_test
+        results = [self._run(check) for check in settings.checks] if settings else []
+        context["ti"].xcom_push(CHECKS, results)
+        if failed := [f"{result['name']}: {result['detail']}" for result in results if not result["ok"]]:
+            raise VerificationError(
+                f"{len(failed)} of {len(results)} application checks failed on the restored copy of {self.source} "
+                f"{self.tested['backup_id']}: {' | '.join(failed)}",
+                "The copy is what was backed up: run the check on production too. If it fails there, repair the data; "
+                "if not, correct the check in sources.yaml.",
+            )
+        return self.tested
+
+    def _run(self, check: ApplicationCheck) -> dict[str, Any]:
+        """Whatever goes wrong is the result of the check."""
+        started = time.monotonic()
+        server = self.scratch().server
+        try:
+            match check:
+                case SqlCheck():
+                    ok, detail = _ask(server, check)
+                case CommandCheck():
+                    ok, detail = self._call(server, check)
+                case HttpCheck():
+                    ok, detail = _get(server, check)
+        except PlaybookError as error:
+            ok, detail = False, str(error)
+        self.log.info("%s: %s. %s", check.name, "ok" if ok else "FAILED", detail)
+        detail = detail[-DETAIL_CHARACTERS:]
+        return {"name": check.name, "ok": ok, "detail": detail, "seconds": round(time.monotonic() - started, 2)}
+
+    def _call(self, server: PostgresServer, check: CommandCheck) -> tuple[bool, str]:
+        # `python` is then the one that runs Airflow, as people expect; Airflow's own secrets are not for applications
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        theirs = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        environment = {**theirs, "PATH": path, "DATABASE_URL": server.url}
+        printed: deque[bytes] = deque(maxlen=2)  # blocks of up to a megabyte, of which the end is shown
+        self._program = Cancellation()
+        clock = Timer(check.timeout.total_seconds(), self._program.cancel)
+        clock.start()
+        try:
+            printed.extend(output(check.command, env=environment, cancellation=self._program))
+        except ProcessFailedError as error:
+            return False, "\n".join([b"".join(printed).decode(errors="replace"), error.what])
+        except CancelledError:
+            return False, f"not done after {check.timeout.total_seconds():g} s"
+        finally:
+            clock.cancel()
+        return True, b"".join(printed).decode(errors="replace").strip()
+
+    def on_kill(self) -> None:
+        super().on_kill()
+        self._program.cancel()
+
+
+def _rows(manifest: Manifest) -> dict[str, int]:
+    return {f"{table.namespace}.{table.name}": table.rows for table in manifest.tables if table.kind != "extension"}
+
+
+def _ask(server: PostgresServer, check: SqlCheck) -> tuple[bool, str]:
+    import psycopg
+
+    with server.connect() as connection:
+        connection.read_only = True
+        try:
+            row = connection.execute(check.query.encode()).fetchone()
+        except psycopg.Error as error:
+            return False, str(error).strip()
+    found = row[0] if row else None
+    return (
+        found == check.expect,
+        f"{found}" if found == check.expect else f"found {found!r} instead of {check.expect!r}",
+    )
+
+
+def _get(server: PostgresServer, check: HttpCheck) -> tuple[bool, str]:
+    from airflow.providers.http.hooks.http import HttpHook
+    from airflow.sdk.exceptions import AirflowException
+    from requests import RequestException
+
+    options = {"check_response": False, "timeout": HTTP_SECONDS}
+    path = check.path.replace("{database}", quote(server.database, safe=""))
+    try:
+        answer = HttpHook("GET", check.connection).run(path, extra_options=options)
+    except (AirflowException, RequestException) as error:
+        return False, f"{path} gave no answer: {error}"
+    if answer.status_code != check.status:
+        return False, f"{path} answered {answer.status_code} instead of {check.status}: {answer.text}"
+    if check.contains not in answer.text:
+        return False, f"{path} answered without {check.contains!r}: {answer.text}"
+    return True, f"{path} answered {answer.status_code}"

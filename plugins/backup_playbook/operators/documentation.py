@@ -1,0 +1,149 @@
+"""The end of a restore test: its report and its evidence, whatever became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from airflow.sdk import Context, XComArg
+from airflow.sdk.exceptions import AirflowFailException
+
+from backup_playbook.core.comparison import TableComparison
+from backup_playbook.core.model import EvidenceKind
+from backup_playbook.core.restore_report import CheckResult, ProvenTable, RestoreReport
+from backup_playbook.notifiers.runs import ERROR, run_url
+from backup_playbook.operators.assessment import CHECKS, COMPARISON
+from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.restore import DAMAGED, TestedBackup
+
+if TYPE_CHECKING:
+    from backup_playbook.repository.catalog import Catalog
+
+STEPS = ("choose_backup", "create_scratch", "restore", "prove", "compare_with_production", "run_application_checks")
+DOCUMENTED = "documented"
+"""XCom of `document_result`, also when the test failed: a `Documented`."""
+KILLED = "Its process ended without a word; it may have been killed."
+
+
+class Documented(TypedDict):
+    """What people are told of a test. `report`: address of the Markdown; empty when there is none."""
+
+    source: str
+    passed: bool
+    in_short: str
+    remarks: list[str]
+    report: str
+
+
+class DocumentResult(SourceOperator):
+    """Write the report into the source's repository, and evidence beside the backup: that it was restored and proven,
+    or that it is damaged. Fails when a step of the test did.
+
+    tested: what the step `choose_backup` returned; None when it failed.
+    """
+
+    template_fields: Sequence[str] = ("source", "tested")
+
+    def __init__(self, *, source: str, tested: XComArg, **arguments: Any) -> None:
+        super().__init__(source=source, **arguments)
+        self.tested = tested
+
+    def execute(self, context: Context) -> Documented:
+        self._instance = context["ti"]
+        failed = self._failed_step()
+        problem = str(self._said(failed, ERROR) or KILLED) if failed else ""
+        chosen: TestedBackup | None = self.tested
+        documented = self._document(chosen, failed, problem) if chosen else self._nothing_chosen(problem)
+        self._instance.xcom_push(DOCUMENTED, documented)
+        if failed:
+            where = f" The report: {documented['report']}." if documented["report"] else ""
+            raise AirflowFailException(f"{documented['in_short']}{where}")
+        return documented
+
+    def _document(self, chosen: TestedBackup, failed: str, problem: str) -> Documented:
+        from backup_playbook.dag_parts import connections
+
+        catalog = connections.catalog(self.config, chosen["repository"])
+        report = self._report(catalog, chosen, failed, problem)
+        home = connections.catalog(self.config, self.config.source(self.source).repository)
+        key = f"reports/{self.source}/restore-test-{report.finished_at:%Y%m%dT%H%M%SZ}"
+        for suffix, body in ((".json", report.to_json()), (".md", report.to_markdown().encode())):
+            home.store.put(key + suffix, body)
+        address = f"{home.store.url}/{key}.md"
+        self.log.info("%s\n%s", address, report.to_markdown())
+        self._add_evidence(catalog, home, report, key)
+        remarks = [f"{item.table} {item.remark}" for item in report.remarks]
+        return Documented(
+            source=self.source, passed=report.passed, in_short=report.in_short(), remarks=remarks, report=address
+        )
+
+    def _add_evidence(self, catalog: Catalog, home: Catalog, report: RestoreReport, key: str) -> None:
+        if report.passed:
+            body = {
+                "report": f"{key}.json",
+                "seconds": {"restore": report.restore_seconds, "prove": report.phases.get("prove", 0.0)},
+                "rto_seconds": report.rto.total_seconds(),
+                "content_bytes": report.content_bytes,
+                "target": report.target,
+                "from": report.repository,
+            }
+            kind, qualifier = EvidenceKind.RESTORED, report.repository
+        elif any(self._said(step, DAMAGED) for step in ("create_scratch", "restore", "prove")):
+            body = {"depth": "restore", "what": report.problem, "problems": [report.problem]}
+            kind, qualifier = EvidenceKind.REJECTED, "restore"
+        else:
+            return  # the test could not be made: that says nothing of the backup
+        catalog.add_evidence(self.source, report.backup_id, kind, body, qualifier=qualifier)
+        if kind is EvidenceKind.RESTORED and home.store.url != catalog.store.url:
+            # the copies are equal: what is proven of the one counts for the other
+            home.add_evidence(self.source, report.backup_id, kind, body, qualifier=qualifier)
+
+    def _report(self, catalog: Catalog, chosen: TestedBackup, failed: str, problem: str) -> RestoreReport:
+        manifest = catalog.manifest(self.source, chosen["backup_id"])
+        known: TestedBackup = next((said for step in STEPS[3::-1] if (said := self._said(step))), chosen)
+        tables = [
+            ProvenTable(table=f"{table.namespace}.{table.name}", rows=table.rows, bytes=table.bytes)
+            for table in manifest.tables
+            if known["proof"]
+        ]
+        settings = self.config.source(self.source).restore_test
+        return RestoreReport(
+            source=self.source,
+            backup_id=manifest.backup_id,
+            taken_at=manifest.snapshot_at,
+            repository=chosen["repository"],
+            target=f"{known['scratch'] or 'no scratch'} on {settings.target if settings else 'no target'}",
+            run_id=self._instance.run_id,
+            run_url=run_url(self._instance.dag_id, self._instance.run_id),
+            started_at=datetime.fromisoformat(chosen["started_at"]),
+            finished_at=datetime.now(UTC),
+            failed_step=failed,
+            problem=problem,
+            phases=known["phases"],
+            rto_objective=self.config.objectives_of(self.source).rto,
+            content_bytes=manifest.content_bytes,
+            proven=tuple(tables),
+            comparison=tuple(
+                TableComparison(**item) for item in self._said("compare_with_production", COMPARISON) or ()
+            ),
+            checks=tuple(CheckResult(**item) for item in self._said("run_application_checks", CHECKS) or ()),
+        )
+
+    def _nothing_chosen(self, problem: str) -> Documented:
+        in_short = f"The restore test of {self.source} found no backup to restore: {problem}"
+        return Documented(source=self.source, passed=False, in_short=in_short, remarks=[], report="")
+
+    def _failed_step(self) -> str:
+        """The first step that did not succeed; empty when all did."""
+        run = self._instance.run_id
+        states = self._instance.get_task_states(dag_id=self._instance.dag_id, run_ids=[run])[run]
+        reached = (step for step in STEPS if states.get(f"{self._path(step)}_{self._instance.map_index}") != "success")
+        return next(reached, "")
+
+    def _said(self, step: str, key: str = "return_value") -> Any:
+        return self._instance.xcom_pull(self._path(step), key=key, map_indexes=self._instance.map_index)
+
+    def _path(self, step: str) -> str:
+        group, _, _ = self._instance.task_id.rpartition(".")
+        return f"{group}.{step}" if group else step

@@ -1,0 +1,190 @@
+"""The steps of a restore test. What the first ones return is what all others take; the scratch belongs to the run.
+
+Everything that needs boto3, psycopg or a provider is imported when a task runs: DAG files are parsed all the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from airflow.sdk import Context, XComArg
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.operators.base import PlaybookOperator, SourceOperator
+
+if TYPE_CHECKING:
+    from backup_playbook.engines.postgres.scratch import ScratchDatabase
+    from backup_playbook.repository.objects import BackupReader
+
+REPOSITORIES = ("alternate", "primary", "offsite")
+"""Where a test may read from; a form offers these, for the repositories' names differ from source to source."""
+DAMAGED = "damaged"
+"""XCom of a step that failed because the backup is not what was backed up."""
+
+
+class TestedBackup(TypedDict):
+    """What goes from step to step. `started_at`: ISO 8601. `scratch`, `phases` (seconds) and `proof`: once known."""
+
+    source: str
+    backup_id: str
+    repository: str
+    seal: str
+    started_at: str
+    scratch: str
+    phases: dict[str, float]
+    proof: dict[str, Any]
+
+
+class ChooseBackup(SourceOperator):
+    """Find the backup that will be restored.
+
+    backup: an id, or `latest`. repository: one of REPOSITORIES; `alternate` means, month by month, another one of those
+    that hold the source. Returns a `TestedBackup`.
+    """
+
+    template_fields: Sequence[str] = ("source", "backup", "repository")
+
+    def __init__(self, *, source: str, backup: str = "latest", repository: str = "alternate", **arguments: Any) -> None:
+        super().__init__(source=source, **arguments)
+        self.backup = backup
+        self.repository = repository
+
+    def execute(self, context: Context) -> TestedBackup:  # noqa: ARG002 - passed by name
+        from backup_playbook.core.recovery_points import choose_backup
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.restore_targets import repository_of
+
+        started = datetime.now(UTC)
+        name = repository_of(self.config.source(self.source), self.source, self.repository, started)
+        catalog = connections.catalog(self.config, name)
+        chosen = choose_backup(catalog.backups(self.source), self.backup)
+        manifest = catalog.manifest(self.source, chosen.backup_id)
+        self.log.info(
+            "%s %s from %s: %d tables, %d rows, taken %s.",
+            self.source, chosen.backup_id, catalog.store.url, len(manifest.tables), manifest.rows, manifest.snapshot_at,
+        )  # fmt: skip
+        return TestedBackup(
+            source=self.source,
+            backup_id=chosen.backup_id,
+            repository=name,
+            seal=manifest.seal,
+            started_at=started.isoformat(),
+            scratch="",
+            phases={},
+            proof={},
+        )
+
+
+class RestoreStep(PlaybookOperator):
+    """A step on the backup that was chosen. Returns it with what this step adds."""
+
+    template_fields: Sequence[str] = ("backup",)
+
+    def __init__(self, *, backup: TestedBackup | XComArg, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.backup = backup
+
+    @property
+    def tested(self) -> TestedBackup:
+        """An XComArg until the fields of a running task are rendered."""
+        return cast("TestedBackup", self.backup)
+
+    @property
+    def source(self) -> str:  # type: ignore[override]
+        return self.tested["source"]
+
+    @contextmanager
+    def reader(self) -> Iterator[BackupReader]:
+        """The backup, with the key where there is one. Raises VerificationError for another one than was chosen."""
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.restore import open_backup
+
+        catalog = connections.catalog(self.config, self.tested["repository"])
+        engine = connections.engine(self.config, self.source)
+        with connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec:
+            reader = open_backup(catalog, engine, self.source, self.tested["backup_id"], codec)
+            if reader.manifest.seal != self.tested["seal"]:
+                raise VerificationError(
+                    f"The manifest of {self.source} {self.tested['backup_id']} was exchanged since it was chosen.",
+                    "Use another backup, or the off-site copy, and find out who wrote to the bucket.",
+                )
+            yield reader
+
+    def scratch(self, name: str = "", owner: str = "") -> ScratchDatabase:
+        """The scratch of this run, or another one of its server."""
+        from backup_playbook.dag_parts.restore_targets import scratch_database
+
+        return scratch_database(self.config, self.source, name or self.tested["scratch"], owner)
+
+    @contextmanager
+    def noticing_damage(self, context: Context) -> Iterator[None]:
+        """A backup that turns out to be damaged is rejected at the end of the run, and not when a try fails."""
+        try:
+            yield
+        except VerificationError:
+            context["ti"].xcom_push(DAMAGED, True)
+            raise
+
+
+class CreateScratch(RestoreStep):
+    """Make a database for this restore alone; first remove those of runs that ended without removing theirs."""
+
+    def execute(self, context: Context) -> TestedBackup:
+        from backup_playbook.engines.postgres.scratch import scratch_name
+
+        owner = f"{context['ti'].dag_id}|{context['run_id']}|{self.source}"
+        scratch = self.scratch(scratch_name(self.source), owner)
+        for found in scratch.host.list_scratches():
+            if found.owner == owner or self._is_orphan(context, found.owner, found.created_at):
+                self.log.info("Removing the scratch %s, which %s left.", found.name, found.owner or "a killed worker")
+                scratch.host.drop(found.name)
+        with self.noticing_damage(context), self.reader() as reader:
+            scratch.create(reader.manifest)
+        return {**self.tested, "scratch": scratch.name}
+
+    def _is_orphan(self, context: Context, owner: str, created_at: datetime | None) -> bool:
+        """Whether nobody uses it any more: its run has ended, or it is old and of a run that this Airflow never had."""
+        from airflow.sdk.exceptions import AirflowRuntimeError
+
+        dag_id, _, rest = owner.partition("|")
+        try:
+            return context["ti"].get_dagrun_state(dag_id, rest.partition("|")[0]) not in ("queued", "running")
+        except AirflowRuntimeError:
+            grace = self.config.sweep.grace
+            return created_at is None or datetime.now(UTC) - created_at > grace
+
+
+class RestoreBackup(RestoreStep):
+    """Fill the scratch; adds the seconds of each phase."""
+
+    def execute(self, context: Context) -> TestedBackup:
+        scratch = self.scratch()
+        with self.noticing_damage(context), self.reader() as reader:
+            if context["ti"].try_number > 1:  # what the try before this one left is incomplete
+                scratch.drop()
+                scratch.create(reader.manifest)
+            phases = scratch.restore(reader, self.cancellation)
+        return {**self.tested, "phases": {f"restore: {name}": seconds for name, seconds in phases.items()}}
+
+
+class ProveRestore(RestoreStep):
+    """Compare everything in the scratch with the backup; adds what was compared."""
+
+    def execute(self, context: Context) -> TestedBackup:
+        started = time.monotonic()
+        with self.noticing_damage(context), self.reader() as reader:
+            proof = self.scratch().prove(reader, self.cancellation)
+        counts = {"tables": len(proof.tables), "schema_objects": proof.schema_objects, "left_out": list(proof.left_out)}
+        phases = {**self.tested["phases"], "prove": time.monotonic() - started}
+        return {**self.tested, "phases": phases, "proof": counts}
+
+
+class DropScratch(RestoreStep):
+    """Remove the scratch with all that is in it."""
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - passed by name
+        self.scratch().drop()
