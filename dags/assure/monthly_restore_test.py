@@ -11,7 +11,7 @@ repository. As scheduled, it takes the newest verified backup, in turns from the
 | `choose_backup` | finds the backup, and reads its manifest |
 | `create_scratch` | removes what killed runs left; checks versions, extensions and roles; makes an empty database |
 | `restore` | definitions, rows in parallel streams straight from the bucket, indexes and constraints |
-| `prove` | reads it all back: rows, digests, sequences, large objects and definitions must be equal |
+| `prove` | reads it all back: rows, digests, sequences, large objects, definitions must be equal |
 | `compare_with_production` | rows then and now, table by table; remarks on what the age of the backup does not explain |
 | `run_application_checks` | the queries, commands and pages that the source's configuration names |
 | `document_result` | a report for people and one for machines, and evidence beside the backup |
@@ -85,7 +85,7 @@ def monthly_restore_test():
         restored = RestoreBackup(task_id="restore", backup=scratch.output)
         proven = ProveRestore(task_id="prove", backup=restored.output)
         compared = CompareWithProduction(task_id="compare_with_production", backup=proven.output)
-        checked = RunApplicationChecks(task_id="run_application_checks", backup=compared.output)
+        checked = RunApplicationChecks(task_id="run_application_checks", backup=compared.output, retries=0)
         documented = DocumentResult(
             task_id="document_result", source=source, tested=chosen.output, trigger_rule="all_done"
         )

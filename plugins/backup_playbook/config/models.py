@@ -45,7 +45,10 @@ class CommandCheck(Strict):
     check: Literal["command"]
     name: NonEmpty = Field(description="What is checked, for reports and messages.")
     command: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = Field(
-        description="Program and arguments, without a shell. DATABASE_URL leads it to the restored database.",
+        description=(
+            "Program and arguments, without a shell. It starts in the folder of dags/ and include/; DATABASE_URL leads "
+            "to the restored database."
+        ),
     )
     timeout: Duration = Field(default=timedelta(minutes=10), description="It is ended, and has failed, after this.")
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from airflow.sdk import Context
 
+import backup_playbook
 from backup_playbook.config import ApplicationCheck, CommandCheck, HttpCheck, SqlCheck
 from backup_playbook.core.errors import CancelledError, PlaybookError, ProcessFailedError, VerificationError
 from backup_playbook.operators.restore import RestoreStep, TestedBackup
@@ -28,6 +29,8 @@ COMPARISON = "comparison"
 """XCom of `compare_with_production`: core.comparison.TableComparison as dictionaries."""
 CHECKS = "checks"
 """XCom of `run_application_checks`, also when one of them failed: core.restore_report.CheckResult as dictionaries."""
+PROJECT = Path(backup_playbook.__file__).parents[2]
+"""The folder of dags/, plugins/ and include/."""
 DETAIL_CHARACTERS = 2000
 HTTP_SECONDS = 30
 
@@ -116,7 +119,7 @@ class RunApplicationChecks(RestoreStep):
         clock = Timer(check.timeout.total_seconds(), self._program.cancel)
         clock.start()
         try:
-            printed.extend(output(check.command, env=environment, cancellation=self._program))
+            printed.extend(output(check.command, env=environment, cancellation=self._program, cwd=PROJECT))
         except ProcessFailedError as error:
             return False, "\n".join([b"".join(printed).decode(errors="replace"), error.what])
         except CancelledError:

@@ -74,6 +74,7 @@ class Program:
         cancellation: Cancellation | None = None,
         pass_fds: Sequence[int] = (),
         stdin: bool = False,
+        cwd: Path | None = None,
     ) -> None:
         self.name = _program_name(argv)
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
@@ -87,6 +88,7 @@ class Program:
                 stderr=subprocess.PIPE,
                 env=None if env is None else dict(env),
                 pass_fds=pass_fds,
+                cwd=cwd,
                 process_group=0,
                 bufsize=0,
             )
@@ -163,10 +165,14 @@ def run(
 
 
 def output(
-    argv: Sequence[Word], *, env: Mapping[str, str] | None = None, cancellation: Cancellation | None = None
+    argv: Sequence[Word],
+    *,
+    env: Mapping[str, str] | None = None,
+    cancellation: Cancellation | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[bytes]:
     """The output of a program, as a stream. The program starts when the first block is asked for."""
-    yield from Program(argv, env=env, cancellation=cancellation).blocks()
+    yield from Program(argv, env=env, cancellation=cancellation, cwd=cwd).blocks()
 
 
 def pipe(
