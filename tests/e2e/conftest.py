@@ -1,6 +1,6 @@
 """One stack, one Airflow and three nights for all end-to-end tests: each of them looks at what these left behind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -78,6 +78,11 @@ def kill_the_task_that_waits_for_a_lock(playground: Playground) -> None:
         return bool(ports)
 
     assert wait_until(waits, 60, 0.1)
+    kill_the_task_behind(playground, ports)
+
+
+def kill_the_task_behind(playground: Playground, ports: Iterable[int]) -> None:
+    """SIGKILL for the process of Airflow's that talks to a server from one of these ports."""
     airflow = load_process(playground.airflow.directory / "process.json")
     assert airflow
     holders = [process for process in airflow.session() if ports_of(process) & set(ports)]

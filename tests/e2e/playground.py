@@ -29,7 +29,8 @@ PLAIN = {"engine": "postgres", "repository": "primary", "retention": "standard",
 SOURCES: Mapping[str, Mapping[str, Any]] = {
     "vault_sealed": PLAIN | {"connection": "postgres_shop", "encryption": "sealed"},
     "vault_open": PLAIN | {"connection": "postgres_shop", "encryption": "opened"},
-    "vault_phrase": PLAIN | {"connection": "postgres_shop", "encryption": "phrase"},
+    "vault_phrase": PLAIN
+    | {"connection": "postgres_shop", "encryption": "phrase", "restore_test": {"target": "staging"}},
     "lost": PLAIN | {"connection": "postgres_shop", "offsite": ["offsite"]},
     "locked_out": PLAIN | {"connection": "postgres_locked_out"},
 }
