@@ -6,25 +6,40 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_playbook.core.errors import PlaybookError
-from bench import backup, catalog, dag_files, report
+from bench import backup, catalog, dag_files, report, restore, verification
 from bench.machine import describe
-from bench.stand import SIZES, stand
+from bench.stand import SIZES, Size, Stand, stand
 from embedded.errors import EmbeddedError
 from embedded.postgres import client_bin_dirs
 
 HERE = Path(__file__).parent
 
+Say = Callable[[str], None]
+DISCIPLINES: Mapping[str, Callable[[Stand, Size, Say], list[report.Section]]] = {
+    "backup": backup.measure,
+    "restore": restore.measure,
+    "verification": lambda servers, size, say: [verification.measure(servers, size, say)],
+    "catalog": lambda servers, _, say: [catalog.measure(servers, say)],
+    "dag_files": lambda servers, _, say: [dag_files.measure(servers.scratch, say)],
+}
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--size", choices=SIZES, default="full", help="small: under two minutes; full: about a quarter of an hour"
+        "--size", choices=SIZES, default="full", help="small: under two minutes; full: about half an hour"
     )
-    size = SIZES[parser.parse_args().size]
+    parser.add_argument(
+        "--only", choices=DISCIPLINES, nargs="+", default=list(DISCIPLINES),
+        help="these alone; what the file of results has of the others stays",
+    )  # fmt: skip
+    arguments = parser.parse_args()
+    size = SIZES[arguments.size]
     started = time.monotonic()
 
     def say(line: str) -> None:
@@ -33,19 +48,16 @@ def main() -> int:
     os.environ["BACKUP_PLAYBOOK_PG_CLIENTS"] = str(client_bin_dirs()[0])
     try:
         with stand() as servers:
-            sections = [
-                *backup.measure(servers, size, say),
-                catalog.measure(servers, say),
-                dag_files.measure(servers.scratch, say),
-            ]
+            sections = [section for name in arguments.only for section in DISCIPLINES[name](servers, size, say)]
             machine = describe(servers.postgres)
     except (PlaybookError, EmbeddedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     results = report.document(size.name, datetime.now(UTC).date().isoformat(), machine, sections)
+    print(f"\n{report.to_markdown(results)}")
     file = HERE / ("results.json" if size.name == "full" else f"results-{size.name}.json")
-    report.write(results, file)
-    print(f"\n{report.to_markdown(results)}\nWritten to {os.path.relpath(file)}.")
+    report.write(results if len(arguments.only) == len(DISCIPLINES) else report.merged(file, results), file)
+    print(f"Written to {os.path.relpath(file)}.")
     return 0
 
 

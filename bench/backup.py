@@ -17,6 +17,7 @@ from bench.contestants import STREAMS, Limit, This, pg_dump_pipe, playbook
 from bench.measure import peak_rss, race, ratio
 from bench.report import MIB, Figure, Section
 from bench.stand import BUCKET, Size, Stand
+from bench.take_backup import SOURCE
 from include.sample import load, load_huge
 
 Say = Callable[[str], None]
@@ -83,7 +84,7 @@ def _proven(stand: Stand, database: str) -> dict[str, Any]:
         report = contestant.reports[-1]
         catalog = Catalog(ObjectStore(stand.s3.client(), bucket=BUCKET, prefix=contestant.prefix))
         verification = Verification(catalog, PostgresEngine(), Codec(), Depth.FULL)
-        evidence = verification.run("shop", report["backup_id"], Cancellation(), report["seal"])
+        evidence = verification.run(SOURCE, report["backup_id"], Cancellation(), report["seal"])
     finally:
         contestant.after()
     return {

@@ -38,6 +38,15 @@ GOALS: Mapping[str, Goal] = {
     "huge_table_speedup": Goal("x", at_least=1.3, note="one huge table: all streams against one"),
     "backup_peak_rss_mb": Goal("MiB", at_most=300, note="resident memory of Python and all clients, at 1.3 GB"),
     "backup_peak_rss_4gb_mb": Goal("MiB", at_most=300, note="the same at 4 GB; at most 10 % more than at 1.3 GB"),
+    "restore_vs_pg_restore": Goal(
+        "x", at_most=1.05, note="its time against `pg_restore -j` from a local directory; and no scratch disk"
+    ),
+    "restore_vs_playbook": Goal("x", at_least=1.2, note="how many times faster than the playbook's `gunzip; psql`"),
+    "restore_data_vs_playbook": Goal("x", at_least=1.6, note="the same where the only indexes are primary keys"),
+    "proof_share": Goal("x", at_most=0.25, note="time of the proof, in times of the restore that it proves"),
+    "restore_peak_rss_mb": Goal("MiB", at_most=300, note="restore and proof: Python and all clients, at 1.3 GB"),
+    "restore_peak_rss_4gb_mb": Goal("MiB", at_most=300, note="the same at 4 GB; at most 10 % more than at 1.3 GB"),
+    "verification_seconds": Goal("s", at_most=60, note="daily verification of 30 sources with 1,000 backups each"),
     "catalog_10000_seconds": Goal("s", at_most=2, note="10,000 backups listed with their state"),
     "dag_parse_seconds": Goal("s", at_most=0.3, note="all files in dags/, over importing Airflow"),
 }
@@ -89,6 +98,22 @@ def document(size: str, date: str, machine: Mapping[str, Any], sections: Sequenc
         "figures": {figure.name: figure.to_json() for section in sections for figure in section.figures},
         "machine": dict(machine),
         "measurements": {section.name: section.to_json() for section in sections},
+    }
+
+
+def merged(file: Path, results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The results of some disciplines in the place of those that `file` has; of all others, what it has.
+
+    Results of another machine are not kept.
+    """
+    earlier = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if earlier.get("machine") != results["machine"]:
+        return results
+    figures = earlier["figures"] | results["figures"]
+    return {
+        **results,
+        "figures": {name: figures[name] for name in GOALS if name in figures},
+        "measurements": earlier["measurements"] | results["measurements"],
     }
 
 

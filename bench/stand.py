@@ -26,17 +26,22 @@ _TOOLS = {
 
 @dataclass(frozen=True)
 class Size:
-    """Scales are those of `include.sample`: 1.0 is 1.3 GB of COPY text. large_scale None: not measured."""
+    """Scales are those of `include.sample`: 1.0 is 1.3 GB of COPY text. large_scale None: not measured.
+
+    verified_sources: what the daily verification looks after.
+    """
 
     name: str
     rounds: int
+    restore_rounds: int
     shop_scale: float
     huge_scale: float
     large_scale: float | None
+    verified_sources: int
 
 
 # One table is split into chunks of 128 MiB: the small huge table has three.
-SIZES = {size.name: size for size in (Size("small", 3, 0.08, 0.3, None), Size("full", 5, 1.0, 1.0, 3.1))}
+SIZES = {size.name: size for size in (Size("small", 3, 1, 0.08, 0.3, None, 1), Size("full", 5, 3, 1.0, 1.0, 3.1, 30))}
 
 
 @dataclass(frozen=True)

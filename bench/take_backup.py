@@ -24,6 +24,8 @@ from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 
+SOURCE = "shop"
+
 
 def postgres_server(dsn: str) -> PostgresServer:
     keywords = {word: str(value) for word, value in conninfo_to_dict(dsn).items()}
@@ -42,7 +44,7 @@ def main() -> None:
     start = time.perf_counter()
     store = ObjectStore(boto3.client("s3"), bucket=arguments.bucket, prefix=arguments.prefix)
     source = PostgresSource(postgres_server(os.environ["DATABASE_URL"]), streams=arguments.streams)
-    writer = BackupWriter(store, "shop", new_backup_id(datetime.now(UTC)), Codec(arguments.level))
+    writer = BackupWriter(store, SOURCE, new_backup_id(datetime.now(UTC)), Codec(arguments.level))
     manifest = take_backup(source, PostgresEngine(), writer, Cancellation())
     report = {
         "seconds": time.perf_counter() - start,
