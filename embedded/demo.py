@@ -1,12 +1,13 @@
-"""`make demo`: a real Airflow backs up a real database, and proves it, while you watch.
+"""`make demo`: a real Airflow backs up a real database, restores it elsewhere and proves it equal, while you watch.
 
-DEMO_EXIT=1 ends it after the first run instead of waiting for Ctrl-C; the exit code is 1 when that run is not green.
+DEMO_EXIT=1 ends it after these two runs instead of waiting for Ctrl-C; the exit code is 1 when one is not green.
 """
 
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -19,7 +20,6 @@ from embedded.slack_server import render
 from embedded.stack import DEFAULT_DIRECTORY, Stack
 from include.sample import load
 
-DAG_ID = "nightly_database_backup"
 SHOP_SCALE = 0.05  # about 65 MB
 LOG_LINES_OF_A_FAILED_TASK = 30
 
@@ -75,22 +75,22 @@ def start(directory: Path, progress: Progress) -> tuple[Stack, AirflowServer]:
     return stack, airflow
 
 
-def back_up(client: AirflowClient, progress: Progress) -> bool:
-    """Whether the run is green."""
-    client.unpause(DAG_ID)
-    run_id = client.trigger(DAG_ID)
-    progress.say(f"triggered {DAG_ID}")
-    state = client.wait_for_run(DAG_ID, run_id, watch=progress.watch)
-    progress.say(f"{DAG_ID}: {state}")
+def run_dag(client: AirflowClient, progress: Progress, dag_id: str, tell: Callable[[list[Json]], None]) -> bool:
+    """Whether the run is green; `tell` prints what announce_result returned."""
+    client.unpause(dag_id)
+    run_id = client.trigger(dag_id)
+    progress.say(f"triggered {dag_id}")
+    state = client.wait_for_run(dag_id, run_id, watch=progress.watch)
+    progress.say(f"{dag_id}: {state}")
     if state == "success":
-        print_result(client.xcom(DAG_ID, run_id, "announce_result"))
+        tell(client.xcom(dag_id, run_id, "announce_result"))
     else:
-        print_failures(client, run_id)
-    print(f"\nThe run: {client.run_url(DAG_ID, run_id)}")
+        print_failures(client, dag_id, run_id)
+    print(f"\nThe run: {client.run_url(dag_id, run_id)}\n")
     return state == "success"
 
 
-def print_result(backups: list[Json]) -> None:
+def print_backups(backups: list[Json]) -> None:
     print("\nWhat was backed up, and then read back from the bucket and compared with the database's own bytes:")
     for backup in backups:
         depths = ", ".join(f"{repository} ({depth})" for repository, depth in backup["verified"].items())
@@ -100,10 +100,16 @@ def print_result(backups: list[Json]) -> None:
         print(f"    dumped in {backup['seconds']} s; verified in {depths}")
 
 
-def print_failures(client: AirflowClient, run_id: str) -> None:
-    for task in client.task_instances(DAG_ID, run_id):
+def print_tests(tests: list[Json]) -> None:
+    print("\nWhat was restored into a database of its own, and proven equal:")
+    for test in tests:
+        print(f"  {test['source']} {test['in_short']}\n    the report: {test['report']}")
+
+
+def print_failures(client: AirflowClient, dag_id: str, run_id: str) -> None:
+    for task in client.task_instances(dag_id, run_id):
         if task["state"] == "failed":
-            log = client.log(DAG_ID, run_id, task["task_id"], task["map_index"], task["try_number"])
+            log = client.log(dag_id, run_id, task["task_id"], task["map_index"], task["try_number"])
             print(f"\n{task_name(task)} failed. The end of its log:")
             print("\n".join(log.splitlines()[-LOG_LINES_OF_A_FAILED_TASK:]))
 
@@ -121,7 +127,9 @@ def run(directory: Path) -> int:
     try:
         stack, airflow = start(directory, progress)
         before = len(stack.slack.messages())
-        green = back_up(airflow.client, progress)
+        green = run_dag(airflow.client, progress, "nightly_database_backup", print_backups) and run_dag(
+            airflow.client, progress, "monthly_restore_test", print_tests
+        )
         print_messages(stack.slack.messages()[before:])
         if os.environ.get("DEMO_EXIT") != "1":
             wait_for_ctrl_c(stack, airflow, directory)
@@ -134,6 +142,7 @@ def run(directory: Path) -> int:
 
 def wait_for_ctrl_c(stack: Stack, airflow: AirflowServer, directory: Path) -> None:
     print(f"Airflow's UI: {airflow.url} (no login: everyone on this machine is an administrator)")
+    print(f"Slack's page: {stack.slack.url}")
     print(f"psql:         psql '{stack.shop_dsn}'")
     print(f"Everything is below {directory}. Ctrl-C stops all servers.", flush=True)
     seen = len(stack.slack.messages())

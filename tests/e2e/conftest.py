@@ -5,8 +5,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from selenium import webdriver
 
 from embedded.processes import load_process, wait_until
+from tests.e2e.browser import open_browser
 from tests.e2e.command_lines import CommandLines
 from tests.e2e.playground import SOURCES, Playground, Run
 
@@ -21,6 +23,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.xdist_group("airflow"))
             item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture
+def browser() -> Iterator[webdriver.Chrome]:
+    """A fresh one for each test: the pages remember which of their panels were open."""
+    with open_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium import webdriver
 
 from backup_playbook.core.restore_report import RestoreReport
+from backup_playbook.operators.documentation import STEPS
 from embedded.airflow_client import AirflowClient
 from embedded.processes import wait_until
 from embedded.slack_server import render
 from embedded.stack import PRIMARY_BUCKET
+from tests.e2e.browser import click, run_page, show_graph, wait_for_texts
 from tests.e2e.conftest import kill_the_task_behind
 from tests.e2e.playground import Playground, Run
 
@@ -162,3 +165,14 @@ def test_damaged_backup_is_rejected_and_told(rough: Tested, playground: Playgrou
 
 def test_rough_run_leaves_no_scratch(rough: Tested, playground: Playground) -> None:
     assert scratches(playground) == []
+
+
+def test_graph_shows_every_step(browser: webdriver.Chrome, playground: Playground, good: Tested) -> None:
+    steps = [*STEPS, "document_result", "drop_scratch", "announce_result"]
+    show_graph(browser, run_page(playground.airflow.url, DAG_ID, good.run_id), steps, f"{DAG_ID}.png")
+
+
+def test_form_has_titles(browser: webdriver.Chrome, playground: Playground) -> None:
+    browser.get(f"{playground.airflow.url}/dags/{DAG_ID}")
+    click(browser, "[data-testid='trigger-dag-button']")
+    wait_for_texts(browser, "[role='dialog']", ["Sources", "Backup", "Repository"])

@@ -1,81 +1,20 @@
 """The pages that people see, in a browser. UPDATE_SCREENSHOTS=1 writes the README's picture."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import quote
-
-import pytest
 from selenium import webdriver
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import element_to_be_clickable
-from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.e2e.browser import click, run_page, show_graph, wait_for_texts
 from tests.e2e.playground import DAG_ID, Playground, Run
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
 STEPS = ["list_sources", "dump_compress_upload", "verify", "copy_offsite", "verify_offsite", "prune", "announce_result"]
-SECONDS = 30
-
-
-@pytest.fixture
-def browser() -> Iterator[webdriver.Chrome]:
-    """A fresh one for each test: the pages remember which of their panels were open."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("chromium and chromium-driver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # the sandbox needs more than root in a container has
-        "--disable-dev-shm-usage",
-        "--no-proxy-server",
-        "--hide-scrollbars",
-        "--window-size=1400,500",
-        "--force-device-scale-factor=2",
-    ):
-        options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        yield browser
-    finally:
-        browser.quit()
-
-
-def run_page(playground: Playground, run: Run) -> str:
-    return f"{playground.airflow.url}/dags/{DAG_ID}/runs/{quote(run.run_id, safe='')}"
-
-
-def click(browser: webdriver.Chrome, selector: str) -> None:
-    WebDriverWait(browser, SECONDS).until(element_to_be_clickable((By.CSS_SELECTOR, selector))).click()
-
-
-def texts(browser: webdriver.Chrome, selector: str) -> str:
-    return "\n".join(element.text for element in browser.find_elements(By.CSS_SELECTOR, selector))
-
-
-def wait_for_texts(browser: webdriver.Chrome, selector: str, words: list[str]) -> None:
-    WebDriverWait(browser, SECONDS, ignored_exceptions=[Exception]).until(
-        lambda browser: all(word in texts(browser, selector) for word in words),
-        f"{selector} does not show all of {words}",
-    )
 
 
 def test_graph_shows_every_step(browser: webdriver.Chrome, playground: Playground, good_night: Run) -> None:
-    browser.get(run_page(playground, good_night))
-    click(browser, "[aria-label^='Show Graph']")
-    click(browser, "[data-testid='expand-all-button']")
-    click(browser, "[aria-label='Collapse Details Panel']")
-    wait_for_texts(browser, ".react-flow__node", [*STEPS, "success"])
-    click(browser, ".react-flow__controls-fitview")
-    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
-        take_picture(browser, IMAGES / f"{DAG_ID}.png")
+    page = run_page(playground.airflow.url, DAG_ID, good_night.run_id)
+    show_graph(browser, page, STEPS, f"{DAG_ID}.png")
 
 
 def test_grid_names_the_sources(browser: webdriver.Chrome, playground: Playground, rough_night: Run) -> None:
-    browser.get(run_page(playground, rough_night))
+    browser.get(run_page(playground.airflow.url, DAG_ID, rough_night.run_id))
     wait_for_texts(browser, "table", [*rough_night.sources, "protect.verify_offsite", "Failed"])
 
 
@@ -89,18 +28,3 @@ def test_form_has_titles(browser: webdriver.Chrome, playground: Playground) -> N
     browser.get(f"{playground.airflow.url}/dags/{DAG_ID}")
     click(browser, "[data-testid='trigger-dag-button']")
     wait_for_texts(browser, "[role='dialog']", ["Sources", "Hold", "Reason", "Prune: dry run"])
-
-
-def take_picture(browser: webdriver.Chrome, file: Path) -> None:
-    """The graph alone, without the controls that lie over it, once it stands still."""
-    overlays = ".react-flow__panel, [aria-label='Show Details Panel']"
-    style = f"<style>{overlays} {{display: none !important}}</style>"
-    browser.execute_script("document.head.insertAdjacentHTML('beforeend', arguments[0])", style)
-    graph = browser.find_element(By.CSS_SELECTOR, ".react-flow")
-
-    def stands_still(_: webdriver.Chrome) -> bool:
-        return graph.screenshot_as_png == graph.screenshot_as_png
-
-    WebDriverWait(browser, SECONDS).until(stands_still)
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(graph.screenshot_as_png)

@@ -1,0 +1,87 @@
+"""A headless browser, and what the tests do with the pages of Airflow's UI."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import element_to_be_clickable
+from selenium.webdriver.support.ui import WebDriverWait
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+SECONDS = 30
+
+
+@contextmanager
+def open_browser() -> Iterator[webdriver.Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("chromium and chromium-driver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # the sandbox needs more than root in a container has
+        "--disable-dev-shm-usage",
+        "--no-proxy-server",
+        "--hide-scrollbars",
+        "--window-size=1400,500",
+        "--force-device-scale-factor=2",
+    ):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+def run_page(airflow_url: str, dag_id: str, run_id: str) -> str:
+    return f"{airflow_url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+
+
+def click(browser: webdriver.Chrome, selector: str) -> None:
+    WebDriverWait(browser, SECONDS).until(element_to_be_clickable((By.CSS_SELECTOR, selector))).click()
+
+
+def texts(browser: webdriver.Chrome, selector: str) -> str:
+    return "\n".join(element.text for element in browser.find_elements(By.CSS_SELECTOR, selector))
+
+
+def wait_for_texts(browser: webdriver.Chrome, selector: str, words: list[str]) -> None:
+    WebDriverWait(browser, SECONDS, ignored_exceptions=[Exception]).until(
+        lambda browser: all(word in texts(browser, selector) for word in words),
+        f"{selector} does not show all of {words}",
+    )
+
+
+def show_graph(browser: webdriver.Chrome, page: str, steps: list[str], picture: str) -> None:
+    """Wait until a run's graph shows all steps. UPDATE_SCREENSHOTS=1 writes it to docs/images."""
+    browser.get(page)
+    click(browser, "[aria-label^='Show Graph']")
+    click(browser, "[data-testid='expand-all-button']")
+    click(browser, "[aria-label='Collapse Details Panel']")
+    wait_for_texts(browser, ".react-flow__node", [*steps, "success"])
+    click(browser, ".react-flow__controls-fitview")
+    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+        take_picture(browser, IMAGES / picture)
+
+
+def take_picture(browser: webdriver.Chrome, file: Path) -> None:
+    """The graph alone, without the controls that lie over it, once it stands still."""
+    overlays = ".react-flow__panel, [aria-label='Show Details Panel']"
+    style = f"<style>{overlays} {{display: none !important}}</style>"
+    browser.execute_script("document.head.insertAdjacentHTML('beforeend', arguments[0])", style)
+    graph = browser.find_element(By.CSS_SELECTOR, ".react-flow")
+
+    def stands_still(_: webdriver.Chrome) -> bool:
+        return graph.screenshot_as_png == graph.screenshot_as_png
+
+    WebDriverWait(browser, SECONDS).until(stands_still)
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(graph.screenshot_as_png)
