@@ -69,8 +69,12 @@ class RestoreReport(_Record):
         return self.rto <= self.rto_objective
 
     @property
-    def remarks(self) -> list[TableComparison]:
-        return [item for item in self.comparison if item.remark]
+    def remarks(self) -> list[str]:
+        """Sentences on what is no failure, and still worth a look."""
+        late = [] if self.within_rto else [f"It took longer than the RTO of {_seconds(self.rto_objective)}."]
+        return late + [
+            f"Compared with production: {item.table} {item.remark}." for item in self.comparison if item.remark
+        ]
 
     @property
     def restore_seconds(self) -> float:
@@ -80,12 +84,11 @@ class RestoreReport(_Record):
         """For the message: what was shown, or what failed."""
         if not self.passed:
             return f"`{self.failed_step}` failed for {self.backup_id} from {self.repository}. {self.problem}"
-        rows, took = sum(table.rows for table in self.proven), human_seconds(self.rto.total_seconds())
-        met = "within" if self.within_rto else "*over*"
+        rows, met = sum(table.rows for table in self.proven), "within" if self.within_rto else "*over*"
         return (
             f"{self.backup_id} from {self.repository}: {len(self.proven)} tables, {rows:,} rows, "
             f"{human_bytes(self.content_bytes)} equal byte for byte; {len(self.checks)} application checks passed; "
-            f"took {took}, {met} the RTO of {human_seconds(self.rto_objective.total_seconds())}."
+            f"took {_seconds(self.rto)}, {met} the RTO of {_seconds(self.rto_objective)}."
         )
 
     def headline(self) -> str:
@@ -101,7 +104,7 @@ class RestoreReport(_Record):
     def _summary(self) -> list[str]:
         rows = sum(table.rows for table in self.proven)
         met = "within" if self.within_rto else "**over**"
-        took, objective = (human_seconds(time.total_seconds()) for time in (self.rto, self.rto_objective))
+        took, objective = _seconds(self.rto), _seconds(self.rto_objective)
         lines = [
             f"# {self.headline()}",
             "",
@@ -149,6 +152,10 @@ def _cell(text: str) -> str:
 
 def _count(rows: int | None) -> str:
     return "-" if rows is None else f"{rows:,}"
+
+
+def _seconds(time: timedelta) -> str:
+    return human_seconds(time.total_seconds())
 
 
 def _time(moment: datetime) -> str:

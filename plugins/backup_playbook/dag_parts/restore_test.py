@@ -15,6 +15,7 @@ from backup_playbook.operators.documentation import DOCUMENTED, KILLED, Document
 
 GROUP = "test"
 STEP = "document_result"
+REMARKS_SHOWN = 5
 REMEDY = (
     "open the red task and its report. When the backup is damaged, test the off-site copy (repository: offsite), or an "
     "older backup; when the target or a check was wrong, correct it and clear the task."
@@ -74,6 +75,5 @@ def _headline(tests: Sequence[Documented], failed: Sequence[Documented]) -> str:
 
 
 def _line(test: Documented) -> str:
-    remarks = [f"Compared with production: {remark}." for remark in test["remarks"][:5]]
     report = [f"Report: {test['report']}"] if test["report"] else []
-    return " ".join([f"*{test['source']}*: {test['in_short']}", *remarks, *report])
+    return " ".join([f"*{test['source']}*: {test['in_short']}", *test["remarks"][:REMARKS_SHOWN], *report])

@@ -73,9 +73,12 @@ class DocumentResult(SourceOperator):
         address = f"{home.store.url}/{key}.md"
         self.log.info("%s\n%s", address, report.to_markdown())
         self._add_evidence(catalog, home, report, key)
-        remarks = [f"{item.table} {item.remark}" for item in report.remarks]
         return Documented(
-            source=self.source, passed=report.passed, in_short=report.in_short(), remarks=remarks, report=address
+            source=self.source,
+            passed=report.passed,
+            in_short=report.in_short(),
+            remarks=report.remarks,
+            report=address,
         )
 
     def _add_evidence(self, catalog: Catalog, home: Catalog, report: RestoreReport, key: str) -> None:

@@ -54,6 +54,8 @@ def test_over_the_objective() -> None:
     late = report(rto_objective=timedelta(minutes=3))
     assert not late.within_rto
     assert "**over** the objective" in late.to_markdown()
+    assert late.remarks[0] == "It took longer than the RTO of 3 min 00 s."
+    assert report().remarks == ["Compared with production: public.users is empty in production."]
 
 
 def test_names_are_data() -> None:

@@ -15,6 +15,10 @@ from backup_playbook.streams.processes import Word
 SCHEMA_SECTIONS = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
 """What makes the archive of a backup's definitions."""
 
+ATTACH = "INDEX ATTACH"
+AFTER_ATTACH = "FK CONSTRAINT|COMMENT|MATERIALIZED VIEW DATA|EVENT TRIGGER|ACL|DEFAULT ACL|PUBLICATION"
+"""Regular expressions of types of entries: see `post_data_steps`."""
+
 PG_CRON = "pg_cron"
 PG_CRON_SCHEMA = "cron"
 
@@ -27,10 +31,7 @@ _LEFT_OUT = re.compile(
 _OF_OWNERS = re.compile(rb"\d+; \d+ \d+ (COMMENT|SECURITY LABEL) - EXTENSION ")
 # Which section has them differs between versions; they are proven by their digest.
 _LARGE_OBJECTS = re.compile(rb"\d+; \d+ \d+ (BLOB|(COMMENT|SECURITY LABEL|ACL) - LARGE OBJECT)")
-_ATTACH = re.compile(rb"\d+; \d+ \d+ INDEX ATTACH ")
-_AFTER_ATTACH = re.compile(
-    rb"\d+; \d+ \d+ (FK CONSTRAINT|COMMENT|MATERIALIZED VIEW DATA|EVENT TRIGGER|ACL|DEFAULT ACL|PUBLICATION) "
-)
+_ATTACH, _AFTER_ATTACH = (re.compile(rf"\d+; \d+ \d+ ({types}) ".encode()) for types in (ATTACH, AFTER_ATTACH))
 _NUMBERS = re.compile(rb"^\d+; \d+ \d+ ")
 _WITHOUT_OWNERS = ("--no-owner", "--no-privileges", "--no-tablespaces")
 
@@ -52,7 +53,8 @@ def restorable(clients: Clients, archive: Path, *sections: str, owners: bool) ->
 def post_data_steps(lines: Sequence[bytes]) -> list[tuple[list[bytes], bool]]:
     """Lines of `restorable`, step after step, and whether a step may use several connections.
 
-    pg_restore runs into deadlocks when it attaches the index of a partition while another connection changes the table.
+    pg_restore runs into deadlocks when it attaches the index of a partition while another connection changes the table,
+    or reads it for a materialised view. restore.sh has the same steps.
     """
     attached = [line for line in lines if _ATTACH.match(line)]
     if not attached:

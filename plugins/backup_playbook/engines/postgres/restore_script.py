@@ -12,6 +12,7 @@ from pathlib import Path
 
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.database_properties import setting_statements
 from backup_playbook.engines.postgres.session import SETTINGS, libpq_options
@@ -48,6 +49,8 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "ENCODING": manifest.details["encoding"],
         "REPOSITORY": shlex.quote(repository_url),
         "DECODE": _DECODERS[method],
+        "ATTACH": ATTACH,
+        "AFTER_ATTACH": AFTER_ATTACH,
         "SUMMARY": f"{len(manifest.tables)} tables, {manifest.rows} rows, {human_bytes(manifest.content_bytes)}",
         "BODY": "\n".join(_body(manifest)),
     }
@@ -73,8 +76,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
     for item in (*by_kind[ObjectKind.PACK], *by_kind[ObjectKind.SEQUENCES]):
         yield f"script {_words(item)} --single-transaction"
     yield 'echo "building indexes and constraints" >&2'
-    indexes = '"${archive[@]}" --section=post-data --jobs="${JOBS:-2}" "$work/schema"'
-    yield f'{indexes} || fail "Indexes or constraints could not be restored."'
+    yield 'post_data || fail "Indexes or constraints could not be restored."'
     if settings := "\n".join(setting_statements(manifest.details["database"])):
         failed = 'fail "The settings of the database could not be applied."'
         yield f"[[ ${{OWNERS:-0}} != 1 ]] || sql <<< {shlex.quote(settings)} || {failed}"
