@@ -24,7 +24,7 @@ LEFTOVER = "scratch_shop_deadbeef"
 
 
 @dataclass(frozen=True)
-class Tested:
+class Trial:
     """A run that has ended. `told`: its own messages, rendered."""
 
     client: AirflowClient
@@ -40,7 +40,7 @@ class Tested:
         return {task["task_id"].removeprefix("test."): task["state"] for task in tasks if task["map_index"] == index}
 
 
-def run_restore_test(playground: Playground, meanwhile: Callable[[str], None] | None = None, **params: Any) -> Tested:
+def run_restore_test(playground: Playground, meanwhile: Callable[[str], None] | None = None, **params: Any) -> Trial:
     """By the button. meanwhile: called with the run's id as soon as it was triggered."""
     before = len(playground.stack.slack.messages())
     playground.client.unpause(DAG_ID)
@@ -49,11 +49,11 @@ def run_restore_test(playground: Playground, meanwhile: Callable[[str], None] | 
         meanwhile(run_id)
     state = playground.client.wait_for_run(DAG_ID, run_id, seconds=300)
     texts = map(render, playground.stack.slack.messages()[before:])
-    return Tested(playground.client, run_id, state, [text for text in texts if DAG_ID in text])
+    return Trial(playground.client, run_id, state, [text for text in texts if DAG_ID in text])
 
 
 @pytest.fixture(scope="module")
-def good(playground: Playground, next_night: Run) -> Tested:
+def good(playground: Playground, next_night: Run) -> Trial:
     """From the off-site copy; an earlier run of the DAG was killed, and left a scratch."""
     mark = {"backup_playbook": "scratch", "source": "shop", "backup_id": "", "owner": f"{DAG_ID}|gone|shop"}
     comment = json.dumps(mark | {"created_at": "2026-01-01T00:00:00+00:00"})
@@ -65,7 +65,7 @@ def good(playground: Playground, next_night: Run) -> Tested:
 
 
 @pytest.fixture(scope="module")
-def rough(good: Tested, playground: Playground) -> Tested:
+def rough(good: Trial, playground: Playground) -> Trial:
     """The worker that restores `shop` is killed; of `vault_phrase`, a bit of the newest backup has changed."""
     folder = playground.stack.s3_primary.buckets / PRIMARY_BUCKET / "playbook/objects/vault_phrase"
     newest = max(folder.iterdir(), key=lambda backup: backup.name)
@@ -113,7 +113,7 @@ def stored(playground: Playground, address: str) -> bytes:
     return bytes(playground.stack.s3_primary.client().get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
-def test_good_run_leaves_a_report_evidence_and_nothing_else(good: Tested, playground: Playground) -> None:
+def test_good_run_leaves_a_report_evidence_and_nothing_else(good: Trial, playground: Playground) -> None:
     assert good.state == "success"
     documented = good.result("document_result", 0)
     report = RestoreReport.model_validate_json(stored(playground, documented["report"].removesuffix("md") + "json"))
@@ -127,20 +127,20 @@ def test_good_run_leaves_a_report_evidence_and_nothing_else(good: Tested, playgr
         assert [name for name in names if name.startswith("restored-") and name.endswith("-offsite.json")]
 
 
-def test_good_run_says_so_once(good: Tested) -> None:
+def test_good_run_says_so_once(good: Trial) -> None:
     [text] = good.told
     assert text.startswith("*:white_check_mark: shop was restored and proven equal*")
     assert "2 application checks passed" in text
     assert "within the RTO of 30 min" in text
 
 
-def test_scratch_of_a_killed_run_is_removed(good: Tested, playground: Playground) -> None:
+def test_scratch_of_a_killed_run_is_removed(good: Trial, playground: Playground) -> None:
     log = good.client.log(DAG_ID, good.run_id, "test.create_scratch", 0, 1)
     assert f"Removing the scratch {LEFTOVER}, which {DAG_ID}|gone|shop left" in log
     assert scratches(playground) == []
 
 
-def test_killed_restore_begins_anew(rough: Tested) -> None:
+def test_killed_restore_begins_anew(rough: Trial) -> None:
     tasks = rough.client.task_instances(DAG_ID, rough.run_id)
     [restore] = [task for task in tasks if (task["task_id"], task["map_index"]) == ("test.restore", 0)]
     assert (restore["state"], restore["try_number"]) == ("success", 2)
@@ -148,7 +148,7 @@ def test_killed_restore_begins_anew(rough: Tested) -> None:
     assert rough.result("document_result", 0)["passed"]
 
 
-def test_damaged_backup_is_rejected_and_told(rough: Tested, playground: Playground) -> None:
+def test_damaged_backup_is_rejected_and_told(rough: Trial, playground: Playground) -> None:
     assert rough.state == "failed"
     states = rough.states(1)
     assert (states["restore"], states["document_result"], states["drop_scratch"]) == ("failed", "failed", "success")
@@ -163,11 +163,11 @@ def test_damaged_backup_is_rejected_and_told(rough: Tested, playground: Playgrou
     assert "What to do:" in text
 
 
-def test_rough_run_leaves_no_scratch(rough: Tested, playground: Playground) -> None:
+def test_rough_run_leaves_no_scratch(rough: Trial, playground: Playground) -> None:
     assert scratches(playground) == []
 
 
-def test_graph_shows_every_step(browser: webdriver.Chrome, playground: Playground, good: Tested) -> None:
+def test_graph_shows_every_step(browser: webdriver.Chrome, playground: Playground, good: Trial) -> None:
     steps = [*STEPS, "document_result", "drop_scratch", "announce_result"]
     show_graph(browser, run_page(playground.airflow.url, DAG_ID, good.run_id), steps, f"{DAG_ID}.png")
 
