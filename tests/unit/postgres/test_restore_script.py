@@ -1,5 +1,6 @@
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,9 +71,56 @@ def words(script: str) -> list[int]:
     lines = script[script.index("\narchive=(") :]
     stubs = (
         "globals() { :; }; fetch() { :; }; script() { echo $#; }; load() { echo $#; }; sql() { :; };"
-        "fail() { :; }; pg_restore() { :; }; target=t; work=/nonexistent;\n"
+        "fail() { :; }; pg_restore() { :; }; post_data() { :; }; target=t; work=/nonexistent;\n"
     )
     environment = {"OWNERS": "1", "PATH": "/nowhere"}
     answer = subprocess.run(["/bin/bash", "-c", stubs + lines], capture_output=True, check=False, env=environment)
     assert answer.returncode == 0, answer.stderr
     return [int(line) for line in answer.stdout.split() if line.isdigit()]
+
+
+CONTENTS = b"""\
+; Archive of nobody
+; 1; 0 0 INDEX ATTACH is a comment
+3300; 1259 16390 INDEX public foo_v alice
+3301; 0 0 INDEX ATTACH public foo_1_v alice
+3302; 1259 16391 TABLE public 9; 0 0 INDEX ATTACH public alice
+3303; 1259 16392 INDEX public FK CONSTRAINT \xff alice
+3304; 0 0 COMMENT public INDEX ATTACH alice
+3305; 2606 16400 FK CONSTRAINT public foo foo_fkey alice
+3306; 0 16401 MATERIALIZED VIEW DATA public ACL alice
+3307; 0 0 INDEX ATTACH public COMMENT alice
+"""
+
+
+def test_indexes_of_partitions_are_attached_alone(tmp_path: Path) -> None:
+    """As by `post_data_steps`: names that look like types of entries are names."""
+    assert steps(tmp_path, CONTENTS) == [
+        ["--jobs=4", "3300", "3302", "3303"],
+        ["--jobs=1", "3301", "3307"],
+        ["--jobs=4", "3304", "3305", "3306"],
+    ]
+
+
+def test_without_partitions_nothing_is_attached(tmp_path: Path) -> None:
+    assert steps(tmp_path, b"3300; 1259 16390 INDEX public foo_v alice\n") == [["--jobs=4", "3300"]]
+
+
+def steps(directory: Path, contents: bytes) -> list[list[str]]:
+    """What the script has pg_restore do after the rows have come, call after call: how many jobs, and which entries."""
+    script = render(manifest([], "C", "s", "r"), "s3://bucket/prefix")
+    function = script[script.index("\npost_data() {") : script.index("\ntables=")]
+    (directory / "contents").write_bytes(contents)
+    stub = """
+        restore() {
+            [[ $1 != -l ]] || { cat contents; return; }
+            printf '%s' "$1"
+            LC_ALL=C sed -n 's/^\\([0-9]*\\);.*/ \\1/p' "$3" | tr -d '\\n'
+            echo
+        }
+        set -euo pipefail
+        archive=(restore) work=. JOBS=4
+    """
+    argv = ["bash", "-c", f"{stub}\n{function}\npost_data"]
+    answer = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=True)
+    return [line.split() for line in answer.stdout.splitlines()]
