@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from backup_playbook.config import load_config
-from backup_playbook.core.errors import ConfigError
+from tests.unit.config.conftest import edit, problems
 
 
 class Wrong(NamedTuple):
@@ -18,20 +17,6 @@ class Wrong(NamedTuple):
     problem: str
     lines: tuple[str, str] | None = None
     """Texts of the lines whose numbers are {first} and {line} in the problem."""
-
-
-def problems(folder: Path) -> list[str]:
-    with pytest.raises(ConfigError) as error:
-        load_config(folder)
-    head, *lines = error.value.what.splitlines()
-    assert head.startswith(f"The configuration in {folder} has ")
-    return [line.removeprefix("  ") for line in lines]
-
-
-def edit(folder: Path, file: str, old: str, new: str) -> None:
-    text = (folder / file).read_text(encoding="utf-8")
-    assert old in text
-    (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 SHOP = "sources.yaml: sources.shop"
@@ -350,44 +335,6 @@ def test_all_problems_of_all_files_are_reported_at_once(folder: Path) -> None:
 def test_one_cause_gives_one_problem(folder: Path) -> None:
     (folder / "policies.yaml").unlink()
     assert problems(folder) == ["policies.yaml: Create the file. It does not exist."]
-
-
-def test_a_misspelt_file_is_recognised(folder: Path) -> None:
-    (folder / "policies.yaml").rename(folder / "policies.yml")
-    assert problems(folder) == ["policies.yaml: Rename policies.yml to policies.yaml."]
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"[a, b]", "alerts.yaml: Write indented `key: value` lines, not a list."),
-        (b"\xff\xfe\x00", "alerts.yaml: Save the file as UTF-8 text, without control characters. It is not."),
-        (b"routes: \x07", "alerts.yaml: Save the file as UTF-8 text, without control characters. It is not."),
-        (
-            b"a: 1\n---\nb: 2\n",
-            "alerts.yaml: line 2: Correct the YAML: but found another document (in what starts in line 1).",
-        ),
-        (b"{[a]: b}", "alerts.yaml: line 1: Correct the YAML: found unhashable key (in what starts in line 1)."),
-        (b"a: !!python/object:os.system x", None),
-    ],
-)
-def test_a_file_that_is_no_mapping(folder: Path, content: bytes, problem: str | None) -> None:
-    (folder / "alerts.yaml").write_bytes(content)
-    found = problems(folder)
-    assert len(found) == 1
-    assert problem is None or found == [problem]
-
-
-def test_a_folder_in_the_place_of_a_file(folder: Path) -> None:
-    (folder / "alerts.yaml").unlink()
-    (folder / "alerts.yaml").mkdir()
-    assert problems(folder) == ["alerts.yaml: Make it readable. Is a directory."]
-
-
-def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="There is no configuration folder") as error:
-        load_config(tmp_path / "nowhere")
-    assert "BACKUP_PLAYBOOK_CONFIG" in error.value.remedy
 
 
 @pytest.mark.parametrize(
