@@ -111,8 +111,9 @@ class Catalog:
         key = manifest_key(source, backup_id)
         manifest = Manifest.from_json(self.store.get(key), f"{self.store.url}/{key}")
         if (manifest.source, manifest.backup_id) != (source, backup_id):
+            what = "another backup of the same source" if manifest.source == source else "a backup of another source"
             raise VerificationError(
-                f"{self.store.url}/{key} is the manifest of {manifest.source}/{manifest.backup_id}.",
+                f"{self.store.url}/{key} is the manifest of {manifest.source}/{manifest.backup_id}, {what}.",
                 "Someone copied it here by hand: remove it, and use the backup from its own place.",
             )
         return manifest

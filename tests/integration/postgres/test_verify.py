@@ -3,18 +3,22 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import zstandard
 
-from backup_playbook.core.errors import EncryptionError, RepositoryError, VerificationError
+from backup_playbook.core.errors import EncryptionError, VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
-from backup_playbook.engines.backup import Depth, Verification
+from backup_playbook.core.naming import new_backup_id
+from backup_playbook.engines.backup import Depth, Verification, take_backup
 from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.catalog import CatalogEntry
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder, manifest_key, objects_folder
+from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.blocks import Digest
 from backup_playbook.streams.codec import Codec
@@ -291,12 +295,32 @@ def test_a_manifest_that_lacks_something_is_rejected(
     assert stored.entry.rejected
 
 
-def test_the_manifest_of_another_backup_is_refused(stored: Stored, postgres18: PostgresServer, small: str) -> None:
-    other = stored.lab.backup(source_of(postgres18.dsn(small)))
-    store = stored.lab.store
-    store.put(manifest_key(SOURCE, stored.manifest.backup_id), store.get(manifest_key(SOURCE, other.backup_id)))
-    with pytest.raises((VerificationError, RepositoryError), match=f"is the manifest of {SOURCE}/{other.backup_id}"):
-        stored.verify()
+@pytest.mark.parametrize(
+    ("source", "message"), [(SOURCE, "another backup of the same source"), ("billing", "a backup of another source")]
+)
+def test_a_backup_that_was_copied_from_elsewhere(
+    source: str, message: str, lab: Lab, small: str, postgres18: PostgresServer
+) -> None:
+    """All of it is whole, and only its place is wrong: rows of yesterday, or of others, would pass for today's."""
+    now = datetime.now(UTC)
+    writer = BackupWriter(lab.store, source, new_backup_id(now - timedelta(days=1)), lab.codec)
+    original = take_backup(source_of(postgres18.dsn(small)), PostgresEngine(), writer, Cancellation())
+    copy = new_backup_id(now)
+    for folder_of in (objects_folder, catalog_folder):
+        folder = folder_of(source, original.backup_id)
+        for item in lab.store.list(folder):
+            lab.store.put(folder_of(SOURCE, copy) + item.key.removeprefix(folder), lab.store.get(item.key))
+
+    said = rf"{SOURCE}/{copy}/manifest\.json is the manifest of {source}/{original.backup_id}, {message}"
+    with pytest.raises(VerificationError, match=said):
+        open_backup(lab.catalog, PostgresEngine(), SOURCE, copy, lab.codec)
+    with pytest.raises(VerificationError, match=said):
+        Verification(lab.catalog, PostgresEngine(), lab.codec, Depth.FULL).run(SOURCE, copy, Cancellation())
+
+    assert {entry.backup_id: entry.rejected for entry in lab.catalog.entries()} == {
+        copy: True,
+        original.backup_id: False,
+    }
 
 
 def test_a_wrong_passphrase_proves_nothing(lab: Lab, small: str, postgres18: PostgresServer) -> None:
