@@ -27,11 +27,11 @@ from backup_playbook.config.models import (
     RepositorySettings,
     Source,
     SourcesFile,
-    Strict,
     Sweep,
     TargetsFile,
 )
 from backup_playbook.config.problems import choices, problems_of
+from backup_playbook.config.strict import Strict
 from backup_playbook.core.errors import ConfigError
 from backup_playbook.core.retention import RetentionPolicy
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from backup_playbook.config.recovery import Program, RecoverySettings, SourceRecovery
+from backup_playbook.config.strict import Strict
 from backup_playbook.config.values import (
     BucketName,
     ConnectionId,
@@ -20,12 +22,6 @@ from backup_playbook.config.values import (
     advice,
 )
 from backup_playbook.core.retention import RetentionPolicy
-
-
-class Strict(BaseModel):
-    # defer_build: every DAG file imports this module, and only the files' models are ever built.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
-
 
 # --- sources.yaml -----------------------------------------------------------------------------------------------------
 
@@ -44,7 +40,7 @@ class CommandCheck(Strict):
 
     check: Literal["command"]
     name: NonEmpty = Field(description="What is checked, for reports and messages.")
-    command: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = Field(
+    command: Program = Field(
         description=(
             "Program and arguments, without a shell. It starts in the folder of dags/ and include/; DATABASE_URL leads "
             "to the restored database."
@@ -144,6 +140,10 @@ class PostgresSource(Strict):
     restore_test: RestoreTest | None = Field(
         default=None,
         description="null: its backups are never restored on trial, and nobody knows whether they can be.",
+    )
+    recovery: SourceRecovery | None = Field(
+        default=None,
+        description="null: no recovery ever touches the database itself; restore it elsewhere, and take it from there.",
     )
 
 
@@ -311,6 +311,7 @@ class PoliciesFile(Strict):
     retention: Mapping[Name, RetentionSettings] = Field(min_length=1)
     objectives: Mapping[Name, Objectives] = Field(min_length=1)
     sweep: Sweep = Sweep()
+    recovery: RecoverySettings = RecoverySettings()
     airflow: AirflowSettings = AirflowSettings()
 
 

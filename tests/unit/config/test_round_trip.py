@@ -14,16 +14,21 @@ from backup_playbook.config import (
     AirflowSettings,
     AlertRoutes,
     CommandCheck,
+    CommandMaintenance,
     GpgPassphrase,
     GpgRecipients,
+    HttpCall,
     HttpCheck,
+    HttpMaintenance,
     Objectives,
     PostgresSource,
     PostgresTarget,
+    RecoverySettings,
     RepositorySettings,
     RestoreTest,
     RetentionSettings,
     Route,
+    SourceRecovery,
     SqlCheck,
     Sweep,
     load_config,
@@ -75,11 +80,13 @@ policies = st.builds(
         )
     ),
     sweep=st.builds(Sweep, grace=st.integers(1, 999).map(lambda hours: timedelta(hours=hours))),
+    recovery=st.builds(RecoverySettings, approval_timeout=durations, unattended_drills=st.booleans()),
     airflow=st.builds(AirflowSettings, pool=texts),
 )
 targets = st.builds(
     TargetsFile, targets=some(st.builds(PostgresTarget, engine=st.just("postgres"), connection=connections))
 )
+programs = st.lists(texts, min_size=1, max_size=3).map(tuple)
 checks = st.lists(
     st.builds(
         SqlCheck,
@@ -92,12 +99,28 @@ checks = st.lists(
         CommandCheck,
         check=st.just("command"),
         name=texts,
-        command=st.lists(texts, min_size=1, max_size=3).map(tuple),
+        command=programs,
         timeout=durations,
     )
     | st.builds(HttpCheck, check=st.just("http"), name=texts, connection=connections, status=st.integers(100, 599)),
     max_size=3,
 ).map(tuple)
+calls = st.builds(HttpCall, method=st.sampled_from(["GET", "PUT"]), path=texts, status=st.integers(100, 599))
+recoveries = st.builds(
+    SourceRecovery,
+    connection=connections,
+    maintenance=st.none()
+    | st.builds(
+        HttpMaintenance,
+        by=st.just("http"),
+        connection=connections,
+        switch_on=calls,
+        switch_off=calls,
+        is_on=calls,
+        is_off=calls,
+    )
+    | st.builds(CommandMaintenance, by=st.just("command"), switch_on=programs, switch_off=programs, timeout=durations),
+)
 sizes = st.builds("{}{}".format, st.integers(0, 999_999), st.sampled_from(["B", "kB", "MB", "GB", "TB"]))
 encryptions = st.builds(
     EncryptionFile,
@@ -145,6 +168,7 @@ def configurations(draw: st.DrawFn) -> dict[str, object]:
             lock_timeout=draw(durations),
             minimum_size=draw(sizes),
             restore_test=draw(st.none() | tests),
+            recovery=draw(st.none() | recoveries),
         )
     return {
         "sources.yaml": SourcesFile(sources=sources),

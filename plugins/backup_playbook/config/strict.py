@@ -1,0 +1,10 @@
+"""What all models of include/config have in common."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    # defer_build: every DAG file imports these modules, and only the files' models are ever built.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
