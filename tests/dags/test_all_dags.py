@@ -12,6 +12,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from backup_playbook.config import load_config
+from backup_playbook.dag_parts.defaults import ALERTS
 
 PROJECT = Path(__file__).parents[2]
 FILES = sorted((PROJECT / "dags").rglob("*.py"))
@@ -24,6 +25,14 @@ HEAVY = ("boto3", "botocore", "psycopg", "pymongo", "slack_sdk", "airflow.provid
 
 def test_every_file_can_be_imported(dagbag: DagBag) -> None:
     assert dagbag.import_errors == {}
+
+
+def test_every_dag_with_a_schedule_alerts(dagbag: DagBag) -> None:
+    """Nobody watches the runs that nobody started."""
+    scheduled = [dag for dag in dagbag.dags.values() if dag.timetable.can_be_scheduled]
+    assert scheduled
+    callbacks = {dag.dag_id: {name: getattr(dag, name) for name in ALERTS} for dag in scheduled}
+    assert callbacks == {dag.dag_id: ALERTS for dag in scheduled}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
