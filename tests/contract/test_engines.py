@@ -22,6 +22,7 @@ from tests.conftest import Bucket
 from tests.contract.cases import Case, PostgresCase
 from tests.integration.postgres.lab import SOURCE, Lab, assert_restored
 from tests.support.bytes_engine import BytesEngine
+from tests.support.damage import flip_a_bit
 
 
 @pytest.fixture(scope="module", params=["postgres"])
@@ -149,10 +150,7 @@ def test_two_backups_of_an_unchanged_source_hold_the_same_rows(case: Case, lab: 
 def test_every_object_is_checked(case: Case, lab: Lab) -> None:
     manifest = back_up(case, lab)
     for item in manifest.objects:
-        file = lab.stored_file(objects_folder(SOURCE, manifest.backup_id) + item.name)
-        content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 1
-        file.write_bytes(content)
+        flip_a_bit(lab.stored_file(objects_folder(SOURCE, manifest.backup_id) + item.name))
     with pytest.raises(VerificationError) as caught:
         verify(case, lab, manifest, Depth.FULL)
     assert len(caught.value.problems) == len(manifest.objects)

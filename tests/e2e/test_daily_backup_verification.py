@@ -13,6 +13,7 @@ from embedded.airflow_client import AirflowClient
 from embedded.slack_server import render
 from embedded.stack import PRIMARY_BUCKET
 from tests.e2e.playground import SOURCES, Playground, Run
+from tests.support.damage import flip_a_bit
 
 DAG_ID = "daily_backup_verification"
 Check = Callable[[], "Checked"]
@@ -61,13 +62,13 @@ def first(check: Check) -> Checked:
 def damaged(first: Checked, check: Check, folder: Path, good_night: Run) -> Checked:
     """A bit of the first night's backup has changed since it was read, which was weeks ago."""
     age(folder, good_night.backup_id("shop"), "verified")
-    flip_a_bit(folder, good_night.backup_id("shop"))
+    flip_a_bit(largest_object(folder, good_night.backup_id("shop")))
     return check()
 
 
 @pytest.fixture(scope="module")
 def repaired(damaged: Checked, check: Check, folder: Path, good_night: Run) -> Checked:
-    flip_a_bit(folder, good_night.backup_id("shop"))
+    flip_a_bit(largest_object(folder, good_night.backup_id("shop")))
     age(folder, good_night.backup_id("shop"), "rejected")
     return check()
 
@@ -79,12 +80,8 @@ def age(folder: Path, backup_id: str, kind: str) -> None:
     file.rename(file.with_name(f"{kind}-{evidence_stamp(written)}-full.json"))
 
 
-def flip_a_bit(folder: Path, backup_id: str) -> None:
-    file = max((folder / "objects/shop" / backup_id).iterdir(), key=lambda file: file.stat().st_size)
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    with file.open("r+b") as same_file:
-        same_file.write(content)
+def largest_object(folder: Path, backup_id: str) -> Path:
+    return max((folder / "objects/shop" / backup_id).iterdir(), key=lambda file: file.stat().st_size)
 
 
 def test_small_backups_are_told_and_leave_the_run_green(first: Checked) -> None:

@@ -31,6 +31,7 @@ from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import Database, MakeScratch
 from tests.integration.postgres.lab import SOURCE, Lab, server_of, source_of, wait_until
+from tests.support.damage import flip_a_bit
 from tests.support.s3_proxy import Fault, Request, S3Proxy
 
 Change = Callable[[bytes], bytes]
@@ -66,12 +67,12 @@ def test_a_damaged_object(
     target.create(manifest)
     item = [item for item in manifest.objects if item.kind is kind][-1]
     file = lab.stored_file(objects_folder(SOURCE, manifest.backup_id) + item.name)
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
     if damage == "gone":
         file.unlink()
+    elif damage == "flipped":
+        flip_a_bit(file)
     else:
-        file.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     error = refused(lab, manifest, target)
     assert isinstance(error, RepositoryError if damage == "gone" else VerificationError)
     assert item.name in error.what

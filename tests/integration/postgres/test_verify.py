@@ -28,6 +28,7 @@ from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
 from tests.integration.postgres.conftest import GpgHome
 from tests.integration.postgres.lab import SOURCE, Lab, source_of
+from tests.support.damage import flip_a_bit
 
 
 @dataclass
@@ -120,10 +121,7 @@ def truncate(stored: Stored) -> None:
 
 
 def flip_one_bit(stored: Stored) -> None:
-    file = stored.lab.stored_file(stored.key(stored.of_kind(ObjectKind.TABLE)[1]))
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    file.write_bytes(content)
+    flip_a_bit(stored.lab.stored_file(stored.key(stored.of_kind(ObjectKind.TABLE)[1])))
 
 
 def remove_an_object(stored: Stored) -> None:

@@ -29,6 +29,7 @@ from backup_playbook.streams.processes import Cancellation
 from embedded.s3 import S3Gateway
 from tests.integration.repository.conftest import MakeStore
 from tests.support.bytes_engine import BytesEngine
+from tests.support.damage import flip_a_bit
 from tests.support.s3_proxy import Fault, Request, S3Proxy
 
 DAY = timedelta(days=1)
@@ -86,13 +87,6 @@ def file_of(s3: S3Gateway, catalog: Catalog, manifest: Manifest) -> Path:
     largest = max(manifest.objects, key=lambda item: item.stored_bytes)
     folder = s3.buckets / catalog.store.bucket / catalog.store.prefix
     return folder / objects_folder("shop", manifest.backup_id) / largest.name
-
-
-def flip_a_bit(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    with file.open("r+b") as same_file:  # the gateway's attributes of the object stay
-        same_file.write(content)
 
 
 def test_all_well(catalogs: Catalogs) -> None:
