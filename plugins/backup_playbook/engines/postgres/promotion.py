@@ -1,0 +1,201 @@
+"""A database takes the place of another one, while clients keep trying to connect.
+
+The states, and what a run that died between any two statements does when it is run again: see `core.promotion`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import Connection, errors, sql
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import PlaybookError, RestoreError
+from backup_playbook.core.promotion import DatabaseEntry, State, Swap
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.handover import comment_of, hand_over, set_comment
+from backup_playbook.engines.postgres.quarantine import Quarantine
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+_LOOK_SECONDS = 0.02
+_SESSIONS_NAMED = 5
+# A vacuum has no role; it gives way to the rename by itself, and only superusers may end it. Without pg_read_all_stats,
+# `backend_type` and all that tells who it is are null for others' sessions.
+_SESSIONS = """
+SELECT pid, format('%%s (pid %%s, %%s, from %%s)', coalesce(nullif(application_name, ''), 'unnamed'), pid,
+                   usename, coalesce(client_addr::text, '?'))
+FROM pg_catalog.pg_stat_activity
+WHERE datid = ANY (%s) AND pid <> pg_catalog.pg_backend_pid() AND usesysid IS NOT NULL
+"""
+_DATABASES = "SELECT datname::text, oid::bigint, datallowconn FROM pg_catalog.pg_database WHERE datname = ANY (%s)"
+_LOCK = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('backup_playbook promotion'), %s::int)"
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """unreachable_seconds: from when the old database refused connections until the new one took them; 0.0 when an
+    earlier run did it. sessions_ended: whose work, if it was not committed, was rolled back."""
+
+    unreachable_seconds: float
+    sessions_ended: int
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """server: leads to neither of the two databases, as a role that may do what `require_rights` asks for.
+
+    returning: the candidate is this quarantine, which has its own owner, grants and settings.
+    """
+
+    server: PostgresServer
+    swap: Swap
+    source: str
+    by: str
+    now: datetime
+    returning: Quarantine | None = None
+    drain_seconds: float = DRAIN_SECONDS
+
+    def run(self) -> Promoted:
+        """Exchange the two; can be repeated.
+
+        Raises GuardError when they are not what was planned, RestoreError otherwise; the live database then is as it
+        was, and accepts connections.
+        """
+        with self._connect() as connection:
+            state = self.state(connection)
+            if state == "promoted":
+                log.info("%s was promoted by an earlier try.", self.swap.live)
+                return Promoted(0.0, 0)
+            with self._reopening(connection):
+                return self._exchange(connection)
+
+    def reopen(self) -> State:
+        """After a run that died: the live database accepts connections again, whichever it is. Returns the state that
+        was found."""
+        with self._connect() as connection:
+            state = self.state(connection)
+            if state == "closed":
+                self._allow_connections(connection, allow=True)
+            return state
+
+    def state(self, connection: Connection[TupleRow]) -> State:
+        names = [self.swap.live, self.swap.candidate, self.swap.quarantine]
+        rows = connection.execute(_DATABASES, [names]).fetchall()
+        return self.swap.state({name: DatabaseEntry(oid, allows) for name, oid, allows in rows})
+
+    def _exchange(self, connection: Connection[TupleRow]) -> Promoted:
+        swap, comment = self.swap, comment_of(connection, self.swap.live)
+        mark = Quarantine(swap.quarantine, self.source, swap.live, self.now, self.by, comment).mark()
+        if self.returning:
+            comment = self.returning.comment
+        else:
+            hand_over(connection, swap.live, swap.candidate)
+        started = time.monotonic()
+        self._allow_connections(connection, allow=False)
+        ended = self._drain(connection)
+        with connection.transaction():
+            for old, new in ((swap.live, swap.quarantine), (swap.candidate, swap.live)):
+                connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (old, new))))
+            set_comment(connection, swap.quarantine, mark)
+            set_comment(connection, swap.live, comment)
+            self._allow_connections(connection, allow=True)
+        return Promoted(time.monotonic() - started, ended)
+
+    def _drain(self, connection: Connection[TupleRow]) -> int:
+        """End all sessions of both databases; new ones are refused. Returns how many there were."""
+        ended: set[int] = set()
+        deadline = time.monotonic() + self.drain_seconds
+        while sessions := self._sessions(connection):
+            if time.monotonic() > deadline:
+                names = ", ".join(list(sessions.values())[:_SESSIONS_NAMED])
+                raise RestoreError(
+                    f"{len(sessions)} sessions of {self.swap.live} did not end in {self.drain_seconds:g} s: {names}.",
+                    "Nothing was renamed, and the database accepts connections again. End them by hand "
+                    "(SELECT pg_terminate_backend(pid), as a superuser if they are one's), and clear this task.",
+                )
+            for pid in sessions:
+                ended.add(pid)
+                self._terminate(connection, pid)
+            time.sleep(_LOOK_SECONDS)
+        return len(ended)
+
+    def _sessions(self, connection: Connection[TupleRow]) -> dict[int, str]:
+        """Who is connected to either of the two, by pid."""
+        rows = connection.execute(_SESSIONS, [[self.swap.live_oid, self.swap.candidate_oid]]).fetchall()
+        return dict(rows)
+
+    @staticmethod
+    def _terminate(connection: Connection[TupleRow], pid: int) -> None:
+        try:
+            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [pid])
+        except errors.InsufficientPrivilege as error:
+            log.warning("The session of pid %s may not be ended: %s", pid, error)
+
+    def _allow_connections(self, connection: Connection[TupleRow], *, allow: bool) -> None:
+        command = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+        connection.execute(command.format(sql.Identifier(self.swap.live), sql.Literal(allow)))
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection[TupleRow]]:
+        """One promotion at a time for each live database."""
+        with self.server.connect(autocommit=True) as connection:
+            connection.execute("SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET search_path = pg_catalog")
+            connection.execute("SET default_transaction_read_only = off")
+            row = connection.execute(_LOCK, [self.swap.live_oid & 0x7FFFFFFF]).fetchone()
+            if not row or not row[0]:
+                raise RestoreError(
+                    f"Another recovery exchanges {self.swap.live} at this moment.",
+                    "Wait for it to end, and look at its report before you start another one.",
+                )
+            yield connection
+
+    @contextmanager
+    def _reopening(self, connection: Connection[TupleRow]) -> Iterator[None]:
+        """Whatever goes wrong, the live database accepts connections again, and the error says so or why not."""
+        try:
+            yield
+        except Exception as error:
+            left = self._try_to_reopen(connection)
+            if isinstance(error, RestoreError) and not left:
+                raise
+            what = error.what if isinstance(error, RestoreError) else str(error).strip()
+            left = left or "It is as it was, and accepts connections."
+            raise RestoreError(
+                f"{self.swap.live} could not be exchanged: {what} {left}", _remedy(error, self.swap)
+            ) from error
+
+    def _try_to_reopen(self, connection: Connection[TupleRow]) -> str:
+        """What is wrong if it did not work; else empty."""
+        try:
+            if connection.closed:
+                self.reopen()
+            elif self.state(connection) == "closed":
+                self._allow_connections(connection, allow=True)
+        except (psycopg.Error, PlaybookError) as error:
+            return (
+                f"PRODUCTION REFUSES CONNECTIONS (state `closed`), and could not be opened: {str(error).strip()} "
+                "Clear this task, or, as a superuser in another database: "
+                f"ALTER DATABASE {sql.Identifier(self.swap.live).as_string(None)} ALLOW_CONNECTIONS true;"
+            )
+        return ""
+
+
+def _remedy(error: Exception, swap: Swap) -> str:
+    if isinstance(error, errors.ObjectInUse):
+        return (
+            "Look for prepared transactions (SELECT * FROM pg_prepared_xacts) and background workers of "
+            f"{swap.live}, end them, and clear this task."
+        )
+    if isinstance(error, errors.InsufficientPrivilege):
+        return "Give the role of `recovery.connection` the rights that the plan asks for, and clear this task."
+    if isinstance(error, psycopg.OperationalError):
+        return "Look at the server's log: the connection was lost. Then clear this task; it goes on where it was."
+    return "Correct what the message names, and clear this task."

@@ -1,0 +1,89 @@
+"""Databases that were replaced: marked, found again, and dropped when nobody needs them any more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import GuardError
+from backup_playbook.core.guards import DatabaseIdentity, require_not_production
+from backup_playbook.core.promotion import is_quarantine_name
+from backup_playbook.engines.postgres.connection import PostgresServer, identity
+from backup_playbook.engines.postgres.restore import explained
+
+_MARK = {"backup_playbook": "quarantine"}
+_DATABASES = """
+SELECT datname::text, pg_catalog.shobj_description(oid, 'pg_database'), pg_catalog.pg_database_size(oid)
+FROM pg_catalog.pg_database WHERE datname ~ '__quarantine_' ORDER BY datname DESC
+"""
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A database that was replaced. live: the name that it had. comment: what it had as its comment."""
+
+    name: str
+    source: str
+    live: str
+    quarantined_at: datetime
+    by: str
+    """The run that replaced it."""
+    comment: str | None = None
+    bytes: int = 0
+
+    def mark(self) -> str:
+        body = asdict(self) | {"quarantined_at": self.quarantined_at.isoformat()}
+        return json.dumps(_MARK | {key: value for key, value in body.items() if key not in ("name", "bytes")})
+
+
+def list_quarantines(connection: Connection[TupleRow], source: str) -> list[Quarantine]:
+    """Those of a source, newest first."""
+    rows = connection.execute(_DATABASES).fetchall()
+    found = (_recognise(name, comment, size) for name, comment, size in rows)
+    return sorted((one for one in found if one and one.source == source), key=lambda one: one.quarantined_at)[::-1]
+
+
+def find_quarantine(connection: Connection[TupleRow], source: str, wanted: str, label: str) -> Quarantine:
+    """wanted: a name, or `newest`. Raises GuardError when the source has no such quarantine."""
+    found = list_quarantines(connection, source)
+    for one in found:
+        if wanted in ("newest", one.name):
+            return one
+    names = ", ".join(one.name for one in found)
+    raise GuardError(
+        f"{label} has no quarantine {'' if wanted == 'newest' else wanted!r} of {source}."
+        if names
+        else f"{label} has no quarantine of {source}.",
+        f"Choose one of: {names}." if names else "Nothing is to be done: no database was replaced, or it was released.",
+    )
+
+
+def drop_quarantine(server: PostgresServer, source: str, name: str, production: list[DatabaseIdentity]) -> None:
+    """server: leads to another database of the server. Does nothing when it is gone.
+
+    Raises GuardError, and drops nothing, when it is production or no quarantine of this source.
+    """
+    with server.connect(autocommit=True) as connection:
+        found = identity(connection, name)
+        if found is None:
+            return
+        require_not_production(found, production)
+        find_quarantine(connection, source, name, server.label)
+        with explained(f"{name} could not be dropped"):
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def _recognise(name: str, comment: str | None, size: int) -> Quarantine | None:
+    try:
+        body: dict[str, Any] = json.loads(comment or "")
+        if not is_quarantine_name(name) or body.pop("backup_playbook") != _MARK["backup_playbook"]:
+            return None
+        at = datetime.fromisoformat(body.pop("quarantined_at"))
+        return Quarantine(name=name, quarantined_at=at, bytes=size, **body)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # somebody else's comment

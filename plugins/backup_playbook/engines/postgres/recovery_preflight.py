@@ -1,0 +1,120 @@
+"""What a role and a server need so that a restored copy can take the place of the live database; asked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.inventory import quoted
+
+MAINTENANCE_DATABASE = "postgres"
+"""Where the connection stays from which a database is renamed; every server has it, unless somebody dropped it."""
+
+_ROLE = """
+SELECT current_user::text, r.rolsuper, r.rolcreatedb, pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'),
+  pg_catalog.pg_has_role(d.datdba, 'USAGE'), pg_catalog.pg_get_userbyid(d.datdba)::text
+FROM pg_catalog.pg_roles r, pg_catalog.pg_database d WHERE r.rolname = current_user AND d.datname = %s
+"""
+_LIVE = """
+SELECT oid::bigint, datallowconn, pg_catalog.pg_database_size(oid),
+  ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = datname),
+  ARRAY(SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = datname),
+  ARRAY(SELECT subname::text FROM pg_catalog.pg_subscription WHERE subdbid = d.oid),
+  (SELECT spcname::text FROM pg_catalog.pg_tablespace t WHERE t.oid = d.dattablespace)
+FROM pg_catalog.pg_database d WHERE datname = %s
+"""
+
+
+@dataclass(frozen=True)
+class LiveDatabase:
+    """What is known of it before it is replaced. Sizes in bytes; `free`: None when it could not be found out."""
+
+    oid: int
+    accepts_connections: bool
+    bytes: int
+    free: int | None
+    remarks: tuple[str, ...] = ()
+    """Sentences on what the exchange does not carry over."""
+
+
+def inspect_live(server: PostgresServer, live: str, needed: int) -> LiveDatabase:
+    """server: as the role of `recovery.connection`, at MAINTENANCE_DATABASE. needed: bytes of the copy on disk.
+
+    Raises RestoreError that names every right that is missing, with its GRANT, and when the space is not enough.
+    """
+    with server.connect(autocommit=True) as connection:
+        row = connection.execute(_LIVE, [live]).fetchone()
+        if row is None:
+            raise RestoreError(
+                f"{server.label} has no database {live}.",
+                "If an earlier promotion was undone by hand, rename it back; if it was dropped, restore it under this "
+                "name with restore_postgres and the target `new database`.",
+            )
+        oid, accepts, size, prepared, slots, subscriptions, tablespace = row
+        problems = [*_missing_rights(connection, live), *_prepared(live, prepared)]
+        if problems:
+            raise RestoreError(
+                f"{live} cannot be exchanged as it is: {' '.join(problem for problem, _ in problems)}",
+                f"Nothing was touched. {' '.join(remedy for _, remedy in problems)}",
+            )
+        free = _free_bytes(connection)
+        if free is not None and free < needed:
+            raise RestoreError(
+                f"The server of {live} has {human_bytes(free)} free, and the copy beside it needs about "
+                f"{human_bytes(needed)}.",
+                "Nothing was touched. Release a quarantine (release_quarantine), or add disk space.",
+            )
+        return LiveDatabase(oid, accepts, size, free, tuple(_remarks(slots, subscriptions, tablespace)))
+
+
+def _missing_rights(connection: Connection[TupleRow], live: str) -> Iterator[tuple[str, str]]:
+    """What is missing, and the statement that gives it."""
+    ((role, superuser, creates, signals, owns, owner),) = connection.execute(_ROLE, [live]).fetchall()
+    if superuser:
+        return
+    if not creates:
+        yield f"{role} may not create and rename databases.", f"ALTER ROLE {quoted(role)} CREATEDB;"
+    if not owns:
+        yield f"{role} does not own {live}.", f"GRANT {quoted(owner)} TO {quoted(role)};"
+    if not signals:
+        yield f"{role} may not end other sessions.", f"GRANT pg_signal_backend TO {quoted(role)};"
+
+
+def _prepared(live: str, transactions: list[str]) -> Iterator[tuple[str, str]]:
+    if transactions:
+        yield (
+            f"{live} has prepared transactions ({', '.join(transactions[:5])}), with which no database can be renamed.",
+            "COMMIT PREPARED or ROLLBACK PREPARED them.",
+        )
+
+
+def _remarks(slots: list[str], subscriptions: list[str], tablespace: str) -> Iterator[str]:
+    if slots:
+        yield f"The logical replication slots {', '.join(slots)} stay with the quarantine; consumers need new ones."
+    if subscriptions:
+        yield f"The subscriptions {', '.join(subscriptions)} stay with the quarantine: create them again."
+    if tablespace != "pg_default":
+        yield f"The copy is in the tablespace pg_default, and not in {tablespace}."
+
+
+def _free_bytes(connection: Connection[TupleRow]) -> int | None:
+    """Of the file system of the data directory. Postgres has no function for it: superusers may ask `df`."""
+    try:
+        with connection.transaction(force_rollback=True):
+            row = connection.execute("SELECT pg_catalog.current_setting('data_directory')").fetchone()
+            program = f"df -Pk -- '{row[0]}'" if row and "'" not in row[0] else "false"
+            connection.execute("CREATE TEMPORARY TABLE backup_playbook_free (line text) ON COMMIT DROP")
+            connection.execute(
+                sql.SQL("COPY pg_temp.backup_playbook_free FROM PROGRAM {}").format(sql.Literal(program))
+            )
+            lines = connection.execute("SELECT line FROM pg_temp.backup_playbook_free").fetchall()
+            return int(lines[-1][0].split()[3]) * 1024
+    except (psycopg.Error, ValueError, IndexError):
+        return None

@@ -1,0 +1,376 @@
+"""A copy takes the place of a live database: under load, interrupted anywhere, refused, and taken back."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection
+
+from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.core.promotion import Swap, quarantine_name
+from backup_playbook.engines.postgres.connection import identity
+from backup_playbook.engines.postgres.promotion import Promotion
+from backup_playbook.engines.postgres.quarantine import drop_quarantine, find_quarantine, list_quarantines
+from backup_playbook.engines.postgres.recovery_preflight import inspect_live
+from embedded.postgres import PostgresServer
+from tests.integration.postgres.conftest import Database
+from tests.integration.postgres.lab import server_of, wait_until
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ROLE = 'promotion\'s "reader"'
+PROPERTIES = """
+SELECT pg_get_userbyid(datdba), datconnlimit, datallowconn, shobj_description(oid, 'pg_database'),
+  ARRAY(SELECT format('%%s %%s %%s', coalesce(r.rolname, 'PUBLIC'), a.privilege_type, a.is_grantable)
+        FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+        ORDER BY 1),
+  ARRAY(SELECT format('%%s %%s', setrole::regrole, setconfig) FROM pg_db_role_setting WHERE setdatabase = d.oid
+        ORDER BY 1)
+FROM pg_database d WHERE datname = %s
+"""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A live database with the note `old`, and a copy with the note `new`."""
+
+    server: PostgresServer
+    live: str
+    candidate: str
+    quarantine: str
+
+    def promotion(self, **options: Any) -> Promotion:
+        with self.server.connect() as session:
+            live, candidate = identity(session, self.live), identity(session, self.candidate)
+        assert live
+        assert candidate
+        swap = Swap(self.live, live.database_oid, self.candidate, candidate.database_oid, self.quarantine)
+        return Promotion(server_of(self.server.dsn()), swap, "shop", "a run", NOW, **options)
+
+    def note(self, database: str = "") -> str:
+        with self.server.connect(database or self.live) as session:
+            return str(session.execute("SELECT v FROM notes").fetchall()[0][0])
+
+    def properties(self, database: str = "") -> Any:
+        with self.server.connect() as session:
+            return session.execute(PROPERTIES, [database or self.live]).fetchone()
+
+
+@pytest.fixture
+def pair(postgres18: PostgresServer, database: Database) -> Iterator[Pair]:
+    live, candidate = database(), database()
+    for name, note in ((live, "old"), (candidate, "new")):
+        with postgres18.connect(name) as session:
+            session.execute(f"CREATE TABLE notes AS SELECT '{note}' AS v")
+    yield Pair(postgres18, live, candidate, quarantine_name(live, NOW))
+    postgres18.drop_database(quarantine_name(live, NOW))
+
+
+def test_the_copy_answers_under_the_live_name_and_the_old_one_is_kept(pair: Pair) -> None:
+    pair.promotion().run()
+    assert pair.note() == "new"
+    with pair.server.connect() as session:
+        (found,) = [one for one in list_quarantines(session, "shop") if one.live == pair.live]
+        assert (found.name, found.by, found.quarantined_at) == (pair.quarantine, "a run", NOW)
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        pair.server.connect(pair.quarantine)
+
+
+def test_what_belongs_to_the_name_is_carried_over(pair: Pair) -> None:
+    role = psycopg.sql.Identifier(ROLE).as_string(None)
+    with pair.server.connect() as session:
+        session.execute(f"DROP ROLE IF EXISTS {role}")
+        session.execute(f"CREATE ROLE {role}")
+        try:
+            for statement in (
+                f"ALTER DATABASE {pair.live} OWNER TO {role}",
+                f"REVOKE ALL ON DATABASE {pair.live} FROM PUBLIC",
+                f"GRANT CONNECT ON DATABASE {pair.live} TO pg_monitor WITH GRANT OPTION",
+                f"ALTER DATABASE {pair.live} CONNECTION LIMIT 42",
+                f"ALTER DATABASE {pair.live} SET search_path = 'a b', public",
+                f"ALTER ROLE {role} IN DATABASE {pair.live} SET work_mem = '7MB'",
+                f"COMMENT ON DATABASE {pair.live} IS 'it''s the shop'",
+                f"GRANT CREATE ON DATABASE {pair.candidate} TO pg_read_all_stats",
+                f"ALTER DATABASE {pair.candidate} SET work_mem = '9MB'",
+            ):
+                session.execute(statement)
+            before = pair.properties()
+            pair.promotion().run()
+            assert pair.properties() == before
+        finally:
+            pair.server.drop_database(pair.quarantine)
+            pair.server.drop_database(pair.live)
+            session.execute(f"DROP ROLE {role}")
+
+
+def test_defaults_are_carried_over(pair: Pair) -> None:
+    with pair.server.connect() as session:
+        session.execute(f"REVOKE ALL ON DATABASE {pair.candidate} FROM PUBLIC")
+    before = pair.properties()
+    pair.promotion().run()
+    assert pair.properties() == before
+
+
+class _DiesError(BaseException):
+    """The worker is gone: nothing of ours runs any more."""
+
+
+def test_killed_between_any_two_statements(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time: the live name leads to the old or the new database, and another try brings the new one, or the old
+    one back."""
+    made = pair.promotion()
+    seen = set()
+    for allowed in range(100):
+        ran = die_after(made, monkeypatch, allowed)
+        with pair.server.connect() as session:
+            state = made.state(session)
+        seen.add(state)
+        assert made.reopen() == state
+        assert pair.note() == ("new" if state == "promoted" else "old")
+        if ran <= allowed:
+            break
+        made.run()
+        assert pair.note() == "new"
+        swap_back(pair, made)
+        assert pair.note() == "old"
+    assert seen == {"before", "closed", "promoted"}
+    assert allowed > 10
+
+
+def die_after(made: Promotion, monkeypatch: pytest.MonkeyPatch, allowed: int) -> int:
+    """Run a promotion whose worker dies at its statement number `allowed`; returns how many it had."""
+    count = 0
+
+    class Counting(Connection[Any]):
+        def execute(self, *arguments: Any, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count > allowed:
+                self.close()  # the server rolls back what was not committed
+                raise _DiesError
+            return super().execute(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg, "connect", Counting.connect)
+        with contextlib.suppress(_DiesError):
+            made.run()
+    return count
+
+
+def swap_back(pair: Pair, made: Promotion) -> None:
+    """As it was before, for the next round."""
+    with pair.server.connect() as session:
+        session.execute(f"ALTER DATABASE {pair.live} RENAME TO {pair.candidate}")
+        session.execute(f"ALTER DATABASE {pair.quarantine} RENAME TO {pair.live}")
+        session.execute(f"ALTER DATABASE {pair.live} ALLOW_CONNECTIONS true")
+        session.execute(f"COMMENT ON DATABASE {pair.live} IS NULL")
+    with pair.server.connect() as session:
+        assert made.state(session) == "before"
+
+
+def test_clients_that_reconnect_in_a_tight_loop_lose(pair: Pair) -> None:
+    """20 of them write; every commit that they were told of is in the quarantine or in the new database."""
+    with pair.server.connect(pair.live) as session:
+        session.execute("CREATE TABLE written (client int, number int)")
+    with pair.server.connect(pair.candidate) as session:
+        session.execute("CREATE TABLE written (client int, number int)")
+    stop, committed, failures = threading.Event(), [], []
+
+    def client(me: int) -> None:
+        number = 0
+        while not stop.is_set():
+            try:
+                with psycopg.connect(pair.server.dsn(pair.live), autocommit=True) as session:
+                    while not stop.is_set():
+                        number += 1
+                        session.execute("INSERT INTO written VALUES (%s, %s)", [me, number])
+                        committed.append((me, number))
+            except psycopg.OperationalError as error:
+                failures.append(str(error))
+
+    clients = [threading.Thread(target=client, args=[number]) for number in range(20)]
+    for thread in clients:
+        thread.start()
+    wait_until(lambda: len({me for me, _ in committed}) == 20)
+    promoted = pair.promotion().run()
+    before = len(committed)
+    wait_until(lambda: len(committed) > before + 100)
+    stop.set()
+    for thread in clients:
+        thread.join()
+    with pair.server.connect() as session:
+        session.execute(f"ALTER DATABASE {pair.quarantine} ALLOW_CONNECTIONS true")
+    found = set()
+    for name in (pair.live, pair.quarantine):
+        with pair.server.connect(name) as session:
+            found |= set(session.execute("SELECT client, number FROM written").fetchall())
+    assert set(committed) <= found
+    assert pair.note() == "new"
+    assert promoted.sessions_ended >= 20
+    assert promoted.unreachable_seconds < 2
+
+
+def test_a_session_that_cannot_be_ended(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Promotion, "_terminate", lambda *_: None)
+    with psycopg.connect(pair.server.dsn(pair.live), application_name="the reluctant") as session:
+        with pytest.raises(RestoreError) as caught:
+            pair.promotion(drain_seconds=0.2).run()
+        assert session.execute("SELECT v FROM notes").fetchone() == ("old",)
+    assert "the reluctant" in caught.value.what
+    assert "accepts connections again" in caught.value.remedy
+    assert pair.note() == "old"
+
+
+def test_the_rename_fails(pair: Pair) -> None:
+    made = pair.promotion()
+    taken = replace(made, swap=replace(made.swap, quarantine="x" * 70))  # two names that Postgres makes one
+    pair.server.create_database("x" * 63)
+    try:
+        with pytest.raises(RestoreError, match=r"already exists[\s\S]*It is as it was, and accepts connections"):
+            taken.run()
+    finally:
+        pair.server.drop_database("x" * 63)
+    assert pair.note() == "old"
+
+
+def test_two_at_once(pair: Pair) -> None:
+    made = pair.promotion()
+    with made._connect(), pytest.raises(RestoreError, match="Another recovery exchanges"):
+        made.run()
+    assert pair.note() == "old"
+
+
+def test_what_was_replaced_meanwhile_is_not_touched(pair: Pair, database: Database) -> None:
+    first, second = pair.promotion(), pair.promotion()
+    other = database()
+    first.run()
+    with pytest.raises(GuardError, match="another recovery, or a person"):
+        replace(second, swap=replace(second.swap, candidate=other)).run()
+    assert pair.note() == "new"
+
+
+def test_and_back_again(pair: Pair) -> None:
+    with pair.server.connect() as session:
+        session.execute(f"COMMENT ON DATABASE {pair.live} IS 'mine'")
+        session.execute(f"ALTER DATABASE {pair.live} SET work_mem = '7MB'")
+    before = pair.properties()
+    pair.promotion().run()
+    with pair.server.connect() as session:
+        quarantine = find_quarantine(session, "shop", pair.quarantine, "here")
+    later = quarantine_name(pair.live, datetime(2026, 11, 24, tzinfo=UTC))
+    try:
+        replace(pair, candidate=pair.quarantine, quarantine=later).promotion(returning=quarantine).run()
+        assert pair.note() == "old"
+        assert pair.properties() == before
+        with pair.server.connect() as session:
+            assert later in [one.name for one in list_quarantines(session, "shop")]
+    finally:
+        pair.server.drop_database(later)
+
+
+def test_release(pair: Pair) -> None:
+    pair.promotion().run()
+    server = server_of(pair.server.dsn())
+    for name in (pair.live, "postgres"):
+        with pytest.raises(GuardError):
+            drop_quarantine(server, "shop", name, [])
+    with pair.server.connect() as session:
+        protected = identity(session, pair.quarantine)
+    assert protected
+    with pytest.raises(GuardError, match="is the production database"):
+        drop_quarantine(server, "shop", pair.quarantine, [protected])
+    with pytest.raises(GuardError, match="of other"):
+        drop_quarantine(server, "other", pair.quarantine, [])
+    for _ in range(2):
+        drop_quarantine(server, "shop", pair.quarantine, [])
+    with pair.server.connect() as session:
+        assert identity(session, pair.quarantine) is None
+
+
+@pytest.fixture
+def role(postgres18: PostgresServer, pair: Pair) -> Iterator[str]:
+    """One that may log in, and nothing else."""
+    with postgres18.connect() as session:
+        session.execute("CREATE ROLE recoverer LOGIN PASSWORD 'r'")
+        session.execute("CREATE ROLE shop_owner")
+        session.execute(f"ALTER DATABASE {pair.live} OWNER TO shop_owner")
+    yield "recoverer"
+    for name in (pair.quarantine, pair.candidate, pair.live):
+        postgres18.drop_database(name)
+    with postgres18.connect() as session:
+        session.execute("DROP ROLE recoverer, shop_owner")
+
+
+def test_rights_that_are_missing_are_named_with_their_grant_and_then_suffice(pair: Pair, role: str) -> None:
+    server = server_of(pair.server.dsn(user=role, password="r"))
+    with pytest.raises(RestoreError) as caught:
+        inspect_live(server, pair.live, 0)
+    grants = caught.value.remedy.split("; ")
+    wanted = ['ALTER ROLE "recoverer" CREATEDB', 'GRANT "shop_owner" TO "recoverer"', "GRANT pg_signal_backend TO"]
+    assert [word for word in wanted if word not in caught.value.remedy] == []
+    assert len(grants) == 3
+    with pair.server.connect() as session:
+        session.execute(caught.value.remedy.removeprefix("Nothing was touched. "))
+        session.execute(f"ALTER DATABASE {pair.candidate} OWNER TO recoverer")
+    assert inspect_live(server, pair.live, 0).free is None
+    with psycopg.connect(pair.server.dsn(pair.live)):  # a superuser, whom this role cannot end
+        with pytest.raises(RestoreError, match=r"1 sessions .* did not end"):
+            replace(pair.promotion(drain_seconds=0.2), server=server).run()
+        assert pair.note() == "old"
+    replace(pair.promotion(), server=server).run()
+    assert pair.note() == "new"
+
+
+def test_free_space_is_looked_at(pair: Pair) -> None:
+    server = server_of(pair.server.dsn())
+    found = inspect_live(server, pair.live, 0)
+    assert found.free
+    assert found.accepts_connections
+    with pytest.raises(RestoreError, match="free, and the copy beside it needs about"):
+        inspect_live(server, pair.live, found.free * 2)
+
+
+def test_a_database_that_does_not_exist(pair: Pair) -> None:
+    with pytest.raises(RestoreError, match="has no database nothing"):
+        inspect_live(server_of(pair.server.dsn()), "nothing", 0)
+
+
+def test_what_is_not_carried_over_is_said(pair: Pair) -> None:
+    with pair.server.connect(pair.live) as session:
+        session.execute("CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false)")
+    try:
+        found = inspect_live(server_of(pair.server.dsn()), pair.live, 0)
+        assert found.remarks == ("The subscriptions s stay with the quarantine: create them again.",)
+    finally:
+        with pair.server.connect(pair.live) as session:
+            session.execute("ALTER SUBSCRIPTION s SET (slot_name = NONE)")
+            session.execute("DROP SUBSCRIPTION s")
+
+
+def test_a_prepared_transaction_stands_in_the_way(tmp_path: Path) -> None:
+    """It is found beforehand; one that came later leaves everything as it was."""
+    server = PostgresServer(tmp_path / "server", settings={"max_prepared_transactions": "2"})
+    try:
+        server.start()
+        for name, note in (("live", "old"), ("candidate", "new")):
+            server.create_database(name)
+            with server.connect(name) as session:
+                session.execute(f"CREATE TABLE notes AS SELECT '{note}' AS v")
+        pair = Pair(server, "live", "candidate", quarantine_name("live", NOW))
+        with server.connect("live") as session:
+            session.execute("BEGIN")
+            session.execute("INSERT INTO notes VALUES ('undecided')")
+            session.execute("PREPARE TRANSACTION 'of a bank'")
+        with pytest.raises(RestoreError, match="has prepared transactions"):
+            inspect_live(server_of(server.dsn()), "live", 0)
+        with pytest.raises(RestoreError, match="accepts connections") as caught:
+            pair.promotion().run()
+        assert "pg_prepared_xacts" in caught.value.remedy
+        assert pair.note() == "old"
+    finally:
+        server.remove()
