@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
 from backup_playbook.core.comparison import TableComparison
+from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_bytes, human_seconds
-
-TABLES_SHOWN = 200
 
 
 class _Record(BaseModel):
@@ -109,45 +107,32 @@ class RestoreReport(_Record):
             f"# {self.headline()}",
             "",
             f"- backup: `{self.backup_id}`, taken {_time(self.taken_at)}, read from repository {self.repository}",
-            f"- restored into: {_cell(self.target)}",
+            f"- restored into: {cell(self.target)}",
             f"- took {took}, {met} the objective (RTO) of {objective}; from {_time(self.started_at)} on",
         ]
         if self.proven:
             size = human_bytes(self.content_bytes)
             lines.append(f"- proven byte for byte: {len(self.proven)} tables, {rows:,} rows, {size}")
         if not self.passed:
-            lines.append(f"- what failed: `{self.failed_step}`: {_cell(self.problem)}")
+            lines.append(f"- what failed: `{self.failed_step}`: {cell(self.problem)}")
         return [*lines, f"- run: {self.run_url or self.run_id}"]
 
     def _phases(self) -> list[str]:
-        return _table("Phases", ("phase", "seconds"), [(name, f"{value:.1f}") for name, value in self.phases.items()])
+        return markdown_table(
+            "Phases", ("phase", "seconds"), [(name, f"{value:.1f}") for name, value in self.phases.items()]
+        )
 
     def _checks(self) -> list[str]:
         rows = [(item.name, "ok" if item.ok else "**failed**", item.detail) for item in self.checks]
-        return _table("Application checks", ("check", "result", "detail"), rows)
+        return markdown_table("Application checks", ("check", "result", "detail"), rows)
 
     def _comparison(self) -> list[str]:
         rows = [(item.table, _count(item.then), _count(item.now), item.remark) for item in self.comparison]
-        return _table("Rows then and now", ("table", "in the backup", "in production", "remark"), rows)
+        return markdown_table("Rows then and now", ("table", "in the backup", "in production", "remark"), rows)
 
     def _proof(self) -> list[str]:
         rows = [(item.table, f"{item.rows:,}", f"{item.bytes:,}", "equal") for item in self.proven]
-        return _table("Proof", ("table", "rows", "bytes", "digest"), rows)
-
-
-def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    if not rows:
-        return []
-    lines = ["", f"## {title}", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(map(_cell, row))} |" for row in rows[:TABLES_SHOWN]]
-    return (
-        [*lines, f"\n... and {len(rows) - TABLES_SHOWN} more; all are in the JSON."] if rows[TABLES_SHOWN:] else lines
-    )
-
-
-def _cell(text: str) -> str:
-    """Names and messages are data: no new columns, lines or markup."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+        return markdown_table("Proof", ("table", "rows", "bytes", "digest"), rows)
 
 
 def _count(rows: int | None) -> str:

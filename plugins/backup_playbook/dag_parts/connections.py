@@ -83,16 +83,17 @@ def engine(_config: PlaybookConfig, _source: str) -> Engine:
 
 def postgres_server(settings: PostgresSource, name: str) -> PostgresServer:
     connection = airflow_connection(settings.connection, f"sources.yaml: sources.{name}.connection")
-    return _server(connection, settings.database)
+    return server_of(connection, settings.database)
 
 
 def target_server(config: PlaybookConfig, name: str) -> PostgresServer:
     """A server on which restores make their own databases; its connection names one that it may start from."""
     settings = config.target(name)
-    return _server(airflow_connection(settings.connection, f"targets.yaml: targets.{name}.connection"))
+    return server_of(airflow_connection(settings.connection, f"targets.yaml: targets.{name}.connection"))
 
 
-def _server(connection: Connection, database: str | None = None) -> PostgresServer:
+def server_of(connection: Connection, database: str | None = None) -> PostgresServer:
+    """database: another one than the connection names."""
     keywords = {
         "host": connection.host,
         "port": str(connection.port or 5432),

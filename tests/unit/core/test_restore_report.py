@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backup_playbook.core.comparison import TableComparison
-from backup_playbook.core.restore_report import TABLES_SHOWN, CheckResult, ProvenTable, RestoreReport
+from backup_playbook.core.markdown import ROWS_SHOWN
+from backup_playbook.core.restore_report import CheckResult, ProvenTable, RestoreReport
 
 START = datetime(2026, 12, 7, 6, 0, 5, tzinfo=UTC)
 
@@ -64,9 +65,9 @@ def test_names_are_data() -> None:
 
 
 def test_long_tables_are_cut_for_people_only() -> None:
-    many = tuple(ProvenTable(table=f"t{number}", rows=1, bytes=1) for number in range(TABLES_SHOWN + 3))
+    many = tuple(ProvenTable(table=f"t{number}", rows=1, bytes=1) for number in range(ROWS_SHOWN + 3))
     assert "... and 3 more; all are in the JSON." in report(proven=many).to_markdown()
-    assert len(RestoreReport.model_validate_json(report(proven=many).to_json()).proven) == TABLES_SHOWN + 3
+    assert len(RestoreReport.model_validate_json(report(proven=many).to_json()).proven) == ROWS_SHOWN + 3
 
 
 def test_json_comes_back() -> None:
