@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from embedded.stack import PRIMARY_BUCKET
 from tests.e2e.browser import click, run_page, show_graph, wait_for_texts
 from tests.e2e.conftest import kill_the_task_behind
 from tests.e2e.playground import Playground, Run
+from tests.support.damage import flip_a_bit
 
 DAG_ID = "monthly_restore_test"
 LEFTOVER = "scratch_shop_deadbeef"
@@ -76,13 +76,6 @@ def rough(good: Trial, playground: Playground) -> Trial:
         sources=["shop", "vault_phrase"],
         repository="primary",
     )
-
-
-def flip_a_bit(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    with file.open("r+b") as same_file:  # the gateway keeps what it knows of the object in the file's attributes
-        same_file.write(content)
 
 
 def kill_the_task_that_restores(playground: Playground, scratch: str) -> None:
