@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,13 +35,13 @@ def test_every_figure_has_one_bound() -> None:
 
 
 @pytest.fixture
-def results() -> dict[str, object]:
+def results() -> dict[str, Any]:
     series = {"pipe": Series("`a | b`", [2.0, 1.0, 4.0], [0, 0, 0], [7_000_000, 7_000_000, 7_100_000])}
     section = Section("backup", "Backup", series, [Figure("backup_vs_limit", 1.5, (1.4, 1.6))], {"rows": 12})
     return report.document("full", "2026-11-23", {"cores": "2"}, [section])
 
 
-def test_the_document_holds_medians_spread_and_machine(results: dict[str, object], tmp_path: Path) -> None:
+def test_the_document_holds_medians_spread_and_machine(results: dict[str, Any], tmp_path: Path) -> None:
     report.write(results, tmp_path / "results.json")
     read = json.loads((tmp_path / "results.json").read_text())
     assert read["figures"]["backup_vs_limit"] == {
@@ -56,7 +57,7 @@ def test_the_document_holds_medians_spread_and_machine(results: dict[str, object
     assert (pipe["median"], pipe["min"], pipe["max"], pipe["stored_bytes"]) == (2.0, 1.0, 4.0, 7_100_000)
 
 
-def test_the_page_is_made_of_whole_tables(results: dict[str, object], tmp_path: Path) -> None:
+def test_the_page_is_made_of_whole_tables(results: dict[str, Any], tmp_path: Path) -> None:
     report.write(results, tmp_path / "results-small.json")
     page = (tmp_path / "RESULTS-small.md").read_text()
     assert "`make bench SIZE=full`" in page
@@ -64,3 +65,26 @@ def test_the_page_is_made_of_whole_tables(results: dict[str, object], tmp_path: 
     for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(cells) == 1, table
+
+
+def test_results_of_some_disciplines_take_the_place_of_earlier_ones(results: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    report.write(results, file)
+    catalog = Section("catalog", "Catalog", figures=[Figure("catalog_10000_seconds", 1)])
+    faster = Section("backup", "Backup", figures=[Figure("backup_vs_limit", 1.2)])
+    found = report.merged(file, report.document("full", "2026-11-24", {"cores": "2"}, [catalog, faster]))
+    assert {name: figure["value"] for name, figure in found["figures"].items()} == {
+        "backup_vs_limit": 1.2,
+        "catalog_10000_seconds": 1,
+    }
+    assert list(found["measurements"]) == ["backup", "catalog"]
+    assert found["date"] == "2026-11-24"
+
+
+def test_results_of_another_machine_are_not_kept(results: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    report.write(results, file)
+    catalog = Section("catalog", "Catalog", figures=[Figure("catalog_10000_seconds", 1)])
+    alone = report.document("full", "2026-11-24", {"cores": "64"}, [catalog])
+    assert report.merged(file, alone) == alone
+    assert report.merged(tmp_path / "none.json", alone) == alone
