@@ -157,3 +157,30 @@ def test_an_extensions_configuration_tables(
         assert topologies == [(1, "built in"), (2, "mine")]
         assert session.execute("SELECT * FROM topo.a_layer").fetchall() == [(1, 2)]
         assert session.execute("SELECT nextval('topo.z_topology_id_seq')").fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize("version", ["18", "15"])
+@pytest.mark.parametrize("key", ["uuid", "text", "varchar(40)", "bigint", "numeric", "date", "timestamptz", "bytea"])
+def test_keys_of_every_type_can_be_chunked(
+    key: str, version: str, request: pytest.FixtureRequest, lab: Lab, database: Database
+) -> None:
+    server: PostgresServer = request.getfixturevalue(f"postgres{version}")
+    origin = database(server)
+    values = {
+        "uuid": "md5(i::text)::uuid",
+        "date": "date '2000-01-01' + i",
+        "timestamptz": "to_timestamp(i)",
+        "bytea": "decode(md5(i::text), 'hex')",
+    }
+    with server.connect(origin) as session:
+        session.execute(f"CREATE TABLE t (id {key} PRIMARY KEY, v text)".encode())
+        value = values.get(key, f"i::{key}")
+        session.execute(f"INSERT INTO t SELECT {value}, repeat('x', 100) FROM generate_series(1, 1000) i".encode())
+        [(low, high)] = session.execute(
+            "SELECT min(id::text), max(id::text) FROM t" if key == "uuid" else "SELECT '', ''"
+        ).fetchall()
+    manifest = lab.backup(source_of(server.dsn(origin), chunk_bytes=32 << 10))
+    parts = manifest.tables[0].parts
+    assert (len(parts) > 1, {part.key_min is None for part in parts}) == (True, {key == "bytea"})
+    if key == "uuid":
+        assert (min(str(part.key_min) for part in parts), max(str(part.key_max) for part in parts)) == (low, high)

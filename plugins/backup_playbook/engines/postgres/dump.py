@@ -40,20 +40,19 @@ from backup_playbook.streams.progress import Progress
 
 log = logging.getLogger(__name__)
 
-# types whose order is the same for every server and version; text types are compared by collation "C"
+# types whose order is the same for every server and version; by collation "C", texts; and uuids, which have no min()
 _ORDERED_KEY_TYPES = frozenset(
     (
         "smallint",
         "integer",
         "bigint",
         "numeric",
-        "uuid",
         "date",
         "timestamp without time zone",
         "timestamp with time zone",
     )
 )
-_TEXT_KEY_TYPES = frozenset(("text", "character varying"))
+_TEXT_KEY_TYPES = frozenset(("text", "character varying", "uuid"))
 
 
 @dataclass(frozen=True)
@@ -222,9 +221,9 @@ class _Dump:
         # in a database of no encoding a text may be none that we can read
         types = _ORDERED_KEY_TYPES | (_TEXT_KEY_TYPES if self._contents.server.encoding != "SQL_ASCII" else frozenset())
         if stream.pages and table.key and table.key_type in types:
-            collation = ' COLLATE "C"' if table.key_type in _TEXT_KEY_TYPES else ""
+            as_text = '::text COLLATE "C"' if table.key_type in _TEXT_KEY_TYPES else ""
             # OFFSET 0: else the planner answers max() by walking the index backwards, through all chunks after this one
-            rows = f"(SELECT {quoted(table.key[0])}{collation} AS key FROM ONLY {name}{where} OFFSET 0) chunk"
+            rows = f"(SELECT {quoted(table.key[0])}{as_text} AS key FROM ONLY {name}{where} OFFSET 0) chunk"
             query = f"SELECT count(*), min(key)::text, max(key)::text FROM {rows}"
         else:
             query = f"SELECT count(*), NULL, NULL FROM ONLY {name}{where}"
