@@ -8,11 +8,10 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.contestants import STREAMS, This, execute, playbook
+from bench.contestants import STREAMS, Program, This, execute, playbook
 from bench.measure import Contestant, Series, peak_rss, race, ratio
 from bench.report import MIB, Figure, Section
 from bench.stand import BUCKET, Size, Stand
@@ -69,55 +68,47 @@ class Prover(Restorer):
         self.checkpoint()
 
 
-@dataclass(frozen=True)
-class Restorers:
-    """All from backups of the same database."""
-
-    playbook: Restorer
-    pg_restore: Restorer
-    this: Restorer
-    proof: Prover
-
-
 def measure(stand: Stand, size: Size, say: Say) -> list[Section]:
     say(f"loading the shop, scale {size.shop_scale:g} ...")
     with stand.database("shop", partial(load, scale=size.shop_scale)) as database:
-        with _restorers(stand, database, say) as restorers:
-            contest = _contest(restorers, size, say)
-            memory = _memory(restorers, say)
+        contest, memory = _contest(stand, database, size, say)
         with stand.postgres.connect(database) as connection:
             connection.execute(PRIMARY_KEYS_ONLY)
-        with _restorers(stand, database, say) as restorers:
-            data = _data(restorers, size, say)
+        data = _data(stand, database, size, say)
     figures = [Figure("restore_peak_rss_mb", memory)]
     if size.large_scale is not None:
         say(f"loading the shop, scale {size.large_scale:g} ...")
         with (
             stand.database("large", partial(load, scale=size.large_scale)) as database,
-            _restorers(stand, database, say) as restorers,
+            _ours(stand, database, say) as (this, proof),
         ):
-            large = _memory(restorers, say)
+            large = _memory(this, proof, say)
         figures.append(Figure("restore_peak_rss_4gb_mb", large, holds=large <= memory * RSS_GROWTH_ALLOWED))
     return [contest, data, Section("restore_memory", "Memory of a restore", figures=figures)]
 
 
-def _contest(restorers: Restorers, size: Size, say: Say) -> Section:
-    this, proof = restorers.this, restorers.proof
-    series = race([restorers.playbook, restorers.pg_restore, this, proof], size.restore_rounds, say)
+def _contest(stand: Stand, database: str, size: Size, say: Say) -> tuple[Section, float]:
+    """And the peak of memory, in MiB."""
+    with _ours(stand, database, say) as (this, proof), _playbook(stand, database, say) as playbook_restore:
+        with _pg_restore(stand, database, say) as pg_restore:
+            series = race([playbook_restore, pg_restore, this, proof], size.restore_rounds, say)
+        memory = _memory(this, proof, say)
     ours = series[this.name]
     figures = [
         Figure("restore_vs_pg_restore", *ratio(ours, series["pg_restore"]), holds=max(ours.disk_bytes) <= MIB),
         Figure("restore_vs_playbook", *ratio(series["playbook"], ours)),
         Figure("proof_share", *ratio(_inside(proof, size), _inside(this, size))),
     ]
-    return Section("restore", "Restore of the shop", series, figures, {**_phases(this, size), **_phases(proof, size)})
+    facts = {**_phases(this, size), **_phases(proof, size)}
+    return Section("restore", "Restore of the shop", series, figures, facts), memory
 
 
-def _data(restorers: Restorers, size: Size, say: Say) -> Section:
-    series = race([restorers.playbook, restorers.this], size.restore_rounds, say)
-    figures = [Figure("restore_data_vs_playbook", *ratio(series["playbook"], series[restorers.this.name]))]
+def _data(stand: Stand, database: str, size: Size, say: Say) -> Section:
+    with _ours(stand, database, say) as (this, _), _playbook(stand, database, say) as playbook_restore:
+        series = race([playbook_restore, this], size.restore_rounds, say)
+    figures = [Figure("restore_data_vs_playbook", *ratio(series["playbook"], series[this.name]))]
     title = "Restore of the shop without foreign keys and secondary indexes"
-    return Section("restore_data", title, series, figures, _phases(restorers.this, size))
+    return Section("restore_data", title, series, figures, _phases(this, size))
 
 
 def _phases(this: Restorer, size: Size) -> dict[str, str]:
@@ -138,53 +129,62 @@ def _reports(this: Restorer, size: Size) -> list[dict[str, float]]:
     return [json.loads(output) for output in this.outputs[-size.restore_rounds :]]
 
 
-def _memory(restorers: Restorers, say: Say) -> float:
+def _memory(this: Restorer, proof: Prover, say: Say) -> float:
     say("watching memory ...")
-    return max(peak_rss(restorers.this), peak_rss(restorers.proof)) / MIB
+    return max(peak_rss(this), peak_rss(proof)) / MIB
+
+
+# the restorers, each with a backup of its own kind, which is removed at the end
 
 
 @contextmanager
-def _restorers(stand: Stand, database: str, say: Say) -> Iterator[Restorers]:
-    """Take the backups that are restored, and remove them at the end."""
-    say("taking the backups that will be restored ...")
-    stored, script, dump = This(stand, database), playbook(stand, database), stand.scratch / "dump"
-    try:
-        for backup in (stored, script):
-            backup.run()
-        jobs = f"--jobs={STREAMS}"
-        environment = stand.environment(database)
-        execute("pg_dump", ["pg_dump", "-Fd", jobs, f"--file={dump}", environment["DATABASE_URL"]], environment)
-        yield _from_backups(stand, stored, script.prefix, dump)
-    finally:
-        stored.after()
-        script.after()
-        shutil.rmtree(dump, ignore_errors=True)
-        stand.postgres.drop_database(COPY)
+def _ours(stand: Stand, database: str, say: Say) -> Iterator[tuple[Restorer, Prover]]:
+    backup = This(stand, database)
+    with _taken(backup, say):
+        program = [sys.executable, "-m", "bench.restore_backup"]
+        words = ["--bucket", BUCKET, "--prefix", backup.prefix, "--backup-id", backup.reports[-1]["backup_id"]]
+        words += ["--streams", str(STREAMS)]
+        what = f"this project: {STREAMS} at once from S3, every byte verified"
+        this = Restorer(stand, "this", what, [*program, "restore", *words])
+        what = f"the proof of what `this` restored: {STREAMS} at once"
+        yield this, Prover(stand, "proof", what, [*program, "prove", *words])
+    stand.postgres.drop_database(COPY)
 
 
-def _from_backups(stand: Stand, stored: This, script_prefix: str, dump: Path) -> Restorers:
-    (listed,) = stand.s3.client().list_objects_v2(Bucket=BUCKET, Prefix=f"{script_prefix}/")["Contents"]
-    words = ["--bucket", BUCKET, "--prefix", stored.prefix, "--backup-id", stored.reports[-1]["backup_id"]]
-    ours = [*words, "--streams", str(STREAMS)]
-    program = [sys.executable, "-m", "bench.restore_backup"]
-    return Restorers(
-        Restorer(
+@contextmanager
+def _playbook(stand: Stand, database: str, say: Say) -> Iterator[Restorer]:
+    backup = playbook(stand, database)
+    with _taken(backup, say):
+        (listed,) = stand.s3.client().list_objects_v2(Bucket=BUCKET, Prefix=f"{backup.prefix}/")["Contents"]
+        yield Restorer(
             stand,
             "playbook",
             "the playbook's procedure: `aws s3 cp; gunzip; psql <`",
             ["bash", str(Path(__file__).with_name("playbook_restore.sh"))],
-            S3_TARGET=f"s3://{BUCKET}/{script_prefix}",
+            S3_TARGET=f"s3://{BUCKET}/{backup.prefix}",
             BACKUP=listed["Key"].rpartition("/")[2],
-        ),
-        Restorer(
-            stand,
-            "pg_restore",
-            f"`pg_restore -j {STREAMS}` from a directory of `pg_dump -Fd` on the local disk",
-            ["bash", "-c", f'pg_restore -j {STREAMS} -e -d "$DATABASE_URL" "$DUMP"'],
-            DUMP=str(dump),
-        ),
-        Restorer(
-            stand, "this", f"this project: {STREAMS} at once from S3, everything verified", [*program, "restore", *ours]
-        ),
-        Prover(stand, "proof", f"the proof of what `this` restored: {STREAMS} at once", [*program, "prove", *ours]),
-    )
+        )
+
+
+@contextmanager
+def _taken(backup: Program, say: Say) -> Iterator[None]:
+    say(f"taking the backup of {backup.name} ...")
+    try:
+        backup.run()
+        yield
+    finally:
+        backup.after()
+
+
+@contextmanager
+def _pg_restore(stand: Stand, database: str, say: Say) -> Iterator[Restorer]:
+    say("taking the backup of pg_restore ...")
+    dump, environment = stand.scratch / "dump", stand.environment(database)
+    dump_command = ["pg_dump", "-Fd", f"--jobs={STREAMS}", f"--file={dump}", environment["DATABASE_URL"]]
+    restore_command = f'pg_restore -j {STREAMS} -e -d "$DATABASE_URL" "$DUMP"'
+    what = f"`pg_restore -j {STREAMS}` from a directory of `pg_dump -Fd` on the local disk"
+    try:
+        execute("pg_dump", dump_command, environment)
+        yield Restorer(stand, "pg_restore", what, ["bash", "-c", restore_command], DUMP=str(dump))
+    finally:
+        shutil.rmtree(dump, ignore_errors=True)
