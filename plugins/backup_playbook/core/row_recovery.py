@@ -1,0 +1,280 @@
+"""Rows that were deleted, and what went with them: where to look for them, what stands in their way, what to do.
+
+Pure: the engine reads, this decides and says it in words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from graphlib import TopologicalSorter
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from backup_playbook.core.errors import PlaybookError
+
+TableName = tuple[str, str]
+"""Namespace and name."""
+OnConflict = Literal["stop", "skip", "overwrite"]
+State = Literal["missing", "equal", "differs", "taken"]
+"""A row of the backup beside production: not there, as it was, another row has its key, or one of its unique values."""
+CELL_CHARACTERS = 60
+
+
+class RowRecoveryError(PlaybookError):
+    """What was asked for makes no sense, or cannot be done without loss; nothing was touched."""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """child_columns of `child` refer to parent_columns of `parent`, in this order."""
+
+    name: str
+    child: TableName
+    child_columns: tuple[str, ...]
+    parent: TableName
+    parent_columns: tuple[str, ...]
+    on_delete: Literal["cascade", "set null", "set default", "restrict", "no action"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """type: as SQL writes it. cast: the same without a length, which a cast would cut values to. required: a row
+    without a value for it is refused."""
+
+    type: str
+    cast: str
+    generated: bool
+    identity: Literal["", "a", "d"]
+    required: bool
+
+
+@dataclass(frozen=True)
+class TableShape:
+    """`key`: the columns of the primary key; empty when there is none."""
+
+    name: TableName
+    partitioned: bool
+    key: tuple[str, ...]
+    columns: Mapping[str, Column]
+
+    @property
+    def label(self) -> str:
+        return label(self.name)
+
+    @property
+    def stored(self) -> list[str]:
+        """The columns that a row brings its own values for."""
+        return [name for name, column in self.columns.items() if not column.generated]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows: by the values of the primary key, as text, or by a condition on the table's columns."""
+
+    keys: tuple[tuple[str, ...], ...] = ()
+    where: str = ""
+
+
+def label(table: TableName) -> str:
+    return ".".join(table)
+
+
+def select_rows(keys: Sequence[str], where: str, table: TableShape) -> Selection:
+    """What a form says. keys: a value each; for a key of several columns, a JSON array or object each.
+
+    Raises RowRecoveryError.
+    """
+    where = where.strip()
+    if bool(keys) == bool(where):
+        raise RowRecoveryError(
+            f"Which rows of {table.label}? The form names {'keys and a condition' if where else 'none'}.",
+            "Give either `keys` or `where`.",
+        )
+    if not table.key:
+        raise RowRecoveryError(
+            f"{table.label} has no primary key: nobody could tell its rows apart.",
+            "Restore the table into a database of its own (restore_postgres), and copy the rows by hand.",
+        )
+    return Selection(tuple(dict.fromkeys(_parse_key(key, table) for key in keys)), where)
+
+
+def _parse_key(text: str, table: TableShape) -> tuple[str, ...]:
+    if len(table.key) == 1:
+        return (text,)
+    try:
+        values = json.loads(text, parse_int=str, parse_float=str)
+    except ValueError:
+        values = None
+    if isinstance(values, dict) and values.keys() == set(table.key):
+        values = [values[name] for name in table.key]
+    if not isinstance(values, list) or len(values) != len(table.key) or not all(isinstance(v, str) for v in values):
+        raise RowRecoveryError(
+            f"{text!r} is no key of {table.label}, which has the columns {', '.join(table.key)}.",
+            f"Write each key as a JSON array of its values in this order: {json.dumps(['...'] * len(table.key))}.",
+        )
+    return tuple(values)
+
+
+def cascades(links: Iterable[ForeignKey]) -> list[ForeignKey]:
+    """Those by which the deletion of a row takes other rows along."""
+    return [link for link in links if link.on_delete == "cascade"]
+
+
+def search_order(root: TableName, links: Sequence[ForeignKey]) -> list[frozenset[TableName]]:
+    """The tables that rows of `root` lead down to, parents first; tables that lead to each other together."""
+    below = {table: _reach(table, links) for table in {root} | _reach(root, links)}
+    groups = {table: frozenset({table} | {other for other in below[table] if table in below[other]}) for table in below}
+    order: TopologicalSorter[frozenset[TableName]] = TopologicalSorter({group: set() for group in groups.values()})
+    for link in links:
+        if link.parent in groups and groups[link.child] != groups[link.parent]:
+            order.add(groups[link.child], groups[link.parent])
+    return list(order.static_order())
+
+
+def _reach(table: TableName, links: Sequence[ForeignKey]) -> set[TableName]:
+    found: set[TableName] = set()
+    waiting = [table]
+    while waiting:
+        parent = waiting.pop()
+        for link in links:
+            if link.parent == parent and link.child not in found:
+                found.add(link.child)
+                waiting.append(link.child)
+    return found
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Conflict(_Record):
+    """What stands in the way. solved_by: the values of `on_conflict` that go on nevertheless, as `choices` says."""
+
+    table: str
+    kind: Literal[
+        "key reused",
+        "unique value taken",
+        "parent gone",
+        "column added",
+        "column dropped",
+        "column retyped",
+        "no primary key",
+        "table gone",
+    ]
+    what: str
+    choices: str
+    solved_by: tuple[OnConflict, ...] = ()
+
+
+def column_conflicts(then: TableShape, now: TableShape) -> Iterator[Conflict]:
+    """What became of the columns since the backup."""
+    for name, column in then.columns.items():
+        if column.generated:
+            continue
+        if name not in now.columns or now.columns[name].generated:
+            yield Conflict(
+                table=now.label,
+                kind="column dropped",
+                what=f"The column {name} of the backup is no column with values any more.",
+                choices="`skip` or `overwrite` leaves its values out; they stay in the backup.",
+                solved_by=("skip", "overwrite"),
+            )
+        elif now.columns[name].type != column.type:
+            yield Conflict(
+                table=now.label,
+                kind="column retyped",
+                what=f"The column {name} was {column.type} and is {now.columns[name].type}.",
+                choices="`skip` or `overwrite` converts its values by their text, and stops where one does not fit.",
+                solved_by=("skip", "overwrite"),
+            )
+    for name, column in now.columns.items():
+        if name not in then.columns and column.required:
+            yield Conflict(
+                table=now.label,
+                kind="column added",
+                what=f"The column {name} is new, and a row must have a value for it.",
+                choices="Give the column a default, or allow NULL, until the rows are back.",
+            )
+
+
+class PreviewRow(_Record):
+    """key, values: shortened for people."""
+
+    key: str
+    state: State
+    values: str
+
+
+class TablePreview(_Record):
+    """How many rows were found in the backup, by what they are in production; and the first of them."""
+
+    table: str
+    counts: dict[State, int]
+    rows: tuple[PreviewRow, ...]
+
+    def written(self, on_conflict: OnConflict) -> tuple[int, int]:
+        """How many rows will be inserted, and how many overwritten."""
+        return self.counts.get("missing", 0), self.counts.get("differs", 0) if on_conflict == "overwrite" else 0
+
+
+class Preview(_Record):
+    """fingerprint: of the rows and of what production has in their place; the import refuses when it has changed."""
+
+    tables: tuple[TablePreview, ...]
+    conflicts: tuple[Conflict, ...]
+    remarks: tuple[str, ...]
+    fingerprint: str
+
+    def stopping(self, on_conflict: OnConflict) -> list[Conflict]:
+        return [item for item in self.conflicts if on_conflict not in item.solved_by]
+
+    def require_clear(self, on_conflict: OnConflict) -> None:
+        """Raise RowRecoveryError that names all conflicts which `on_conflict` does not solve, with their choices."""
+        if stopping := self.stopping(on_conflict):
+            lines = [f"{item.table}: {item.kind}: {item.what} {item.choices}" for item in stopping]
+            raise RowRecoveryError(
+                "\n".join([f"{len(stopping)} conflicts stand in the way, and nothing was touched:", *lines]),
+                "Choose for each of them as it says, and start again.",
+            )
+
+    def to_markdown(self, on_conflict: OnConflict) -> str:
+        """What will be done, for the approval page and the log."""
+        lines = ["| table | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
+        fate = "overwritten" if on_conflict == "overwrite" else "left"
+        for item in self.tables:
+            missing, differs, equal, taken = (
+                item.counts.get(state, 0) for state in ("missing", "differs", "equal", "taken")
+            )
+            lines.append(
+                f"| {_cell(item.table)} | {missing:,} | {differs:,} {fate if differs else ''} | {equal:,} | {taken:,} |"
+            )
+        for item in self.tables:
+            lines += ["", f"**{_cell(item.table)}**", "", "| key | in production | in the backup |", "|---|---|---|"]
+            lines += [f"| {_cell(row.key)} | {row.state} | {_cell(row.values)} |" for row in item.rows]
+            if (more := sum(item.counts.values()) - len(item.rows)) > 0:
+                lines.append(f"| ... | | and {more:,} more rows |")
+        lines += ["", *(f"- {_cell(item.kind)}: {_cell(item.what)} {item.choices}" for item in self.conflicts)]
+        return "\n".join([*lines, *(f"- {_cell(remark)}" for remark in self.remarks)])
+
+
+class RecoveredRows(_Record):
+    """What an import wrote, by table; and where the script lies that takes it back."""
+
+    inserted: dict[str, int]
+    overwritten: dict[str, int]
+    sequences: tuple[str, ...]
+    finished_at: datetime
+    undo: str
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= CELL_CHARACTERS else f"{text[:CELL_CHARACTERS]} ..."
+
+
+def _cell(text: str) -> str:
+    """Names and values are data: no new columns, lines or markup."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")

@@ -1,0 +1,220 @@
+"""What a live database says of a table that rows are looked for in: its columns, keys and triggers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow, class_row
+
+from backup_playbook.core.row_recovery import (
+    Column,
+    ForeignKey,
+    RowRecoveryError,
+    Selection,
+    TableName,
+    TableShape,
+    select_rows,
+)
+from backup_playbook.engines.postgres.inventory import quoted
+
+_TABLES: LiteralString = """
+SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+  ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY 1, 2
+"""
+
+# format_type with -1: `character` would be one character long, `bpchar` is not
+_COLUMNS: LiteralString = """
+SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.format_type(a.atttypid, -1),
+       a.attgenerated <> '', a.attidentity::text,
+       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
+FROM pg_catalog.pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+
+_KEY: LiteralString = """
+SELECT a.attname::text FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place)
+JOIN pg_catalog.pg_attribute a ON a.attnum = k.attnum
+WHERE i.indrelid = %(table)s AND i.indisprimary AND a.attrelid = %(table)s AND k.place <= i.indnkeyatts
+ORDER BY k.place
+"""
+
+# of partitions, those of the partitioned table count
+_FOREIGN_KEYS: LiteralString = """
+SELECT f.conname::text AS name,
+       ARRAY[cn.nspname::text, c.relname::text] AS child,
+       ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY k(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum ORDER BY k.place),
+       ARRAY[pn.nspname::text, p.relname::text] AS parent,
+       ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY k(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum ORDER BY k.place),
+       CASE f.confdeltype WHEN 'c' THEN 'cascade' WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default'
+         WHEN 'r' THEN 'restrict' ELSE 'no action' END
+FROM pg_catalog.pg_constraint f
+JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
+JOIN pg_catalog.pg_class p ON p.oid = f.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+WHERE f.contype = 'f' AND f.conparentid = 0
+ORDER BY child, name
+"""
+
+_CONSTRAINTS: LiteralString = """
+SELECT c.relname::text AS name,
+       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts) k)
+         AS expressions,
+       coalesce((SELECT ARRAY(SELECT pg_catalog.format('OPERATOR(%%I.%%s)', n.nspname, o.oprname)
+                        FROM unnest(x.conexclop) WITH ORDINALITY e(operator, place)
+                        JOIN pg_catalog.pg_operator o ON o.oid = e.operator
+                        JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY e.place)
+                 FROM pg_catalog.pg_constraint x WHERE x.conindid = i.indexrelid AND x.contype = 'x'),
+                pg_catalog.array_fill('='::text, ARRAY[i.indnkeyatts::int])) AS operators,
+       coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), 'true') AS condition
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary
+ORDER BY c.relname
+"""
+
+# those of partitions too: each may have its own
+_TRIGGERS: LiteralString = """
+SELECT n.nspname::text, c.relname::text, t.tgname::text,
+       CASE t.tgenabled WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END
+FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0
+  AND (c.oid = %(table)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(table)s)))
+ORDER BY 1, 2, 3
+"""
+
+
+@dataclass(frozen=True)
+class UniqueConstraint:
+    """A unique index or an exclusion constraint: no two rows may have `expressions` that all meet their `operators`."""
+
+    name: str
+    expressions: list[str]
+    operators: list[str]
+    condition: str
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """enable: the words of ALTER TABLE that make it as it is."""
+
+    table: TableName
+    name: str
+    enable: str
+
+    def switch(self, words: str) -> str:
+        return f"ALTER TABLE {quoted(*self.table)} {words} TRIGGER {quoted(self.name)}"
+
+
+def find_table(connection: Connection[TupleRow], wanted: str) -> TableShape:
+    """wanted: `schema.table`, or `table` of the schema public; a partition stands for the table that it belongs to.
+
+    Raises RowRecoveryError.
+    """
+    names = [(namespace, name) for namespace, name in connection.execute(_TABLES).fetchall()]
+    by_label = {".".join(name): name for name in names} | {name: (space, name) for space, name in names if
+                                                          space == "public" and "." not in name}  # fmt: skip
+    if wanted in by_label:
+        shape = read_shape(connection, _root(connection, by_label[wanted]))
+        assert shape
+        return shape
+    near = ", ".join(difflib.get_close_matches(wanted, by_label, 3, 0.5))
+    raise RowRecoveryError(
+        f"Production has no table {wanted!r}.",
+        f"Correct the name{f' (is it {near}?)' if near else ''}. When the whole table was dropped: restore it with "
+        "restore_postgres.",
+    )
+
+
+def choose_rows(connection: Connection[TupleRow], table: TableShape, keys: Sequence[str], where: str) -> Selection:
+    """Which rows are meant, when the server understands it. Raises RowRecoveryError."""
+    selection = select_rows(keys, where, table)
+    name = quoted(*table.name)
+    values = [list(column) for column in zip(*selection.keys, strict=True)]
+    casts = ", ".join(f"v{number}::{table.columns[column].cast}" for number, column in enumerate(table.key))
+    arrays = ", ".join("%s::text[]" for _ in values)
+    names = ", ".join(f"v{number}" for number in range(len(values)))
+    if selection.where:
+        query = f"SELECT FROM {name} WHERE ({selection.where}\n) LIMIT 0"
+    else:
+        query = f"SELECT {casts} FROM unnest({arrays}) v({names})"
+    try:
+        # prepared: the server refuses more than one statement
+        connection.execute(query.encode(connection.info.encoding), values or None, prepare=True)
+    except psycopg.Error as error:
+        raise RowRecoveryError(
+            f"{'The condition' if selection.where else 'A key'} does not fit {table.label}: {str(error).strip()}",
+            f"Correct it; the key has the columns {', '.join(f'{n} ({table.columns[n].type})' for n in table.key)}.",
+        ) from None
+    return selection
+
+
+def read_shape(connection: Connection[TupleRow], table: TableName) -> TableShape | None:
+    """None when there is no such table."""
+    row = connection.execute(
+        "SELECT oid::bigint, relkind = 'p' FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)",
+        [quoted(*table)],
+    ).fetchone()
+    if row is None:
+        return None
+    oid, partitioned = row
+    columns = {name: Column(*facts) for name, *facts in connection.execute(_COLUMNS, [oid]).fetchall()}
+    key = tuple(name for (name,) in connection.execute(_KEY, {"table": oid}).fetchall())
+    return TableShape(table, partitioned, key, columns)
+
+
+def read_foreign_keys(connection: Connection[TupleRow]) -> list[ForeignKey]:
+    rows = connection.execute(_FOREIGN_KEYS).fetchall()
+    return [
+        ForeignKey(name, (child[0], child[1]), tuple(columns), (parent[0], parent[1]), tuple(referred), action)
+        for name, child, columns, parent, referred, action in rows
+    ]
+
+
+def read_constraints(connection: Connection[TupleRow], table: TableName) -> list[UniqueConstraint]:
+    """Besides the primary key."""
+    with connection.cursor(row_factory=class_row(UniqueConstraint)) as cursor:
+        return cursor.execute(_CONSTRAINTS, [_oid(connection, table)]).fetchall()
+
+
+def read_triggers(connection: Connection[TupleRow], tables: Iterable[TableName]) -> list[Trigger]:
+    """Those of people, not of foreign keys, that are not disabled."""
+    found = (connection.execute(_TRIGGERS, {"table": _oid(connection, table)}).fetchall() for table in tables)
+    return [Trigger((namespace, table), name, enable) for rows in found for namespace, table, name, enable in rows]
+
+
+def _root(connection: Connection[TupleRow], table: TableName) -> TableName:
+    row = connection.execute(
+        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+        "ON n.oid = c.relnamespace WHERE c.oid = coalesce(pg_catalog.pg_partition_root(%(table)s), %(table)s)",
+        {"table": _oid(connection, table)},
+    ).fetchone()
+    assert row
+    return row[0], row[1]
+
+
+def _oid(connection: Connection[TupleRow], table: TableName) -> int:
+    ((oid,),) = connection.execute("SELECT pg_catalog.to_regclass(%s)::oid::bigint", [quoted(*table)]).fetchall()
+    return int(oid)
+
+
+def columns_of(table: TableName | str, columns: Iterable[str]) -> str:
+    """`t."a", t."b"`; table: an alias, or a name that is quoted."""
+    prefix = table if isinstance(table, str) else quoted(*table)
+    return ", ".join(f"{prefix}.{quoted(column)}" for column in columns)
+
+
+def same(one: str, ones: Iterable[str], other: str, others: Iterable[str]) -> str:
+    """`one.a = other.b AND ...`; one, other: aliases."""
+    pairs = zip(ones, others, strict=True)
+    return " AND ".join(f"{one}.{quoted(a)} = {other}.{quoted(b)}" for a, b in pairs)
+
+
+def literal(text: str) -> str:
+    return sql.Literal(text).as_string(None)

@@ -1,0 +1,46 @@
+"""Deleted rows from a backup, found and looked at: what the scenario calls, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backup_playbook.core.row_recovery import ForeignKey, Selection, TableShape, cascades
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.row_catalog import choose_rows, find_table, read_foreign_keys
+from backup_playbook.engines.postgres.row_search import RowSearch
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
+from backup_playbook.engines.postgres.session import SETTINGS, set_statements
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.processes import Cancellation
+
+
+@dataclass(frozen=True)
+class WantedRows:
+    """What is looked for. links: the foreign keys by which rows are found that went along."""
+
+    table: TableShape
+    selection: Selection
+    links: tuple[ForeignKey, ...]
+
+
+def wanted_rows(
+    live: PostgresServer, table: str, keys: Sequence[str] = (), where: str = "", *, children: bool = True
+) -> WantedRows:
+    """What a form says, as production understands it. Raises RowRecoveryError, SourceError."""
+    with live.connect() as connection:
+        connection.execute(b"SET TRANSACTION READ ONLY")
+        connection.execute(set_statements(SETTINGS, local=True).encode())
+        shape = find_table(connection, table)
+        links = tuple(cascades(read_foreign_keys(connection))) if children else ()
+        return WantedRows(shape, choose_rows(connection, shape, keys, where), links)
+
+
+def load_rows(
+    scratch: ScratchDatabase, reader: BackupReader, wanted: WantedRows, cancellation: Cancellation
+) -> dict[str, float]:
+    """Fill the empty scratch with what can be meant, and mark what is; seconds by phase. Raises as `Target.restore`."""
+    return RowSearch(
+        scratch.server, scratch.host.production, reader, scratch.options, cancellation,
+        root=wanted.table, selection=wanted.selection, links=wanted.links,
+    ).run()  # fmt: skip

@@ -1,0 +1,185 @@
+"""Deleted rows come back as they were, with all that went along, and nothing else changes."""
+
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError
+from backup_playbook.engines.postgres.row_import import import_rows, preview_rows, remaining_rows
+from backup_playbook.engines.postgres.row_recovery import load_rows, wanted_rows
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
+from embedded.postgres import PostgresServer
+from include.sample import check, load
+from tests.integration.postgres.conftest import Database, MakeScratch
+from tests.integration.postgres.lab import Lab, dump_text, server_of, source_of
+
+CHUNKS = 128 << 10
+
+
+class Incident:
+    """A database, its backup, and what is done to get rows back."""
+
+    def __init__(self, lab: Lab, server: PostgresServer, name: str, scratch: MakeScratch, tmp_path: Path) -> None:
+        self.lab, self.server, self.name, self._scratch = lab, server, name, scratch
+        self.undo_file = tmp_path / "undo.sql"
+        self.live = server_of(server.dsn(name))
+        self.manifest = lab.backup(source_of(server.dsn(name), chunk_bytes=CHUNKS))
+        self.before = self.dump()
+
+    def dump(self) -> list[str]:
+        return sorted(dump_text(self.server, self.name, "--data-only"))
+
+    def do(self, command: str) -> None:
+        with self.server.connect(self.name) as session:
+            session.execute(command.encode())
+
+    def ask(self, query: str) -> list[Any]:
+        with self.server.connect(self.name) as session:
+            return session.execute(query.encode()).fetchall()
+
+    def find(self, table: str, *keys: str, where: str = "", children: bool = True) -> ScratchDatabase:
+        target = self._scratch(self.server)
+        target.create(self.manifest)
+        wanted = wanted_rows(self.live, table, keys, where, children=children)
+        load_rows(target, self.lab.reader(self.manifest), wanted, self.lab.cancellation)
+        self.found = target
+        return target
+
+    def preview(self, on_conflict: OnConflict = "stop") -> Preview:
+        return preview_rows(self.live, self.found.server, on_conflict)
+
+    def bring_back(self, on_conflict: OnConflict = "stop", *, fire_triggers: bool = False) -> RecoveredRows:
+        preview = self.preview(on_conflict)
+        return import_rows(
+            self.live, self.found.server, preview, on_conflict, fire_triggers=fire_triggers, keep_undo=self._keep
+        )
+
+    def undo(self) -> None:
+        argv = [self.server.bin_dir / "psql", "-X", "-q", "-d", self.server.dsn(self.name), "-f", self.undo_file]
+        subprocess.run(argv, check=True, capture_output=True)
+
+    def _keep(self, script: bytes) -> str:
+        self.undo_file.write_bytes(script)
+        return str(self.undo_file)
+
+
+Open = Callable[..., Incident]
+
+
+@pytest.fixture
+def incident(lab: Lab, postgres18: PostgresServer, database: Database, scratch: MakeScratch, tmp_path: Path) -> Open:
+    """`incident(sql)`: a database made by it, and its backup."""
+
+    def make(definitions: str = "") -> Incident:
+        name = database()
+        with postgres18.connect(name) as session:
+            session.execute(definitions.encode())
+        return Incident(lab, postgres18, name, scratch, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def shop(lab: Lab, postgres18: PostgresServer, database: Database, scratch: MakeScratch, tmp_path: Path) -> Incident:
+    name = database()
+    load(postgres18.dsn(name), 0.01)
+    return Incident(lab, postgres18, name, scratch, tmp_path)
+
+
+def test_user_comes_back_with_all_that_went_along(shop: Incident) -> None:
+    """Tables of each kind: packed, streamed, chunked; a circle of foreign keys, generated columns, triggers."""
+    shop.do("UPDATE users SET referred_by = NULL WHERE referred_by = 5; DELETE FROM reviews WHERE user_id = 5")
+    for table in ("users", "orders", "order_items"):
+        shop.do(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    before = shop.dump()
+    shop.do("DELETE FROM users WHERE id = 5")
+    gone = shop.dump()
+    for table in ("users", "orders", "order_items"):
+        shop.do(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+
+    shop.find("users", "5")
+    recovered = shop.bring_back()
+
+    assert difference(shop.dump(), before) == set()
+    assert recovered.inserted["public.users"] == 1
+    assert sum(recovered.inserted.values()) > 10
+    assert shop.ask("SELECT count(*) FROM pg_trigger WHERE tgenabled <> 'O'") == [(0,)]
+    assert states(remaining_rows(shop.live, shop.found.server)) == {"equal"}
+    shop.undo()
+    assert difference(shop.dump(), gone) == set()
+    shop.bring_back()
+    assert all(result.ok for result in check(shop.server.dsn(shop.name)))
+
+
+HIERARCHY = """
+CREATE TABLE node (id int PRIMARY KEY, up int REFERENCES node ON DELETE CASCADE, name text);
+INSERT INTO node SELECT i, nullif(i / 2, 0), 'n' || i FROM generate_series(1, 20000) i;
+"""
+CIRCLE = """
+CREATE TABLE a (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), b text NOT NULL, filler text);
+CREATE TABLE b (code text PRIMARY KEY, a uuid NOT NULL REFERENCES a ON DELETE CASCADE);
+INSERT INTO a SELECT md5(i::text)::uuid, 'code ' || i, repeat('x', 100) FROM generate_series(1, 3000) i;
+INSERT INTO b SELECT b, id FROM a;
+ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b ON DELETE CASCADE;
+"""
+COMPOSITE = """
+CREATE TABLE doc (tenant text, number int, body text, PRIMARY KEY (tenant, number));
+CREATE TABLE line (tenant text, doc int, pos smallint, v numeric, PRIMARY KEY (tenant, doc, pos),
+                   FOREIGN KEY (tenant, doc) REFERENCES doc ON DELETE CASCADE);
+INSERT INTO doc SELECT 'te''n\\ant ' || i % 10, i, repeat('y', 50) FROM generate_series(1, 9000) i;
+INSERT INTO line SELECT tenant, number, p, random() FROM doc, generate_series(1, 3) p;
+"""
+PARTITIONED = """
+CREATE TABLE event (id bigint GENERATED BY DEFAULT AS IDENTITY, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
+CREATE TABLE event_2 PARTITION OF event DEFAULT;
+CREATE TABLE detail (event bigint, at date, n int PRIMARY KEY, FOREIGN KEY (event, at) REFERENCES event ON DELETE CASCADE);
+INSERT INTO event (at) SELECT date '2026-01-01' + i % 365 FROM generate_series(1, 9000) i;
+INSERT INTO detail SELECT id, at, id FROM event;
+"""
+INHERITED = """
+CREATE TABLE vehicle (id int PRIMARY KEY, name text);
+CREATE TABLE truck (load int, PRIMARY KEY (id)) INHERITS (vehicle);
+INSERT INTO vehicle SELECT i, 'v' || i FROM generate_series(1, 100) i;
+INSERT INTO truck SELECT i, 't' || i, i FROM generate_series(101, 200) i;
+"""
+
+
+@pytest.mark.parametrize(
+    ("definitions", "table", "keys", "where", "delete"),
+    [
+        (HIERARCHY, "node", ("3",), "", "DELETE FROM node WHERE id = 3"),
+        (HIERARCHY, "public.node", (), "id IN (3, 8) -- two", "DELETE FROM node WHERE id IN (3, 8)"),
+        (CIRCLE, "b", ("code 17",), "", "DELETE FROM b WHERE code = 'code 17'"),
+        (CIRCLE, "a", ("{70EFDF2EC9B086079795C442636B55FB}",), "", "DELETE FROM b WHERE code = 'code 17'"),
+        (COMPOSITE, "doc", ('["te\'n\\\\ant 7", 17]',), "", "DELETE FROM doc WHERE number = 17"),
+        (COMPOSITE, "doc", (), "doc.number < 2000", "DELETE FROM doc WHERE number < 2000"),
+        (PARTITIONED, "event", (), "id % 7 = 0", "DELETE FROM event WHERE id % 7 = 0"),
+        (PARTITIONED, "event_1", (), "id < 50", "DELETE FROM event WHERE id < 50"),
+        (INHERITED, "vehicle", (), "id BETWEEN 99 AND 102", "DELETE FROM vehicle WHERE id BETWEEN 99 AND 102"),
+    ],
+)
+def test_shapes(incident: Open, definitions: str, table: str, keys: tuple[str, ...], where: str, delete: str) -> None:
+    lost = incident(definitions)
+    lost.do(delete)
+    gone = lost.dump()
+    assert gone != lost.before
+
+    lost.find(table, *keys, where=where)
+    lost.bring_back()
+
+    assert difference(lost.dump(), lost.before) == set()
+    lost.undo()
+    assert difference(lost.dump(), gone) == set()
+
+
+def difference(one: list[str], other: list[str]) -> set[tuple[str, int]]:
+    return set(Counter(one).items()) ^ set(Counter(other).items())
+
+
+def states(counts: dict[str, dict[Any, int]]) -> set[str]:
+    return {state for item in counts.values() for state in item}
