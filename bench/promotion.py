@@ -5,6 +5,7 @@ As the clients see it: from the last commit that one of them had in the old data
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -54,7 +55,7 @@ class Clients:
     def gap(self) -> float:
         """The longest time without a commit of any client."""
         moments = sorted(moment for moment, _, _ in self.commits)
-        return max(after - before for before, after in zip(moments, moments[1:], strict=False))
+        return max(after - before for before, after in itertools.pairwise(moments))
 
     def _write(self, me: int) -> None:
         number = 0

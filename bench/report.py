@@ -49,7 +49,7 @@ GOALS: Mapping[str, Goal] = {
     "promotion_unreachable_seconds": Goal(
         "s",
         at_most=2,
-        note="longest time without an answer under the live name, for 20 reconnecting clients; the worst round",
+        note="20 reconnecting clients get no answer under the live name; the worst round",
     ),
     "verification_seconds": Goal("s", at_most=60, note="daily verification of 30 sources with 1,000 backups each"),
     "catalog_10000_seconds": Goal("s", at_most=2, note="10,000 backups listed with their state"),

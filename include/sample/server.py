@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 CONNECT_TIMEOUT_S = 3
+MAINTENANCE_PATH = "/api/maintenance"
 Answer = tuple[HTTPStatus, dict[str, Any]]
 
 
@@ -23,6 +24,7 @@ class ShopServer(ThreadingHTTPServer):
 
     def __init__(self, dsn: str, port: int) -> None:
         self.dsn = dsn
+        self.maintenance = False
         super().__init__(("127.0.0.1", port), ShopHandler)
 
     def query(self, query: str, *parameters: object) -> dict[str, Any] | None:
@@ -36,9 +38,24 @@ class ShopHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         try:
-            status, body = self._answer()
+            self._send(*self._answer())
         except psycopg.Error as error:
-            status, body = HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "error": str(error).strip()}
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "error": str(error).strip()})
+
+    def do_PUT(self) -> None:
+        self._switch_maintenance(on=True)
+
+    def do_DELETE(self) -> None:
+        self._switch_maintenance(on=False)
+
+    def _switch_maintenance(self, *, on: bool) -> None:
+        if self.path != MAINTENANCE_PATH:
+            self._send(HTTPStatus.NOT_FOUND, {"error": f"Not found. There is {MAINTENANCE_PATH}."})
+            return
+        self.server.maintenance = on
+        self._send(HTTPStatus.OK, {"maintenance": on})
+
+    def _send(self, status: HTTPStatus, body: dict[str, Any]) -> None:
         content = json.dumps(body, default=str, ensure_ascii=False).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")
@@ -50,6 +67,10 @@ class ShopHandler(BaseHTTPRequestHandler):
         """Stay silent: a health check every second would bury everything else in the demo's terminal."""
 
     def _answer(self) -> Answer:
+        if self.path == MAINTENANCE_PATH:
+            return HTTPStatus.OK, {"maintenance": self.server.maintenance}
+        if self.server.maintenance:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "maintenance", "error": "The shop is being repaired."}
         match self.path.strip("/").split("/"):
             case ["api", "health"]:
                 return self._health()

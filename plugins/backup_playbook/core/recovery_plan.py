@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
-TABLES_SHOWN = 50
+SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,28 @@ class RecoveryPlan:
         """at: now, for the age of the backup."""
         age = human_age(at - self.taken_at)
         steps = [
-            f"**Backup:** `{self.backup_id}` from repository {self.repository}; taken {_time(self.taken_at)}, "
-            f"{age} ago; {self.known}; {human_bytes(self.content_bytes)}.",
-            f"**What will be lost:** everything that was written to {cell(self.live)} after {_time(self.taken_at)}: "
-            f"the work of {age}. It stays in the quarantine, and can be looked up there.",
-            f"**How long:** restore with proof {self._duration()}; the objective (RTO) is {_span(self.rto)}. "
-            "The live name refuses connections for less than two seconds, when the two are exchanged.",
-            f"**What will be touched:** a copy is made beside `{cell(self.live)}` on its own server, proven and checked. "
-            f"Only then it takes the live name; what is live now becomes `{cell(self.quarantine)}`, closed and "
-            f"unchanged. {self.maintenance}",
-            "**How to undo it:** before the exchange, nothing is to be undone. After it: trigger `rollback_promotion` "
-            f"for {self.source}; it brings the quarantine back in seconds. `release_quarantine` drops it, for good.",
+            (
+                f"**Backup:** `{self.backup_id}` from repository {self.repository}; taken {_time(self.taken_at)}, "
+                f"{age} ago; {self.known}; {human_bytes(self.content_bytes)}."
+            ),
+            (
+                f"**What will be lost:** every write to {cell(self.live)} after {_time(self.taken_at)}: "
+                f"the work of {age}. It stays in the quarantine, and can be looked up there."
+            ),
+            (
+                f"**How long:** restore with proof {self._duration()}; the objective (RTO) is {_span(self.rto)}. "
+                "The live name refuses connections for less than two seconds, when the two are exchanged."
+            ),
+            (
+                f"**What will be touched:** a copy is made on the server of `{cell(self.live)}`, proven and checked. "
+                f"Only then it takes the live name; what is live now becomes `{cell(self.quarantine)}`, closed and "
+                f"unchanged. {self.maintenance}"
+            ),
+            (
+                "**How to undo it:** before the exchange, nothing is to be undone. After it, "
+                "`rollback_promotion` brings "
+                "the quarantine back in seconds. `release_quarantine` drops it, for good."
+            ),
         ]
         return "\n".join([
             *(f"{text}\n" for text in steps),
@@ -84,9 +95,7 @@ class RecoveryPlan:
         same = len(self.then) - sum(name in self.then for name in differing)
         yield f"\n{same} tables have as many rows now as in the backup."
         rows = [(name, _count(self.then.get(name)), _count(self.now.get(name))) for name in differing]
-        yield from markdown_table(
-            "Rows that differ", ("table", "in the backup", "in production now"), rows, TABLES_SHOWN
-        )
+        yield from markdown_table("Rows that differ", ("table", "in the backup", "now"), rows, SHOWN)
 
     def _differs(self, name: str) -> bool:
         return self.then.get(name) != self.now.get(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import deque
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,10 +50,10 @@ class CompareWithProduction(RestoreStep):
         now = count_rows(connections.postgres_server(self.config.source(self.source), self.source))
         before = self._backup_before(manifest)
         compared = compare_rows(
-            _rows(manifest),
+            rows_by_table(manifest),
             now,
             datetime.now(UTC) - manifest.snapshot_at,
-            _rows(before) if before else None,
+            rows_by_table(before) if before else None,
             manifest.snapshot_at - before.snapshot_at if before else timedelta(),
         )
         for item in compared:
@@ -114,26 +113,28 @@ class RunApplicationChecks(RestoreStep):
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         theirs = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         environment = {**theirs, "PATH": path, "DATABASE_URL": server.url}
-        printed: deque[bytes] = deque(maxlen=2)  # blocks of up to a megabyte, of which the end is shown
+        printed = b""
         self._program = Cancellation()
         clock = Timer(check.timeout.total_seconds(), self._program.cancel)
         clock.start()
         try:
-            printed.extend(output(check.command, env=environment, cancellation=self._program, cwd=PROJECT))
+            for block in output(check.command, env=environment, cancellation=self._program, cwd=PROJECT):
+                printed = (printed + block)[-DETAIL_CHARACTERS:]
         except ProcessFailedError as error:
-            return False, "\n".join([b"".join(printed).decode(errors="replace"), error.what])
+            return False, "\n".join([printed.decode(errors="replace"), error.what])
         except CancelledError:
             return False, f"not done after {check.timeout.total_seconds():g} s"
         finally:
             clock.cancel()
-        return True, b"".join(printed).decode(errors="replace").strip()
+        return True, printed.decode(errors="replace").strip()
 
     def on_kill(self) -> None:
         super().on_kill()
         self._program.cancel()
 
 
-def _rows(manifest: Manifest) -> dict[str, int]:
+def rows_by_table(manifest: Manifest) -> dict[str, int]:
+    """Rows by `schema.table`, but for the tables of extensions."""
     return {f"{table.namespace}.{table.name}": table.rows for table in manifest.tables if table.kind != "extension"}
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
-from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.errors import RestoreError, VerificationError
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator
 
 if TYPE_CHECKING:
@@ -42,15 +42,25 @@ class TestedBackup(TypedDict):
 class ChooseBackup(SourceOperator):
     """Find the backup that will be restored.
 
-    backup: an id, or `latest`. repository: one of REPOSITORIES; `alternate` means, month by month, another one of those
-    that hold the source. Returns a `TestedBackup`.
+    backup: an id, or `latest`. before: ISO 8601 with an offset; `latest` then is the newest that was taken before it.
+    repository: one of REPOSITORIES; `alternate` means, month by month, another one of those that hold the source.
+    Returns a `TestedBackup`.
     """
 
-    template_fields: Sequence[str] = ("source", "backup", "repository")
+    template_fields: Sequence[str] = ("source", "backup", "before", "repository")
 
-    def __init__(self, *, source: str, backup: str = "latest", repository: str = "alternate", **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        source: str,
+        backup: str = "latest",
+        before: str = "",
+        repository: str = "alternate",
+        **arguments: Any,
+    ) -> None:
         super().__init__(source=source, **arguments)
         self.backup = backup
+        self.before = before
         self.repository = repository
 
     def execute(self, context: Context) -> TestedBackup:  # noqa: ARG002 - passed by name
@@ -61,7 +71,7 @@ class ChooseBackup(SourceOperator):
         started = datetime.now(UTC)
         name = repository_of(self.config.source(self.source), self.source, self.repository, started)
         catalog = connections.catalog(self.config, name)
-        chosen = choose_backup(catalog.backups(self.source), self.backup)
+        chosen = choose_backup(catalog.backups(self.source), self.backup, past_moment(self.before, started))
         manifest = catalog.manifest(self.source, chosen.backup_id)
         self.log.info(
             "%s %s from %s: %d tables, %d rows, taken %s.",
@@ -77,6 +87,23 @@ class ChooseBackup(SourceOperator):
             phases={},
             proof={},
         )
+
+
+def past_moment(text: str, now: datetime) -> datetime | None:
+    """What a form's date-time means; None when it is empty. Raises RestoreError for nonsense and for the future."""
+    if text in ("", "None"):  # a param that is null is rendered as text
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise RestoreError(f"{text!r} is not a date and time.", "Write it like 2026-11-23T14:30:00+00:00.") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment > now:
+        raise RestoreError(
+            f"{moment:%Y-%m-%d %H:%M:%S %Z} is in the future.",
+            "Give the time at which it happened, with its zone.",
+        )
+    return moment
 
 
 class RestoreStep(PlaybookOperator):
@@ -148,14 +175,11 @@ class CreateScratch(RestoreStep):
 
     def _is_orphan(self, context: Context, owner: str, created_at: datetime | None) -> bool:
         """Whether nobody uses it any more: its run has ended, or it is old and of a run that this Airflow never had."""
-        from airflow.sdk.exceptions import AirflowRuntimeError
-
-        dag_id, _, rest = owner.partition("|")
-        try:
-            return context["ti"].get_dagrun_state(dag_id, rest.partition("|")[0]) not in ("queued", "running")
-        except AirflowRuntimeError:
+        active = is_active(context, owner)
+        if active is None:
             grace = self.config.sweep.grace
             return created_at is None or datetime.now(UTC) - created_at > grace
+        return not active
 
 
 class RestoreBackup(RestoreStep):
@@ -181,6 +205,17 @@ class ProveRestore(RestoreStep):
         counts = {"tables": len(proof.tables), "schema_objects": proof.schema_objects, "left_out": list(proof.left_out)}
         phases = {**self.tested["phases"], "prove": time.monotonic() - started}
         return {**self.tested, "phases": phases, "proof": counts}
+
+
+def is_active(context: Context, owner: str) -> bool | None:
+    """Whether the run that owns a scratch goes on; None for a run that this Airflow never had."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    dag_id, _, rest = owner.partition("|")
+    try:
+        return context["ti"].get_dagrun_state(dag_id, rest.partition("|")[0]) in ("queued", "running")
+    except AirflowRuntimeError:
+        return None
 
 
 class DropScratch(RestoreStep):

@@ -20,10 +20,10 @@ def server(shop: str) -> Iterator[ShopServer]:
         thread.join()
 
 
-def get(server: ShopServer, path: str) -> tuple[int, dict[str, Any]]:
+def get(server: ShopServer, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:
@@ -58,3 +58,17 @@ def test_shows_a_user(server: ShopServer) -> None:
 @pytest.mark.parametrize("path", ["/users/999999999", "/users/" + "9" * 30, "/users/1'", "/users/", "/"])
 def test_what_does_not_exist_is_not_found(path: str, server: ShopServer) -> None:
     assert get(server, path)[0] == 404
+
+
+def test_in_maintenance_it_serves_nobody_and_says_so(server: ShopServer) -> None:
+    for _ in range(2):
+        assert get(server, "/api/maintenance", "PUT") == (200, {"maintenance": True})
+    assert get(server, "/api/maintenance") == (200, {"maintenance": True})
+    assert (get(server, "/api/health")[0], get(server, "/users/1")[0]) == (503, 503)
+    assert get(server, "/api/maintenance", "DELETE") == (200, {"maintenance": False})
+    assert get(server, "/api/health")[0] == 200
+
+
+def test_nothing_else_can_be_written(server: ShopServer) -> None:
+    assert get(server, "/users/1", "PUT")[0] == 404
+    assert get(server, "/users/1", "DELETE")[0] == 404

@@ -44,8 +44,8 @@ class LiveDatabase:
     """Sentences on what the exchange does not carry over."""
 
 
-def inspect_live(server: PostgresServer, live: str, needed: int) -> LiveDatabase:
-    """server: as the role of `recovery.connection`, at MAINTENANCE_DATABASE. needed: bytes of the copy on disk.
+def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveDatabase:
+    """server: as the role of `recovery.connection`, at MAINTENANCE_DATABASE. content_bytes: of the backup.
 
     Raises RestoreError that names every right that is missing, with its GRANT, and when the space is not enough.
     """
@@ -65,6 +65,7 @@ def inspect_live(server: PostgresServer, live: str, needed: int) -> LiveDatabase
                 f"Nothing was touched. {' '.join(remedy for _, remedy in problems)}",
             )
         free = _free_bytes(connection)
+        needed = max(size, content_bytes)  # with indexes, a copy is about as large as what it is a copy of
         if free is not None and free < needed:
             raise RestoreError(
                 f"The server of {live} has {human_bytes(free)} free, and the copy beside it needs about "

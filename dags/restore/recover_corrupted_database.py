@@ -1,0 +1,118 @@
+"""# Recover a corrupted database
+
+**When:** by the button, when the data of a production database is wrong or cannot be read: a migration that went wrong,
+a bug that wrote nonsense, damaged pages. For a few deleted rows there is a gentler way.
+
+**What:** the last good backup is restored beside the live database and proven, then the two are exchanged. Nothing live
+is touched before a person has read the plan and approved it.
+
+| step | what it does |
+|---|---|
+| `choose_backup` | the newest verified backup that was taken before the corruption |
+| `plan_recovery` | checks rights, space and other recoveries; writes the plan: what is lost, how long, how to undo |
+| `approve_plan` | waits for a person, who reads the plan under *Required Actions* |
+| `switch_maintenance_on` | the application refuses its users, where `recovery.maintenance` says how |
+| `create_scratch` | an empty database on the production server |
+| `restore` | definitions, rows, indexes, owners and grants |
+| `prove` | reads it all back: it must be equal to the backup |
+| `run_application_checks` | what the application asks of the copy; it rolls back what it writes |
+| `promote_copy` | the exchange: connections are refused and ended, then both names change in one transaction |
+| `switch_maintenance_off` | lets the users in; after a failure only if production can be used |
+| `collect_evidence` | for those who look for the cause: rows before and after, amcheck, the server's log |
+| `document_recovery` | the report, in the repository; tells people |
+| `drop_scratch` | removes the copy if it was not promoted |
+
+What was live stays as `<name>__quarantine_<time>`, closed and unchanged: `rollback_promotion` brings it back in
+seconds, `release_quarantine` drops it.
+
+**When it fails:** the message says what is live. Until `promote_copy` it is the old database, untouched; a promotion
+that died is taken forward by its next try, and `switch_maintenance_off` opens a database that it left closed. A copy
+that was not promoted is gone: correct what the red task names and start a new run, which takes the source on as it
+finds it. Two recoveries of one source never run at once.
+"""
+
+from airflow.sdk import Param, dag
+
+from backup_playbook.dag_parts.approval import ApprovePlan
+from backup_playbook.dag_parts.deadlines import finished_within
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.recovery_ending import document_recovery
+from backup_playbook.dag_parts.recovery_form import backup_param, drill_param, longest_rto, source_param
+from backup_playbook.operators.recovery import (
+    CheckCopy,
+    CollectEvidence,
+    CreateCopy,
+    DropCopy,
+    PlanRecovery,
+    PromoteCopy,
+    ProveCopy,
+    RestoreCopy,
+    SwitchMaintenanceOff,
+    SwitchMaintenanceOn,
+)
+from backup_playbook.operators.restore import ChooseBackup
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    deadline=finished_within(longest_rto()),
+    tags=["restore"],
+    params={
+        "source": source_param(),
+        "corruption_time": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="When was it corrupted?",
+            description="The newest verified backup before this moment is taken. Empty: the newest of all.",
+        ),
+        "backup": backup_param(),
+        "repository": Param(
+            "primary",
+            type="string",
+            enum=["primary", "offsite"],
+            title="Repository",
+            description="Which copy of the backup is restored.",
+        ),
+        "drill": drill_param(),
+    },
+    **ALERTS,
+)
+def recover_corrupted_database():
+    chosen = ChooseBackup(
+        task_id="choose_backup",
+        source="{{ params.source }}",
+        backup="{{ params.backup }}",
+        before="{{ params.corruption_time }}",
+        repository="{{ params.repository }}",
+    )
+    planned = PlanRecovery(task_id="plan_recovery", backup=chosen.output)
+    approved = ApprovePlan(
+        task_id="approve_plan",
+        subject="Recovery of {{ params.source }}",
+        plan="plan_recovery",
+        drill="{{ params.drill }}",
+    )
+    refused_users = SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=planned.output)
+    scratch = CreateCopy(task_id="create_scratch", backup=planned.output).as_setup()
+    restored = RestoreCopy(task_id="restore", backup=scratch.output)
+    proven = ProveCopy(task_id="prove", backup=restored.output)
+    checked = CheckCopy(task_id="run_application_checks", backup=proven.output, retries=0)
+    promoted = PromoteCopy(task_id="promote_copy", backup=checked.output)
+    served_users = SwitchMaintenanceOff(
+        task_id="switch_maintenance_off", backup=planned.output, trigger_rule="all_done"
+    )
+    evidence = CollectEvidence(task_id="collect_evidence", backup=promoted.output)
+    dropped = DropCopy(task_id="drop_scratch", backup=scratch.output)
+    planned >> approved >> refused_users >> scratch
+    promoted >> served_users
+    promoted >> dropped
+    [served_users, evidence] >> document_recovery()
+    dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
+
+
+recover_corrupted_database()

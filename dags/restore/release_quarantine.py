@@ -1,0 +1,50 @@
+"""# Release a quarantine
+
+**When:** by the button, when a database that a recovery replaced is not needed any more.
+
+**What:** it is dropped, for good.
+
+| step | what it does |
+|---|---|
+| `plan_release` | finds the quarantine; refuses unless a backup that was taken later is proven by a restore |
+| `approve_plan` | waits for a person |
+| `drop_quarantine` | drops it, and tells people |
+
+**When it fails:** nothing was dropped. `plan_release` says which backup is missing: take one, let
+`monthly_restore_test` prove it, and clear the task.
+"""
+
+from airflow.sdk import dag
+
+from backup_playbook.dag_parts.approval import ApprovePlan
+from backup_playbook.dag_parts.deadlines import finished_within
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.recovery_form import drill_param, longest_rto, quarantine_param, source_param
+from backup_playbook.operators.quarantine import DropQuarantine, PlanRelease
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    deadline=finished_within(longest_rto()),
+    tags=["restore"],
+    params={"source": source_param(), "quarantine": quarantine_param(), "drill": drill_param()},
+    **ALERTS,
+)
+def release_quarantine():
+    planned = PlanRelease(
+        task_id="plan_release", retries=0, source="{{ params.source }}", wanted="{{ params.quarantine }}"
+    )
+    approved = ApprovePlan(
+        task_id="approve_plan",
+        subject="Release of a quarantine of {{ params.source }}",
+        plan="plan_release",
+        drill="{{ params.drill }}",
+    )
+    planned >> approved >> DropQuarantine(task_id="drop_quarantine", replaced=planned.output)
+
+
+release_quarantine()

@@ -1,0 +1,54 @@
+"""# Roll back a promotion
+
+**When:** by the button, when a recovery has put a restored database in the place of the live one, and that was a
+mistake.
+
+**What:** the quarantine and the live database are exchanged again, with owners, grants and settings, in one
+transaction.
+
+| step | what it does |
+|---|---|
+| `plan_rollback` | finds the quarantine; says how old it is, and what its return means |
+| `approve_plan` | waits for a person |
+| `bring_back_quarantine` | ends all connections and exchanges the two; tells people |
+
+What was live becomes a quarantine itself: run this again to take the rollback back.
+
+**When it fails:** nothing was exchanged, and the live database accepts connections, unless the message says otherwise.
+Correct what it names and clear the red task; it goes on where it was.
+"""
+
+from airflow.sdk import dag
+
+from backup_playbook.dag_parts.approval import ApprovePlan
+from backup_playbook.dag_parts.deadlines import finished_within
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.recovery_form import drill_param, longest_rto, quarantine_param, source_param
+from backup_playbook.operators.quarantine import BringBackQuarantine, PlanRollback
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    deadline=finished_within(longest_rto()),
+    tags=["restore"],
+    params={"source": source_param(), "quarantine": quarantine_param(), "drill": drill_param()},
+    **ALERTS,
+)
+def rollback_promotion():
+    planned = PlanRollback(
+        task_id="plan_rollback", retries=0, source="{{ params.source }}", wanted="{{ params.quarantine }}"
+    )
+    approved = ApprovePlan(
+        task_id="approve_plan",
+        subject="Rollback of {{ params.source }}",
+        plan="plan_rollback",
+        drill="{{ params.drill }}",
+    )
+    planned >> approved >> BringBackQuarantine(task_id="bring_back_quarantine", replaced=planned.output)
+
+
+rollback_promotion()

@@ -1,0 +1,57 @@
+"""What a recovery of production works on: the server, as a role that may exchange its databases, and who is at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backup_playbook.config import PlaybookConfig, SourceRecovery
+from backup_playbook.core.errors import ConfigError
+from backup_playbook.core.recovery_points import is_sound
+from backup_playbook.dag_parts import connections
+from backup_playbook.dag_parts.restore_targets import production_databases
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.recovery_preflight import MAINTENANCE_DATABASE
+from backup_playbook.engines.postgres.restore import RestoreOptions
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+
+
+def recovery_settings(config: PlaybookConfig, source: str) -> SourceRecovery:
+    """Raises ConfigError when production of `source` is not to be touched."""
+    settings = config.source(source).recovery
+    if settings is None:
+        raise ConfigError(
+            f"The source {source!r} has no `recovery`: its production database is not to be touched.",
+            f"Add `recovery` to sources.{source} in sources.yaml; or restore it elsewhere.",
+        )
+    return settings
+
+
+def live_database(config: PlaybookConfig, source: str) -> str:
+    """The name under which applications find it."""
+    return connections.postgres_server(config.source(source), source).database
+
+
+def production_server(config: PlaybookConfig, source: str) -> PostgresServer:
+    """The server of `source` at MAINTENANCE_DATABASE, as the role that may exchange databases."""
+    settings = recovery_settings(config, source)
+    where = f"sources.yaml: sources.{source}.recovery.connection"
+    return connections.server_of(connections.airflow_connection(settings.connection, where), MAINTENANCE_DATABASE)
+
+
+def production_scratch(config: PlaybookConfig, source: str, name: str, owner: str = "") -> ScratchDatabase:
+    """A copy beside the live database, with its owners and grants."""
+    server = production_server(config, source)
+    restoring = RestoreOptions(streams=config.source(source).streams, owners=True)
+    return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, restoring)
+
+
+def newest_proof(config: PlaybookConfig, source: str) -> Any:
+    """The newest backup that a restore has proven, in any of its repositories; None when there is none."""
+    settings = config.source(source)
+    found = [
+        entry
+        for name in (settings.repository, *settings.offsite)
+        for entry in connections.catalog(config, name).backups(source)
+        if entry.proven and is_sound(entry)
+    ]
+    return max(found, key=lambda entry: entry.backup_id, default=None)

@@ -1,0 +1,62 @@
+"""Fields that the forms of the recoveries share."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import Param
+
+from backup_playbook.config import load_config
+
+
+def recoverable_sources() -> list[str]:
+    """The sources whose production database may be touched. Raises ConfigError: an import error of the DAG."""
+    return [name for name, settings in load_config().sources.items() if settings.recovery]
+
+
+def longest_rto() -> timedelta:
+    """Of the sources that can be recovered: the DAG is announced as late after it."""
+    config = load_config()
+    return max((config.objectives_of(name).rto for name in recoverable_sources()), default=timedelta(hours=1))
+
+
+def source_param() -> Param:
+    names = recoverable_sources()
+    choices = {"enum": names} if names else {}  # an empty list of choices is no valid schema
+    default = {"default": names[0]} if len(names) == 1 else {}
+    return Param(
+        type="string",
+        title="Source",
+        description="Whose database? Those with `recovery` in sources.yaml.",
+        **choices,
+        **default,
+    )
+
+
+def backup_param() -> Param:
+    return Param(
+        "latest",
+        type="string",
+        title="Backup",
+        description="`latest` verified one, `latest_proven`, or an id from list_recovery_points.",
+        pattern=r"^(latest|latest_proven|\d{8}T\d{6}Z-[0-9a-f]{6})$",
+    )
+
+
+def drill_param() -> Param:
+    return Param(
+        False,
+        type="boolean",
+        title="Drill",
+        description="Asks nobody. Refused unless policies.yaml allows unattended drills.",
+    )
+
+
+def quarantine_param() -> Param:
+    return Param(
+        "newest",
+        type="string",
+        title="Quarantine",
+        description="`newest`, or its name: `shop__quarantine_20261123_120000`; the recovery's report tells it.",
+        pattern=r"^(newest|.+__quarantine_\d{8}_\d{6})$",
+    )

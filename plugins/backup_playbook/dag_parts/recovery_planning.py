@@ -1,0 +1,103 @@
+"""What is known before production is touched, put together for the person who approves it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from airflow.sdk import Context
+
+from backup_playbook.config import PlaybookConfig
+from backup_playbook.core.errors import PlaybookError, RestoreError
+from backup_playbook.core.model import EvidenceKind, Manifest
+from backup_playbook.core.progress import human_bytes
+from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
+from backup_playbook.core.recovery_points import RATES_CONSIDERED, restore_rate
+from backup_playbook.dag_parts import connections
+from backup_playbook.dag_parts.recovery import recovery_settings
+from backup_playbook.engines.postgres.archive import left_out
+from backup_playbook.engines.postgres.recovery_preflight import LiveDatabase
+from backup_playbook.engines.postgres.row_counts import count_rows
+from backup_playbook.engines.postgres.scratch import ScratchServer
+from backup_playbook.engines.survey import newest_evidence, survey
+from backup_playbook.operators.assessment import rows_by_table
+from backup_playbook.operators.restore import TestedBackup, is_active
+
+CANDIDATES = 5
+
+
+def refuse_a_second_recovery(host: ScratchServer, source: str, context: Context) -> None:
+    """Raises RestoreError while another run has a copy of `source` beside production."""
+    ours = f"{context['ti'].dag_id}|{context['run_id']}|"
+    for scratch in host.list_scratches():
+        if scratch.source == source and not scratch.owner.startswith(ours) and is_active(context, scratch.owner):
+            dag_id, run_id, *_ = scratch.owner.split("|")
+            raise RestoreError(
+                f"{source} is being recovered already, by the run {run_id} of {dag_id}.",
+                "Wait for it to end, or mark it as failed; then clear this task.",
+            )
+
+
+def draw_up_plan(
+    config: PlaybookConfig,
+    chosen: TestedBackup,
+    manifest: Manifest,
+    live: str,
+    quarantine: str,
+    found: LiveDatabase,
+) -> RecoveryPlan:
+    source, repository = chosen["source"], chosen["repository"]
+    now, uncounted = _rows_now(config, source)
+    seen = survey(source, [repository], lambda name: connections.catalog(config, name))
+    entries = [entry for entry in seen.listed.get(repository, []) if entry.sealed]
+    rate = restore_rate(seen.evidence(repository, newest_evidence(entries, EvidenceKind.RESTORED)[:RATES_CONSIDERED]))
+    others = [entry for entry in entries if entry.backup_id != manifest.backup_id][:CANDIDATES]
+    manifests = [(entry, seen.manifest(repository, entry.backup_id)) for entry in others]
+    entry = next(entry for entry in entries if entry.backup_id == manifest.backup_id)
+    maintenance = recovery_settings(config, source).maintenance
+    return RecoveryPlan(
+        source=source,
+        live=live,
+        quarantine=quarantine,
+        backup_id=manifest.backup_id,
+        repository=repository,
+        taken_at=manifest.snapshot_at,
+        known=_known(entry),
+        content_bytes=manifest.content_bytes,
+        then=rows_by_table(manifest),
+        now=now,
+        uncounted=uncounted,
+        estimate=timedelta(seconds=manifest.content_bytes / rate) if rate else None,
+        rto=config.objectives_of(source).rto,
+        maintenance="The application is in maintenance mode meanwhile." if maintenance else NO_MAINTENANCE,
+        remarks=(*found.remarks, _space(found), f"No copy has these: {', '.join(left_out(manifest))}."),
+        candidates=[Candidate(one.backup_id, one.taken_at, _known(one), it.rows) for one, it in manifests if it],
+    )
+
+
+NO_MAINTENANCE = "There is no maintenance mode: what is written until the exchange stays in the quarantine."
+
+
+def _rows_now(config: PlaybookConfig, source: str) -> tuple[dict[str, int], str]:
+    """Or why they cannot be counted: production may be what is broken."""
+    try:
+        return count_rows(connections.postgres_server(config.source(source), source)), ""
+    except PlaybookError as error:
+        return {}, error.what
+    except psycopg.Error as error:
+        return {}, str(error)
+
+
+def _known(entry: Any) -> str:
+    if entry.rejected:
+        return "REJECTED by its last verification"
+    if entry.proven:
+        return f"proven by a restore on {entry.proven.at:%Y-%m-%d}"
+    return f"verified on {entry.verified.at:%Y-%m-%d}, not yet restored" if entry.verified else "not verified"
+
+
+def _space(found: LiveDatabase) -> str:
+    if found.free is None:
+        return f"Free disk space could not be found out; the copy needs about {human_bytes(found.bytes)}."
+    return f"The server has {human_bytes(found.free)} free; the copy needs about {human_bytes(found.bytes)}."

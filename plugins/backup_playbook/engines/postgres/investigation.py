@@ -1,0 +1,106 @@
+"""What became of a database that was replaced: rows beside those of its successor, and what amcheck finds.
+
+It is opened for our own session only as long as that takes, and never written to.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import PlaybookError
+from backup_playbook.engines.postgres import inventory
+from backup_playbook.engines.postgres.clients import find_clients
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.streams import processes
+from backup_playbook.streams.processes import Cancellation
+
+SECONDS_PER_TABLE = 60
+_AMCHECK_CHARACTERS = 4000
+_ERRORS_SHOWN = 20
+
+
+@dataclass
+class TableCounts:
+    """Rows by `schema.table`. unreadable: why a table could not be read to its end, by table."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def read_every_table(server: PostgresServer, *, whole: bool) -> TableCounts:
+    """Count the rows of every table; or, unless `whole`, only see whether its first row can be read.
+
+    A table that cannot be read does not hide the others. Raises SourceError when there is no connection.
+    """
+    counts = TableCounts()
+    with server.connect(autocommit=True) as connection:
+        connection.execute(f"SET default_transaction_read_only = on; SET statement_timeout = '{SECONDS_PER_TABLE}s'")
+        for table in inventory.read_tables(connection):
+            name = inventory.quoted(table.namespace, table.name)
+            rows = f"ONLY {name}" if whole else f"(SELECT FROM ONLY {name} LIMIT 1) AS first"
+            try:
+                row = connection.execute(f"SELECT count(*) FROM {rows}".encode(connection.info.encoding)).fetchone()
+            except psycopg.errors.UndefinedTable:
+                continue  # dropped meanwhile
+            except psycopg.Error as error:
+                counts.unreadable[table.label] = " ".join(str(error).split())
+            else:
+                counts.rows[table.label] = row[0] if row else 0
+    return counts
+
+
+@contextmanager
+def opened(server: PostgresServer, quarantine: str) -> Iterator[PostgresServer]:
+    """The quarantine, which accepts connections only within the block; `server` leads to another database."""
+    with server.connect(autocommit=True) as connection:
+        _allow_connections(connection, quarantine, allow=True)
+        try:
+            yield server.at(quarantine)
+        finally:
+            _allow_connections(connection, quarantine, allow=False)
+
+
+def _allow_connections(connection: Connection[TupleRow], database: str, *, allow: bool) -> None:
+    command = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    connection.execute(command.format(sql.Identifier(database), sql.Literal(allow)))
+
+
+def amcheck(server: PostgresServer, cancellation: Cancellation) -> str:
+    """What pg_amcheck says of a database, or why it could not be asked. The extension is not installed for it: that
+    would change what is to be looked at."""
+    try:
+        with server.connect(autocommit=True) as connection:
+            if not connection.execute("SELECT FROM pg_catalog.pg_extension WHERE extname = 'amcheck'").fetchone():
+                return "not asked: the database has no extension amcheck (CREATE EXTENSION amcheck)"
+            program = find_clients(connection.info.server_version // 10_000).directory / "pg_amcheck"
+        if not shutil.which(program):
+            return f"not asked: this worker has no {program}"
+        argv = [str(program), "-w", f"--dbname={server.client_database}"]
+        list(processes.output(argv, env=server.environment(), cancellation=cancellation))
+    except PlaybookError as error:
+        return error.what[-_AMCHECK_CHARACTERS:]
+    return "no damage found"
+
+
+def log_excerpt(server: PostgresServer) -> Mapping[str, str]:
+    """The newest errors of the server's log, where a superuser may read it: `lines`, or `why` there are none."""
+    query = """
+        SELECT string_agg(line, E'\\n') FROM (
+          SELECT line FROM pg_catalog.regexp_split_to_table(
+            pg_catalog.pg_read_file(pg_catalog.pg_current_logfile(),
+              greatest(0, (pg_catalog.pg_stat_file(pg_catalog.pg_current_logfile())).size - 200000), 200000), E'\\n')
+            WITH ORDINALITY AS l (line, number)
+          WHERE line ~ '(ERROR|FATAL|PANIC|WARNING):' ORDER BY number DESC LIMIT %s) AS newest"""
+    try:
+        with server.connect(autocommit=True) as connection:
+            row = connection.execute(query, [_ERRORS_SHOWN]).fetchone()
+    except psycopg.Error as error:
+        return {"why": " ".join(str(error).split())}
+    return {"lines": row[0]} if row and row[0] else {"why": "it is not collected (logging_collector), or has no errors"}

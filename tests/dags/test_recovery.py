@@ -1,0 +1,179 @@
+"""The graphs of the recoveries, their forms, their approval, and the maintenance mode of a real application."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+
+from backup_playbook.config import CommandMaintenance, HttpCall, HttpMaintenance
+from backup_playbook.core.errors import ConfigError, RestoreError
+from backup_playbook.dag_parts.approval import NOBODY, ApprovePlan, approved_by
+from backup_playbook.dag_parts.maintenance import MaintenanceError, switch
+from backup_playbook.dag_parts.recovery_ending import STEPS
+from backup_playbook.operators.restore import past_moment
+from backup_playbook.streams.processes import Cancellation
+from include.sample.server import ShopServer
+
+PUT, DELETE = HttpCall(method="PUT", path="/api/maintenance"), HttpCall(method="DELETE", path="/api/maintenance")
+IS_ON = HttpCall(path="/api/maintenance", contains='"maintenance": true')
+IS_OFF = HttpCall(path="/api/maintenance", contains='"maintenance": false')
+MODE = HttpMaintenance(
+    by="http", connection="shop_application", switch_on=PUT, switch_off=DELETE, is_on=IS_ON, is_off=IS_OFF
+)
+RECOVERIES = ["recover_corrupted_database", "rollback_promotion", "release_quarantine"]
+
+
+@pytest.fixture
+def dag(dagbag: DagBag) -> DAG:
+    return dagbag.dags["recover_corrupted_database"]
+
+
+def test_graph(dag: DAG) -> None:
+    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
+        "choose_backup": {"plan_recovery"},
+        "plan_recovery": {"approve_plan", "switch_maintenance_on", "create_scratch", "switch_maintenance_off"},
+        "approve_plan": {"switch_maintenance_on"},
+        "switch_maintenance_on": {"create_scratch"},
+        "create_scratch": {"restore", "drop_scratch"},
+        "restore": {"prove"},
+        "prove": {"run_application_checks"},
+        "run_application_checks": {"promote_copy"},
+        "promote_copy": {"switch_maintenance_off", "collect_evidence", "drop_scratch"},
+        "switch_maintenance_off": {"document_recovery"},
+        "collect_evidence": {"document_recovery"},
+        "document_recovery": set(),
+        "drop_scratch": set(),
+    }
+    assert set(STEPS) == set(dag.task_ids) - {"document_recovery", "drop_scratch"}
+
+
+def test_users_are_let_in_and_the_result_is_told_whatever_happened(dag: DAG) -> None:
+    for name in ("switch_maintenance_off", "document_recovery"):
+        assert dag.task_dict[name].trigger_rule == "all_done"
+    drop = dag.task_dict["drop_scratch"]
+    assert (drop.is_teardown, drop.on_failure_fail_dagrun) == (True, True)
+
+
+@pytest.mark.parametrize("dag_id", RECOVERIES)
+def test_nothing_happens_before_a_person_has_approved(dag_id: str, dagbag: DagBag) -> None:
+    dag = dagbag.dags[dag_id]
+    approval = dag.task_dict["approve_plan"]
+    assert isinstance(approval, ApprovePlan)
+    assert (approval.defaults, approval.ignore_downstream_trigger_rules, approval.retries) == (None, True, 0)
+    assert approval.response_timeout
+    before = {task.task_id for task in approval.get_flat_relatives(upstream=True)}
+    assert before <= {"choose_backup", "plan_recovery", "plan_rollback", "plan_release"}
+    after = {task.task_id for task in approval.get_flat_relatives(upstream=False)}
+    assert before | after | {"approve_plan"} == set(dag.task_ids)
+
+
+@pytest.mark.parametrize("dag_id", RECOVERIES)
+def test_runs_by_the_button_only(dag_id: str, dagbag: DagBag) -> None:
+    dag = dagbag.dags[dag_id]
+    assert (dag.schedule, dag.max_active_runs, bool(dag.deadline)) == (None, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("source", "shopp"),
+        ("source", None),
+        ("backup", "yesterday"),
+        ("repository", "alternate"),
+        ("corruption_time", "noon"),
+        ("drill", "yes"),
+    ],
+)
+def test_form_refuses(dag: DAG, name: str, value: Any) -> None:
+    with pytest.raises(ParamValidationError):
+        dag.params.get_param(name).resolve(value)
+
+
+@pytest.mark.parametrize("value", ["shop", "newest; DROP", "shop__quarantine_2026"])
+def test_form_refuses_names_that_are_no_quarantine(value: str, dagbag: DagBag) -> None:
+    with pytest.raises(ParamValidationError):
+        dagbag.dags["release_quarantine"].params.get_param("quarantine").resolve(value)
+
+
+def test_moments_of_a_form() -> None:
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    assert past_moment("", now) is past_moment("None", now) is None
+    assert past_moment("2026-11-23T12:30:00+01:00", now) == datetime(2026, 11, 23, 11, 30, tzinfo=UTC)
+    assert past_moment("2026-11-23T11:30:00", now) == datetime(2026, 11, 23, 11, 30, tzinfo=UTC)
+    with pytest.raises(RestoreError, match="is in the future"):
+        past_moment("2026-11-23T12:30:00Z", now)
+    with pytest.raises(RestoreError, match="is not a date and time"):
+        past_moment("noon", now)
+
+
+def test_unattended_drills_are_refused_as_shipped() -> None:
+    approval = ApprovePlan(task_id="approve_plan", subject="s", plan="plan_recovery", drill="True")
+    with pytest.raises(ConfigError, match="not allowed here"):
+        approval.execute({})
+
+
+def test_who_approved() -> None:
+    assert approved_by(None) == ""
+    assert approved_by({"responded_by_user": {"id": "7", "name": "Ada"}}) == "Ada"
+    assert approved_by({"responded_by_user": None}) == NOBODY
+
+
+@pytest.fixture
+def application(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopServer]:
+    """The sample application, and the connection to it; its database is away, which maintenance mode does not need."""
+    with ShopServer("host=127.0.0.1 port=1", port=0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        connection = {"conn_type": "http", "host": "http://127.0.0.1", "port": server.server_port}
+        monkeypatch.setenv("AIRFLOW_CONN_SHOP_APPLICATION", json.dumps(connection))
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_maintenance_mode_by_http(application: ShopServer) -> None:
+    for on in (True, True, False, False):
+        switch(MODE, on=on, cancellation=Cancellation())
+        assert application.maintenance is on
+
+
+def test_maintenance_mode_that_does_not_take_effect(application: ShopServer) -> None:
+    deaf = MODE.model_copy(update={"switch_on": HttpCall(path="/api/maintenance")})
+    with pytest.raises(MaintenanceError) as caught:
+        switch(deaf, on=True, cancellation=Cancellation())
+    assert "answered without '\"maintenance\": true'" in caught.value.what
+    assert caught.value.remedy.startswith("Switch it on by hand")
+
+
+def test_application_that_is_healthy_is_asked_for_it(application: ShopServer) -> None:
+    """Off, and the shop's database is away: users are not let in unseen."""
+    with pytest.raises(MaintenanceError, match="/api/health answered 503 instead of 200"):
+        switch(MODE.model_copy(update={"is_off": HttpCall(path="/api/health")}), on=False, cancellation=Cancellation())
+
+
+def test_application_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {"conn_type": "http", "host": "http://127.0.0.1", "port": 1}
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_APPLICATION", json.dumps(connection))
+    with pytest.raises(MaintenanceError, match="PUT /api/maintenance gave no answer"):
+        switch(MODE, on=True, cancellation=Cancellation())
+
+
+def command(*switch_off: str, **options: Any) -> CommandMaintenance:
+    return CommandMaintenance(by="command", switch_on=("true",), switch_off=switch_off, **options)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [(("sh", "-c", "echo no way >&2; exit 3"), "no way"), (("sleep", "60"), "had not ended after 0.2 s")],
+)
+def test_command_that_fails(words: tuple[str, ...], problem: str) -> None:
+    mode = command(*words, timeout=timedelta(seconds=0.2 if words[0] == "sleep" else 10))
+    switch(mode, on=True, cancellation=Cancellation())
+    with pytest.raises(MaintenanceError, match=problem):
+        switch(mode, on=False, cancellation=Cancellation())

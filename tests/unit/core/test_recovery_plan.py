@@ -1,0 +1,119 @@
+"""What a person reads before a recovery, and after it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
+from backup_playbook.core.recovery_report import Difference, RecoveryReport
+
+TAKEN = datetime(2026, 11, 23, 2, tzinfo=UTC)
+NOW = TAKEN + timedelta(hours=8)
+QUARANTINE = "shop__quarantine_20261123_100000"
+PLAN = RecoveryPlan(
+    source="shop",
+    live="shop",
+    quarantine=QUARANTINE,
+    backup_id="20261123T020000Z-7f3a91",
+    repository="primary",
+    taken_at=TAKEN,
+    known="proven by a restore on 2026-11-23",
+    content_bytes=3 << 30,
+    then={"public.users": 10, "public.orders": 1000, "public.old": 1},
+    now={"public.users": 10, "public.orders": 0, "public.new|<b>": 3},
+    uncounted="",
+    estimate=timedelta(minutes=3),
+    rto=timedelta(minutes=30),
+    maintenance="There is no maintenance mode.",
+    remarks=("The server has 9 GB free.",),
+    candidates=(Candidate("20261122T020000Z-000000", TAKEN - timedelta(days=1), "verified", 1011),),
+)
+
+
+def test_plan_says_what_when_how_long_and_how_to_undo() -> None:
+    text = PLAN.to_markdown(NOW)
+    for words in (
+        "`20261123T020000Z-7f3a91` from repository primary; taken 2026-11-23 02:00:00 UTC, 8 h 00 min ago; proven by",
+        "the work of 8 h 00 min",
+        "restore with proof about 3 min 00 s; the objective (RTO) is 30 min 00 s",
+        f"becomes `{QUARANTINE}`",
+        "`rollback_promotion`",
+        "| public.orders | 1,000 | 0 |",
+        "| public.old | 1 | no such table |",
+        "- The server has 9 GB free.",
+        "| 20261122T020000Z-000000 | 2026-11-22 02:00:00 UTC | verified | 1,011 |",
+    ):
+        assert words in text
+    assert "public.users |" not in text
+    assert "1 tables have as many rows" in text
+
+
+def test_names_are_data() -> None:
+    assert "public.new\\|&lt;b>" in PLAN.to_markdown(NOW)
+
+
+def test_production_that_cannot_be_counted() -> None:
+    text = replace(PLAN, now={}, uncounted="invalid page in block 0").to_markdown(NOW)
+    assert "cannot be counted now: invalid page in block 0" in text
+    assert "Rows that differ" not in text
+
+
+def test_nothing_was_measured_yet() -> None:
+    assert "restore with proof not measured yet" in replace(PLAN, estimate=None).to_markdown(NOW)
+
+
+def report(**changes: Any) -> RecoveryReport:
+    facts: dict[str, Any] = {
+        "source": "shop",
+        "live": "shop",
+        "backup_id": PLAN.backup_id,
+        "taken_at": TAKEN,
+        "repository": "primary",
+        "quarantine": QUARANTINE,
+        "run_id": "run",
+        "run_url": "http://airflow/run",
+        "started_at": NOW,
+        "finished_at": NOW + timedelta(minutes=50),
+        "waited": timedelta(minutes=40),
+        "approved_by": "Ada",
+        "promoted_at": NOW + timedelta(minutes=45),
+        "unreachable_seconds": 0.131,
+        "sessions_ended": 20,
+        "maintenance": "The maintenance mode is off again.",
+        "maintenance_window": timedelta(minutes=6),
+        "phases": {"restore: data": 30.0, "prove": 5.0, "promote": 0.2},
+        "rto_objective": timedelta(minutes=30),
+        "differences": (Difference(table="public.orders", before="invalid page", after=1000),),
+        "amcheck": "no damage found",
+    }
+    return RecoveryReport(**{**facts, **changes})
+
+
+def test_report_of_a_recovery() -> None:
+    found = report()
+    assert found.rto == timedelta(minutes=5)
+    assert "Took 5 min 00 s without the wait for approval, within the RTO" in found.in_short()
+    assert "the writes of 8 h 45 min" in found.in_short()
+    text = found.to_markdown()
+    assert "approved by Ada" in text
+    assert "refused connections for 0.13 s; 20 sessions were ended" in text
+    assert f'rollback_promotion --conf \'{{"source": "shop", "quarantine": "{QUARANTINE}"}}\'' in text
+    assert "| public.orders | invalid page | 1,000 |" in text
+    assert RecoveryReport.model_validate_json(found.to_json()) == found
+
+
+def test_report_of_a_failure_says_that_production_is_what_it_was() -> None:
+    found = report(failed_step="prove", problem="It differs.", promoted_at=None, unreachable_seconds=None)
+    assert found.headline() == "Recovery of shop failed at prove; production is what it was"
+    assert found.undo() == "Nothing is to be undone."
+    assert "- replaced:" not in found.to_markdown()
+
+
+def test_report_of_a_failure_after_the_exchange() -> None:
+    found = report(failed_step="switch_maintenance_off", problem="No answer.")
+    assert "after production was exchanged" in found.headline()
+    assert "No answer." in found.in_short()
+
+
+def test_a_late_recovery_is_over_its_objective() -> None:
+    assert "*over* the RTO" in report(waited=timedelta()).in_short()
