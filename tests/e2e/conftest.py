@@ -15,13 +15,15 @@ from tests.e2e.playground import SOURCES, Playground, Run
 REASON = "before the upgrade of <shop> & co"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks here instead of in each module: one worker has them all, and a night takes longer than other tests may."""
+    """Marks here instead of in each module: what shares an Airflow runs on one worker, and nights take their time."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.xdist_group("airflow"))
+            shared = "playground" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("playground" if shared else item.path.stem))
             item.add_marker(pytest.mark.timeout(600))
 
 
