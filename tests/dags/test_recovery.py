@@ -1,5 +1,6 @@
 """The graphs of the recoveries, their forms, their approval, and the maintenance mode of a real application."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from backup_playbook.core.errors import ConfigError, RestoreError
 from backup_playbook.dag_parts.approval import NOBODY, ApprovePlan, approved_by
 from backup_playbook.dag_parts.maintenance import MaintenanceError, switch
 from backup_playbook.dag_parts.recovery_ending import STEPS
+from backup_playbook.dag_parts.recovery_planning import refuse_a_second_recovery
+from backup_playbook.engines.postgres.scratch import Scratch
 from backup_playbook.operators.restore import past_moment
 from backup_playbook.streams.processes import Cancellation
 from include.sample.server import ShopServer
@@ -160,7 +163,7 @@ def test_application_that_is_healthy_is_asked_for_it(application: ShopServer) ->
 def test_application_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = {"conn_type": "http", "host": "http://127.0.0.1", "port": 1}
     monkeypatch.setenv("AIRFLOW_CONN_SHOP_APPLICATION", json.dumps(connection))
-    with pytest.raises(MaintenanceError, match="PUT /api/maintenance gave no answer"):
+    with pytest.raises(MaintenanceError, match="/api/maintenance gave no answer"):
         switch(MODE, on=True, cancellation=Cancellation())
 
 
@@ -170,10 +173,48 @@ def command(*switch_off: str, **options: Any) -> CommandMaintenance:
 
 @pytest.mark.parametrize(
     ("words", "problem"),
-    [(("sh", "-c", "echo no way >&2; exit 3"), "no way"), (("sleep", "60"), "had not ended after 0.2 s")],
+    [(("sh", "-c", "echo no way >&2; exit 3"), "no way"), (("sleep", "60"), "not done after 0.2 s")],
 )
 def test_command_that_fails(words: tuple[str, ...], problem: str) -> None:
     mode = command(*words, timeout=timedelta(seconds=0.2 if words[0] == "sleep" else 10))
     switch(mode, on=True, cancellation=Cancellation())
     with pytest.raises(MaintenanceError, match=problem):
         switch(mode, on=False, cancellation=Cancellation())
+
+
+class _Runs:
+    """A task instance of the run `ours`, in an Airflow with these runs."""
+
+    dag_id = "recover_corrupted_database"
+
+    def __init__(self, states: dict[str, str]) -> None:
+        self._states = states
+
+    def get_dagrun_state(self, _dag_id: str, run_id: str) -> str:
+        return self._states[run_id]
+
+
+class _Host:
+    """A production server with these scratches."""
+
+    def __init__(self, *owners: tuple[str, str]) -> None:
+        self._owners = owners
+
+    def list_scratches(self) -> list[Scratch]:
+        return [Scratch(f"scratch_{source}", source, owner=owner) for source, owner in self._owners]
+
+
+@pytest.mark.parametrize(
+    ("source", "owner", "refused"),
+    [
+        ("shop", "restore_postgres|theirs|shop", True),
+        ("shop", "restore_postgres|ended|shop", False),
+        ("shop", "recover_corrupted_database|ours|shop", False),
+        ("other", "restore_postgres|theirs|other", False),
+    ],
+)
+def test_second_recovery_of_a_source_is_refused(source: str, owner: str, refused: bool) -> None:
+    context: Any = {"ti": _Runs({"ours": "running", "theirs": "running", "ended": "failed"}), "run_id": "ours"}
+    host: Any = _Host((source, owner))
+    with pytest.raises(RestoreError, match="by the run theirs") if refused else contextlib.nullcontext():
+        refuse_a_second_recovery(host, "shop", context)

@@ -52,7 +52,7 @@ class SourceRecovery(Strict):
     connection: ConnectionId = Field(
         description=(
             "Airflow connection (type Postgres) of a role that may write to the database, create, rename and drop "
-            "databases of its server, and end connections: see the README for its grants."
+            "databases of its server, and end connections; a plan names the grants that it lacks."
         ),
     )
     maintenance: Maintenance | None = Field(

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import Context
 
-import backup_playbook
 from backup_playbook.config import ApplicationCheck, CommandCheck, HttpCheck, SqlCheck
-from backup_playbook.core.errors import CancelledError, PlaybookError, ProcessFailedError, VerificationError
+from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.operators.restore import RestoreStep, TestedBackup
-from backup_playbook.streams.processes import Cancellation, output
+from backup_playbook.streams.processes import Cancellation
 
 if TYPE_CHECKING:
     from backup_playbook.core.model import Manifest
@@ -28,10 +23,7 @@ COMPARISON = "comparison"
 """XCom of `compare_with_production`: core.comparison.TableComparison as dictionaries."""
 CHECKS = "checks"
 """XCom of `run_application_checks`, also when one of them failed: core.restore_report.CheckResult as dictionaries."""
-PROJECT = Path(backup_playbook.__file__).parents[2]
-"""The folder of dags/, plugins/ and include/."""
 DETAIL_CHARACTERS = 2000
-HTTP_SECONDS = 30
 
 
 class CompareWithProduction(RestoreStep):
@@ -109,24 +101,10 @@ class RunApplicationChecks(RestoreStep):
         return {"name": check.name, "ok": ok, "detail": detail, "seconds": round(time.monotonic() - started, 2)}
 
     def _call(self, server: PostgresServer, check: CommandCheck) -> tuple[bool, str]:
-        # `python` is then the one that runs Airflow, as people expect; Airflow's own secrets are not for applications
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        theirs = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        environment = {**theirs, "PATH": path, "DATABASE_URL": server.url}
-        printed = b""
+        from backup_playbook.dag_parts.application import call_program
+
         self._program = Cancellation()
-        clock = Timer(check.timeout.total_seconds(), self._program.cancel)
-        clock.start()
-        try:
-            for block in output(check.command, env=environment, cancellation=self._program, cwd=PROJECT):
-                printed = (printed + block)[-DETAIL_CHARACTERS:]
-        except ProcessFailedError as error:
-            return False, "\n".join([printed.decode(errors="replace"), error.what])
-        except CancelledError:
-            return False, f"not done after {check.timeout.total_seconds():g} s"
-        finally:
-            clock.cancel()
-        return True, printed.decode(errors="replace").strip()
+        return call_program(check.command, check.timeout, self._program, DATABASE_URL=server.url)
 
     def on_kill(self) -> None:
         super().on_kill()
@@ -155,18 +133,7 @@ def _ask(server: PostgresServer, check: SqlCheck) -> tuple[bool, str]:
 
 
 def _get(server: PostgresServer, check: HttpCheck) -> tuple[bool, str]:
-    from airflow.providers.http.hooks.http import HttpHook
-    from airflow.sdk.exceptions import AirflowException
-    from requests import RequestException
+    from backup_playbook.dag_parts.application import call_page
 
-    options = {"check_response": False, "timeout": HTTP_SECONDS}
     path = check.path.replace("{database}", quote(server.database, safe=""))
-    try:
-        answer = HttpHook("GET", check.connection).run(path, extra_options=options)
-    except (AirflowException, RequestException) as error:
-        return False, f"{path} gave no answer: {error}"
-    if answer.status_code != check.status:
-        return False, f"{path} answered {answer.status_code} instead of {check.status}: {answer.text}"
-    if check.contains not in answer.text:
-        return False, f"{path} answered without {check.contains!r}: {answer.text}"
-    return True, f"{path} answered {answer.status_code}"
+    return call_page(check.connection, "GET", path, check.status, check.contains)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backup_playbook.config import (
@@ -106,21 +106,10 @@ checks = st.lists(
     max_size=3,
 ).map(tuple)
 calls = st.builds(HttpCall, method=st.sampled_from(["GET", "PUT"]), path=texts, status=st.integers(100, 599))
-recoveries = st.builds(
-    SourceRecovery,
-    connection=connections,
-    maintenance=st.none()
-    | st.builds(
-        HttpMaintenance,
-        by=st.just("http"),
-        connection=connections,
-        switch_on=calls,
-        switch_off=calls,
-        is_on=calls,
-        is_off=calls,
-    )
-    | st.builds(CommandMaintenance, by=st.just("command"), switch_on=programs, switch_off=programs, timeout=durations),
-)
+maintenances = calls.map(
+    lambda call: HttpMaintenance(by="http", connection="shop", switch_on=call, switch_off=call, is_on=call, is_off=call)
+) | st.builds(CommandMaintenance, by=st.just("command"), switch_on=programs, switch_off=programs, timeout=durations)
+recoveries = st.builds(SourceRecovery, connection=connections, maintenance=st.none() | maintenances)
 sizes = st.builds("{}{}".format, st.integers(0, 999_999), st.sampled_from(["B", "kB", "MB", "GB", "TB"]))
 encryptions = st.builds(
     EncryptionFile,
@@ -184,7 +173,8 @@ def _in_buckets_of_their_own(stores: dict[str, RepositorySettings]) -> bool:
     return len({(store.connection, store.bucket) for store in stores.values()}) == len(stores)
 
 
-@settings(max_examples=40)
+# a whole configuration is much to make up, and how long that takes is a matter of what else the machine does
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(configurations())
 def test_a_dumped_configuration_loads_back(files) -> None:  # type: ignore[no-untyped-def]
     with tempfile.TemporaryDirectory() as name:

@@ -1,0 +1,64 @@
+"""The application of a source: its programs and its pages, as its engineers would call them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from threading import Timer
+
+import backup_playbook
+from backup_playbook.core.errors import CancelledError, ProcessFailedError
+from backup_playbook.streams.processes import Cancellation, output
+
+PROJECT = Path(backup_playbook.__file__).parents[2]
+"""The folder of dags/, plugins/ and include/, in which programs start."""
+HTTP_SECONDS = 30
+PRINTED_BYTES = 64 << 10
+"""So much of what a program printed is kept, from its end."""
+
+
+def call_program(
+    command: Sequence[str], timeout: timedelta, cancellation: Cancellation, **environment: str
+) -> tuple[bool, str]:
+    """Whether it exited with 0 in time, and the end of what it printed, or what was wrong.
+
+    `python` is the one that runs Airflow, as people expect; Airflow's own secrets are not for applications.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    theirs = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    printed = b""
+    clock = Timer(timeout.total_seconds(), cancellation.cancel)
+    clock.start()
+    try:
+        for block in output(
+            command, env={**theirs, "PATH": path, **environment}, cancellation=cancellation, cwd=PROJECT
+        ):
+            printed = (printed + block)[-PRINTED_BYTES:]
+    except ProcessFailedError as error:
+        return False, "\n".join([printed.decode(errors="replace"), error.what])
+    except CancelledError:
+        return False, f"not done after {timeout.total_seconds():g} s"
+    finally:
+        clock.cancel()
+    return True, printed.decode(errors="replace").strip()
+
+
+def call_page(connection: str, method: str, path: str, status: int, contains: str) -> tuple[bool, str]:
+    """Whether it answered as it should, and what it answered. connection: id of an Airflow connection of type HTTP."""
+    from airflow.providers.http.hooks.http import HttpHook
+    from airflow.sdk.exceptions import AirflowException
+    from requests import RequestException
+
+    options = {"check_response": False, "timeout": HTTP_SECONDS}
+    try:
+        answer = HttpHook(method, connection).run(path, extra_options=options)
+    except (AirflowException, RequestException) as error:
+        return False, f"{path} gave no answer: {error}"
+    if answer.status_code != status:
+        return False, f"{path} answered {answer.status_code} instead of {status}: {answer.text}"
+    if contains not in answer.text:
+        return False, f"{path} answered without {contains!r}: {answer.text}"
+    return True, f"{path} answered {answer.status_code}"
