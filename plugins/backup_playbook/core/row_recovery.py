@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from backup_playbook.core.errors import PlaybookError
+from backup_playbook.core.markdown import cell
 
 TableName = tuple[str, str]
 """Namespace and name."""
@@ -99,22 +100,23 @@ def select_rows(keys: Sequence[str], where: str, table: TableShape) -> Selection
             f"{table.label} has no primary key: nobody could tell its rows apart.",
             "Restore the table into a database of its own (restore_postgres), and copy the rows by hand.",
         )
-    return Selection(tuple(dict.fromkeys(_parse_key(key, table) for key in keys)), where)
+    return Selection(tuple(dict.fromkeys(parse_key(key, table.label, table.key) for key in keys)), where)
 
 
-def _parse_key(text: str, table: TableShape) -> tuple[str, ...]:
-    if len(table.key) == 1:
+def parse_key(text: str, table: str, key: Sequence[str]) -> tuple[str, ...]:
+    """key: the columns of the primary key. Raises RowRecoveryError."""
+    if len(key) == 1:
         return (text,)
     try:
         values = json.loads(text, parse_int=str, parse_float=str)
     except ValueError:
         values = None
-    if isinstance(values, dict) and values.keys() == set(table.key):
-        values = [values[name] for name in table.key]
-    if not isinstance(values, list) or len(values) != len(table.key) or not all(isinstance(v, str) for v in values):
+    if isinstance(values, dict) and values.keys() == set(key):
+        values = [values[name] for name in key]
+    if not isinstance(values, list) or len(values) != len(key) or not all(isinstance(v, str) for v in values):
         raise RowRecoveryError(
-            f"{text!r} is no key of {table.label}, which has the columns {', '.join(table.key)}.",
-            f"Write each key as a JSON array of its values in this order: {json.dumps(['...'] * len(table.key))}.",
+            f"{text!r} is no key of {table}, which has the columns {', '.join(key)}.",
+            f"Write each key as a JSON array of its values in this order: {json.dumps(['...'] * len(key))}.",
         )
     return tuple(values)
 
@@ -241,6 +243,11 @@ class Preview(_Record):
                 "Choose for each of them as it says, and start again.",
             )
 
+    def in_short(self, on_conflict: OnConflict) -> str:
+        written = [item.written(on_conflict) for item in self.tables]
+        inserted, overwritten = (sum(counts[which] for counts in written) for which in (0, 1))
+        return f"{inserted:,} rows of {len(self.tables)} tables will be inserted, {overwritten:,} overwritten."
+
     def to_markdown(self, on_conflict: OnConflict) -> str:
         """What will be done, for the approval page and the log."""
         lines = ["| table | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
@@ -250,15 +257,15 @@ class Preview(_Record):
                 item.counts.get(state, 0) for state in ("missing", "differs", "equal", "taken")
             )
             lines.append(
-                f"| {_cell(item.table)} | {missing:,} | {differs:,} {fate if differs else ''} | {equal:,} | {taken:,} |"
+                f"| {cell(item.table)} | {missing:,} | {differs:,} {fate if differs else ''} | {equal:,} | {taken:,} |"
             )
         for item in self.tables:
-            lines += ["", f"**{_cell(item.table)}**", "", "| key | in production | in the backup |", "|---|---|---|"]
-            lines += [f"| {_cell(row.key)} | {row.state} | {_cell(row.values)} |" for row in item.rows]
+            lines += ["", f"**{cell(item.table)}**", "", "| key | in production | in the backup |", "|---|---|---|"]
+            lines += [f"| {cell(row.key)} | {row.state} | {cell(row.values)} |" for row in item.rows]
             if (more := sum(item.counts.values()) - len(item.rows)) > 0:
                 lines.append(f"| ... | | and {more:,} more rows |")
-        lines += ["", *(f"- {_cell(item.kind)}: {_cell(item.what)} {item.choices}" for item in self.conflicts)]
-        return "\n".join([*lines, *(f"- {_cell(remark)}" for remark in self.remarks)])
+        lines += ["", *(f"- {cell(item.kind)}: {cell(item.what)} {item.choices}" for item in self.conflicts)]
+        return "\n".join([*lines, *(f"- {cell(remark)}" for remark in self.remarks)])
 
 
 class RecoveredRows(_Record):
@@ -273,8 +280,3 @@ class RecoveredRows(_Record):
 
 def shortened(text: str) -> str:
     return text if len(text) <= CELL_CHARACTERS else f"{text[:CELL_CHARACTERS]} ..."
-
-
-def _cell(text: str) -> str:
-    """Names and values are data: no new columns, lines or markup."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")

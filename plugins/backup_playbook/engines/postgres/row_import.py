@@ -62,6 +62,9 @@ def import_rows(
     with staged_rows(live, scratch) as staging:
         now = staging.preview(on_conflict)
         now.require_clear(on_conflict)
+        if not any(any(table.written(on_conflict)) for table in now.tables):
+            log.info("All rows are there: nothing is left to write.")
+            return RecoveredRows(inserted={}, overwritten={}, sequences=(), finished_at=datetime.now(UTC), undo="")
         if now.fingerprint != seen.fingerprint:
             raise RowRecoveryError(
                 "Production has changed since the preview: other rows would be written than were shown.",

@@ -136,13 +136,12 @@ class RowSearch(Restore):
                     if self._objects[part.object].kind is ObjectKind.TABLE
                 ]
             )
-        if self._root.name in group:
-            if not self._mark_selected():
-                raise RowRecoveryError(
-                    f"None of the rows is in the backup {self._manifest.backup_id}, which shows {self._root.label} as it "
-                    f"was at {self._manifest.snapshot_at:%Y-%m-%d %H:%M:%S %Z}.",
-                    "Correct the keys or the condition, or choose a backup from when the rows existed.",
-                )
+        if self._root.name in group and not self._mark_selected():
+            raise RowRecoveryError(
+                f"None of the rows is in the backup {self._manifest.backup_id}, which has {self._root.label} as it was "
+                f"at {self._manifest.snapshot_at:%Y-%m-%d %H:%M:%S %Z}.",
+                "Correct the keys or the condition, or choose a backup from when the rows existed.",
+            )
         while sum(self._mark_children(link) for link in into):
             pass
 

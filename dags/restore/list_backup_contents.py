@@ -1,0 +1,47 @@
+"""# What is in a backup?
+
+**When:** by the button, whenever somebody asks "was it in there?".
+
+**What:** `choose_backup` finds the backup, and `list_contents` writes to its log, and returns, its tables with rows,
+sizes and keys. With a table and keys, it reads the objects that can hold these rows, and shows them; nothing is
+restored, and nothing is changed. Keys have to be written as they are in the backup.
+
+**When it fails:** the error of the red task names a table or a key that cannot be, or a backup that cannot be read.
+"""
+
+from airflow.sdk import dag
+
+from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
+from backup_playbook.dag_parts.recovery_form import backup_param
+from backup_playbook.dag_parts.rows import choice_param, keys_param, table_param
+from backup_playbook.dag_parts.sources import database_names
+from backup_playbook.operators.restore import ChooseBackup
+from backup_playbook.operators.rows import ListContents
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    tags=["restore"],
+    params={
+        "source": choice_param("Source", "Whose backup?", *database_names()),
+        "backup": backup_param(),
+        "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
+        "table": table_param(""),
+        "keys": keys_param(),
+    },
+)
+def list_backup_contents():
+    chosen = ChooseBackup(
+        task_id="choose_backup",
+        source="{{ params.source }}",
+        backup="{{ params.backup }}",
+        repository="{{ params.repository }}",
+    )
+    ListContents(task_id="list_contents", source="{{ params.source }}", backup=chosen.output)
+
+
+list_backup_contents()

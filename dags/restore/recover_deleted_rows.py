@@ -1,0 +1,100 @@
+"""# Recover deleted rows
+
+**When:** by the button, when some rows of a production database were deleted, or changed, by mistake: a user with all
+their orders, a day of bookings. Nothing else of production is touched, and nobody has to stop working.
+
+**What:** the rows, and those that the deletion took along, are found in the last backup before it, and put back.
+
+| step | what it does |
+|---|---|
+| `choose_backup` | asks production whether there can be such rows; the newest verified backup before the deletion |
+| `create_scratch` | an empty database on the server of the source's restore test |
+| `find_rows` | reads only objects that can hold the rows, follows foreign keys down, compares with production |
+| `approve_plan` | waits for a person, who reads the preview under *Required Actions* |
+| `import_rows` | one transaction: inserts, reads back, moves sequences forward; stores the script that undoes it |
+| `verify_rows` | looks at production again |
+| `document_result` | the report, in the repository; tells people |
+| `drop_scratch` | removes the scratch, whatever happened |
+
+Rows that are equal are left alone. What stands in the way (a key that was used again, a unique value that is taken, a
+parent that is gone, a column that was changed) is named with the choices there are, and nothing is overwritten unless
+*On conflict* says so. Triggers do not fire unless asked; foreign keys are checked as always.
+
+**When it fails:** until `import_rows`, nothing was touched, and when that fails, nothing was written: correct what the
+message names and clear the red task, or start again with another choice. To take an import back, run the script that
+the report names with psql: rows that were changed since then stay.
+"""
+
+from airflow.sdk import Param, dag
+
+from backup_playbook.dag_parts.approval import ApprovePlan
+from backup_playbook.dag_parts.deadlines import finished_within
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.recovery_form import backup_param, drill_param, longest_rto, source_param
+from backup_playbook.dag_parts.rows import choice_param, document_rows, keys_param, table_param
+from backup_playbook.operators.restore import CreateScratch, DropScratch
+from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRows, VerifyRows
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    deadline=finished_within(longest_rto()),
+    tags=["restore"],
+    params={
+        "source": source_param(),
+        "table": table_param(),
+        "keys": keys_param(),
+        "where": Param(
+            "",
+            type="string",
+            title="Or a condition",
+            description="On the columns of the table, as in SQL after WHERE, without subqueries. Instead of keys.",
+        ),
+        "deleted_at": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="When were they deleted?",
+            description="The newest verified backup before this moment is taken. Empty: the newest of all.",
+        ),
+        "backup": backup_param(),
+        "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
+        "children": choice_param("Children", "Rows that the deletion took along, to any depth.", "restore", "skip"),
+        "on_conflict": choice_param(
+            "On conflict",
+            "`stop` names what stands in the way; `skip` leaves such rows out; `overwrite` replaces rows that differ.",
+            "stop", "skip", "overwrite",
+        ),
+        "triggers": choice_param("Triggers", "Whether those of the tables fire for the rows.", "off", "fire"),
+        "drill": drill_param(),
+    },
+    **ALERTS,
+)  # fmt: skip
+def recover_deleted_rows():
+    chosen = ChooseRowsBackup(
+        task_id="choose_backup",
+        source="{{ params.source }}",
+        backup="{{ params.backup }}",
+        before="{{ params.deleted_at }}",
+        repository="{{ params.repository }}",
+    )
+    scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
+    found = FindRows(task_id="find_rows", backup=scratch.output)
+    approved = ApprovePlan(
+        task_id="approve_plan",
+        subject="Recovery of rows of {{ params.source }}",
+        plan="find_rows",
+        drill="{{ params.drill }}",
+    )
+    imported = ImportRows(task_id="import_rows", backup=found.output)
+    verified = VerifyRows(task_id="verify_rows", backup=found.output)
+    dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
+    found >> approved >> imported >> verified >> document_rows() >> dropped
+    dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
+
+
+recover_deleted_rows()

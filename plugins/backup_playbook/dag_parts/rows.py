@@ -1,0 +1,104 @@
+"""Fields of the forms about rows, and the end of a recovery of rows."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Param, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from backup_playbook.config import load_config
+from backup_playbook.core.progress import human_seconds
+from backup_playbook.dag_parts.approval import PLAN, approved_by
+from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.runs import ERROR, run_url, tell
+from backup_playbook.operators.documentation import KILLED
+
+STEPS = ("choose_backup", "create_scratch", "find_rows", "approve_plan", "import_rows", "verify_rows")
+
+
+def table_param(default: str | None = None) -> Param:
+    return Param(
+        default,
+        type=["null", "string"] if default == "" else "string",
+        title="Table",
+        description="`schema.table`, or a table of the schema public.",
+        minLength=0 if default == "" else 1,
+        examples=["public.users", "public.orders"],
+    )
+
+
+def keys_param() -> Param:
+    return Param(
+        [],
+        type="array",
+        items={"type": "string", "minLength": 1},
+        title="Keys",
+        description='Primary keys, one a line; of several columns, as JSON: ["12", "3"].',
+    )
+
+
+def choice_param(title: str, description: str, *choices: str) -> Param:
+    """The first one is the default."""
+    return Param(choices[0], type="string", enum=list(choices), title=title, description=description)
+
+
+@task(task_id="document_result", trigger_rule="all_done", retries=0)
+def document_rows(ti: Any, params: dict[str, Any]) -> dict[str, str]:
+    """Write the report, and tell people. Fails when a step of the recovery did."""
+    from backup_playbook.dag_parts import connections
+
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    failed = next((step for step in STEPS if states.get(step) in ("failed", "upstream_failed")), "")
+    problem = str(ti.xcom_pull(failed, key=ERROR) or KILLED) if failed else ""
+    recovered = ti.xcom_pull("import_rows") or {}
+    chosen = ti.xcom_pull("find_rows") or ti.xcom_pull("choose_backup")
+    source, address = params["source"], ""
+    inserted, overwritten = (sum(recovered.get(what, {}).values()) for what in ("inserted", "overwritten"))
+    headline = f"{inserted} rows of {source} are back"
+    if failed:
+        headline = f"Recovery of rows of {source} failed at {failed}"
+    lines = [problem] if failed else [f"{params['table']}: {recovered.get('inserted')}, overwritten: {overwritten}."]
+    if recovered.get("undo"):
+        lines.append(f"To undo: fetch {recovered['undo']} and run it with psql in production.")
+    if chosen:
+        now = datetime.now(UTC)
+        took = (now - datetime.fromisoformat(chosen["started_at"])).total_seconds()
+        approved = approved_by(ti.xcom_pull("approve_plan"))
+        report = {
+            "source": source,
+            "backup_id": chosen["backup_id"],
+            "repository": chosen["repository"],
+            "form": dict(params),
+            "run": run_url(ti.dag_id, ti.run_id),
+            "started_at": chosen["started_at"],
+            "finished_at": now.isoformat(),
+            "seconds": took,
+            "phases": chosen["phases"],
+            "approved_by": approved,
+            "failed_step": failed,
+            "problem": problem,
+            "recovered": recovered,
+            "verified": ti.xcom_pull("verify_rows"),
+        }
+        config = load_config()
+        home = connections.catalog(config, config.source(source).repository).store
+        key = f"reports/{source}/rows-{now:%Y%m%dT%H%M%SZ}"
+        home.put(f"{key}.json", json.dumps(report, indent=1, default=str).encode())
+        text = [f"# {headline}", "", *lines, "", f"Approved by: {approved or '-'}. Took {human_seconds(took)}.", ""]
+        home.put(f"{key}.md", "\n".join([*text, ti.xcom_pull("find_rows", key=PLAN) or "", ""]).encode())
+        address = f"{home.url}/{key}.md"
+        lines.append(f"Report: {address}")
+    message = Message(
+        severity="high" if failed else "info",
+        headline=headline,
+        lines=tuple(lines),
+        remedy="open the red task, correct what its error names, and clear it." if failed else "",
+        link=run_url(ti.dag_id, ti.run_id),
+    )
+    tell(ti, message)
+    if failed:
+        raise AirflowFailException("\n".join([headline, *message.paragraphs]))
+    return {"report": address, "undo": recovered.get("undo", "")}

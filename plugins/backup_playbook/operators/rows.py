@@ -1,0 +1,175 @@
+"""The steps of a recovery of deleted rows. What is asked for stands in the run's params."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.row_recovery import Preview
+from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup
+
+if TYPE_CHECKING:
+    from backup_playbook.config import PlaybookConfig
+    from backup_playbook.engines.postgres.connection import PostgresServer
+    from backup_playbook.engines.postgres.row_recovery import WantedRows
+
+PREVIEW = "preview"
+"""XCom of `find_rows`: core.row_recovery.Preview as a dictionary."""
+TABLES_SHOWN = 1000
+
+
+def _live(config: PlaybookConfig, source: str) -> PostgresServer:
+    """Production, as the role that may write to it."""
+    from backup_playbook.dag_parts.recovery import live_database, production_server
+
+    return production_server(config, source).at(live_database(config, source))
+
+
+def _wanted(config: PlaybookConfig, source: str, form: Any) -> WantedRows:
+    from backup_playbook.engines.postgres.row_recovery import wanted_rows
+
+    children = form["children"] == "restore"
+    return wanted_rows(_live(config, source), form["table"], form["keys"], form["where"], children=children)
+
+
+class ChooseRowsBackup(ChooseBackup):
+    """Ask production first whether there can be such rows."""
+
+    def execute(self, context: Context) -> TestedBackup:
+        wanted = _wanted(self.config, self.source, context["params"])
+        tables = ", ".join(sorted({".".join(link.child) for link in wanted.links}))
+        self.log.info("Rows of %s; deletions go on to: %s.", wanted.table.label, tables or "nothing")
+        return super().execute(context)
+
+
+class FindRows(RestoreStep):
+    """Load into the scratch what can be meant, and compare it with production. Leaves the plan for the approval.
+
+    Fails when conflicts remain that `on_conflict` does not solve.
+    """
+
+    def execute(self, context: Context) -> TestedBackup:
+        from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
+        from backup_playbook.engines.postgres.row_import import preview_rows
+        from backup_playbook.engines.postgres.row_recovery import load_rows
+
+        form, started = context["params"], time.monotonic()
+        scratch = self.scratch()
+        with self.noticing_damage(context), self.reader() as reader:
+            if context["ti"].try_number > 1:  # what the try before this one left is incomplete
+                scratch.drop()
+                scratch.create(reader.manifest)
+            wanted = _wanted(self.config, self.source, form)
+            phases = load_rows(scratch, reader, wanted, self.cancellation)
+            taken_at = reader.manifest.snapshot_at
+        preview = preview_rows(_live(self.config, self.source), scratch.server, form["on_conflict"])
+        self.log.info("%s", preview.to_markdown(form["on_conflict"]))
+        preview.require_clear(form["on_conflict"])
+        plan = (
+            f"Rows of **{wanted.table.label}** and what went along, as they were at {taken_at:%Y-%m-%d %H:%M:%S} UTC, "
+            f"from `{self.tested['backup_id']}` in {self.tested['repository']}. One transaction writes them; a script "
+            "that takes them back is stored in the repository before it is committed. Rows that are equal are not "
+            f"touched.\n\n{preview.to_markdown(form['on_conflict'])}"
+        )
+        context["ti"].xcom_push(PLAN, plan)
+        context["ti"].xcom_push(IN_SHORT, preview.in_short(form["on_conflict"]))
+        context["ti"].xcom_push(PREVIEW, preview.model_dump(mode="json"))
+        phases = {f"find: {name}": seconds for name, seconds in phases.items() if name != "post_data"}
+        return {**self.tested, "phases": {**phases, "find": time.monotonic() - started}}
+
+
+class ImportRows(RestoreStep):
+    """Write what was approved, in one transaction; the script that undoes it is stored before."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from backup_playbook.engines.postgres.row_import import import_rows
+
+        form = context["params"]
+        recovered = import_rows(
+            _live(self.config, self.source),
+            self.scratch().server,
+            Preview.model_validate(context["ti"].xcom_pull("find_rows", key=PREVIEW)),
+            form["on_conflict"],
+            fire_triggers=form["triggers"] == "fire",
+            keep_undo=self._keep_undo,
+        )
+        self.log.info(
+            "Inserted %s, overwritten %s; undo: %s", recovered.inserted, recovered.overwritten, recovered.undo
+        )
+        return recovered.model_dump(mode="json")
+
+    def _keep_undo(self, script: bytes) -> str:
+        """Beside the reports; encrypted where the backups are, for it holds rows that were overwritten."""
+        from backup_playbook.dag_parts import connections
+
+        home = connections.catalog(self.config, self.config.source(self.source).repository).store
+        stamp = "".join(char for char in self.tested["started_at"][:19] if char.isalnum())
+        key = f"reports/{self.source}/rows-{stamp}Z-undo.sql"
+        with connections.codec(self.config, self.source, self.cancellation) as codec:
+            if codec.keyring is not None:
+                key, script = key + codec.suffix, b"".join(codec.encode([script]))
+        home.put(key, script)
+        return f"{home.url}/{key}"
+
+
+class VerifyRows(RestoreStep):
+    """Look at production again, in a session of its own: nothing may be missing that was to come back."""
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - passed by name
+        from backup_playbook.engines.postgres.row_import import remaining_rows
+
+        found = remaining_rows(_live(self.config, self.source), self.scratch().server)
+        self.log.info("Rows of the backup in production now: %s", found)
+        if missing := {table: counts["missing"] for table, counts in found.items() if counts.get("missing")}:
+            raise VerificationError(
+                f"Rows that were imported are missing again: {missing}.",
+                "Find out who deletes them (an application, a trigger, a job); then start this recovery again.",
+            )
+        return {table: dict(counts) for table, counts in found.items()}
+
+
+class ListContents(SourceOperator):
+    """What is in a backup: its tables; of one table, its objects and keys; rows by key."""
+
+    template_fields: Sequence[str] = ("source", "backup")
+
+    def __init__(self, *, source: str, backup: Any, **arguments: Any) -> None:
+        super().__init__(source=source, **arguments)
+        self.backup = backup
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.postgres.row_lookup import find_record, lookup_rows
+        from backup_playbook.engines.restore import open_backup
+
+        form, chosen = context["params"], self.backup
+        catalog, engine = (
+            connections.catalog(self.config, chosen["repository"]),
+            connections.engine(self.config, self.source),
+        )
+        with connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec:
+            reader = open_backup(catalog, engine, self.source, chosen["backup_id"], codec)
+            records = [find_record(reader.manifest, form["table"])] if form["table"] else reader.manifest.tables
+            tables = [
+                {
+                    "table": f"{record.namespace}.{record.name}",
+                    "rows": record.rows,
+                    "bytes": record.bytes,
+                    "key": list(record.key),
+                    "parts": [[part.object, part.rows, part.key_min, part.key_max] for part in record.parts],
+                }
+                for record in records[:TABLES_SHOWN]
+            ]
+            rows = lookup_rows(reader, records[0], form["keys"], self.cancellation) if form["keys"] else []
+        for table in tables:
+            self.log.info("%s: %d rows, %d bytes, key %s", table["table"], table["rows"], table["bytes"], table["key"])
+        for row in rows:
+            self.log.info("%s", row)
+        if form["keys"]:
+            self.log.info("%d of %d keys are in it.", len(rows), len(form["keys"]))
+        return {"backup_id": chosen["backup_id"], "tables": tables, "rows": rows}
