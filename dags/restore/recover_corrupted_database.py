@@ -35,7 +35,7 @@ from airflow.sdk import Param, dag
 
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BACKUP_DEFAULTS
 from backup_playbook.dag_parts.recovery_ending import document_recovery
 from backup_playbook.dag_parts.recovery_form import backup_param, drill_param, longest_rto, source_param
 from backup_playbook.operators.recovery import (
@@ -102,7 +102,7 @@ def recover_corrupted_database():
     restored = RestoreCopy(task_id="restore", backup=scratch.output)
     proven = ProveCopy(task_id="prove", backup=restored.output)
     checked = CheckCopy(task_id="run_application_checks", backup=proven.output, retries=0)
-    promoted = PromoteCopy(task_id="promote_copy", backup=checked.output)
+    promoted = PromoteCopy(task_id="promote_copy", backup=checked.output, **AT_ONCE)
     served_users = SwitchMaintenanceOff(
         task_id="switch_maintenance_off", backup=planned.output, trigger_rule="all_done"
     )

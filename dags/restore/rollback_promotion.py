@@ -22,7 +22,7 @@ from airflow.sdk import dag
 
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BACKUP_DEFAULTS
 from backup_playbook.dag_parts.recovery_form import drill_param, longest_rto, quarantine_param, source_param
 from backup_playbook.operators.quarantine import BringBackQuarantine, PlanRollback
 
@@ -48,7 +48,7 @@ def rollback_promotion():
         plan="plan_rollback",
         drill="{{ params.drill }}",
     )
-    planned >> approved >> BringBackQuarantine(task_id="bring_back_quarantine", replaced=planned.output)
+    planned >> approved >> BringBackQuarantine(task_id="bring_back_quarantine", replaced=planned.output, **AT_ONCE)
 
 
 rollback_promotion()

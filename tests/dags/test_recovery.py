@@ -76,6 +76,15 @@ def test_nothing_happens_before_a_person_has_approved(dag_id: str, dagbag: DagBa
     assert before | after | {"approve_plan"} == set(dag.task_ids)
 
 
+@pytest.mark.parametrize(
+    ("dag_id", "step"), [(RECOVERIES[0], "promote_copy"), (RECOVERIES[1], "bring_back_quarantine")]
+)
+def test_exchange_whose_worker_died_is_taken_forward_at_once(dag_id: str, step: str, dagbag: DagBag) -> None:
+    exchange = dagbag.dags[dag_id].task_dict[step]
+    assert exchange.retries
+    assert exchange.retry_delay <= timedelta(seconds=5)
+
+
 @pytest.mark.parametrize("dag_id", RECOVERIES)
 def test_runs_by_the_button_only(dag_id: str, dagbag: DagBag) -> None:
     dag = dagbag.dags[dag_id]

@@ -19,3 +19,6 @@ BACKUP_DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(minutes=1),
     "on_failure_callback": keep_error,
 }
+
+AT_ONCE: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=1)}
+"""Of a step that exchanges production: one whose worker died may have left it closed to its users."""
