@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ from embedded.airflow_client import AirflowClient, Json
 from embedded.s3 import S3Gateway
 from embedded.stack import OFFSITE_BUCKET, PRIMARY_BUCKET, PROJECT, Stack
 from include.sample import load
+from include.sample.server import ShopServer
 
 DAG_ID = "nightly_database_backup"
 PASSPHRASE = "correct horse battery staple passphrase"
@@ -33,6 +35,14 @@ SOURCES: Mapping[str, Mapping[str, Any]] = {
     | {"connection": "postgres_shop", "encryption": "phrase", "restore_test": {"target": "staging"}},
     "lost": PLAIN | {"connection": "postgres_shop", "offsite": ["offsite"]},
     "locked_out": PLAIN | {"connection": "postgres_locked_out"},
+}
+MAINTENANCE = {
+    "by": "http",
+    "connection": "shop_application",
+    "switch_on": {"method": "PUT", "path": "/api/maintenance"},
+    "is_on": {"path": "/api/maintenance", "contains": '"maintenance": true'},
+    "switch_off": {"method": "DELETE", "path": "/api/maintenance"},
+    "is_off": {"path": "/api/health"},
 }
 KEYS = {"method": "gpg_recipients", "recipients": [RECIPIENT], "public_keys": "public.asc"}
 ENCRYPTION = {
@@ -88,6 +98,7 @@ class Playground:
     def start(self) -> "Playground":
         self.stack.start()
         load(self.stack.shop_dsn, SHOP_SCALE)
+        Thread(target=self.application.serve_forever, name="shop").start()
         for name in SOURCES.keys() - {"lost"}:
             self._create_database(name)
         self._make_keys()
@@ -99,7 +110,14 @@ class Playground:
 
     def stop(self) -> None:
         self.airflow.stop()
+        self.application.shutdown()
+        self.application.server_close()
         self.stack.remove()
+
+    @cached_property
+    def application(self) -> ShopServer:
+        """The shop, which serves its users all the time."""
+        return ShopServer(self.stack.shop_dsn, port=0)
 
     @cached_property
     def airflow(self) -> AirflowServer:
@@ -114,6 +132,11 @@ class Playground:
         connections = {
             "gpg_private_key": {"conn_type": "generic", "password": self.private_key},
             "gpg_passphrase": {"conn_type": "generic", "password": PASSPHRASE},
+            "shop_application": {
+                "conn_type": "http",
+                "host": "http://127.0.0.1",
+                "port": self.application.server_port,
+            },
         }
         variables = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
         return environment | variables | {"BACKUP_PLAYBOOK_CONFIG": str(self.config)}
@@ -200,6 +223,7 @@ class Playground:
         shutil.copy(self.gpg_home / "public.asc", self.config)
         sources = yaml.safe_load((self.config / "sources.yaml").read_text())
         sources["sources"] |= {name: {**settings, "database": name} for name, settings in SOURCES.items()}
+        sources["sources"]["shop"]["recovery"]["maintenance"] = MAINTENANCE
         (self.config / "sources.yaml").write_text(yaml.safe_dump(sources, sort_keys=False))
         (self.config / "encryption.yaml").write_text(yaml.safe_dump({"encryption": ENCRYPTION}))
 

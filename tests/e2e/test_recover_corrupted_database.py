@@ -1,0 +1,160 @@
+"""A corrupted database, while the shop serves its users: rejected, approved, recovered, rolled back; by REST."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from backup_playbook.core.recovery_report import RecoveryReport
+from embedded.airflow_client import AirflowClient
+from embedded.processes import wait_until
+from embedded.slack_server import render
+from tests.e2e.playground import Playground, Run
+
+DAG_ID = "recover_corrupted_database"
+TABLE = "order_items"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A run whose plan was answered. plan: what the person read."""
+
+    client: AirflowClient
+    dag_id: str
+    run_id: str
+    state: str
+    plan: str
+    told: list[str]
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {task["task_id"]: task["state"] for task in self.client.task_instances(self.dag_id, self.run_id)}
+
+    def result(self, step: str) -> Any:
+        return self.client.xcom(self.dag_id, self.run_id, step)
+
+
+def answer(playground: Playground, dag_id: str, option: str, **params: Any) -> Answered:
+    """Trigger it, read its plan, and approve or reject it."""
+    client, before = playground.client, len(playground.stack.slack.messages())
+    client.unpause(dag_id)
+    run_id = client.trigger(dag_id, params)
+    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails"
+    waiting: list[str] = []
+
+    def waits() -> bool:
+        waiting[:] = [
+            detail["body"]
+            for detail in client.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
+            if not detail["response_received"]
+        ]
+        return bool(waiting) or client.run(dag_id, run_id)["state"] == "failed"
+
+    assert wait_until(waits, 120, 0.5)
+    assert waiting, "the run failed before anybody was asked"
+    client.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
+    state = client.wait_for_run(dag_id, run_id, seconds=300)
+    told = [render(message) for message in playground.stack.slack.messages()[before:]]
+    return Answered(client, dag_id, run_id, state, waiting[0], told)
+
+
+def rows(playground: Playground) -> int:
+    with psycopg.connect(playground.stack.shop_dsn) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {TABLE}").fetchall()[0][0])
+
+
+def health(playground: Playground) -> int:
+    url = f"http://127.0.0.1:{playground.application.server_port}/api/health"
+    return requests.get(url, timeout=10).status_code
+
+
+@pytest.fixture(scope="module")
+def intact(playground: Playground, next_night: Run) -> int:
+    """Rows of the table that is going to be corrupted."""
+    return rows(playground)
+
+
+@pytest.fixture(scope="module")
+def rejected(intact: int, playground: Playground) -> Answered:
+    with psycopg.connect(playground.stack.shop_dsn) as connection:
+        connection.execute(f"DELETE FROM {TABLE}")
+    return answer(playground, DAG_ID, "Reject")
+
+
+@pytest.fixture(scope="module")
+def recovered(rejected: Answered, playground: Playground) -> Answered:
+    return answer(playground, DAG_ID, "Approve")
+
+
+@pytest.fixture(scope="module")
+def rolled_back(recovered: Answered, playground: Playground) -> Iterator[Answered]:
+    """And forth again at the end: what others look at is the recovered shop."""
+    yield answer(playground, "rollback_promotion", "Approve")
+    answer(playground, "rollback_promotion", "Approve")
+
+
+def test_rejected_plan_touches_nothing(rejected: Answered, playground: Playground) -> None:
+    steps = rejected.states
+    assert {steps.pop(step) for step in ("choose_backup", "plan_recovery", "approve_plan")} == {"success"}
+    assert set(steps.values()) == {"skipped"}
+
+
+def test_plan_names_what_is_lost_and_how_to_undo(rejected: Answered, intact: int) -> None:
+    assert f"| public.{TABLE} | {intact:,} | 0 |" in rejected.plan
+    assert "rollback_promotion" in rejected.plan
+    assert any("waits for approval" in text for text in rejected.told)
+
+
+def test_recovered_database_is_served(recovered: Answered, intact: int, playground: Playground) -> None:
+    assert recovered.state == "success"
+    report = report_of(recovered, playground)
+    assert (report.recovered, report.failed_step) == (True, "")
+    assert report.approved_by
+    assert report.unreachable_seconds is not None
+    assert report.unreachable_seconds < 2
+    assert report.maintenance_window
+    # the shop's triggers write down what is deleted
+    assert {one.table for one in report.differences} == {"public.audit_log", f"public.{TABLE}"}
+    assert (f"public.{TABLE}", 0, intact) in [(one.table, one.before, one.after) for one in report.differences]
+
+
+def report_of(recovered: Answered, playground: Playground) -> RecoveryReport:
+    address = recovered.result("document_recovery")["report"]
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    stored = playground.stack.s3_primary.client().get_object(Bucket=bucket, Key=key.removesuffix("md") + "json")
+    return RecoveryReport.model_validate(json.loads(stored["Body"].read()))
+
+
+def test_recovery_is_told_with_the_way_back(recovered: Answered) -> None:
+    [text] = [text for text in recovered.told if "was recovered from" in text]
+    assert "rollback_promotion" in text
+    assert "s3://" in text
+
+
+def test_quarantine_is_not_released_before_a_newer_backup_is_proven(
+    recovered: Answered, playground: Playground
+) -> None:
+    client = playground.client
+    client.unpause("release_quarantine")
+    run_id = client.trigger("release_quarantine")
+    assert client.wait_for_run("release_quarantine", run_id, seconds=120) == "failed"
+    assert "is kept: no backup of shop" in client.log("release_quarantine", run_id, "plan_release")
+
+
+def test_rolled_back_database_is_the_corrupted_one(
+    rolled_back: Answered, recovered: Answered, playground: Playground
+) -> None:
+    assert rolled_back.state == "success"
+    assert rows(playground) == 0
+    assert health(playground) == 200
+
+
+def test_drill_without_a_person_is_refused(recovered: Answered, playground: Playground) -> None:
+    client = playground.client
+    run_id = client.trigger(DAG_ID, {"drill": True})
+    assert client.wait_for_run(DAG_ID, run_id, seconds=120) == "failed"
+    assert "drills without a person are not allowed" in client.log(DAG_ID, run_id, "approve_plan")
