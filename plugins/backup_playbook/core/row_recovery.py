@@ -127,14 +127,22 @@ def cascades(links: Iterable[ForeignKey]) -> list[ForeignKey]:
 
 
 def search_order(root: TableName, links: Sequence[ForeignKey]) -> list[frozenset[TableName]]:
-    """The tables that rows of `root` lead down to, parents first; tables that lead to each other together."""
+    """The tables that rows of `root` lead down to, step after step, parents before their children.
+
+    Tables that lead to each other in a circle are in one step.
+    """
     below = {table: _reach(table, links) for table in {root} | _reach(root, links)}
     groups = {table: frozenset({table} | {other for other in below[table] if table in below[other]}) for table in below}
     order: TopologicalSorter[frozenset[TableName]] = TopologicalSorter({group: set() for group in groups.values()})
     for link in links:
         if link.parent in groups and groups[link.child] != groups[link.parent]:
             order.add(groups[link.child], groups[link.parent])
-    return list(order.static_order())
+    order.prepare()
+    steps = []
+    while ready := order.get_ready():
+        steps.append(frozenset().union(*ready))
+        order.done(*ready)
+    return steps
 
 
 def _reach(table: TableName, links: Sequence[ForeignKey]) -> set[TableName]:

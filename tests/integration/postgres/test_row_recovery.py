@@ -12,6 +12,7 @@ from backup_playbook.core.errors import RepositoryError
 from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError
 from backup_playbook.engines.postgres.row_import import import_rows, preview_rows, remaining_rows
 from backup_playbook.engines.postgres.row_recovery import load_rows, wanted_rows
+from backup_playbook.engines.postgres.row_search import READS
 from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from embedded.postgres import PostgresServer
 from include.sample import check, load
@@ -120,6 +121,11 @@ HIERARCHY = """
 CREATE TABLE node (id int PRIMARY KEY, up int REFERENCES node ON DELETE CASCADE, name text);
 INSERT INTO node SELECT i, nullif(i / 2, 0), 'n' || i FROM generate_series(1, 20000) i;
 """
+CHAIN = """
+CREATE TABLE link (id int PRIMARY KEY, before int REFERENCES link ON DELETE CASCADE, filler text,
+                   label text GENERATED ALWAYS AS ('n' || id) STORED);
+INSERT INTO link SELECT i, nullif(i - 1, 0), repeat('z', 100) FROM generate_series(1, 3000) i;
+"""
 CIRCLE = """
 CREATE TABLE a (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), b text NOT NULL, filler text);
 CREATE TABLE b (code text PRIMARY KEY, a uuid NOT NULL REFERENCES a ON DELETE CASCADE);
@@ -156,6 +162,8 @@ INSERT INTO truck SELECT i, 't' || i, i FROM generate_series(101, 200) i;
     [
         (HIERARCHY, "node", ("3",), "", "DELETE FROM node WHERE id = 3"),
         (HIERARCHY, "public.node", (), "id IN (3, 8) -- two", "DELETE FROM node WHERE id IN (3, 8)"),
+        (CHAIN, "link", ("2000",), "", "DELETE FROM link WHERE id = 2000"),
+        (CHAIN, "link", (), "label = 'n2990'", "DELETE FROM link WHERE id = 2990"),
         (CIRCLE, "b", ("code 17",), "", "DELETE FROM b WHERE code = 'code 17'"),
         (CIRCLE, "a", ("{70EFDF2EC9B086079795C442636B55FB}",), "", "DELETE FROM b WHERE code = 'code 17'"),
         (COMPOSITE, "doc", ('["te\'n\\\\ant 7", 17]',), "", "DELETE FROM doc WHERE number = 17"),
@@ -177,6 +185,18 @@ def test_shapes(incident: Open, definitions: str, table: str, keys: tuple[str, .
     assert difference(lost.dump(), lost.before) == set()
     lost.undo()
     assert difference(lost.dump(), gone) == set()
+
+
+def test_rows_that_only_refer_to_each_other_in_a_circle_are_read_a_few_times(incident: Open) -> None:
+    lost = incident(CHAIN)
+    store, read = type(lost.lab.store), []
+    original = store.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "read", lambda self, key: read.append(key) or original(self, key))
+        lost.find("link", "1500")
+    chunks = [key for key in read if key.startswith("objects/") and "link" in key]
+    assert len(lost.manifest.tables[0].parts) > 1
+    assert max(Counter(chunks).values()) <= 1 + READS
 
 
 def difference(one: list[str], other: list[str]) -> set[tuple[str, int]]:

@@ -34,10 +34,7 @@ def names(groups: list[frozenset[TableName]]) -> list[set[str]]:
 
 def test_parents_are_searched_before_their_children() -> None:
     links = [link("items", "orders"), link("orders", "users"), link("users", "firms"), link("sessions", "users")]
-    order = names(search_order(("s", "users"), links))
-    assert order[0] == {"users"}
-    assert sorted(map(sorted, order)) == [["items"], ["orders"], ["sessions"], ["users"]]
-    assert order.index({"orders"}) < order.index({"items"})
+    assert names(search_order(("s", "users"), links)) == [{"users"}, {"orders", "sessions"}, {"items"}]
 
 
 def test_tables_in_a_circle_are_searched_together() -> None:

@@ -42,7 +42,7 @@ def lookup_rows(
     if not record.key:
         raise RowRecoveryError(f"{label} has no primary key.", "Restore the backup to look into this table.")
     codec = str(reader.manifest.details["python_codec"])
-    wanted = {tuple(_escape(value.encode(codec)) for value in parse_key(key, label, record.key)) for key in keys}
+    wanted = {tuple(escape(value.encode(codec)) for value in parse_key(key, label, record.key)) for key in keys}
     firsts = [parse_key(key, label, record.key)[0] for key in keys]
     objects = {item.name: item for item in reader.manifest.objects}
     found: list[Row] = []
@@ -109,7 +109,8 @@ def _can_hold(part: TablePart, values: Sequence[str]) -> bool:
         return True
 
 
-def _escape(value: bytes) -> bytes:
+def escape(value: bytes) -> bytes:
+    """As COPY writes it."""
     return re.sub(rb"[\x08\f\n\r\t\v\\]", lambda match: _ESCAPED[match[0]], value)
 
 

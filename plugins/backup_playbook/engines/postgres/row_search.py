@@ -1,14 +1,15 @@
 """Looks for rows in a backup: fills a scratch with the tables that they can be in, as little of them as will do.
 
 All definitions are restored, for they are small. Of a large table, only rows that can be meant are loaded, and of its
-chunks only those whose keys fit; tables that lead to themselves are loaded whole, for each step would read them again.
+chunks only those whose keys fit. A table in a circle of foreign keys is read once more for each step of it, and loaded
+whole when that goes too far.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from psycopg.rows import TupleRow
@@ -16,6 +17,7 @@ from psycopg.rows import TupleRow
 from backup_playbook.core.guards import DatabaseIdentity
 from backup_playbook.core.model import ObjectKind, TablePart, TableRecord
 from backup_playbook.core.row_recovery import (
+    Column,
     ForeignKey,
     RowRecoveryError,
     Selection,
@@ -29,7 +31,9 @@ from backup_playbook.engines.postgres.copy_commands import copy_in
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
 from backup_playbook.engines.postgres.row_catalog import literal, read_shape, same
+from backup_playbook.engines.postgres.row_lookup import escape
 from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.lines import lines_with
 from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
@@ -38,6 +42,10 @@ log = logging.getLogger(__name__)
 
 COMPARED_WHILE_LOADING = 100
 """With more keys than these, a table is loaded whole: COPY compares each row with one after the other."""
+SOUGHT_IN_TEXT = 32
+"""With more keys than these, every row goes to the server: each costs a look at all bytes."""
+READS = 4
+"""More often than this, a table in a circle of foreign keys is not read: it is loaded whole then."""
 FOUND = '"backup_playbook".found'
 """In the scratch: which rows were meant."""
 
@@ -57,13 +65,22 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 """
 
 
+# types whose values have one spelling each, so that equal ones are equal as text
+_FAMILIES: Mapping[str, str] = {
+    "smallint": "number", "integer": "number", "bigint": "number", "uuid": "uuid", "text": "text",
+    "character varying": "text",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Filter:
-    """Rows whose `columns` have one of `values`; or those that meet `where`."""
+    """Rows whose `columns` have one of `values`; or those that meet `where`. spelled: a column whose values stand in
+    the backup exactly so; None when that is not known."""
 
     columns: tuple[str, ...] = ()
     values: Sequence[tuple[str, ...]] = ()
     where: str = ""
+    spelled: str | None = None
 
     def condition(self) -> str:
         rows = (
@@ -116,50 +133,130 @@ class RowSearch(Restore):
             with Progress(self._server.database, total) as self._progress:
                 packs = [self._objects[name] for name in needed if self._objects[name].kind is ObjectKind.PACK]
                 self._run([Job(item.content_bytes, partial(self._load_packs, [item])) for item in packs])
-                for group in order:
-                    self._search({table for table in group if self._members[table]})
+                for tables in order:
+                    self._search({table for table in tables if self._members[table]})
 
     def _post_data(self) -> None:
         """Indexes and constraints are of no use here."""
 
-    def _search(self, group: set[TableName]) -> None:
-        """Load tables, and mark what is meant of them; of tables in a circle, until nothing more is found."""
-        into = [link for link in self._links if link.child in group and self._members.get(link.parent)]
-        circular = any(link.parent in group for link in into)
-        for table in group:
-            filters = None if circular else self._filters(table, into)
-            self._run(
-                [
-                    Job(part.bytes, partial(self._load_part, record, part, filters))
-                    for record in self._members[table]
-                    for part in self._parts(record, filters)
-                    if self._objects[part.object].kind is ObjectKind.TABLE
-                ]
-            )
-        if self._root.name in group and not self._mark_selected():
-            raise RowRecoveryError(
-                f"None of the rows is in the backup {self._manifest.backup_id}, which has {self._root.label} as it was "
-                f"at {self._manifest.snapshot_at:%Y-%m-%d %H:%M:%S %Z}.",
-                "Correct the keys or the condition, or choose a backup from when the rows existed.",
-            )
-        while sum(self._mark_children(link) for link in into):
-            pass
+    def _search(self, tables: set[TableName]) -> None:
+        """Load what can be meant of these tables, and mark what is, until nothing more is found."""
+        into = [link for link in self._links if link.child in tables and self._members.get(link.parent)]
+        circular = {link.child for link in into if link.parent in tables}
+        seen: dict[TableName, list[_Filter]] = {table: [] for table in tables}
+        whole: set[TableName] = set()
+        for number in range(READS + 1):
+            jobs: list[Job[None]] = []
+            for table in tables - whole:
+                if new := self._new_filters(table, into, seen[table]):
+                    wide = number == READS or self._is_wide(table, new)
+                    narrow = None if wide and table in circular else new
+                    jobs += self._loads(table, narrow, seen[table], new if not wide else [])
+                    seen[table] += new
+                    whole |= {table} if wide else set()
+            self._run(jobs)
+            if self._root.name in tables and not self._mark_selected() and not number:
+                raise RowRecoveryError(
+                    f"None of the rows is in the backup {self._manifest.backup_id}, which has {self._root.label} as it "
+                    f"was at {self._manifest.snapshot_at:%Y-%m-%d %H:%M:%S %Z}.",
+                    "Correct the keys or the condition, or choose a backup from when the rows existed.",
+                )
+            while sum(self._mark_children(link) for link in into):
+                pass
+            if not jobs or not circular - whole:
+                break
 
-    def _filters(self, table: TableName, into: Sequence[ForeignKey]) -> list[_Filter]:
-        if table != self._root.name:
-            return [_Filter(link.child_columns, self._found_values(link.parent, link.parent_columns)) for link in into]
+    def _new_filters(self, table: TableName, into: Sequence[ForeignKey], seen: Sequence[_Filter]) -> list[_Filter]:
+        """For what was found since the table was read; of the root, at first, what is selected."""
+        filters = [self._by(link) for link in into if link.child == table]
+        if table == self._root.name and not seen:
+            filters.append(self._by_selection())
+        known = {(item.columns, value) for item in seen for value in item.values}
+        left = (
+            replace(item, values=[value for value in item.values if (item.columns, value) not in known])
+            for item in filters
+        )
+        return [item for item in left if item.values or item.where]
+
+    def _is_wide(self, table: TableName, filters: Sequence[_Filter]) -> bool:
+        """Whether the table is loaded whole: too many keys, or a question that COPY does not answer."""
+        columns = self._shape(table).columns
+        generated = {name for name, column in columns.items() if column.generated}
+        return (
+            sum(len(item.values) for item in filters) > COMPARED_WHILE_LOADING
+            or any(generated & set(item.columns) for item in filters)
+            or any(name in item.where for item in filters for name in generated)
+            or any("select" in item.where.lower() for item in filters)
+        )
+
+    def _by(self, link: ForeignKey) -> _Filter:
+        then, now = self._shape(link.parent).columns, self._shape(link.child).columns
+        pairs = zip(link.parent_columns, link.child_columns, strict=True)
+        spelled = (mine for its, mine in pairs if _family(then[its]) and _family(then[its]) == _family(now[mine]))
+        values = self._found_values(link.parent, link.parent_columns)
+        return _Filter(link.child_columns, values, spelled=next(spelled, None))
+
+    def _by_selection(self) -> _Filter:
         if self._selection.where:
-            return [_Filter(where=self._where)]
-        return [_Filter(self._root.key, self._selection.keys)]
+            return _Filter(where=self._where)
+        columns = self._shape(self._root.name).columns
+        names = [f"v{number}" for number in range(len(self._root.key))]
+        texts = ", ".join(f"{v}::{columns[name].cast}::text" for v, name in zip(names, self._root.key, strict=True))
+        arrays = [list(values) for values in zip(*self._selection.keys, strict=True)]
+        marks = ", ".join("%s::text[]" for _ in arrays)
+        values = self._ask(f"SELECT {texts} FROM unnest({marks}) v({', '.join(names)})", arrays)
+        spelled = (name for name in self._root.key if _family(columns[name]))
+        return _Filter(self._root.key, [tuple(row) for row in values], spelled=next(spelled, None))
 
-    def _parts(self, record: TableRecord, filters: list[_Filter] | None) -> list[TablePart]:
+    def _loads(
+        self, table: TableName, narrow: Sequence[_Filter] | None, seen: Sequence[_Filter], new: Sequence[_Filter]
+    ) -> Iterator[Job[None]]:
+        """narrow: by which chunks are left out. new: by which rows are; empty: all come, in place of those before."""
+        records = [record for record in self._members[table] if self._is_streamed(record)]
+        condition = " OR ".join(item.condition() for item in new)
+        if seen and new:  # what was loaded then must not come again
+            condition = f"({condition}) AND ({' OR '.join(item.condition() for item in seen)}) IS NOT TRUE"
+        for record in records:
+            if seen and not new:
+                self._unload(record)
+            for part in self._parts(record, narrow):
+                texts = self._texts(record, new) if new else None
+                yield Job(part.bytes, partial(self._load_part, record, part, condition, texts))
+
+    def _unload(self, record: TableRecord) -> None:
+        name = quoted(*record.target)
+        self._session.execute(f"DELETE FROM {FOUND} WHERE relation = {literal(name)}::regclass".encode(self._codec))
+        self._session.execute(f"TRUNCATE ONLY {name}".encode(self._codec))
+
+    def _is_streamed(self, record: TableRecord) -> bool:
+        return any(self._objects[part.object].kind is ObjectKind.TABLE for part in record.parts)
+
+    def _texts(self, record: TableRecord, filters: Sequence[_Filter]) -> list[bytes] | None:
+        """What stands in every line that can be meant, as COPY writes it; None: too much, or not known."""
+        texts: dict[bytes, None] = {}
+        for item in filters:
+            if item.spelled is None or not self._is_deterministic(record, item.spelled)[0]:
+                return None
+            place = record.columns.index(item.spelled)
+            before = b"\t" if place else b"\n"
+            after = b"\t" if place < len(record.columns) - 1 else b"\n"
+            at = item.columns.index(item.spelled)
+            texts |= {before + escape(row[at].encode(self._codec)) + after: None for row in item.values}
+        return list(texts) if len(texts) <= SOUGHT_IN_TEXT else None
+
+    def _is_deterministic(self, record: TableRecord, column: str) -> tuple[bool, bool]:
+        """Whether only equal texts count as equal; and whether it is a type with a collation at all."""
+        ((deterministic, collated),) = self._ask(_ORDERED, [quoted(record.namespace, record.name), column])
+        return deterministic, collated
+
+    def _parts(self, record: TableRecord, filters: Sequence[_Filter] | None) -> list[TablePart]:
         """The chunks that can hold what is looked for."""
         parts = [part for part in record.parts if part.rows]
         first = record.key[0] if record.key else None
         if filters is None or not all(first in item.columns for item in filters):
             return parts
         assert first
-        deterministic, collated = self._ask(_ORDERED, [quoted(record.namespace, record.name), first])[0]
+        deterministic, collated = self._is_deterministic(record, first)
         if not deterministic:
             return parts
         values = [row[item.columns.index(first)] for item in filters for row in item.values]
@@ -172,16 +269,17 @@ class RowSearch(Restore):
         log.info("%s: %d of %d chunks can hold the rows.", label(shape.name), len(rows), len(parts))
         return [parts[number - 1] for (number,) in rows]
 
-    def _load_part(self, record: TableRecord, part: TablePart, filters: list[_Filter] | None) -> None:
+    def _load_part(self, record: TableRecord, part: TablePart, condition: str, texts: list[bytes] | None) -> None:
         command = copy_in(record, self._manifest.details["encoding"])
-        if filters is not None and sum(len(item.values) for item in filters) <= COMPARED_WHILE_LOADING:
-            command = f"{command} WHERE {' OR '.join(item.condition() for item in filters)}"
+        if condition:
+            command = f"{command} WHERE {condition}"
+        content = self._content(self._objects[part.object])
         with (
             self._loading(label((record.namespace, record.name))) as connection,
             connection.transaction(),
             connection.cursor().copy(command.encode(self._codec)) as copy,
         ):
-            for block in self._content(self._objects[part.object]):
+            for block in content if texts is None else lines_with(content, texts):
                 copy.write(block)
 
     # questions to the scratch
@@ -234,6 +332,10 @@ class RowSearch(Restore):
 
     def _run(self, jobs: list[Job[None]]) -> None:
         run_jobs(jobs, self._options.streams, Cancellation(self._cancellation))
+
+
+def _family(column: Column) -> str | None:
+    return _FAMILIES.get(column.cast)
 
 
 def is_found(alias: str) -> str:
