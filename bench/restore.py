@@ -131,7 +131,9 @@ def _reports(this: Restorer, size: Size) -> list[dict[str, float]]:
 
 def _memory(this: Restorer, proof: Prover, say: Say) -> float:
     say("watching memory ...")
-    return max(peak_rss(this), peak_rss(proof)) / MIB
+    peak = max(peak_rss(this), peak_rss(proof)) / MIB
+    say(f"peak of restore and proof: {peak:.0f} MiB")
+    return peak
 
 
 # the restorers, each with a backup of its own kind, which is removed at the end

@@ -41,7 +41,7 @@ class Size:
 
 
 # One table is split into chunks of 128 MiB: the small huge table has three.
-SIZES = {size.name: size for size in (Size("small", 3, 1, 0.08, 0.3, None, 1), Size("full", 5, 3, 1.0, 1.0, 3.1, 30))}
+SIZES = {size.name: size for size in (Size("small", 3, 1, 0.05, 0.3, None, 1), Size("full", 5, 3, 1.0, 1.0, 3.1, 30))}
 
 
 @dataclass(frozen=True)
