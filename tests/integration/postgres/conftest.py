@@ -17,6 +17,7 @@ from backup_playbook.streams.encryption import Encryption
 from embedded.postgres import PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
+from tests.integration.postgres.incident import Incident
 from tests.integration.postgres.lab import FIXTURES, SOURCE, Lab, load_sql, server_of
 
 Database = Callable[..., str]
@@ -49,6 +50,21 @@ def scratch(postgres18: PostgresServer) -> Iterator[Callable[..., ScratchDatabas
     yield make
     for item in made:
         item.drop()
+
+
+@pytest.fixture
+def incident(
+    lab: Lab, postgres18: PostgresServer, database: Database, scratch: MakeScratch, tmp_path: Path
+) -> Callable[[str], Incident]:
+    """`incident(sql)`: a database made by it, and its backup."""
+
+    def make(definitions: str) -> Incident:
+        name = database()
+        with postgres18.connect(name) as session:
+            session.execute(definitions.encode())
+        return Incident(lab, postgres18, name, scratch, tmp_path)
+
+    return make
 
 
 @dataclass(frozen=True)

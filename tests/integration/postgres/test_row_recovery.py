@@ -1,88 +1,25 @@
 """Deleted rows come back as they were, with all that went along, and nothing else changes."""
 
-import subprocess
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backup_playbook.core.errors import RepositoryError
-from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError
-from backup_playbook.engines.postgres.row_import import import_rows, preview_rows, remaining_rows
-from backup_playbook.engines.postgres.row_recovery import load_rows, wanted_rows
-from backup_playbook.engines.postgres.row_search import READS
-from backup_playbook.engines.postgres.scratch import ScratchDatabase
+from backup_playbook.core.errors import RepositoryError, RestoreError, VerificationError
+from backup_playbook.core.row_recovery import RowRecoveryError
+from backup_playbook.engines.postgres.connection import PostgresServer as PostgresConnection
+from backup_playbook.engines.postgres.row_import import import_rows, remaining_rows
+from backup_playbook.engines.postgres.row_recovery import wanted_rows
+from backup_playbook.repository.layout import objects_folder
 from embedded.postgres import PostgresServer
 from include.sample import check, load
 from tests.integration.postgres.conftest import Database, MakeScratch
-from tests.integration.postgres.lab import Lab, dump_text, server_of, source_of
-
-CHUNKS = 128 << 10
-
-
-class Incident:
-    """A database, its backup, and what is done to get rows back."""
-
-    def __init__(self, lab: Lab, server: PostgresServer, name: str, scratch: MakeScratch, tmp_path: Path) -> None:
-        self.lab, self.server, self.name, self._scratch = lab, server, name, scratch
-        self.undo_file = tmp_path / "undo.sql"
-        self.live = server_of(server.dsn(name))
-        self.manifest = lab.backup(source_of(server.dsn(name), chunk_bytes=CHUNKS))
-        self.before = self.dump()
-
-    def dump(self) -> list[str]:
-        return sorted(dump_text(self.server, self.name, "--data-only"))
-
-    def do(self, command: str) -> None:
-        with self.server.connect(self.name) as session:
-            session.execute(command.encode())
-
-    def ask(self, query: str) -> list[Any]:
-        with self.server.connect(self.name) as session:
-            return session.execute(query.encode()).fetchall()
-
-    def find(self, table: str, *keys: str, where: str = "", children: bool = True) -> ScratchDatabase:
-        target = self._scratch(self.server)
-        target.create(self.manifest)
-        wanted = wanted_rows(self.live, table, keys, where, children=children)
-        load_rows(target, self.lab.reader(self.manifest), wanted, self.lab.cancellation)
-        self.found = target
-        return target
-
-    def preview(self, on_conflict: OnConflict = "stop") -> Preview:
-        return preview_rows(self.live, self.found.server, on_conflict)
-
-    def bring_back(self, on_conflict: OnConflict = "stop", *, fire_triggers: bool = False) -> RecoveredRows:
-        preview = self.preview(on_conflict)
-        return import_rows(
-            self.live, self.found.server, preview, on_conflict, fire_triggers=fire_triggers, keep_undo=self._keep
-        )
-
-    def undo(self) -> None:
-        argv = [self.server.bin_dir / "psql", "-X", "-q", "-d", self.server.dsn(self.name), "-f", self.undo_file]
-        subprocess.run(argv, check=True, capture_output=True)
-
-    def _keep(self, script: bytes) -> str:
-        self.undo_file.write_bytes(script)
-        return str(self.undo_file)
-
+from tests.integration.postgres.incident import CHAIN, Incident, difference
+from tests.integration.postgres.lab import SOURCE, Lab, server_of
+from tests.support.damage import flip_a_bit
 
 Open = Callable[..., Incident]
-
-
-@pytest.fixture
-def incident(lab: Lab, postgres18: PostgresServer, database: Database, scratch: MakeScratch, tmp_path: Path) -> Open:
-    """`incident(sql)`: a database made by it, and its backup."""
-
-    def make(definitions: str = "") -> Incident:
-        name = database()
-        with postgres18.connect(name) as session:
-            session.execute(definitions.encode())
-        return Incident(lab, postgres18, name, scratch, tmp_path)
-
-    return make
 
 
 @pytest.fixture
@@ -120,11 +57,6 @@ def test_user_comes_back_with_all_that_went_along(shop: Incident) -> None:
 HIERARCHY = """
 CREATE TABLE node (id int PRIMARY KEY, up int REFERENCES node ON DELETE CASCADE, name text);
 INSERT INTO node SELECT i, nullif(i / 2, 0), 'n' || i FROM generate_series(1, 20000) i;
-"""
-CHAIN = """
-CREATE TABLE link (id int PRIMARY KEY, before int REFERENCES link ON DELETE CASCADE, filler text,
-                   label text GENERATED ALWAYS AS ('n' || id) STORED);
-INSERT INTO link SELECT i, nullif(i - 1, 0), repeat('z', 100) FROM generate_series(1, 3000) i;
 """
 CIRCLE = """
 CREATE TABLE a (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), b text NOT NULL, filler text);
@@ -187,20 +119,42 @@ def test_shapes(incident: Open, definitions: str, table: str, keys: tuple[str, .
     assert difference(lost.dump(), gone) == set()
 
 
-def test_rows_that_only_refer_to_each_other_in_a_circle_are_read_a_few_times(incident: Open) -> None:
+def test_tampered_object_brings_nothing_back(incident: Open) -> None:
     lost = incident(CHAIN)
-    store, read = type(lost.lab.store), []
-    original = store.read
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "read", lambda self, key: read.append(key) or original(self, key))
-        lost.find("link", "1500")
-    chunks = [key for key in read if key.startswith("objects/") and "link" in key]
-    assert len(lost.manifest.tables[0].parts) > 1
-    assert max(Counter(chunks).values()) <= 1 + READS
+    lost.do("DELETE FROM link WHERE id = 2990")
+    gone = lost.dump()
+    part = lost.manifest.tables[0].parts[-1].object
+    flip_a_bit(lost.lab.stored_file(f"{objects_folder(SOURCE, lost.manifest.backup_id)}{part}"))
+    with pytest.raises(VerificationError):
+        lost.find("link", where="true")
+    assert lost.dump() == gone
 
 
-def difference(one: list[str], other: list[str]) -> set[tuple[str, int]]:
-    return set(Counter(one).items()) ^ set(Counter(other).items())
+@pytest.mark.parametrize("owner", [True, False])
+def test_role_that_is_no_superuser(incident: Open, owner: bool) -> None:
+    """It may switch off the triggers of its own tables; of others, the error names the grant."""
+    lost = incident(TWO)
+    role = f"role_{lost.name}"
+    lost.do(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''fired''; END';"
+        "DELETE FROM p WHERE id = 3; CREATE TRIGGER t BEFORE INSERT ON p FOR EACH ROW EXECUTE FUNCTION f();"
+        f"CREATE ROLE {role} LOGIN PASSWORD 'x' NOSUPERUSER; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};"
+        f"GRANT USAGE, UPDATE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};"
+    )
+    try:
+        if owner:
+            lost.do(f"ALTER TABLE p OWNER TO {role}")
+        lost.find("p", "3")
+        keywords = {**lost.live.keywords, "user": role}
+        lost.live = PostgresConnection(keywords, "x")
+        if owner:
+            assert lost.bring_back().inserted == {"public.c": 1, "public.p": 1}
+        else:
+            with pytest.raises(RestoreError, match="must be owner of table p") as caught:
+                lost.bring_back()
+            assert "triggers: fire" in caught.value.remedy
+    finally:
+        lost.do(f"REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def states(counts: dict[str, dict[Any, int]]) -> set[str]:

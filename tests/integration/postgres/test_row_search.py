@@ -1,0 +1,53 @@
+"""As little as will do is read from the bucket."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from backup_playbook.engines.postgres.row_search import READS
+from tests.integration.postgres.incident import CHAIN, Incident
+from tests.integration.postgres.lab import Lab
+
+Open = Callable[..., Incident]
+
+
+@pytest.fixture
+def read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of what was read from the bucket, in order."""
+    keys: list[str] = []
+    original = type(lab.store).read
+    monkeypatch.setattr(type(lab.store), "read", lambda self, key: keys.append(key) or original(self, key))
+    return keys
+
+
+def test_circle_of_foreign_keys_is_read_a_few_times(incident: Open, read: list[str]) -> None:
+    lost = incident(CHAIN)
+    lost.find("link", "1500")
+    chunks = Counter(key for key in read if key.endswith(".copy.zst"))
+    assert len(chunks) == len(lost.manifest.tables[0].parts) > 1
+    assert max(chunks.values()) <= 1 + READS
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "key"),
+    [
+        ("bigint", "i", "17"),
+        ("uuid", "lpad(i::text, 32, '0')::uuid", "00000000000000000000000000000017"),
+        ("text", "lpad(i::text, 5, 'Ä')", "ÄÄÄ17"),
+    ],
+)
+def test_only_chunks_that_can_hold_the_key_are_read(
+    incident: Open, read: list[str], type_: str, value: str, key: str
+) -> None:
+    lost = incident(
+        f"CREATE TABLE t (id {type_} PRIMARY KEY, v text);"
+        f"INSERT INTO t SELECT {value}, repeat('x', 99) FROM generate_series(1, 9000) i"
+    )
+    lost.do("DELETE FROM t WHERE ctid = '(0,17)'")
+    read.clear()
+    lost.find("t", key)
+    [chunk] = [name for name in read if name.endswith(".copy.zst")]
+    assert chunk.endswith("-0001.copy.zst")
+    assert len(lost.manifest.tables[0].parts) > 3
+    assert lost.bring_back().inserted == {"public.t": 1}
