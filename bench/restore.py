@@ -89,7 +89,7 @@ def measure(stand: Stand, size: Size, say: Say) -> list[Section]:
 
 def _contest(stand: Stand, database: str, size: Size, say: Say) -> tuple[Section, float]:
     """And the peak of memory, in MiB."""
-    with _ours(stand, database, say) as (this, proof), _playbook(stand, database, say) as playbook_restore:
+    with _ours(stand, database, say) as (this, proof), playbook_restorer(stand, database, say) as playbook_restore:
         with _pg_restore(stand, database, say) as pg_restore:
             series = race([playbook_restore, pg_restore, this, proof], size.restore_rounds, say)
         memory = _memory(this, proof, say)
@@ -104,7 +104,7 @@ def _contest(stand: Stand, database: str, size: Size, say: Say) -> tuple[Section
 
 
 def _data(stand: Stand, database: str, size: Size, say: Say) -> Section:
-    with _ours(stand, database, say) as (this, _), _playbook(stand, database, say) as playbook_restore:
+    with _ours(stand, database, say) as (this, _), playbook_restorer(stand, database, say) as playbook_restore:
         series = race([playbook_restore, this], size.restore_rounds, say)
     figures = [Figure("restore_data_vs_playbook", *ratio(series["playbook"], series[this.name]))]
     title = "Restore of the shop without foreign keys and secondary indexes"
@@ -142,7 +142,7 @@ def _memory(this: Restorer, proof: Prover, say: Say) -> float:
 @contextmanager
 def _ours(stand: Stand, database: str, say: Say) -> Iterator[tuple[Restorer, Prover]]:
     backup = This(stand, database)
-    with _taken(backup, say):
+    with taken(backup, say):
         program = [sys.executable, "-m", "bench.restore_backup"]
         words = ["--bucket", BUCKET, "--prefix", backup.prefix, "--backup-id", backup.reports[-1]["backup_id"]]
         words += ["--streams", str(STREAMS)]
@@ -154,9 +154,9 @@ def _ours(stand: Stand, database: str, say: Say) -> Iterator[tuple[Restorer, Pro
 
 
 @contextmanager
-def _playbook(stand: Stand, database: str, say: Say) -> Iterator[Restorer]:
+def playbook_restorer(stand: Stand, database: str, say: Say) -> Iterator[Restorer]:
     backup = playbook(stand, database)
-    with _taken(backup, say):
+    with taken(backup, say):
         (listed,) = stand.s3.client().list_objects_v2(Bucket=BUCKET, Prefix=f"{backup.prefix}/")["Contents"]
         yield Restorer(
             stand,
@@ -169,7 +169,7 @@ def _playbook(stand: Stand, database: str, say: Say) -> Iterator[Restorer]:
 
 
 @contextmanager
-def _taken(backup: Program, say: Say) -> Iterator[None]:
+def taken(backup: Program, say: Say) -> Iterator[None]:
     say(f"taking the backup of {backup.name} ...")
     try:
         backup.run()
