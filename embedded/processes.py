@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import socket
 import subprocess
 import time
@@ -16,6 +17,7 @@ import psutil
 
 LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.02
+SERVER_PORTS = range(20_000, 32_000)
 # The start time of a process is derived from the boot time, which moves by some milliseconds when the clock is set.
 START_TIME_TOLERANCE_SECONDS = 2.0
 
@@ -114,12 +116,13 @@ def port_is_free(port: int) -> bool:
 
 
 def choose_port(preferred: int | None = None) -> int:
-    """The preferred port when nobody has it, so that addresses survive a restart; else any free one."""
+    """The preferred port when nobody has it, so that addresses survive a restart; else any free one.
+
+    Those that systems give to outgoing connections are left alone: one of them would take the port of a stopped server.
+    """
     if preferred and port_is_free(preferred):
         return preferred
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    return next(port for port in random.sample(SERVER_PORTS, len(SERVER_PORTS)) if port_is_free(port))
 
 
 def listens_on(process: psutil.Process, port: int) -> bool:
