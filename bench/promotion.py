@@ -19,7 +19,7 @@ from backup_playbook.engines.postgres.connection import PostgresServer, identity
 from backup_playbook.engines.postgres.promotion import Promotion
 from bench.measure import Series
 from bench.report import Figure, Section
-from bench.stand import Size, Stand
+from bench.stand import Stand
 from embedded.processes import LOOPBACK
 
 CLIENTS = 20
@@ -70,7 +70,7 @@ class Clients:
                 continue
 
 
-def measure(stand: Stand, _size: Size, say: Callable[[str], None]) -> Section:
+def measure(stand: Stand, say: Callable[[str], None]) -> Section:
     """Raises PlaybookError when a commit was lost."""
     series = Series(f"the longest time without a commit of {CLIENTS} clients that reconnect in a tight loop")
     refused: list[float] = []

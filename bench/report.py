@@ -46,6 +46,10 @@ GOALS: Mapping[str, Goal] = {
     "proof_share": Goal("x", at_most=0.25, note="proof over restore, both without the start of Python"),
     "restore_peak_rss_mb": Goal("MiB", at_most=300, note="restore and proof: Python and all clients, at 1.3 GB"),
     "restore_peak_rss_4gb_mb": Goal("MiB", at_most=300, note="the same at 4 GB; at most 10 % more than at 1.3 GB"),
+    "row_recovery_vs_playbook": Goal(
+        "x", at_least=20, note="a deleted user and all that went along: how many times faster than the playbook's way"
+    ),
+    "row_recovery_seconds": Goal("s", at_most=5, note="the same in seconds, both without Airflow"),
     "promotion_unreachable_seconds": Goal(
         "s",
         at_most=2,
