@@ -1,12 +1,14 @@
 """A deleted user, while the shop serves: rejected, approved, back with all orders, and taken back; by REST."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import psycopg
 import pytest
 import requests
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from embedded.stack import PRIMARY_BUCKET
 from tests.e2e.playground import Playground, Run
@@ -85,6 +87,8 @@ def test_undo_script_takes_them_back(approved: Answered, playground: Playground,
     assert script.startswith(f"s3://{PRIMARY_BUCKET}/")
     file = tmp_path / "undo.sql"
     file.write_bytes(stored(playground, script))
-    psql = playground.stack.shop.bin_dir / "psql"
-    subprocess.run([psql, "-X", "-q", "-d", playground.stack.shop_dsn, "-f", file], check=True, capture_output=True)
+    keywords = conninfo_to_dict(playground.stack.shop_dsn)
+    environment = {**os.environ, "PGPASSWORD": str(keywords.pop("password"))}
+    psql = [playground.stack.shop.bin_dir / "psql", "-X", "-q", "-d", make_conninfo(**keywords), "-f", file]
+    subprocess.run(psql, env=environment, check=True, capture_output=True)
     assert shown(playground)[0] == 404
