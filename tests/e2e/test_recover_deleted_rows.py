@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from embedded.stack import PRIMARY_BUCKET
 from tests.e2e.playground import Playground, Run
@@ -89,6 +89,7 @@ def test_undo_script_takes_them_back(approved: Answered, playground: Playground,
     file.write_bytes(stored(playground, script))
     keywords = conninfo_to_dict(playground.stack.shop_dsn)
     environment = {**os.environ, "PGPASSWORD": str(keywords.pop("password"))}
-    psql = [playground.stack.shop.bin_dir / "psql", "-X", "-q", "-d", make_conninfo(**keywords), "-f", file]
+    address = " ".join(f"{key}={value}" for key, value in keywords.items())
+    psql = [str(playground.stack.shop.bin_dir / "psql"), "-X", "-q", "-d", address, "-f", str(file)]
     subprocess.run(psql, env=environment, check=True, capture_output=True)
     assert shown(playground)[0] == 404
