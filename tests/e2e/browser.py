@@ -14,7 +14,7 @@ from selenium.webdriver.support.expected_conditions import element_to_be_clickab
 from selenium.webdriver.support.ui import WebDriverWait
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-SECONDS = 30
+SECONDS = 90
 
 
 @contextmanager
