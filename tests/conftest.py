@@ -3,10 +3,13 @@
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
 
+from embedded.mongo import MongoServer
 from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 class Bucket(NamedTuple):
     name: str
     client: "S3Client"
+
+
+MongoDatabase = Database[dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +76,24 @@ def database(postgres18: PostgresServer) -> Iterator[Callable[..., str]]:
     yield make
     for server, name in made:
         server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def mongo(servers_directory: Path) -> Iterator[MongoServer]:
+    server = MongoServer(servers_directory / "mongo")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def mongo_database(mongo: MongoServer) -> Iterator[MongoDatabase]:
+    """An empty database of the test's own."""
+    with MongoClient[dict[str, Any]](mongo.uri) as client:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        yield client[name]
+        client.drop_database(name)
 
 
 def _postgres(directory: Path, version: str) -> Iterator[PostgresServer]:
