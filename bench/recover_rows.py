@@ -18,8 +18,9 @@ from backup_playbook.engines.postgres.engine import PostgresEngine
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.row_import import import_rows, preview_rows, remaining_rows
 from backup_playbook.engines.postgres.row_recovery import load_rows, wanted_rows
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, scratch_name
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.restore import open_backup
+from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec

@@ -6,7 +6,8 @@ from typing import Protocol
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.contract import Engine, Source, Target
 from backup_playbook.engines.postgres.engine import PostgresEngine
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, scratch_name
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.scratch import scratch_name
 from embedded.postgres import PostgresServer
 from embedded.processes import choose_port
 from tests.integration.postgres.lab import SOURCE, Lab, dump_text, server_of, source_of

@@ -18,7 +18,7 @@ from backup_playbook.dag_parts.approval import NOBODY, ApprovePlan, approved_by
 from backup_playbook.dag_parts.maintenance import MaintenanceError, switch
 from backup_playbook.dag_parts.recovery_ending import STEPS
 from backup_playbook.dag_parts.recovery_planning import refuse_a_second_recovery
-from backup_playbook.engines.postgres.scratch import Scratch
+from backup_playbook.engines.scratch import Scratch
 from backup_playbook.operators.restore import past_moment
 from backup_playbook.streams.processes import Cancellation
 from include.sample.server import ShopServer

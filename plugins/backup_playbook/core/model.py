@@ -40,6 +40,12 @@ class ObjectKind(StrEnum):
     """setval() statements."""
     LARGE_OBJECTS = "large_objects"
     """pg_dump archive of the large objects."""
+    COLLECTION = "collection"
+    """BSON documents of one collection, or of one range of its `_id`s."""
+    METADATA = "metadata"
+    """Options and indexes of a collection or view, as the JSON that mongodump writes."""
+    USERS = "users"
+    """Users and roles of a MongoDB database, as BSON."""
 
 
 class StoredObject(_Record):
@@ -66,22 +72,23 @@ class TablePart(_Record):
     object: str
     rows: int
     bytes: int
-    """Length of the COPY text."""
+    """Length of the COPY text, or of the BSON documents."""
     sha256: str
-    """SHA-256 of the COPY text."""
+    """SHA-256 of the same."""
     key_min: str | None = None
-    """Smallest value of the first primary-key column in this chunk, as text (text types by collation "C")."""
+    """Smallest value of the first primary-key column in this chunk, as text (text types by collation "C"). Of a range
+    of a collection, the `_id` that it begins with, as canonical extended JSON; None: its first range."""
     key_max: str | None = None
 
 
 class TableRecord(_Record):
-    """A table, and where its rows are. `parts` is in the order in which the rows must be loaded."""
+    """A table or collection, and where its rows are. `parts` is in the order in which the rows must be loaded."""
 
     namespace: str
     name: str
-    kind: Literal["table", "unlogged", "extension"] = "table"
-    columns: tuple[str, ...]
-    """What was copied, in order: not dropped, not generated."""
+    kind: Literal["table", "unlogged", "extension", "collection", "capped", "timeseries"] = "table"
+    columns: tuple[str, ...] = ()
+    """What was copied, in order: not dropped, not generated. Collections have none."""
     condition: str = ""
     """WHERE clause of an extension's configuration table, as the extension registered it."""
     key: tuple[str, ...] = ()

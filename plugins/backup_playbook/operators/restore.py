@@ -161,7 +161,7 @@ class CreateScratch(RestoreStep):
     """Make a database for this restore alone; first remove those of runs that ended without removing theirs."""
 
     def execute(self, context: Context) -> TestedBackup:
-        from backup_playbook.engines.postgres.scratch import scratch_name
+        from backup_playbook.engines.scratch import scratch_name
 
         owner = f"{context['ti'].dag_id}|{context['run_id']}|{self.source}"
         scratch = self.scratch(scratch_name(self.source), owner)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from backup_playbook.engines.postgres.restore import RestoreOptions
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, scratch_name
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.encryption import Encryption

@@ -9,7 +9,8 @@ from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.postgres.connection import PostgresServer as Server
 from backup_playbook.engines.postgres.proof import prove
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, scratch_name
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation

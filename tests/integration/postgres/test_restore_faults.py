@@ -18,8 +18,9 @@ from backup_playbook.core.errors import (
 )
 from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.engines.postgres.engine import PostgresEngine
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, scratch_name
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.restore import open_backup
+from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.objects import BackupReader

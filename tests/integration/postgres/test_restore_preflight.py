@@ -4,7 +4,8 @@ import pytest
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, scratch_name
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import Database, MakeScratch

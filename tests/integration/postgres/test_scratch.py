@@ -11,7 +11,8 @@ from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.guards import DatabaseIdentity
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.postgres.connection import identity
-from backup_playbook.engines.postgres.scratch import Scratch, ScratchDatabase, ScratchServer, scratch_name
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.scratch import Scratch, scratch_name
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import Database, MakeScratch
 from tests.integration.postgres.lab import SOURCE, Lab, server_of, source_of

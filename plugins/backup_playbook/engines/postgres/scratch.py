@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,12 +25,12 @@ from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.preflight import require_fitting, user_objects
 from backup_playbook.engines.postgres.proof import prove
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions, explained
+from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"scratch_[a-z0-9_]{1,40}_[0-9a-f]{8}")
 _MARK = {"backup_playbook": "scratch"}
 # from CREATE DATABASE to its comment: whoever looks for scratches waits until both are done, or their worker is dead
 _LOCK = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('backup_playbook scratch'))"
@@ -44,22 +42,6 @@ _LOCALE_WORDS = {
     "daticurules": "ICU_RULES",
 }
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """A scratch database on a server. owner: who made it (a DAG run); empty, as all but `name`, without a comment."""
-
-    name: str
-    source: str = ""
-    backup_id: str = ""
-    owner: str = ""
-    created_at: datetime | None = None
-
-
-def scratch_name(source: str) -> str:
-    """`scratch_shop_1f3a9c02`: never the same twice."""
-    return f"scratch_{re.sub('[^a-z0-9]+', '_', source.lower())[:40]}_{secrets.token_hex(4)}"
 
 
 def read_identity(server: PostgresServer) -> DatabaseIdentity:
@@ -121,7 +103,7 @@ class ScratchServer:
         log.info("The scratch %s is gone.", name)
 
     def _recognise(self, connection: Connection[TupleRow], name: str) -> Scratch | None:
-        if not _NAME.fullmatch(name):
+        if not SCRATCH_NAME.fullmatch(name):
             return None
         row = connection.execute(
             "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s",
@@ -176,6 +158,10 @@ class ScratchDatabase:
     @property
     def label(self) -> str:
         return self.server.label
+
+    @property
+    def url(self) -> str:
+        return self.server.url
 
     def create(self, manifest: Manifest) -> None:
         with self.host.server.connect(autocommit=True) as connection:
