@@ -137,7 +137,9 @@ class _Sampler:
     def _now(self) -> int:
         total = 0
         for child in psutil.Process().children(recursive=True):
-            if child.pid not in self._before:
-                with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
+                parent = child.parent()
+                # the same arguments: a moment between fork and exec, whose memory is its parent's
+                if child.pid not in self._before and parent and child.cmdline() != parent.cmdline():
                     total += child.memory_info().rss
         return total

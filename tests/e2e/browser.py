@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.ui import WebDriverWait
@@ -54,10 +55,13 @@ def texts(browser: webdriver.Chrome, selector: str) -> str:
 
 
 def wait_for_texts(browser: webdriver.Chrome, selector: str, words: list[str]) -> None:
-    WebDriverWait(browser, SECONDS, ignored_exceptions=[Exception]).until(
-        lambda browser: all(word in texts(browser, selector) for word in words),
-        f"{selector} does not show all of {words}",
-    )
+    def shows_all(browser: webdriver.Chrome) -> bool:
+        return all(word in texts(browser, selector) for word in words)
+
+    try:
+        WebDriverWait(browser, SECONDS, ignored_exceptions=[Exception]).until(shows_all)
+    except TimeoutException:
+        pytest.fail(f"{selector} does not show all of {words}, but:\n{texts(browser, selector)}")
 
 
 def show_graph(browser: webdriver.Chrome, page: str, steps: list[str], picture: str) -> None:

@@ -175,7 +175,7 @@ def load_sql(server: PostgresServer, database: str, *files: Path) -> None:
 def backup_role_dsn(server: PostgresServer, database: str) -> str:
     """As the role of include/sql/backup_role.sql, which is made when the server has none."""
     with server.connect() as session:
-        exists = session.execute("SELECT FROM pg_roles WHERE rolname = 'backup'").fetchone()
+        exists = session.execute("SELECT 1 FROM pg_roles WHERE rolname = 'backup'").fetchone()
     if not exists:
         argv = [server.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", server.dsn(database)]
         environment = {**os.environ, "BACKUP_PASSWORD": BACKUP_PASSWORD}

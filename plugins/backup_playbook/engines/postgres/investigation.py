@@ -75,17 +75,19 @@ def _allow_connections(connection: Connection[TupleRow], database: str, *, allow
 def amcheck(server: PostgresServer, cancellation: Cancellation) -> str:
     """What pg_amcheck says of a database, or why it could not be asked. The extension is not installed for it: that
     would change what is to be looked at."""
+    found = b""
     try:
         with server.connect(autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_catalog.pg_extension WHERE extname = 'amcheck'").fetchone():
+            if not connection.execute("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'amcheck'").fetchone():
                 return "not asked: the database has no extension amcheck (CREATE EXTENSION amcheck)"
             program = find_clients(connection.info.server_version // 10_000).directory / "pg_amcheck"
         if not shutil.which(program):
             return f"not asked: this worker has no {program}"
-        argv = [str(program), "-w", f"--dbname={server.client_database}"]
-        list(processes.output(argv, env=server.environment(), cancellation=cancellation))
+        argv = [str(program), "--no-password", server.client_database]
+        for block in processes.output(argv, env=server.environment(), cancellation=cancellation):
+            found = (found + block)[:_AMCHECK_CHARACTERS]
     except PlaybookError as error:
-        return error.what[-_AMCHECK_CHARACTERS:]
+        return found.decode(errors="replace").strip() or error.what[-_AMCHECK_CHARACTERS:]
     return "no damage found"
 
 
