@@ -50,7 +50,9 @@ class MongoServer(Daemon):
 
     def command(self, port: int) -> Sequence[str]:
         home = _installed()
-        java = [_program("java", "default-jre-headless"), "-XX:+UseSerialGC", "-Xmx1g"]
+        # its $sample sorts by chance, which the newer way of sorting takes for an error
+        options = ["-Djava.util.Arrays.useLegacyMergeSort=true", "-XX:+UseSerialGC", "-Xmx1g"]
+        java = [_program("java", "default-jre-headless"), *options]
         return [*java, "-cp", str(home / "lib" / "*"), "bsh.Interpreter", str(home / "main.bsh"), str(port)]
 
     @property

@@ -1,15 +1,24 @@
 """What the conformance suite needs to know of each engine: something live, and how to compare a copy of it."""
 
 import subprocess
-from typing import Protocol
+import uuid
+from typing import Any, Protocol
+
+from pymongo import MongoClient
 
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.contract import Engine, Source, Target
+from backup_playbook.engines.mongodb import connection
+from backup_playbook.engines.mongodb.dump import MongoSource
+from backup_playbook.engines.mongodb.engine import MongoEngine
+from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.engines.postgres.engine import PostgresEngine
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.scratch import scratch_name
+from embedded.mongo import MongoServer
 from embedded.postgres import PostgresServer
 from embedded.processes import choose_port
+from tests.integration.mongodb import lab as mongodb
 from tests.integration.postgres.lab import SOURCE, Lab, dump_text, server_of, source_of
 
 
@@ -18,6 +27,10 @@ class Case(Protocol):
 
     def source(self) -> Source:
         """Something filled: more than one object, one of them larger than a block."""
+        ...
+
+    def undivided(self) -> Source:
+        """The same, each table in one piece: where a source is divided may be left to chance."""
         ...
 
     def unreachable(self) -> Source:
@@ -64,6 +77,9 @@ class PostgresCase:
     def source(self) -> Source:
         return source_of(self._server.dsn(self._origin), chunk_bytes=1 << 20)
 
+    def undivided(self) -> Source:
+        return source_of(self._server.dsn(self._origin))
+
     def unreachable(self) -> Source:
         return source_of(f"host=127.0.0.1 port={choose_port()} dbname=nothing user=nobody")
 
@@ -91,3 +107,49 @@ class PostgresCase:
     def close(self) -> None:
         self._server.drop_database(self._origin)
         self._server.drop_database(self._copy)
+
+
+class MongoCase:
+    engine = MongoEngine()
+
+    def __init__(self, server: MongoServer) -> None:
+        self._client = MongoClient[dict[str, Any]](server.uri)
+        name = f"contract_{uuid.uuid4().hex[:8]}"
+        self._origin, self._copy = self._client[name], self._client[f"{name}_copy"]
+        self._origin["big"].insert_many([{"_id": i, "v": f"{i:060d}"} for i in range(30_000)])
+        self._origin["big"].create_index("v", unique=True)
+        self._origin["small"].insert_many([{"_id": "one", "v": 1}, {"_id": 2, "v": 2}])
+
+    def source(self) -> Source:
+        return mongodb.source_of(self._origin, chunk_bytes=1 << 20)
+
+    def undivided(self) -> Source:
+        return mongodb.source_of(self._origin)
+
+    def unreachable(self) -> Source:
+        return MongoSource(connection.MongoServer(f"mongodb://127.0.0.1:{choose_port()}/", "x", mongodb.IMPATIENT))
+
+    def restore(self, lab: Lab, manifest: Manifest) -> "subprocess.CompletedProcess[str]":
+        return mongodb.restore_sh(lab, manifest, self._copy)
+
+    def target(self) -> MongoScratch:
+        return mongodb.scratch_of(self._origin)
+
+    def damage(self, target: Target) -> None:
+        assert isinstance(target, MongoScratch)
+        self._client[target.name]["small"].update_one({"_id": 2}, {"$set": {"v": 3}})
+
+    def exists(self, target: Target) -> bool:
+        assert isinstance(target, MongoScratch)
+        return any(found.name == target.name for found in target.host.list_scratches())
+
+    def original(self) -> object:
+        return mongodb.contents(self._origin)
+
+    def restored(self) -> object:
+        return mongodb.contents(self._copy)
+
+    def close(self) -> None:
+        for database in (self._origin, self._copy):
+            self._client.drop_database(database)
+        self._client.close()

@@ -19,14 +19,19 @@ from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
-from tests.contract.cases import Case, PostgresCase
+from tests.contract.cases import Case, MongoCase, PostgresCase
 from tests.integration.postgres.lab import SOURCE, Lab, assert_restored
 from tests.support.bytes_engine import BytesEngine
 from tests.support.damage import flip_a_bit
 
 
-@pytest.fixture(scope="module", params=["postgres"])
+@pytest.fixture(scope="module", params=["postgres", "mongodb"])
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    if request.param == "mongodb":
+        made: Case = MongoCase(request.getfixturevalue("mongo"))
+        yield made
+        made.close()
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BACKUP_PLAYBOOK_PG_CLIENTS", os.pathsep.join(map(str, client_bin_dirs())))
         server: PostgresServer = request.getfixturevalue("postgres18")
@@ -140,7 +145,7 @@ def test_a_backup_of_another_engine_is_not_opened(case: Case, lab: Lab) -> None:
 
 
 def test_two_backups_of_an_unchanged_source_hold_the_same_rows(case: Case, lab: Lab) -> None:
-    one, other = back_up(case, lab), back_up(case, lab)
+    one, other = (take_backup(case.undivided(), case.engine, lab.writer(), Cancellation()) for _ in range(2))
     assert one.backup_id != other.backup_id
     assert [(table.name, table.rows, table.digest) for table in one.tables] == [
         (table.name, table.rows, table.digest) for table in other.tables

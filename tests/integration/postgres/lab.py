@@ -21,10 +21,10 @@ from backup_playbook.core.model import Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.core.proof import Proof
 from backup_playbook.engines.backup import Depth, Verification, take_backup
+from backup_playbook.engines.contract import Engine, Source, Target
 from backup_playbook.engines.postgres import connection
 from backup_playbook.engines.postgres.dump import PostgresSource
 from backup_playbook.engines.postgres.engine import PostgresEngine
-from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder
@@ -65,6 +65,7 @@ class Lab:
     store: ObjectStore
     directory: Path
     codec: Codec = field(default_factory=Codec)
+    engine: Engine = field(default_factory=PostgresEngine)
 
     @property
     def catalog(self) -> Catalog:
@@ -73,10 +74,10 @@ class Lab:
     def writer(self) -> BackupWriter:
         return BackupWriter(self.store, SOURCE, new_backup_id(datetime.now(UTC)), self.codec)
 
-    def backup(self, source: PostgresSource) -> Manifest:
-        return take_backup(source, PostgresEngine(), self.writer(), Cancellation())
+    def backup(self, source: Source) -> Manifest:
+        return take_backup(source, self.engine, self.writer(), Cancellation())
 
-    def refused(self, source: PostgresSource) -> SourceError:
+    def refused(self, source: Source) -> SourceError:
         """The error of a backup that must fail; and nothing is left of it."""
         with pytest.raises(SourceError) as caught:
             self.backup(source)
@@ -84,7 +85,7 @@ class Lab:
         return caught.value
 
     def verify(self, manifest: Manifest, depth: Depth = Depth.FULL, codec: Codec | None = None) -> dict[str, Any]:
-        verification = Verification(self.catalog, PostgresEngine(), codec or self.codec, depth)
+        verification = Verification(self.catalog, self.engine, codec or self.codec, depth)
         return verification.run(SOURCE, manifest.backup_id, Cancellation(), manifest.seal)
 
     @property
@@ -93,13 +94,13 @@ class Lab:
         return Cancellation()
 
     def reader(self, manifest: Manifest) -> BackupReader:
-        return open_backup(self.catalog, PostgresEngine(), SOURCE, manifest.backup_id, self.codec)
+        return open_backup(self.catalog, self.engine, SOURCE, manifest.backup_id, self.codec)
 
-    def restore_into(self, target: ScratchDatabase, manifest: Manifest) -> dict[str, float]:
+    def restore_into(self, target: Target, manifest: Manifest) -> dict[str, float]:
         target.create(manifest)
         return target.restore(self.reader(manifest), Cancellation())
 
-    def prove(self, target: ScratchDatabase, manifest: Manifest) -> Proof:
+    def prove(self, target: Target, manifest: Manifest) -> Proof:
         return target.prove(self.reader(manifest), Cancellation())
 
     def leftovers(self) -> list[str]:

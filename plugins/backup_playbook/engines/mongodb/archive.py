@@ -1,0 +1,45 @@
+"""What a backup says of the collections and views that it holds."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.engines.mongodb.collections import Collection, metadata_file
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.blocks import Blocks
+from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.processes import Cancellation
+
+
+def metadata_names(manifest: Manifest) -> dict[str, str]:
+    """Object name to collection or view: where the options and indexes of each are."""
+    suffix = ".zst" if manifest.encryption.method == "none" else ".zst.gpg"
+    names = (*(table.name for table in manifest.tables), *manifest.details["views"])
+    return {metadata_file(manifest.details["database"], name) + suffix: name for name in names}
+
+
+def read_collections(reader: BackupReader, streams: int, cancellation: Cancellation) -> list[Collection]:
+    """By name. Raises VerificationError."""
+
+    def read(item: StoredObject) -> Collection:
+        return read_collection(reader.manifest, item, reader.content(item))
+
+    jobs = [Job(0, partial(read, item)) for item in reader.objects(ObjectKind.METADATA)]
+    return sorted(run_jobs(jobs, streams, cancellation), key=lambda collection: collection.name)
+
+
+def read_collection(manifest: Manifest, item: StoredObject, content: Blocks) -> Collection:
+    """Raises VerificationError when it is not that of the collection that the object is named after."""
+    text = b"".join(content)
+    try:
+        found = Collection.from_json(text)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = None
+    if found is None or metadata_names(manifest).get(item.name) != found.name:
+        raise VerificationError(
+            f"{item.name} does not hold the options and indexes of the collection that it is named after.",
+            "Use another backup, or the off-site copy, and find out who wrote to the bucket.",
+        )
+    return found

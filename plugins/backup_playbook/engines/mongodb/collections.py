@@ -1,0 +1,127 @@
+"""What there is in a database: collections and views, with their options and indexes, and the files of mongodump."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from bson import json_util
+from bson.codec_options import DatetimeConversion
+from bson.json_util import CANONICAL_JSON_OPTIONS
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from backup_playbook.core.guards import CollectionsIdentity
+from backup_playbook.engines.mongodb.connection import Document
+
+JSON = CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+TTL = "expireAfterSeconds"
+"""Of an index, of a time series and of a clustered collection."""
+
+SCRATCH_MARK = "backup_playbook_scratch"
+"""A collection that only scratch databases have; see `scratch`. It is no part of what is backed up, or proven."""
+
+_NAMESPACE_NOT_FOUND = 26
+# as mongodump cuts names that are too long for a file
+_LONGEST_NAME, _KEPT_OF_LONGER = 238, 208
+
+
+@dataclass(frozen=True)
+class Collection:
+    """kind: collection, timeseries or view. options, indexes: as the server lists them. uuid: hexadecimal, or empty."""
+
+    name: str
+    kind: str
+    options: Document
+    indexes: tuple[Document, ...] = ()
+    uuid: str = ""
+
+    @property
+    def is_view(self) -> bool:
+        return self.kind == "view"
+
+    @property
+    def is_capped(self) -> bool:
+        return bool(self.options.get("capped"))
+
+    @property
+    def data_name(self) -> str:
+        """Where its documents are: those of a time series are in buckets."""
+        return f"system.buckets.{self.name}" if self.kind == "timeseries" else self.name
+
+    def to_json(self) -> bytes:
+        """Canonical extended JSON, as mongodump writes it."""
+        body = {"options": self.options, "indexes": list(self.indexes), "uuid": self.uuid}
+        return to_json({**body, "collectionName": self.name, "type": self.kind}).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Collection:
+        body = from_json(text.decode())
+        return cls(body["collectionName"], body["type"], body["options"], tuple(body["indexes"]), body["uuid"])
+
+
+def to_json(value: Any) -> str:
+    return json_util.dumps(value, json_options=JSON)
+
+
+def from_json(text: str) -> Any:
+    return json_util.loads(text, json_options=JSON)
+
+
+def list_collections(database: Database[Document], leave_out: Iterable[str] = ()) -> list[Collection]:
+    """Without what the server keeps for itself, by name; without indexes."""
+    found = []
+    for item in database.list_collections():
+        name = item["name"]
+        if (name.startswith("system.") and name != "system.js") or name == SCRATCH_MARK or name in leave_out:
+            continue
+        uuid = bytes(item.get("info", {}).get("uuid", b"")).hex()
+        found.append(Collection(name, item.get("type", "collection"), item.get("options", {}), uuid=uuid))
+    return sorted(found, key=lambda collection: collection.name)
+
+
+def list_indexes(database: Database[Document], collection: Collection) -> tuple[Document, ...]:
+    """Raises OperationFailure; none for a view, and for a collection that is gone."""
+    if collection.is_view:
+        return ()
+    try:
+        indexes = list(database[collection.name].list_indexes())
+    except OperationFailure as error:
+        if error.code != _NAMESPACE_NOT_FOUND:
+            raise
+        return ()
+    # older servers name the namespace, which a copy does not have
+    return tuple({key: value for key, value in index.items() if key != "ns"} for index in indexes)
+
+
+def identity(database: Database[Document]) -> CollectionsIdentity:
+    return CollectionsIdentity(database.name, frozenset(item.uuid for item in list_collections(database) if item.uuid))
+
+
+def create_indexes(database: Database[Document], collection: Collection, indexes: Iterable[Document]) -> None:
+    """All but that of `_id`, which is there. Raises OperationFailure."""
+    wanted = [index for index in indexes if index["name"] != "_id_"]
+    if wanted:
+        database.command({"createIndexes": collection.name, "indexes": wanted})
+
+
+def bson_file(database: str, collection: str) -> str:
+    """`shop/orders.bson`, where mongodump would put it."""
+    return f"{database}/{_escaped(collection)}.bson"
+
+
+def metadata_file(database: str, collection: str) -> str:
+    return f"{database}/{_escaped(collection)}.metadata.json"
+
+
+def _escaped(name: str) -> str:
+    escaped = quote(name, safe="$&+=:@")
+    if len(escaped) <= _LONGEST_NAME:
+        return escaped
+    # mongodump's hash of the name, which only tells long names apart
+    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
+    return f"{escaped[:_KEPT_OF_LONGER]}%24{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"

@@ -1,0 +1,237 @@
+"""A MongoDB database as streams of raw BSON into a repository: no scratch disk, no document decoded."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pymongo
+import zstandard
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+import backup_playbook
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
+from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.mongodb.collections import Collection, bson_file, metadata_file
+from backup_playbook.engines.mongodb.connection import Deployment, Document, MongoServer, deployment, explained
+from backup_playbook.engines.mongodb.documents import BATCH_BYTES, DocumentCounter
+from backup_playbook.engines.mongodb.moment import Moment, require_unchanged, take_moment
+from backup_playbook.engines.mongodb.ranges import IdRange, split
+from backup_playbook.repository.objects import BackupWriter
+from backup_playbook.streams.blocks import tap
+from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.processes import Cancellation
+from backup_playbook.streams.progress import Progress
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 128 << 20
+USERS = {"users": {"db": "{}"}, "roles": {"db": "{}"}, "version": {"_id": "authSchema"}}
+"""Collections of `admin` with the users and roles of a database, and how to find them."""
+_MAY_NOT, _HAS_NONE = 13, 59
+
+
+@dataclass(frozen=True)
+class Written:
+    """One stored object, and which documents of which collection it holds."""
+
+    item: StoredObject
+    collection: str = ""
+    part: TablePart | None = None
+
+
+@dataclass(frozen=True)
+class MongoSource:
+    """A database that can be backed up.
+
+    streams: how many run at once. chunk_bytes: larger collections are read in ranges of about this size, at once.
+    leave_out: names of collections.
+    """
+
+    server: MongoServer
+    streams: int = 2
+    chunk_bytes: int = CHUNK_BYTES
+    leave_out: tuple[str, ...] = ()
+
+    def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
+        """See `engines.contract.Source`."""
+        cancellation.check()
+        with self.server.connect() as database:
+            server = deployment(database)
+            moment = take_moment(database, server, self.server.label, self.leave_out)
+            manifest = _Dump(self, database, server, moment, writer, cancellation).run()
+            require_unchanged(database, moment, self.server.label, self.leave_out)
+            return manifest
+
+
+class _Dump:
+    def __init__(
+        self,
+        source: MongoSource,
+        database: Database[Document],
+        server: Deployment,
+        moment: Moment,
+        writer: BackupWriter,
+        cancellation: Cancellation,
+    ) -> None:
+        self._source, self._database, self._server, self._moment = source, database, server, moment
+        self._writer, self._cancellation = writer, cancellation
+
+    def run(self) -> Manifest:
+        label, server = self._source.server.label, self._server
+        sizes = {item.name: self._size(item) for item in self._moment.collections if not item.is_view}
+        log.info(
+            "%s: MongoDB %s, %s, %d collections, %s, %d streams at once.",
+            label, server.version, server.kind, len(sizes), human_bytes(sum(size for size, _ in sizes.values())),
+            self._source.streams,
+        )  # fmt: skip
+        if not self._moment.cluster_time:
+            log.warning(
+                "%s has no snapshots (%s, %s): each collection is copied at its own moment.",
+                label, server.kind, server.version,
+            )  # fmt: skip
+        with Progress(self._database.name, sum(size for size, _ in sizes.values())) as self._progress:
+            jobs: list[Job[Written | None]] = [
+                Job(0, partial(self._metadata, item)) for item in self._moment.collections
+            ]
+            for item in self._moment.collections:
+                if not item.is_view:
+                    jobs += self._jobs(item, *sizes[item.name])
+            written = [one for one in run_jobs(jobs, self._source.streams, self._cancellation) if one]
+        return self._manifest([*written, *self._users()])
+
+    def _size(self, collection: Collection) -> tuple[int, int]:
+        """Bytes of all documents, and of an average one, as the server keeps count."""
+        stats = self._database.command("collStats", collection.data_name)
+        return int(stats["size"]), int(stats.get("avgObjSize", 0))
+
+    def _jobs(self, collection: Collection, size: int, average: int) -> Iterator[Job[Written | None]]:
+        chunks = size // self._source.chunk_bytes
+        ranges = [IdRange()]
+        # a capped collection is in the order in which it was written
+        if chunks > 1 and not collection.is_capped:
+            ranges = split(self._database[collection.data_name], chunks)
+        file, estimate = bson_file(self._database.name, collection.data_name), size // len(ranges)
+        for number, part in enumerate(ranges, 1):
+            name = f"{file}.{number:04d}" if len(ranges) > 1 else file
+            yield Job(estimate, partial(self._documents, collection, name, part, estimate, average))
+
+    def _documents(self, collection: Collection, name: str, part: IdRange, size: int, average: int) -> Written | None:
+        counter = DocumentCounter()
+        content = self._progress.track(self._read(collection, part, average), size)
+        first = next(content, b"")
+        if not first:
+            return None  # most collections of a database with thousands of them are empty
+
+        def blocks() -> Iterator[bytes]:
+            yield first
+            yield from content
+
+        item = self._writer.write(name, ObjectKind.COLLECTION, tap(blocks(), counter.update), estimate=size)
+        found = TablePart(
+            object=item.name,
+            rows=counter.finish(),
+            bytes=item.content_bytes,
+            sha256=item.content_sha256,
+            key_min=part.low,
+        )
+        return Written(item, collection.name, found)
+
+    def _read(self, collection: Collection, part: IdRange, average: int) -> Iterator[bytes]:
+        with explained(f"{collection.name} of {self._source.server.label} could not be read"):
+            yield from read_documents(self._database, self._moment, collection, part, average, self._cancellation)
+
+    def _metadata(self, collection: Collection) -> Written:
+        name = metadata_file(self._database.name, collection.name)
+        return Written(self._writer.write(name, ObjectKind.METADATA, [collection.to_json()]))
+
+    def _users(self) -> Iterator[Written]:
+        admin = self._database.client.get_database("admin")
+        name = self._database.name
+        for kind, query in USERS.items():
+            found = admin[f"system.{kind}"].find_raw_batches({key: value.format(name) for key, value in query.items()})
+            try:
+                content = b"".join(found)
+            except OperationFailure as error:
+                if error.code not in (_MAY_NOT, _HAS_NONE):
+                    raise
+                log.info("Users and roles are not stored: the connection's user may not read them.")
+                return
+            item = self._writer.write(f"{name}/$admin.system.{kind}.bson", ObjectKind.USERS, [content])
+            yield Written(item)
+
+    def _manifest(self, written: list[Written]) -> Manifest:
+        parts: dict[str, list[TablePart]] = defaultdict(list)
+        for one in written:
+            if one.part:
+                parts[one.collection].append(one.part)
+        return Manifest(
+            backup_id=self._writer.backup_id,
+            source=self._writer.source,
+            engine="mongodb",
+            started_at=self._writer.started_at,
+            snapshot_at=self._moment.taken_at,
+            finished_at=datetime.now(UTC),
+            tools={
+                "backup_playbook": backup_playbook.__version__,
+                "pymongo": pymongo.version,
+                "python": platform.python_version(),
+                "zstandard": zstandard.__version__,
+            },
+            compression=self._writer.codec.compression,
+            encryption=self._writer.codec.encryption,
+            details=self._details(),
+            objects=tuple(one.item for one in written),
+            tables=tuple(
+                _record(self._database.name, item, parts[item.name])
+                for item in self._moment.collections
+                if not item.is_view
+            ),
+        )
+
+    def _details(self) -> dict[str, Any]:
+        time = self._moment.cluster_time
+        return {
+            "server_version": self._server.version,
+            "deployment": self._server.kind,
+            "consistency": "snapshot" if time else "per collection",
+            "cluster_time": [time.time, time.inc] if time else None,
+            "database": self._database.name,
+            "views": [item.name for item in self._moment.collections if item.is_view],
+            "left_out": list(self._source.leave_out),
+            "collections": {item.name: item.uuid for item in self._moment.collections if item.uuid},
+        }
+
+
+def read_documents(
+    database: Database[Document],
+    moment: Moment,
+    collection: Collection,
+    part: IdRange,
+    average: int,
+    cancellation: Cancellation,
+) -> Iterator[bytes]:
+    """The documents of a range as they are stored, in the order of their `_id`s; of a capped collection, as written.
+
+    average: bytes of a document; it decides how many come at once.
+    """
+    order = [("$natural", 1)] if collection.is_capped else [("_id", 1)]
+    count = max(1, BATCH_BYTES // max(average, 1))
+    with moment.reading(database, collection).find_raw_batches(part.query, sort=order, batch_size=count) as cursor:
+        for batch in cursor:
+            cancellation.check()
+            yield batch
+
+
+def _record(database: str, collection: Collection, parts: list[TablePart]) -> TableRecord:
+    kind = "capped" if collection.is_capped else collection.kind
+    return TableRecord.model_validate(
+        {"namespace": database, "name": collection.name, "kind": kind, "key": ("_id",), "parts": tuple(parts)}
+    )

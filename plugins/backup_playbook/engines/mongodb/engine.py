@@ -1,0 +1,54 @@
+"""What is known of a MongoDB backup without its database: is it complete, is it readable, how is it restored."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.engines.mongodb.archive import metadata_names, read_collection
+from backup_playbook.engines.mongodb.documents import DocumentCounter
+from backup_playbook.engines.mongodb.restore_script import render
+from backup_playbook.streams.blocks import Blocks, drain, tap
+
+_REMEDY = "Use another backup, or the off-site copy. If this one was just taken, run the backup again and report it."
+
+
+class MongoEngine:
+    """See `engines.contract.Engine`."""
+
+    name = "mongodb"
+
+    def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+        if item.kind is ObjectKind.METADATA:
+            read_collection(manifest, item, content)
+            return
+        counter = DocumentCounter()
+        drain(tap(content, counter.update))
+        documents = counter.finish()
+        for table, part in manifest.parts_by_object.get(item.name, ()):
+            if (part.rows, part.bytes, part.sha256) != (documents, item.content_bytes, item.content_sha256):
+                raise VerificationError(
+                    f"{item.name} has {documents} documents of {table.name} where the manifest says {part.rows}, or "
+                    "other bytes.",
+                    _REMEDY,
+                )
+
+    def check_manifest(self, manifest: Manifest) -> list[str]:
+        by_kind = {kind: [item.name for item in manifest.objects if item.kind is kind] for kind in ObjectKind}
+        names = Counter(item.name for item in manifest.objects)
+        problems = [f"It names {name} {count} times." for name, count in names.items() if count > 1]
+        tables = Counter(table.name for table in manifest.tables)
+        problems += [f"It has the collection {name} {count} times." for name, count in tables.items() if count > 1]
+        held, parts = set(by_kind[ObjectKind.COLLECTION]), manifest.parts_by_object
+        problems += [f"{name} holds documents of no collection." for name in sorted(held - parts.keys())]
+        problems += [f"Documents are said to be in {name}, which it does not name." for name in
+                     sorted(parts.keys() - held)]  # fmt: skip
+        problems += [f"{name} is said to hold {len(found)} parts." for name, found in parts.items() if len(found) > 1]
+        expected = metadata_names(manifest)
+        problems += [f"Options and indexes of {expected[name]} are missing." for name in
+                     sorted(expected.keys() - set(by_kind[ObjectKind.METADATA]))]  # fmt: skip
+        return problems
+
+    def restore_script(self, manifest: Manifest, repository_url: str) -> str:
+        return render(manifest, repository_url)

@@ -1,0 +1,92 @@
+"""What there is to copy, and the moment that all of it is read at, where the server can hold one still."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.timestamp import Timestamp
+from pymongo.collection import Collection as DriverCollection
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+
+from backup_playbook.core.errors import SourceError
+from backup_playbook.engines.mongodb.collections import Collection, list_collections, list_indexes
+from backup_playbook.engines.mongodb.connection import Deployment, Document
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+
+
+class AtClusterTime(ReadConcern):
+    """What a snapshot session sends. A session serves one thread at a time; this is for all of them."""
+
+    def __init__(self, time: Timestamp) -> None:
+        super().__init__("snapshot")
+        self._time = time
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return {**super().document, "atClusterTime": self._time}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """cluster_time: None where each collection is read at its own moment. taken_at: what the data shows, or the
+    earliest of it."""
+
+    collections: tuple[Collection, ...]
+    taken_at: datetime
+    cluster_time: Timestamp | None = None
+
+    def reading(self, database: Database[Document], collection: Collection) -> DriverCollection[Document]:
+        concern = AtClusterTime(self.cluster_time) if self.cluster_time else None
+        return database.get_collection(collection.data_name, read_concern=concern)
+
+
+def take_moment(database: Database[Document], server: Deployment, label: str, leave_out: Iterable[str] = ()) -> Moment:
+    """Raises SourceError when there is nothing, or when collections come and go all the time."""
+    for _ in range(ATTEMPTS):
+        before = list_collections(database, leave_out)
+        if not before:
+            raise SourceError(
+                f"{label} has no collections: MongoDB shows a database that does not exist as an empty one.",
+                "Correct `database` of this source, or the schema of its Airflow connection.",
+            )
+        taken_at = datetime.now(UTC)
+        time = _cluster_time(database, before[0]) if server.has_snapshots else None
+        if list_collections(database, leave_out) == before:
+            full = (
+                Collection(item.name, item.kind, item.options, list_indexes(database, item), item.uuid)
+                for item in before
+            )
+            return Moment(tuple(full), time.as_datetime() if time else taken_at, time)
+        log.info("Collections were made or dropped meanwhile: taking the snapshot again.")
+    raise SourceError(
+        f"The collections of {label} changed {ATTEMPTS} times while a snapshot was taken.",
+        "Run the backup again when no migration is making and dropping collections, or name them in `leave_out`.",
+    )
+
+
+def require_unchanged(database: Database[Document], moment: Moment, label: str, leave_out: Iterable[str] = ()) -> None:
+    """Raise SourceError when a collection is gone, or another one: it may have looked empty, or been read in part."""
+    now = {(item.name, item.uuid, item.kind) for item in list_collections(database, leave_out)}
+    gone = sorted(item.name for item in moment.collections if (item.name, item.uuid, item.kind) not in now)
+    if gone:
+        raise SourceError(
+            f"{', '.join(gone)} of {label} was dropped, renamed or made anew while the backup ran.",
+            "Run the backup again when that is over; name collections that come and go in `leave_out`.",
+        )
+
+
+def _cluster_time(database: Database[Document], collection: Collection) -> Timestamp:
+    found = database.command(
+        {"find": collection.data_name, "limit": 1, "projection": {"_id": 1}, "singleBatch": True,
+         "readConcern": {"level": "snapshot"}}
+    )  # fmt: skip
+    time: Timestamp = found["cursor"]["atClusterTime"]
+    return time

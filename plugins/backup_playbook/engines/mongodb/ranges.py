@@ -1,0 +1,53 @@
+"""A large collection in ranges of its `_id`, in the server's own order of all values of all types.
+
+A query such as {_id: {$gte: 5}} compares values of one type with each other: it would leave out every `_id` that is
+text. The operators of $expr compare everything, and use the index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
+
+from backup_playbook.engines.mongodb.collections import from_json, to_json
+from backup_playbook.engines.mongodb.connection import Document
+
+SAMPLES_PER_RANGE = 20
+# a raw document keeps duplicate keys, and dates of any year
+_RAW = CodecOptions(document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+
+
+@dataclass(frozen=True)
+class IdRange:
+    """low <= _id < high, each as canonical extended JSON; None: without end."""
+
+    low: str | None = None
+    high: str | None = None
+
+    @property
+    def query(self) -> Document:
+        bounds = [
+            # a text that begins with $ would be a field
+            {operator: ["$_id", {"$literal": from_json(bound)}]}
+            for operator, bound in (("$gte", self.low), ("$lt", self.high))
+            if bound is not None
+        ]
+        return {"$expr": {"$and": bounds}} if bounds else {}
+
+
+def between(bounds: list[str]) -> list[IdRange]:
+    """The ranges that begin at each bound, and the one before the first: every `_id` is in exactly one."""
+    return [IdRange(low, high) for low, high in zip([None, *bounds], [*bounds, None], strict=True)]
+
+
+def split(collection: Collection[Document], ranges: int) -> list[IdRange]:
+    """About `ranges` ranges of about equal size, by a sample of the documents."""
+    raw = collection.with_options(codec_options=_RAW)
+    size = ranges * SAMPLES_PER_RANGE
+    sample = raw.aggregate([{"$sample": {"size": size}}, {"$project": {"_id": 1}}, {"$sort": {"_id": 1}}])
+    found = list(dict.fromkeys(to_json(document["_id"]) for document in sample))
+    step = max(1, len(found) // ranges)
+    return between(found[step::step][: ranges - 1])

@@ -1,0 +1,115 @@
+"""A backup into an empty scratch database: options first, documents in parallel, indexes afterwards.
+
+Indexes and options that remove documents by their age are left out: the copy has to stay as it is until it is proven.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.database import Database
+from pymongo.write_concern import WriteConcern
+
+from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.guards import CollectionsIdentity, require_no_production_collections
+from backup_playbook.core.model import Manifest, StoredObject, TableRecord
+from backup_playbook.engines.mongodb.archive import read_collections
+from backup_playbook.engines.mongodb.collections import TTL, Collection, create_indexes, identity, list_collections
+from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
+from backup_playbook.engines.mongodb.documents import batches
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.processes import Cancellation
+from backup_playbook.streams.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+class Restore:
+    """One backup into one database, which must be empty and none of `production`."""
+
+    def __init__(
+        self,
+        server: MongoServer,
+        production: Sequence[CollectionsIdentity],
+        reader: BackupReader,
+        streams: int,
+        cancellation: Cancellation,
+    ) -> None:
+        self._server, self._streams, self._cancellation = server, streams, cancellation
+        self._reader, self._manifest = reader, reader.manifest
+        self._production = [*production, source_identity(reader.manifest)]
+        self._database: Database[Document]
+
+    def run(self) -> dict[str, float]:
+        """Seconds by phase. Raises as `engines.contract.Target.restore`."""
+        self._cancellation.check()
+        with self._server.connect() as self._database:
+            require_no_production_collections(identity(self._database), self._production)
+            require_empty(self._database, self._server.label)
+            self._collections = read_collections(self._reader, self._streams, self._cancellation)
+            return {name: _timed(name, phase) for name, phase in (
+                ("collections", self._create), ("data", self._load), ("indexes", self._index),
+            )}  # fmt: skip
+
+    def _create(self) -> None:
+        for collection in self._collections:
+            self._cancellation.check()
+            options = {name: value for name, value in collection.options.items() if name != TTL}
+            with explained(f"{collection.name} could not be made in {self._server.label}", RestoreError):
+                self._database.command({"create": collection.name, **options})
+
+    def _load(self) -> None:
+        objects = {item.name: item for item in self._manifest.objects}
+        names = {collection.name: collection.data_name for collection in self._collections}
+        with Progress(self._database.name, self._manifest.content_bytes) as self._progress:
+            jobs = [
+                Job(part.bytes, partial(self._load_part, objects[part.object], table, names[table.name]))
+                for table in self._manifest.tables
+                for part in table.parts
+            ]
+            run_jobs(jobs, self._streams, self._cancellation)
+
+    def _load_part(self, item: StoredObject, table: TableRecord, name: str) -> None:
+        # what an election takes back is missed by the proof
+        collection = self._database.get_collection(name, write_concern=WriteConcern(w=1))
+        content = self._progress.track(self._reader.content(item), item.content_bytes)
+        with explained(f"{table.name} could not be loaded into {self._server.label}", RestoreError):
+            for batch in batches(content):
+                self._cancellation.check()
+                # documents may be older than the validator that would refuse them
+                collection.insert_many(map(RawBSONDocument, batch), bypass_document_validation=True)
+
+    def _index(self) -> None:
+        run_jobs([Job(0, partial(self._index_one, item)) for item in self._collections], self._streams,
+                 self._cancellation)  # fmt: skip
+
+    def _index_one(self, collection: Collection) -> None:
+        with explained(f"{collection.name} could not be indexed in {self._server.label}", RestoreError):
+            create_indexes(self._database, collection, (index for index in collection.indexes if TTL not in index))
+
+
+def source_identity(manifest: Manifest) -> CollectionsIdentity:
+    """The database that was backed up: a copy of it never goes there, whatever the configuration says."""
+    return CollectionsIdentity(manifest.details["database"], frozenset(manifest.details["collections"].values()))
+
+
+def require_empty(database: Database[Document], label: str) -> None:
+    if found := list_collections(database):
+        raise RestoreError(
+            f"{label} is not empty: it has {len(found)} collections and views. A restore writes into empty databases "
+            "only.",
+            "Drop this scratch, and start the restore again with a new one.",
+        )
+
+
+def _timed(name: str, phase: Callable[[], None]) -> float:
+    start = time.monotonic()
+    phase()
+    seconds = time.monotonic() - start
+    log.info("%s: %.1f s.", name, seconds)
+    return seconds

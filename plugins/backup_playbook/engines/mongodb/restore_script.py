@@ -1,0 +1,55 @@
+"""restore.sh: brings a backup back with mongorestore, when neither Airflow nor this project is at hand.
+
+Names of collections are data: they reach bash only through shlex.quote.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from backup_playbook.core.model import Manifest, ObjectKind
+from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.mongodb.collections import Collection, bson_file
+from backup_playbook.engines.stock_tools import fetched, fill, one_line
+
+_TEMPLATE = Path(__file__).with_name("restore.sh.template")
+_CONSISTENCY = {
+    "snapshot": "The backup shows one moment of all collections.",
+    "per collection": "The backup shows each collection at a moment of its own: the server had no snapshots.",
+}
+
+
+def render(manifest: Manifest, repository_url: str) -> str:
+    documents = f"{len(manifest.tables)} collections, {manifest.rows} documents, {human_bytes(manifest.content_bytes)}"
+    words = {
+        "CONSISTENCY": one_line(_CONSISTENCY[manifest.details["consistency"]]),
+        "SIZE": human_bytes(manifest.content_bytes),
+        "KILOBYTES": str(manifest.content_bytes // 1024 + 1),
+        "SUMMARY": documents,
+        "BODY": "\n".join(_body(manifest)),
+    }
+    return fill(_TEMPLATE, manifest, repository_url, words)
+
+
+def _body(manifest: Manifest) -> Iterator[str]:
+    objects = {item.name: item for item in manifest.objects}
+    for item in manifest.objects:
+        if item.kind is ObjectKind.METADATA:
+            yield f"get {fetched(item)} {_file(item.name)}"
+    for table in manifest.tables:
+        file = _file(bson_file(table.namespace, Collection(table.name, table.kind, {}).data_name))
+        yield f'touch "$work/dump/"{file}'
+        for part in table.parts:
+            yield f"get {fetched(objects[part.object])} {file}"
+    if users := [item for item in manifest.objects if item.kind is ObjectKind.USERS]:
+        yield "if [[ ${USERS:-0} == 1 ]]; then"
+        for item in users:
+            yield f"    get {fetched(item)} {_file(item.name)}"
+        yield "    users=(--restoreDbUsersAndRoles)\nfi"
+
+
+def _file(name: str) -> str:
+    """What mongodump calls it: without the database, and what we did to its bytes."""
+    return shlex.quote(name.split("/", 1)[1].removesuffix(".gpg").removesuffix(".zst"))

@@ -1,0 +1,132 @@
+"""Databases that are made for one restore, found again when their worker was killed, and removed.
+
+A MongoDB database is made by its first collection: in a scratch that is the mark that says whose it is. Nothing without
+the mark is written to or dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pymongo import MongoClient
+
+from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.core.guards import CollectionsIdentity, require_no_production_collections
+from backup_playbook.core.model import Manifest
+from backup_playbook.core.proof import Proof
+from backup_playbook.engines.mongodb.collections import SCRATCH_MARK, identity
+from backup_playbook.engines.mongodb.connection import Document, MongoServer, deployment, explained, release
+from backup_playbook.engines.mongodb.proof import prove
+from backup_playbook.engines.mongodb.restore import Restore
+from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.processes import Cancellation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MongoScratchServer:
+    """A server on which scratch databases are made. production: what is never written to or dropped."""
+
+    server: MongoServer
+    production: Sequence[CollectionsIdentity] = ()
+
+    def list_scratches(self) -> list[Scratch]:
+        """All that there are, also those of other runs and of killed workers. Raises SourceError."""
+        with self.server.connect() as database:
+            names = [name for name in database.client.list_database_names() if SCRATCH_NAME.fullmatch(name)]
+            return [found for name in names if (found := _recognise(database.client, name))]
+
+    def create(self, scratch: Scratch) -> None:
+        mark = {"_id": scratch.name, "source": scratch.source, "backup_id": scratch.backup_id, "owner": scratch.owner}
+        with (
+            self.server.at(scratch.name).connect() as database,
+            explained(f"No scratch could be made on {self.server.label}", RestoreError),
+        ):
+            database[SCRATCH_MARK].insert_one({**mark, "created_at": datetime.now(UTC).isoformat()})
+
+    def drop(self, name: str) -> None:
+        """Does nothing when it is gone. Raises GuardError, and drops nothing, when it is not a scratch of ours."""
+        with self.server.at(name).connect() as database:
+            if name not in database.client.list_database_names():
+                return
+            require_no_production_collections(identity(database), self.production)
+            if _recognise(database.client, name) is None:
+                raise GuardError(
+                    f"The database {name} on {self.server.label} is not a scratch: it lacks the collection "
+                    f"{SCRATCH_MARK} that every scratch has.",
+                    "Nothing was dropped. If it is one, and you want it gone, drop it by hand.",
+                )
+            with explained(f"The scratch {name} on {self.server.label} could not be dropped", RestoreError):
+                database.client.drop_database(name)
+        log.info("The scratch %s is gone.", name)
+
+
+@dataclass(frozen=True)
+class MongoScratch:
+    """A scratch as the target of one restore; see `engines.scratch.ScratchTarget`. streams: how many load at once."""
+
+    host: MongoScratchServer
+    name: str
+    owner: str
+    streams: int = 2
+
+    @property
+    def server(self) -> MongoServer:
+        return self.host.server.at(self.name)
+
+    @property
+    def label(self) -> str:
+        return self.server.label
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def create(self, manifest: Manifest) -> None:
+        with self.host.server.connect() as database:
+            found, needed = deployment(database), manifest.details["server_version"]
+            if found.release < release(needed):
+                raise RestoreError(
+                    f"{self.host.server.label} is MongoDB {found.version}, older than the {needed} that the backup "
+                    f"{manifest.backup_id} of {manifest.source} was taken from.",
+                    "Nothing was written. Upgrade the target server, or name another in targets.yaml.",
+                )
+        self.host.create(Scratch(self.name, manifest.source, manifest.backup_id, self.owner))
+
+    def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        self._require_mark()
+        return Restore(self.server, self.host.production, reader, self.streams, cancellation).run()
+
+    def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
+        return prove(self.server, reader, cancellation, streams=self.streams)
+
+    def drop(self) -> None:
+        self.host.drop(self.name)
+
+    def _require_mark(self) -> None:
+        with self.server.connect() as database:
+            if _recognise(database.client, self.name) is None:
+                raise GuardError(
+                    f"The database {self.name} on {self.host.server.label} is not a scratch.",
+                    "Nothing was written. Start the restore again: it makes a new one.",
+                )
+
+
+def _recognise(client: MongoClient[Document], name: str) -> Scratch | None:
+    if not SCRATCH_NAME.fullmatch(name):
+        return None
+    mark = client[name][SCRATCH_MARK].find_one({"_id": name})
+    if mark is None:
+        return None
+    return Scratch(name, mark["source"], mark["backup_id"], mark["owner"], datetime.fromisoformat(mark["created_at"]))
+
+
+def read_identity(server: MongoServer) -> CollectionsIdentity:
+    """Of the database that `server` leads to. Raises SourceError when it cannot be reached."""
+    with server.connect() as database:
+        return identity(database)
