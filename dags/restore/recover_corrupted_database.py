@@ -8,9 +8,9 @@ is touched before a person has read the plan and approved it.
 
 | step | what it does |
 |---|---|
-| `choose_backup` | the newest verified backup that was taken before the corruption |
+| `choose_backup` | the newest verified backup that was taken before the corruption, or at all |
 | `plan_recovery` | checks rights, space and other recoveries; writes the plan: what is lost, how long, how to undo |
-| `approve_plan` | waits for a person, who reads the plan under *Required Actions* |
+| `approve_plan` | waits for a person, who reads the plan under *Required Actions*; without a time, offers a choice |
 | `switch_maintenance_on` | the application refuses its users, where `recovery.maintenance` says how |
 | `create_scratch` | an empty database on the production server |
 | `restore` | definitions, rows, indexes, owners and grants |
@@ -33,11 +33,17 @@ finds it. Two recoveries of one source never run at once.
 
 from airflow.sdk import Param, dag
 
-from backup_playbook.dag_parts.approval import ApprovePlan
+from backup_playbook.dag_parts.approval import CHOSEN, ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
 from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BACKUP_DEFAULTS
 from backup_playbook.dag_parts.recovery_ending import document_recovery
-from backup_playbook.dag_parts.recovery_form import backup_param, drill_param, longest_rto, source_param
+from backup_playbook.dag_parts.recovery_form import (
+    allow_unverified_param,
+    backup_param,
+    drill_param,
+    longest_rto,
+    source_param,
+)
 from backup_playbook.operators.recovery import (
     CheckCopy,
     CollectEvidence,
@@ -68,7 +74,8 @@ from backup_playbook.operators.restore import ChooseBackup
             type=["null", "string"],
             format="date-time",
             title="When was it corrupted?",
-            description="The newest verified backup before this moment is taken. Empty: the newest of all.",
+            description="The newest verified backup before this moment is taken. Empty, and no backup is named: the "
+            "page of the approval shows what is in the newest backups, to choose from.",
         ),
         "backup": backup_param(),
         "repository": Param(
@@ -78,6 +85,7 @@ from backup_playbook.operators.restore import ChooseBackup
             title="Repository",
             description="Which copy of the backup is restored.",
         ),
+        "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),
     },
     **ALERTS,
@@ -89,16 +97,22 @@ def recover_corrupted_database():
         backup="{{ params.backup }}",
         before="{{ params.corruption_time }}",
         repository="{{ params.repository }}",
+        allow_unverified="{{ params.allow_unverified }}",
     )
-    planned = PlanRecovery(task_id="plan_recovery", backup=chosen.output)
+    planned = PlanRecovery(
+        task_id="plan_recovery",
+        backup=chosen.output,
+        choose="{{ not params.corruption_time and params.backup == 'latest' }}",
+        allow_unverified="{{ params.allow_unverified }}",
+    )
     approved = ApprovePlan(
         task_id="approve_plan",
         subject="Recovery of {{ params.source }}",
         plan="plan_recovery",
         drill="{{ params.drill }}",
     )
-    refused_users = SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=planned.output)
-    scratch = CreateCopy(task_id="create_scratch", backup=planned.output).as_setup()
+    refused_users = SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=approved.output[CHOSEN])
+    scratch = CreateCopy(task_id="create_scratch", backup=approved.output[CHOSEN]).as_setup()
     restored = RestoreCopy(task_id="restore", backup=scratch.output)
     proven = ProveCopy(task_id="prove", backup=restored.output)
     checked = CheckCopy(task_id="run_application_checks", backup=proven.output, retries=0)

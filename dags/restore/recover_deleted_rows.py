@@ -30,7 +30,13 @@ from airflow.sdk import Param, dag
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
 from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
-from backup_playbook.dag_parts.recovery_form import backup_param, drill_param, longest_rto, source_param
+from backup_playbook.dag_parts.recovery_form import (
+    allow_unverified_param,
+    backup_param,
+    drill_param,
+    longest_rto,
+    source_param,
+)
 from backup_playbook.dag_parts.rows import choice_param, document_rows, keys_param, table_param
 from backup_playbook.operators.restore import CreateScratch, DropScratch
 from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRows, VerifyRows
@@ -63,6 +69,7 @@ from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRow
         ),
         "backup": backup_param(),
         "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
+        "allow_unverified": allow_unverified_param(),
         "children": choice_param("Children", "Rows that the deletion took along, to any depth.", "restore", "skip"),
         "on_conflict": choice_param(
             "On conflict",
@@ -81,6 +88,7 @@ def recover_deleted_rows():
         backup="{{ params.backup }}",
         before="{{ params.deleted_at }}",
         repository="{{ params.repository }}",
+        allow_unverified="{{ params.allow_unverified }}",
     )
     scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
     found = FindRows(task_id="find_rows", backup=scratch.output)

@@ -1,12 +1,28 @@
 """DAG files, parsed as the dag processor does it. Nothing here needs Airflow's database."""
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
+
+from backup_playbook.core.model import Manifest
+from backup_playbook.core.naming import new_backup_id
+from backup_playbook.engines.backup import take_backup
+from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.repository.objects import BackupWriter
+from backup_playbook.streams.codec import Codec
+from backup_playbook.streams.processes import Cancellation
+from embedded.postgres import SUPERUSER, PostgresServer, client_bin_dirs
+from embedded.s3 import S3Gateway
+from tests.conftest import Bucket
+from tests.integration.postgres.lab import source_of
 
 # Airflow reads these when it is first imported, and writes its configuration where AIRFLOW_HOME points to.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
@@ -15,9 +31,55 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 from airflow.dag_processing.dagbag import DagBag  # noqa: E402 - after its settings
 
+from backup_playbook.config import load_config  # noqa: E402
+from backup_playbook.config.load import DEFAULT_FOLDER  # noqa: E402
+from backup_playbook.dag_parts import connections  # noqa: E402
+
 PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
 def dagbag() -> DagBag:
     return DagBag(PROJECT / "dags")
+
+
+@pytest.fixture
+def live(
+    postgres18: PostgresServer,
+    s3: S3Gateway,
+    bucket: Bucket,
+    database: Callable[[], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """The database of source `shop`, backed up once; source and target are the same server under two host names."""
+    name = database()
+    with postgres18.connect(name) as connection:
+        connection.execute("CREATE TABLE notes AS SELECT generate_series(1, 7) AS id")
+    config = shutil.copytree(DEFAULT_FOLDER, tmp_path / "config")
+    repositories = yaml.safe_load((config / "repositories.yaml").read_text())
+    repositories["repositories"]["primary"]["bucket"] = bucket.name
+    (config / "repositories.yaml").write_text(yaml.safe_dump(repositories))
+    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}
+    monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(config))
+    monkeypatch.setenv("BACKUP_PLAYBOOK_PG_CLIENTS", ":".join(map(str, client_bin_dirs())))
+    store = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_S3_PRIMARY", json.dumps(store))
+    connect(monkeypatch, "postgres_shop", postgres18, "localhost", name)
+    connect(monkeypatch, "postgres_shop_admin", postgres18, "127.0.0.1", name)
+    connect(monkeypatch, "postgres_staging", postgres18, "127.0.0.1", "postgres")
+    back_up(postgres18.dsn(name), datetime.now(UTC))
+    return name
+
+
+def back_up(dsn: str, at: datetime) -> Manifest:
+    """A backup of the source `shop`, which nobody has verified. at: what its id says."""
+    store = connections.catalog(load_config(), "primary").store
+    writer = BackupWriter(store, "shop", new_backup_id(at), Codec())
+    return take_backup(source_of(dsn), PostgresEngine(), writer, Cancellation())
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, connection: str, server: PostgresServer, host: str, database: str) -> None:
+    words = {"conn_type": "postgres", "host": host, "port": server.port, "schema": database}
+    login = {"login": SUPERUSER, "password": server.password}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{connection.upper()}", json.dumps(words | login))

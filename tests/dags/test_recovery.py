@@ -40,8 +40,8 @@ def dag(dagbag: DagBag) -> DAG:
 def test_graph(dag: DAG) -> None:
     assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
         "choose_backup": {"plan_recovery"},
-        "plan_recovery": {"approve_plan", "switch_maintenance_on", "create_scratch", "switch_maintenance_off"},
-        "approve_plan": {"switch_maintenance_on"},
+        "plan_recovery": {"approve_plan", "switch_maintenance_off"},
+        "approve_plan": {"switch_maintenance_on", "create_scratch"},
         "switch_maintenance_on": {"create_scratch"},
         "create_scratch": {"restore", "drop_scratch"},
         "restore": {"prove"},
@@ -100,6 +100,7 @@ def test_runs_by_the_button_only(dag_id: str, dagbag: DagBag) -> None:
         ("repository", "alternate"),
         ("corruption_time", "noon"),
         ("drill", "yes"),
+        ("allow_unverified", "yes"),
     ],
 )
 def test_form_refuses(dag: DAG, name: str, value: Any) -> None:
@@ -132,8 +133,11 @@ def test_unattended_drills_are_refused_as_shipped() -> None:
 
 def test_who_approved() -> None:
     assert approved_by(None) == ""
-    assert approved_by({"responded_by_user": {"id": "7", "name": "Ada"}}) == "Ada"
-    assert approved_by({"responded_by_user": None}) == NOBODY
+    approved = {"chosen_options": ["Approve"]}
+    assert approved_by({**approved, "responded_by_user": {"id": "7", "name": "Ada"}}) == "Ada"
+    assert approved_by({**approved, "responded_by_user": None}) == NOBODY
+    ada = {"id": "7", "name": "Ada"}
+    assert approved_by({"chosen_options": ["Restore X"], "responded_by_user": ada}) == "Ada, who chose: Restore X"
 
 
 @pytest.fixture

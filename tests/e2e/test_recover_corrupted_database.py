@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 import requests
 
 from backup_playbook.core.recovery_report import RecoveryReport
-from embedded.airflow_client import AirflowClient
+from embedded.airflow_client import AirflowClient, Json
 from embedded.processes import wait_until
 from embedded.slack_server import render
 from tests.e2e.playground import Playground, Run
@@ -39,16 +40,16 @@ class Answered:
 
 
 def answer(playground: Playground, dag_id: str, option: str, **params: Any) -> Answered:
-    """Trigger it, read its plan, and approve or reject it."""
+    """Trigger it, read its plan, and answer. option: empty for the first that is offered."""
     client, before = playground.client, len(playground.stack.slack.messages())
     client.unpause(dag_id)
     run_id = client.trigger(dag_id, params)
     path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails"
-    waiting: list[str] = []
+    waiting: list[Json] = []
 
     def waits() -> bool:
         waiting[:] = [
-            detail["body"]
+            detail
             for detail in client.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
             if not detail["response_received"]
         ]
@@ -56,10 +57,10 @@ def answer(playground: Playground, dag_id: str, option: str, **params: Any) -> A
 
     assert wait_until(waits, 120, 0.5)
     assert waiting, "the run failed before anybody was asked"
-    client.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
+    client.request("PATCH", path, {"chosen_options": [option or waiting[0]["options"][0]], "params_input": {}})
     state = client.wait_for_run(dag_id, run_id, seconds=300)
     told = [render(message) for message in playground.stack.slack.messages()[before:]]
-    return Answered(client, dag_id, run_id, state, waiting[0], told)
+    return Answered(client, dag_id, run_id, state, waiting[0]["body"], told)
 
 
 def rows(playground: Playground) -> int:
@@ -82,12 +83,13 @@ def intact(playground: Playground, next_night: Run) -> int:
 def rejected(intact: int, playground: Playground) -> Answered:
     with psycopg.connect(playground.stack.shop_dsn) as connection:
         connection.execute(f"DELETE FROM {TABLE}")
-    return answer(playground, DAG_ID, "Reject")
+    return answer(playground, DAG_ID, "Reject", corruption_time=datetime.now(UTC).isoformat())
 
 
 @pytest.fixture(scope="module")
 def recovered(rejected: Answered, playground: Playground) -> Answered:
-    return answer(playground, DAG_ID, "Approve")
+    """Nobody knows since when: a person chooses."""
+    return answer(playground, DAG_ID, "")
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +111,16 @@ def test_plan_names_what_is_lost_and_how_to_undo(rejected: Answered, intact: int
     assert any("waits for approval" in text for text in rejected.told)
 
 
+def test_page_of_the_choice_shows_what_is_in_the_backups(recovered: Answered, intact: int) -> None:
+    assert f"| public.{TABLE} | 0 | {intact:,} |" in recovered.plan
+    assert "| Restore 20" in recovered.plan
+
+
 def test_recovered_database_is_served(recovered: Answered, intact: int, playground: Playground) -> None:
     assert recovered.state == "success"
     report = report_of(recovered, playground)
     assert (report.recovered, report.failed_step) == (True, "")
-    assert report.approved_by
+    assert report.approved_by.endswith(f"who chose: Restore {report.backup_id}")
     assert report.unreachable_seconds is not None
     assert report.unreachable_seconds < 2
     assert report.maintenance_window

@@ -14,17 +14,27 @@ SHOWN = 50
 
 @dataclass(frozen=True)
 class Candidate:
-    """Another backup that could be taken. known: `proven`, `verified` or `not verified`."""
+    """A backup that could be taken. known: proven, verified, rejected or UNVERIFIED, in words. then: rows by table.
+
+    evidence: what its checks found. option: what a person answers to take it; empty when it cannot be taken. seal: of
+    its manifest.
+    """
 
     backup_id: str
     taken_at: datetime
     known: str
-    rows: int
+    then: Mapping[str, int]
+    evidence: str = ""
+    option: str = ""
+    seal: str = ""
 
 
 @dataclass(frozen=True)
 class RecoveryPlan:
-    """`now`: rows by table in production; empty when they cannot be counted, for the reason in `uncounted`."""
+    """`now`: rows by table in production; empty when they cannot be counted, for the reason in `uncounted`.
+
+    choose: a person takes one of the candidates, newest first; what is said of one backup is then said of the newest.
+    """
 
     source: str
     live: str
@@ -42,8 +52,13 @@ class RecoveryPlan:
     maintenance: str
     remarks: Sequence[str] = ()
     candidates: Sequence[Candidate] = ()
+    choose: bool = False
 
     def in_short(self, at: datetime) -> str:
+        if self.choose:
+            return (
+                f"{len(self._offered())} backups from {self.repository} can take the place of {self.live}: choose one."
+            )
         return (
             f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, takes the "
             f"place of {self.live}; restore with proof: {self._duration()}."
@@ -52,14 +67,19 @@ class RecoveryPlan:
     def to_markdown(self, at: datetime) -> str:
         """at: now, for the age of the backup."""
         age = human_age(at - self.taken_at)
+        backup = (
+            "**Backup:** it is not known when the data was still right. Choose the newest backup that is good, by the "
+            "rows of its tables beside those of now."
+            if self.choose
+            else f"**Backup:** `{self.backup_id}` from repository {self.repository}; taken {_time(self.taken_at)}, "
+            f"{age} ago; {self.known}; {human_bytes(self.content_bytes)}."
+        )
+        since = "the time of the backup" if self.choose else f"{_time(self.taken_at)}: the work of {age}"
         steps = [
+            backup,
             (
-                f"**Backup:** `{self.backup_id}` from repository {self.repository}; taken {_time(self.taken_at)}, "
-                f"{age} ago; {self.known}; {human_bytes(self.content_bytes)}."
-            ),
-            (
-                f"**What will be lost:** every write to {cell(self.live)} after {_time(self.taken_at)}: "
-                f"the work of {age}. It stays in the quarantine, and can be looked up there."
+                f"**What will be lost:** every write to {cell(self.live)} after {since}. "
+                "It stays in the quarantine, and can be looked up there."
             ),
             (
                 f"**How long:** restore with proof {self._duration()}; the objective (RTO) is {_span(self.rto)}. "
@@ -79,8 +99,7 @@ class RecoveryPlan:
         return "\n".join([
             *(f"{text}\n" for text in steps),
             *(f"- {cell(remark)}" for remark in self.remarks),
-            *self._rows(),
-            *self._candidates(),
+            *(self._choice(at) if self.choose else [*self._rows(), *self._others()]),
             "",
         ])  # fmt: skip
 
@@ -100,10 +119,39 @@ class RecoveryPlan:
     def _differs(self, name: str) -> bool:
         return self.then.get(name) != self.now.get(name)
 
-    def _candidates(self) -> list[str]:
-        rows = [(one.backup_id, _time(one.taken_at), one.known, f"{one.rows:,}") for one in self.candidates]
+    def _others(self) -> list[str]:
+        rows = [
+            (one.backup_id, _time(one.taken_at), one.known, f"{sum(one.then.values()):,}") for one in self.candidates
+        ]
         title = "Other backups: to take one, reject this, and start again with its id"
         return markdown_table(title, ("backup", "taken", "known to be", "rows"), rows)
+
+    def _offered(self) -> list[Candidate]:
+        return [one for one in self.candidates if one.option]
+
+    def _choice(self, at: datetime) -> Iterator[str]:
+        backups = [
+            (
+                one.option or f"{one.backup_id} cannot be chosen",
+                _time(one.taken_at),
+                human_age(at - one.taken_at),
+                one.known,
+                one.evidence or "none",
+                f"{sum(one.then.values()):,}" if one.option else "",
+            )
+            for one in self.candidates
+        ]
+        head = ("choose", "taken", "lost: the work of", "known to be", "integrity results", "rows")
+        yield from markdown_table("Backups, newest first", head, backups)
+        if self.uncounted:
+            yield f"\nThe rows of production cannot be counted now: {cell(self.uncounted)}"
+        counts = [*([] if self.uncounted else [self.now]), *(one.then for one in self._offered())]
+        names = sorted({name for count in counts for name in count})
+        differing = [name for name in names if len({count.get(name) for count in counts}) > 1]
+        yield f"\n{len(names) - len(differing)} tables have as many rows in all of these."
+        rows = [(name, *(_count(count.get(name)) for count in counts)) for name in differing]
+        columns = [*([] if self.uncounted else ["now"]), *(f"{one.taken_at:%m-%d %H:%M}" for one in self._offered())]
+        yield from markdown_table("Rows that differ, now and then", ("table", *columns), rows, SHOWN)
 
 
 def _count(rows: int | None) -> str:

@@ -65,17 +65,24 @@ def is_sound(backup: Backup) -> bool:
     return (backup.verified is not None or backup.proven is not None) and not backup.rejected
 
 
-def choose_backup(backups: Iterable[AnyBackup], wanted: str = "latest", before: datetime | None = None) -> AnyBackup:
+def choose_backup(
+    backups: Iterable[AnyBackup],
+    wanted: str = "latest",
+    before: datetime | None = None,
+    *,
+    allow_unverified: bool = False,
+) -> AnyBackup:
     """One backup out of the sealed ones of a source in one repository.
 
     wanted: a backup id; or `latest`, the newest verified; or `latest_proven`, the newest that a restore has proven.
-    before: `latest...` is the newest that was taken before this moment (aware). Raises NoSuchBackupError.
+    before: `latest...` is the newest that was taken before this moment (aware). allow_unverified: an id may be that of
+    a backup that nobody has checked; never of a rejected one. Raises NoSuchBackupError.
     """
     newest_first = sorted(backups, key=lambda one: one.backup_id, reverse=True)
     if not newest_first:
         raise NoSuchBackupError("This repository has no backup of the source.", "Take one: nightly_database_backup.")
     if wanted not in ("latest", "latest_proven"):
-        return _by_id(newest_first, wanted)
+        return _by_id(newest_first, wanted, allow_unverified=allow_unverified)
     fit = [one for one in newest_first if is_sound(one) and (one.proven or wanted == "latest")]
     for one in fit:
         if before is None or one.taken_at < before:
@@ -92,14 +99,14 @@ def choose_backup(backups: Iterable[AnyBackup], wanted: str = "latest", before: 
     )
 
 
-def _by_id(newest_first: Sequence[AnyBackup], backup_id: str) -> AnyBackup:
+def _by_id(newest_first: Sequence[AnyBackup], backup_id: str, *, allow_unverified: bool) -> AnyBackup:
     source = newest_first[0].source
     remedy = "Choose one that list_recovery_points shows"
     if sound := next((one for one in newest_first if is_sound(one)), None):
         remedy += f", such as {sound.backup_id}, the newest verified one"
     for one in newest_first:
         if one.backup_id == backup_id:
-            if is_sound(one):
+            if is_sound(one) or (allow_unverified and not one.rejected):
                 return one
             if one.rejected:
                 raise NoSuchBackupError(
@@ -109,7 +116,8 @@ def _by_id(newest_first: Sequence[AnyBackup], backup_id: str) -> AnyBackup:
                 )
             raise NoSuchBackupError(
                 f"{source} {backup_id} was never verified: nobody knows whether it can be restored.",
-                f"Verify it first: clear the task `verify` of the run that took it. Or: {remedy}.",
+                f"Verify it first: clear the task `verify` of the run that took it. Or: {remedy}. A recovery takes it "
+                "as it is when its param `allow_unverified` is set.",
             )
     raise NoSuchBackupError(f"{source} has no backup {backup_id!r} in this repository.", f"{remedy}.")
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context
 
 from backup_playbook.config import load_config
-from backup_playbook.core.errors import ConfigError
+from backup_playbook.core.errors import ConfigError, PlaybookError
+from backup_playbook.core.progress import human_seconds
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import run_url
 from backup_playbook.notifiers.slack import deliver
@@ -19,12 +20,23 @@ PLAN = "plan"
 """XCom of the task that plans: what will happen, as Markdown."""
 IN_SHORT = "in_short"
 """XCom of the same task: the plan in a sentence, for the message."""
+CHOICES = "choices"
+"""XCom of the same task, where the answer decides on what the later steps do: what they are given, by option. Without
+it there is one option, APPROVE."""
+CHOSEN = "chosen"
+"""XCom of the approval: what stands in CHOICES for the answer."""
+APPROVE = ApprovalOperator.APPROVE
 NOBODY = "nobody (a drill)"
+
+
+class ApprovalError(PlaybookError):
+    """Nobody has answered in time."""
 
 
 class ApprovePlan(ApprovalOperator):
     """Shows the plan, and tells people that it waits. Rejected: every step after it is skipped.
 
+    What can be chosen is known when it runs; Airflow's operator fixes its options when the DAG is read.
     plan: the task that has left a PLAN. drill: whether nobody is asked; refused unless policies.yaml allows it.
     """
 
@@ -38,6 +50,7 @@ class ApprovePlan(ApprovalOperator):
             ignore_downstream_trigger_rules=True,
             **{"retries": 0, **arguments},
         )
+        self.plan = plan
         self.drill = drill
         self.in_short = f"{{{{ ti.xcom_pull('{plan}', key='{IN_SHORT}') }}}}"
 
@@ -49,17 +62,47 @@ class ApprovePlan(ApprovalOperator):
                     "Start it without `drill`; or, where nothing is at stake, set `recovery.unattended_drills` in "
                     "policies.yaml.",
                 )
-            return {"chosen_options": [self.APPROVE], "responded_at": datetime.now(UTC), "responded_by_user": None}
+            option = next(iter(self._offer(context)))
+            answer = {"chosen_options": [option], "responded_at": datetime.now(UTC), "responded_by_user": None}
+            return self._take(context, answer)
+        self._offer(context)
         self.log.info("%s\n\n%s", self.subject, self.body)
         message = Message(
             severity="medium",
             headline=f"{self.subject}: waits for approval",
             lines=(self.in_short,),
-            remedy="open it, read the plan under Required Actions, and approve or reject it.",
+            remedy=f"open it, read the plan under Required Actions, and answer: {', '.join(self.options)}.",
             link=run_url(context["ti"].dag_id, context["ti"].run_id),
         )
         deliver(message)
         return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        self._offer(context)
+        if event.get("chosen_options") == [self.REJECT]:
+            return super().execute_complete(context, event)  # which skips the later steps
+        return self._take(context, HITLOperator.execute_complete(self, context, event))
+
+    def process_trigger_event_error(self, event: dict[str, Any]) -> None:
+        if event["error_type"] == "timeout" and self.response_timeout:
+            waited = human_seconds(self.response_timeout.total_seconds())
+            raise ApprovalError(
+                f"{self.subject}: nobody has approved it within {waited}. Nothing was touched.",
+                f"Clear the task `{self.plan}`: it looks again, and asks again. policies.yaml sets the time, in "
+                "`recovery.approval_timeout`.",
+            )
+        super().process_trigger_event_error(event)
+
+    def _offer(self, context: Context) -> dict[str, Any]:
+        choices: dict[str, Any] | None = context["ti"].xcom_pull(self.plan, key=CHOICES)
+        choices = {APPROVE: None} if choices is None else choices
+        self.options = [*choices, self.REJECT]
+        return choices
+
+    def _take(self, context: Context, answer: Any) -> Any:
+        [option] = answer["chosen_options"]
+        context["ti"].xcom_push(CHOSEN, self._offer(context)[option])
+        return answer
 
 
 def approved_by(answer: Any) -> str:
@@ -67,4 +110,6 @@ def approved_by(answer: Any) -> str:
     if not answer:
         return ""
     user = answer.get("responded_by_user")
-    return str(user.get("name") or user.get("id")) if user else NOBODY
+    name = str(user.get("name") or user.get("id")) if user else NOBODY
+    chosen = answer["chosen_options"][0]
+    return name if chosen == APPROVE else f"{name}, who chose: {chosen}"

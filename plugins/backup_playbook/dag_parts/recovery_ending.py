@@ -13,7 +13,7 @@ from backup_playbook.config import PlaybookConfig, load_config
 from backup_playbook.core.errors import GuardError, PlaybookError
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_report import RecoveryReport
-from backup_playbook.dag_parts.approval import approved_by
+from backup_playbook.dag_parts.approval import CHOSEN, approved_by
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import ERROR, run_url, tell
 from backup_playbook.notifiers.slack import deliver
@@ -129,9 +129,10 @@ def document_recovery(ti: Any) -> dict[str, str]:
 
 
 def _newest(instance: Any) -> Any:
-    """What the last good step before the exchange returned."""
-    steps = ("run_application_checks", "prove", "restore", "create_scratch", "plan_recovery")
-    return next((said for step in steps if (said := instance.xcom_pull(step))), None)
+    """What the last good step before the exchange left."""
+    steps = ("run_application_checks", "prove", "restore", "create_scratch")
+    said = next((said for step in steps if (said := instance.xcom_pull(step))), None)
+    return said or instance.xcom_pull("approve_plan", key=CHOSEN) or instance.xcom_pull("plan_recovery")
 
 
 def _report(config: PlaybookConfig, instance: Any, recovery: Any, failed: str, problem: str) -> RecoveryReport:

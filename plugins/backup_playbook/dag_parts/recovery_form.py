@@ -43,6 +43,15 @@ def backup_param() -> Param:
     )
 
 
+def allow_unverified_param() -> Param:
+    return Param(
+        False,
+        type="boolean",
+        title="Allow an unverified backup",
+        description="The backup that is named by its id may be one that nobody has checked. Never a rejected one.",
+    )
+
+
 def drill_param() -> Param:
     return Param(
         False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 from airflow.sdk import Context
@@ -13,7 +12,7 @@ from backup_playbook.core.errors import PlaybookError, RestoreError
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
-from backup_playbook.core.recovery_points import RATES_CONSIDERED, restore_rate
+from backup_playbook.core.recovery_points import RATES_CONSIDERED, is_sound, restore_rate
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.recovery import recovery_settings
 from backup_playbook.engines.postgres.archive import left_out
@@ -23,8 +22,12 @@ from backup_playbook.engines.postgres.scratch import ScratchServer
 from backup_playbook.engines.survey import newest_evidence, survey
 from backup_playbook.operators.assessment import rows_by_table
 from backup_playbook.operators.restore import TestedBackup, is_active
+from backup_playbook.repository.catalog import CatalogEntry
 
-CANDIDATES = 5
+CANDIDATES = 7
+CHECKS = (EvidenceKind.VERIFIED, EvidenceKind.REJECTED, EvidenceKind.RESTORED)
+"""The kinds of evidence that say whether a backup is intact; the daily scrub writes the first two as well."""
+CHECKS_SHOWN = 3
 
 
 def refuse_a_second_recovery(host: ScratchServer, source: str, context: Context) -> None:
@@ -46,14 +49,20 @@ def draw_up_plan(
     live: str,
     quarantine: str,
     found: LiveDatabase,
+    *,
+    choose: bool = False,
+    unverified: bool = False,
 ) -> RecoveryPlan:
+    """choose: a person takes one of the newest backups; unverified: also of those that nobody has checked."""
     source, repository = chosen["source"], chosen["repository"]
     now, uncounted = _rows_now(config, source)
     seen = survey(source, [repository], lambda name: connections.catalog(config, name))
     entries = [entry for entry in seen.listed.get(repository, []) if entry.sealed]
     rate = restore_rate(seen.evidence(repository, newest_evidence(entries, EvidenceKind.RESTORED)[:RATES_CONSIDERED]))
-    others = [entry for entry in entries if entry.backup_id != manifest.backup_id][:CANDIDATES]
-    manifests = [(entry, seen.manifest(repository, entry.backup_id)) for entry in others]
+    shown = [one for one in entries if one.backup_id != manifest.backup_id][:CANDIDATES]
+    if choose:
+        fit = [one for one in entries if is_sound(one) or (unverified and not one.rejected)][:CANDIDATES]
+        shown = [one for one in entries if one in fit or (fit and one.backup_id > fit[-1].backup_id)]
     entry = next(entry for entry in entries if entry.backup_id == manifest.backup_id)
     maintenance = recovery_settings(config, source).maintenance
     return RecoveryPlan(
@@ -72,7 +81,21 @@ def draw_up_plan(
         rto=config.objectives_of(source).rto,
         maintenance="The application is in maintenance mode meanwhile." if maintenance else NO_MAINTENANCE,
         remarks=(*found.remarks, _space(found), f"No copy has these: {', '.join(left_out(manifest))}."),
-        candidates=[Candidate(one.backup_id, one.taken_at, _known(one), it.rows) for one, it in manifests if it],
+        candidates=[
+            _candidate(one, seen.manifest(repository, one.backup_id), offered=choose and one in fit) for one in shown
+        ],
+        choose=choose,
+    )
+
+
+def _candidate(entry: CatalogEntry, manifest: Manifest | None, *, offered: bool) -> Candidate:
+    checks = [one for one in sorted(entry.evidence, reverse=True) if one.kind in CHECKS]
+    evidence = ", ".join(f"{one.kind} {one.at:%m-%d %H:%M} ({one.qualifier})" for one in checks[:CHECKS_SHOWN])
+    if manifest is None:
+        return Candidate(entry.backup_id, entry.taken_at, "REJECTED: its manifest cannot be read", {}, evidence)
+    option = f"Restore {entry.backup_id}" if offered else ""
+    return Candidate(
+        entry.backup_id, manifest.snapshot_at, _known(entry), rows_by_table(manifest), evidence, option, manifest.seal
     )
 
 
@@ -89,12 +112,15 @@ def _rows_now(config: PlaybookConfig, source: str) -> tuple[dict[str, int], str]
         return {}, str(error)
 
 
-def _known(entry: Any) -> str:
+UNVERIFIED = "UNVERIFIED: nobody has checked it"
+
+
+def _known(entry: CatalogEntry) -> str:
     if entry.rejected:
         return "REJECTED by its last verification"
     if entry.proven:
         return f"proven by a restore on {entry.proven.at:%Y-%m-%d}"
-    return f"verified on {entry.verified.at:%Y-%m-%d}, not yet restored" if entry.verified else "not verified"
+    return f"verified on {entry.verified.at:%Y-%m-%d}, not yet restored" if entry.verified else UNVERIFIED
 
 
 def _space(found: LiveDatabase) -> str:

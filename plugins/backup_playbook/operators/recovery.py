@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from airflow.sdk import Context, XComArg
 
 from backup_playbook.core.errors import GuardError
-from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
+from backup_playbook.dag_parts.approval import APPROVE, CHOICES, IN_SHORT, PLAN
 from backup_playbook.operators.assessment import RunApplicationChecks
-from backup_playbook.operators.base import PlaybookOperator
+from backup_playbook.operators.base import PlaybookOperator, is_true
 from backup_playbook.operators.restore import (
     CreateScratch,
     DropScratch,
@@ -75,8 +75,16 @@ class RecoveryStep(RestoreStep):
 class PlanRecovery(RecoveryStep):
     """Look at production and at the backup; write down what will happen. Fails when it could not be done.
 
-    Returns a `Recovery`.
+    choose: the person who approves takes one of the newest backups. allow_unverified: also of those that nobody has
+    checked. Returns a `Recovery`, of the backup that was chosen before, or of the newest.
     """
+
+    template_fields: Sequence[str] = ("backup", "choose", "allow_unverified")
+
+    def __init__(self, *, choose: bool | str = False, allow_unverified: bool | str = False, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.choose = choose
+        self.allow_unverified = allow_unverified
 
     def execute(self, context: Context) -> Recovery:
         from backup_playbook.core.promotion import quarantine_name
@@ -91,11 +99,14 @@ class PlanRecovery(RecoveryStep):
             manifest = reader.manifest
         found = inspect_live(production_server(self.config, self.source), live, manifest.content_bytes)
         quarantine = quarantine_name(live, now)
-        plan = draw_up_plan(self.config, self.tested, manifest, live, quarantine, found)
+        choose, unverified = is_true(self.choose), is_true(self.allow_unverified)
+        plan = draw_up_plan(
+            self.config, self.tested, manifest, live, quarantine, found, choose=choose, unverified=unverified
+        )
         self.log.info("%s", plan.to_markdown(now))
         context["ti"].xcom_push(PLAN, plan.to_markdown(now))
         context["ti"].xcom_push(IN_SHORT, plan.in_short(now))
-        return Recovery(
+        planned = Recovery(
             **self.tested,
             live=live,
             live_oid=found.oid,
@@ -104,6 +115,10 @@ class PlanRecovery(RecoveryStep):
             candidate_oid=0,
             exchange=None,
         )
+        offered = [one for one in plan.candidates if one.option]
+        choices = {one.option: {**planned, "backup_id": one.backup_id, "seal": one.seal} for one in offered}
+        context["ti"].xcom_push(CHOICES, choices if choose else {APPROVE: planned})
+        return planned
 
 
 class SwitchMaintenanceOn(RecoveryStep):

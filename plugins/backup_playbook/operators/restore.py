@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from airflow.sdk import Context, XComArg
 
 from backup_playbook.core.errors import RestoreError, VerificationError
-from backup_playbook.operators.base import PlaybookOperator, SourceOperator
+from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
 if TYPE_CHECKING:
     from backup_playbook.engines.postgres.scratch import ScratchDatabase
@@ -27,12 +27,14 @@ DAMAGED = "damaged"
 
 
 class TestedBackup(TypedDict):
-    """What goes from step to step. `started_at`: ISO 8601. `scratch`, `phases` (seconds) and `proof`: once known."""
+    """What goes from step to step. `started_at`: ISO 8601. `unverified`: nobody has checked it, and a person takes it
+    nevertheless. `scratch`, `phases` (seconds) and `proof`: once known."""
 
     source: str
     backup_id: str
     repository: str
     seal: str
+    unverified: bool
     started_at: str
     scratch: str
     phases: dict[str, float]
@@ -44,10 +46,10 @@ class ChooseBackup(SourceOperator):
 
     backup: an id, or `latest`. before: ISO 8601 with an offset; `latest` then is the newest that was taken before it.
     repository: one of REPOSITORIES; `alternate` means, month by month, another one of those that hold the source.
-    Returns a `TestedBackup`.
+    allow_unverified: whether the id may be that of a backup that nobody has checked. Returns a `TestedBackup`.
     """
 
-    template_fields: Sequence[str] = ("source", "backup", "before", "repository")
+    template_fields: Sequence[str] = ("source", "backup", "before", "repository", "allow_unverified")
 
     def __init__(
         self,
@@ -56,22 +58,29 @@ class ChooseBackup(SourceOperator):
         backup: str = "latest",
         before: str = "",
         repository: str = "alternate",
+        allow_unverified: bool | str = False,
         **arguments: Any,
     ) -> None:
         super().__init__(source=source, **arguments)
         self.backup = backup
         self.before = before
         self.repository = repository
+        self.allow_unverified = allow_unverified
 
     def execute(self, context: Context) -> TestedBackup:  # noqa: ARG002 - passed by name
-        from backup_playbook.core.recovery_points import choose_backup
+        from backup_playbook.core.recovery_points import choose_backup, is_sound
         from backup_playbook.dag_parts import connections
         from backup_playbook.dag_parts.restore_targets import repository_of
 
         started = datetime.now(UTC)
         name = repository_of(self.config.source(self.source), self.source, self.repository, started)
         catalog = connections.catalog(self.config, name)
-        chosen = choose_backup(catalog.backups(self.source), self.backup, past_moment(self.before, started))
+        chosen = choose_backup(
+            catalog.backups(self.source),
+            self.backup,
+            past_moment(self.before, started),
+            allow_unverified=is_true(self.allow_unverified),
+        )
         manifest = catalog.manifest(self.source, chosen.backup_id)
         self.log.info(
             "%s %s from %s: %d tables, %d rows, taken %s.",
@@ -82,6 +91,7 @@ class ChooseBackup(SourceOperator):
             backup_id=chosen.backup_id,
             repository=name,
             seal=manifest.seal,
+            unverified=not is_sound(chosen),
             started_at=started.isoformat(),
             scratch="",
             phases={},

@@ -70,14 +70,15 @@ class FindRows(RestoreStep):
         preview = preview_rows(_live(self.config, self.source), scratch.server, form["on_conflict"])
         self.log.info("%s", preview.to_markdown(form["on_conflict"]))
         preview.require_clear(form["on_conflict"])
+        warning = "**UNVERIFIED: nobody has checked this backup.** " if self.tested["unverified"] else ""
         plan = (
-            f"Rows of **{wanted.table.label}** and what went along, as they were at {taken_at:%Y-%m-%d %H:%M:%S} UTC, "
-            f"from `{self.tested['backup_id']}` in {self.tested['repository']}. One transaction writes them; a script "
-            "that takes them back is stored in the repository before it is committed. Rows that are equal are not "
-            f"touched.\n\n{preview.to_markdown(form['on_conflict'])}"
+            f"{warning}Rows of **{wanted.table.label}** and what went along, as they were at "
+            f"{taken_at:%Y-%m-%d %H:%M:%S} UTC, from `{self.tested['backup_id']}` in {self.tested['repository']}. One "
+            "transaction writes them; a script that takes them back is stored in the repository before it is "
+            f"committed. Rows that are equal are not touched.\n\n{preview.to_markdown(form['on_conflict'])}"
         )
         context["ti"].xcom_push(PLAN, plan)
-        context["ti"].xcom_push(IN_SHORT, preview.in_short(form["on_conflict"]))
+        context["ti"].xcom_push(IN_SHORT, warning + preview.in_short(form["on_conflict"]))
         context["ti"].xcom_push(PREVIEW, preview.model_dump(mode="json"))
         phases = {f"find: {name}": seconds for name, seconds in phases.items() if name != "post_data"}
         return {**self.tested, "phases": {**phases, "find": time.monotonic() - started}}

@@ -26,7 +26,7 @@ PLAN = RecoveryPlan(
     rto=timedelta(minutes=30),
     maintenance="There is no maintenance mode.",
     remarks=("The server has 9 GB free.",),
-    candidates=(Candidate("20261122T020000Z-000000", TAKEN - timedelta(days=1), "verified", 1011),),
+    candidates=(Candidate("20261122T020000Z-000000", TAKEN - timedelta(days=1), "verified", {"public.a": 1011}),),
 )
 
 
@@ -46,6 +46,34 @@ def test_plan_says_what_when_how_long_and_how_to_undo() -> None:
         assert words in text
     assert "public.users |" not in text
     assert "1 tables have as many rows" in text
+
+
+def test_page_that_offers_a_choice_shows_what_each_backup_has_and_costs() -> None:
+    rows = {"public.users": 10, "public.orders": 1000}
+    newest = Candidate(
+        "B3", TAKEN, "proven", rows | {"public.orders": 0}, "restored 11-23 06:00 (primary)", "Restore B3"
+    )
+    rejected = Candidate(
+        "B2", TAKEN - timedelta(hours=12), "REJECTED", {"public.orders": 5}, "rejected 11-23 03:00 (full)"
+    )
+    oldest = Candidate("B1", TAKEN - timedelta(days=1), "verified", rows, "", "Restore B1")
+    now = {"public.users": 10, "public.orders": 0}
+    plan = replace(PLAN, now=now, candidates=(newest, rejected, oldest), choose=True)
+    text = plan.to_markdown(NOW)
+    for words in (
+        "| Restore B3 | 2026-11-23 02:00:00 UTC | 8 h 00 min | proven | restored 11-23 06:00 (primary) | 10 |",
+        "| B2 cannot be chosen | 2026-11-22 14:00:00 UTC | 20 h 00 min | REJECTED | rejected 11-23 03:00 (full) |  |",
+        "| Restore B1 | 2026-11-22 02:00:00 UTC | 32 h 00 min | verified | none | 1,010 |",
+        "| table | now | 11-23 02:00 | 11-22 02:00 |",
+        "| public.orders | 0 | 0 | 1,000 |",
+        "1 tables have as many rows in all of these",
+    ):
+        assert words in text
+    assert PLAN.backup_id not in text
+    assert plan.in_short(NOW) == "2 backups from primary can take the place of shop: choose one."
+    unreadable = replace(plan, now={}, uncounted="invalid page in block 0").to_markdown(NOW)
+    assert "cannot be counted now: invalid page" in unreadable
+    assert "| public.orders | 0 | 1,000 |" in unreadable
 
 
 def test_names_are_data() -> None:

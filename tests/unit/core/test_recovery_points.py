@@ -45,6 +45,13 @@ def test_choice(wanted: str, before: datetime | None, chosen: CatalogEntry) -> N
     assert choose_backup(BACKUPS[::-1], wanted, before) is chosen
 
 
+def test_unverified_is_a_choice_only_by_its_id_and_when_allowed() -> None:
+    assert choose_backup(BACKUPS, UNVERIFIED.backup_id, allow_unverified=True) is UNVERIFIED
+    assert choose_backup(BACKUPS, allow_unverified=True) is VERIFIED
+    with pytest.raises(NoSuchBackupError, match="was rejected"):
+        choose_backup(BACKUPS, REJECTED.backup_id, allow_unverified=True)
+
+
 @pytest.mark.parametrize(
     ("backups", "wanted", "before", "what", "remedy"),
     [
@@ -54,7 +61,7 @@ def test_choice(wanted: str, before: datetime | None, chosen: CatalogEntry) -> N
         (BACKUPS, "latest", TODAY - 30 * DAY, "taken before 2026-10-24 02:00:04 UTC", "oldest verified backup is"),
         (BACKUPS, "20260101T000000Z-000000", None, "no backup '20260101T000000Z-000000'", VERIFIED.backup_id),
         (BACKUPS, "; drop", None, "no backup '; drop'", "list_recovery_points"),
-        (BACKUPS, UNVERIFIED.backup_id, None, "was never verified", "clear the task `verify`"),
+        (BACKUPS, UNVERIFIED.backup_id, None, "was never verified", "`allow_unverified`"),
         (BACKUPS, REJECTED.backup_id, None, "was rejected by its last verification", VERIFIED.backup_id),
         ([REJECTED], REJECTED.backup_id, None, "was rejected", "rejected-*.json"),
     ],

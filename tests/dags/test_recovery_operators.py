@@ -1,0 +1,268 @@
+"""The steps of a recovery on real servers: which backup a person may take, and what a run that dies leaves behind."""
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+
+from backup_playbook.config import load_config
+from backup_playbook.core.model import EvidenceKind, Manifest
+from backup_playbook.core.recovery_points import NoSuchBackupError
+from backup_playbook.dag_parts import approval, connections, recovery_ending
+from backup_playbook.dag_parts.approval import CHOICES, CHOSEN, IN_SHORT, PLAN, ApprovalError, ApprovePlan
+from backup_playbook.engines.postgres.promotion import Promotion
+from backup_playbook.notifiers.message import Message
+from backup_playbook.operators.recovery import (
+    CreateCopy,
+    DropCopy,
+    PlanRecovery,
+    PromoteCopy,
+    ProveCopy,
+    RestoreCopy,
+    SwitchMaintenanceOff,
+    SwitchMaintenanceOn,
+)
+from backup_playbook.operators.restore import ChooseBackup
+from embedded.postgres import PostgresServer
+from tests.dags.conftest import back_up
+
+
+class RunOfTasks:
+    """A task instance that moves from task to task of one run, and keeps what they leave."""
+
+    id, dag_id, run_id, try_number, map_index = "", "recover_corrupted_database", "a run", 1, -1
+
+    def __init__(self) -> None:
+        self.task_id = ""
+        self.left: dict[tuple[str, str], Any] = {}
+        self.states: dict[str, str] = {}
+
+    def xcom_pull(self, task_ids: str, key: str = "return_value", **_: Any) -> Any:
+        return self.left.get((task_ids, key))
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.left[self.task_id, key] = value
+
+    def get_task_states(self, **_: Any) -> dict[str, dict[str, str]]:
+        return {self.run_id: self.states}
+
+    def get_dagrun_state(self, *_: Any) -> str:
+        return "running"
+
+    def do(self, operator: BaseOperator, method: str = "execute", **arguments: Any) -> Any:
+        self.task_id = operator.task_id
+        self.states[self.task_id] = "failed"
+        context: Any = {"ti": self, "task_instance": self, "run_id": self.run_id, "params": {}, "task": operator}
+        self.left[self.task_id, "return_value"] = done = getattr(operator, method)(context, **arguments)
+        self.states[self.task_id] = "success"
+        return done
+
+
+@pytest.fixture
+def run() -> RunOfTasks:
+    return RunOfTasks()
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """What Slack would have got."""
+    messages: list[Message] = []
+    for module in (approval, recovery_ending):
+        monkeypatch.setattr(module, "deliver", messages.append)
+    monkeypatch.setattr("airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **_: None)
+    return messages
+
+
+@pytest.fixture
+def backups(live: str, postgres18: PostgresServer) -> list[Manifest]:
+    """Oldest first: of 7 rows, verified; of 8, rejected; of 9, which nobody has checked; of 10, proven. 2 are left."""
+    catalog = connections.catalog(load_config(), "primary")
+    found, now = [catalog.manifest("shop", catalog.backups("shop")[0].backup_id)], datetime.now(UTC)
+    for number in (1, 2, 3):
+        sql(postgres18, live, "INSERT INTO notes VALUES (0)")
+        found.append(back_up(postgres18.dsn(live), now + timedelta(minutes=number)))
+    sql(postgres18, live, "DELETE FROM notes WHERE id <> 1 AND id <> 2")
+    kinds = (EvidenceKind.VERIFIED, EvidenceKind.REJECTED, None, EvidenceKind.RESTORED)
+    for manifest, kind in zip(found, kinds, strict=True):
+        if kind:
+            catalog.add_evidence("shop", manifest.backup_id, kind, {}, qualifier="full")
+    return found
+
+
+def sql(server: PostgresServer, database: str, command: str) -> list[Any]:
+    with server.connect(database) as session:
+        cursor = session.execute(command.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def choose(run: RunOfTasks, backup: str = "latest", *, allow: bool = False) -> Any:
+    operator = ChooseBackup(
+        task_id="choose_backup", source="shop", backup=backup, repository="primary", allow_unverified=str(allow)
+    )
+    return run.do(operator)
+
+
+def plan(run: RunOfTasks, chosen: Any, *, offer: bool = False, allow: bool = False) -> Any:
+    operator = PlanRecovery(task_id="plan_recovery", backup=chosen, choose=str(offer), allow_unverified=str(allow))
+    return run.do(operator)
+
+
+def approve(drill: str = "False") -> ApprovePlan:
+    return ApprovePlan(task_id="approve_plan", subject="Recovery of shop", plan="plan_recovery", drill=drill)
+
+
+def answered(*options: str) -> dict[str, Any]:
+    """What Airflow wakes the task with."""
+    now, user = datetime.now(UTC), {"id": "7", "name": "Ada"}
+    return {"chosen_options": list(options), "params_input": {}, "responded_at": now, "responded_by_user": user}
+
+
+def test_unverified_backup_needs_the_param_and_its_plan_says_so(run: RunOfTasks, backups: list[Manifest]) -> None:
+    wanted = backups[2].backup_id
+    with pytest.raises(NoSuchBackupError, match="was never verified") as refused:
+        choose(run, wanted)
+    assert "`allow_unverified`" in refused.value.remedy
+    chosen = choose(run, wanted, allow=True)
+    assert chosen["unverified"]
+    plan(run, chosen, allow=True)
+    assert "UNVERIFIED" in run.xcom_pull("plan_recovery", PLAN).splitlines()[0]
+    assert "UNVERIFIED" in run.xcom_pull("plan_recovery", IN_SHORT)
+
+
+def test_rejected_backup_stays_refused(run: RunOfTasks, backups: list[Manifest]) -> None:
+    with pytest.raises(NoSuchBackupError, match="was rejected"):
+        choose(run, backups[1].backup_id, allow=True)
+
+
+def test_latest_is_a_verified_one_whatever_is_allowed(run: RunOfTasks, backups: list[Manifest]) -> None:
+    assert choose(run, allow=True)["backup_id"] == backups[3].backup_id
+
+
+def test_person_chooses_by_what_is_in_the_backups(
+    run: RunOfTasks, backups: list[Manifest], told: list[Message]
+) -> None:
+    plan(run, choose(run), offer=True)
+    text = run.xcom_pull("plan_recovery", PLAN)
+    assert "| public.notes | 2 | 10 | 7 |" in text
+    assert f"{backups[1].backup_id} cannot be chosen" in text
+    assert f"{backups[2].backup_id} cannot be chosen" in text
+    waiting = approve()
+    with pytest.raises(TaskAwaitingInput):
+        run.do(waiting)
+    newest, oldest = (f"Restore {backups[index].backup_id}" for index in (3, 0))
+    assert waiting.options == [newest, oldest, "Reject"]
+    assert f"answer: {newest}, {oldest}, Reject" in told[0].remedy
+    answer = run.do(approve(), "execute_complete", event=answered(oldest))  # another process, another operator
+    chosen = run.xcom_pull("approve_plan", CHOSEN)
+    assert (chosen["backup_id"], chosen["seal"]) == (backups[0].backup_id, backups[0].seal)
+    assert approval.approved_by(answer) == f"Ada, who chose: {oldest}"
+
+
+def test_unverified_ones_are_offered_when_that_is_allowed(run: RunOfTasks, backups: list[Manifest]) -> None:
+    plan(run, choose(run), offer=True, allow=True)
+    offered = [one["backup_id"] for one in run.xcom_pull("plan_recovery", CHOICES).values()]
+    assert offered == [backups[index].backup_id for index in (3, 2, 0)]
+
+
+def test_what_was_not_offered_is_no_answer(run: RunOfTasks, backups: list[Manifest]) -> None:
+    plan(run, choose(run), offer=True)
+    for option in ("Approve", f"Restore {backups[1].backup_id}"):
+        with pytest.raises(ValueError, match="not in"):
+            run.do(approve(), "execute_complete", event=answered(option))
+    assert run.xcom_pull("approve_plan", CHOSEN) is None
+
+
+def test_known_backup_is_approved_as_it_is(run: RunOfTasks, backups: list[Manifest]) -> None:
+    planned = plan(run, choose(run, backups[0].backup_id))
+    run.do(approve(), "execute_complete", event=answered("Approve"))
+    assert run.xcom_pull("approve_plan", CHOSEN) == planned
+
+
+def test_nobody_answers(run: RunOfTasks) -> None:
+    event = {"error": "The response timeout has passed.", "error_type": "timeout"}
+    with pytest.raises(ApprovalError, match=r"nobody has approved it within 4 h 00 min. Nothing was touched") as caught:
+        run.do(approve(), "execute_complete", event=event)
+    assert caught.value.remedy.startswith("Clear the task `plan_recovery`")
+
+
+@pytest.fixture
+def maintenance(live: str, tmp_path: Path) -> Path:
+    """A file that exists while the maintenance mode is on."""
+    file, mode = tmp_path / "config/sources.yaml", tmp_path / "maintenance"
+    sources = yaml.safe_load(file.read_text())
+    command = {"by": "command", "switch_on": ["touch", str(mode)], "switch_off": ["rm", str(mode)]}
+    sources["sources"]["shop"]["recovery"]["maintenance"] = command
+    file.write_text(yaml.safe_dump(sources))
+    return mode
+
+
+@pytest.fixture
+def proven(run: RunOfTasks, backups: list[Manifest], maintenance: Path) -> Iterator[Any]:
+    """A run that is ready to promote: what `prove` returned."""
+    planned = plan(run, choose(run))
+    run.do(SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=planned))
+    made = run.do(CreateCopy(task_id="create_scratch", backup=planned))
+    restored = run.do(RestoreCopy(task_id="restore", backup=made))
+    yield run.do(ProveCopy(task_id="prove", backup=restored))
+    run.do(DropCopy(task_id="drop_scratch", backup=made))
+
+
+def killed_while(proven: Any, run: RunOfTasks, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """The process of `promote_copy` gets SIGKILL when it comes to a step of the exchange."""
+    if not (pid := os.fork()):
+        monkeypatch.setattr(Promotion, method, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        try:
+            run.do(PromoteCopy(task_id="promote_copy", backup=proven))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    run.states["promote_copy"] = "failed"
+
+
+def end(planned: Any) -> SwitchMaintenanceOff:
+    return SwitchMaintenanceOff(task_id="switch_maintenance_off", backup=planned)
+
+
+def test_database_that_a_killed_promotion_left_closed_is_opened(
+    proven: Any,
+    run: RunOfTasks,
+    live: str,
+    postgres18: PostgresServer,
+    maintenance: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed_while(proven, run, monkeypatch, "_drain")
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        sql(postgres18, live, "SELECT 1")
+    assert maintenance.exists()
+    assert run.do(end(run.xcom_pull("plan_recovery")))
+    assert run.xcom_pull("switch_maintenance_off", recovery_ending.STATE) == "closed"
+    assert sql(postgres18, live, "SELECT count(*) FROM notes") == [(2,)]
+    assert not maintenance.exists()
+
+
+def test_maintenance_mode_stays_on_while_production_is_unusable(
+    run: RunOfTasks,
+    proven: Any,
+    live: str,
+    postgres18: PostgresServer,
+    maintenance: Path,
+    told: list[Message],
+) -> None:
+    run.states["promote_copy"] = "failed"
+    sql(postgres18, live, "CHECKPOINT")
+    [(path,)] = sql(postgres18, live, "SELECT pg_relation_filepath('notes')")
+    (postgres18.data / path).unlink()
+    with pytest.raises(AirflowFailException, match="production cannot be used: 1 tables cannot be read"):
+        run.do(end(run.xcom_pull("plan_recovery")))
+    assert maintenance.exists()
+    assert (told[-1].severity, "still on" in told[-1].headline) == ("critical", True)
+    assert "public.notes" in run.xcom_pull("switch_maintenance_off", recovery_ending.LEFT_ON)
