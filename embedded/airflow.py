@@ -40,24 +40,32 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 
 class AirflowServer(Daemon):
-    """Everyone who reaches its port is an administrator: it listens on 127.0.0.1 only.
+    """Everyone who reaches its port is an administrator, unless there are users: it listens on 127.0.0.1 only.
 
     environment: variables for all components and tasks, such as Stack.environment(). dags: the folder with DAG files.
+    users: administrators' passwords by name; the client is the first of them.
     """
 
     name: ClassVar[str] = "airflow"
     start_seconds: ClassVar[float] = 120
     stop_seconds: ClassVar[float] = 20
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], dags: Path = PROJECT / "dags") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        dags: Path = PROJECT / "dags",
+        users: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(directory)
         self.home = self.directory / "home"
         self.dags = Path(dags)
+        self.users = dict(users or {})
         self._environment = dict(environment)
 
     @cached_property
     def client(self) -> AirflowClient:
-        return AirflowClient(self.url)
+        return AirflowClient(self.url, next(iter(self.users.items()), None))
 
     def start(self, allow_import_errors: bool = False) -> Self:
         """Returns when all components are healthy and all DAG files are parsed.
@@ -119,6 +127,15 @@ class AirflowServer(Daemon):
             "execution_api_server_url": f"{url}/execution/",
             "fernet_key": self.state("fernet_key"),
         }
+        if self.users:
+            passwords = home / "passwords.json"
+            passwords.touch(mode=0o600)
+            passwords.write_text(json.dumps(self.users))
+            sections["core"] |= {
+                "simple_auth_manager_all_admins": "False",
+                "simple_auth_manager_users": ",".join(f"{name}:admin" for name in self.users),
+                "simple_auth_manager_passwords_file": str(passwords),
+            }
         sections["api"] |= {"port": str(port), "base_url": url, "secret_key": self.state("api_secret")}
         sections["api_auth"] = {"jwt_secret": self.state("jwt_secret")}
         sections["database"]["sql_alchemy_conn"] = f"sqlite:///{home / 'airflow.db'}"

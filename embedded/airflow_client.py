@@ -16,13 +16,15 @@ Json = dict[str, Any]
 
 
 class AirflowClient:
-    """url: the server's address, without a path. Answers are the API's JSON documents.
+    """url: the server's address, without a path. login: name and password, where not everyone is an administrator.
+    Answers are the API's JSON documents.
 
     Raises EmbeddedError when the server refuses a request, with its reason.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
         self.url = url
+        self._login = dict(zip(("username", "password"), login, strict=True)) if login else None
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy of the environment leads away from this machine
 
@@ -115,7 +117,8 @@ class AirflowClient:
         return self._session.request(method, f"{self.url}/api/v2{path}", json=body, params=parameters, timeout=60)
 
     def _log_in(self) -> None:
-        response = self._session.get(f"{self.url}/auth/token", timeout=60)
+        method = "POST" if self._login else "GET"
+        response = self._session.request(method, f"{self.url}/auth/token", json=self._login, timeout=60)
         response.raise_for_status()
         self._session.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
