@@ -15,7 +15,7 @@ is touched before a person has read the plan and approved it.
 | `create_scratch` | an empty database on the production server |
 | `restore` | definitions, rows, indexes, owners and grants |
 | `prove` | reads it all back: it must be equal to the backup |
-| `run_application_checks` | what the application asks of the copy; it rolls back what it writes |
+| `run_application_checks` | what the application asks of the copy; queries are read-only, commands must roll back |
 | `promote_copy` | the exchange: connections are refused and ended, then both names change in one transaction |
 | `switch_maintenance_off` | lets the users in; after a failure only if production can be used |
 | `collect_evidence` | for those who look for the cause: rows before and after, amcheck, the server's log |

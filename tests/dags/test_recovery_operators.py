@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from backup_playbook.config import load_config
@@ -33,37 +32,7 @@ from backup_playbook.operators.recovery import (
 from backup_playbook.operators.restore import ChooseBackup
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import back_up
-
-
-class RunOfTasks:
-    """A task instance that moves from task to task of one run, and keeps what they leave."""
-
-    id, dag_id, run_id, try_number, map_index = "", "recover_corrupted_database", "a run", 1, -1
-
-    def __init__(self) -> None:
-        self.task_id = ""
-        self.left: dict[tuple[str, str], Any] = {}
-        self.states: dict[str, str] = {}
-
-    def xcom_pull(self, task_ids: str, key: str = "return_value", **_: Any) -> Any:
-        return self.left.get((task_ids, key))
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.left[self.task_id, key] = value
-
-    def get_task_states(self, **_: Any) -> dict[str, dict[str, str]]:
-        return {self.run_id: self.states}
-
-    def get_dagrun_state(self, *_: Any) -> str:
-        return "running"
-
-    def do(self, operator: BaseOperator, method: str = "execute", **arguments: Any) -> Any:
-        self.task_id = operator.task_id
-        self.states[self.task_id] = "failed"
-        context: Any = {"ti": self, "task_instance": self, "run_id": self.run_id, "params": {}, "task": operator}
-        self.left[self.task_id, "return_value"] = done = getattr(operator, method)(context, **arguments)
-        self.states[self.task_id] = "success"
-        return done
+from tests.dags.run_of_tasks import RunOfTasks
 
 
 @pytest.fixture

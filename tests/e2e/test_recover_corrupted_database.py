@@ -1,6 +1,7 @@
 """A corrupted database, while the shop serves its users: rejected, approved, recovered, rolled back; by REST."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from tests.e2e.playground import Playground, Run
 
 DAG_ID = "recover_corrupted_database"
 TABLE = "order_items"
+READING_SECONDS = 3
+"""No person is faster. Airflow fails a task that is answered before the scheduler has heard that its process ended."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def answer(playground: Playground, dag_id: str, option: str, **params: Any) -> A
 
     assert wait_until(waits, 120, 0.5)
     assert waiting, "the run failed before anybody was asked"
+    time.sleep(READING_SECONDS)
     client.request("PATCH", path, {"chosen_options": [option or waiting[0]["options"][0]], "params_input": {}})
     state = client.wait_for_run(dag_id, run_id, seconds=300)
     told = [render(message) for message in playground.stack.slack.messages()[before:]]

@@ -103,7 +103,8 @@ def test_the_source_of_the_readme_is_valid_configuration(tmp_path: Path) -> None
     assert set(added) < set(load_config(folder).sources)
 
 
-def test_the_grants_of_the_readme_are_those_of_the_script() -> None:
-    script = (PROJECT / "include/sql/backup_role.sql").read_text().splitlines()
+@pytest.mark.parametrize(("number", "role"), enumerate(["backup_role", "recovery_role"]))
+def test_the_grants_of_the_readme_are_those_of_the_script(number: int, role: str) -> None:
+    script = (PROJECT / f"include/sql/{role}.sql").read_text().splitlines()
     statements = [line for line in script if line and not line.startswith(("--", "\\"))]
-    assert code_blocks("sql")[0].splitlines() == statements
+    assert code_blocks("sql")[number].splitlines() == statements

@@ -43,7 +43,7 @@ class CommandCheck(Strict):
     command: Program = Field(
         description=(
             "Program and arguments, without a shell. It starts in the folder of dags/ and include/; DATABASE_URL leads "
-            "to the restored database."
+            "to the restored database, which goes live afterwards in a recovery: roll back what it writes."
         ),
     )
     timeout: Duration = Field(default=timedelta(minutes=10), description="It is ended, and has failed, after this.")

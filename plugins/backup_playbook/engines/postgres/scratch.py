@@ -68,15 +68,19 @@ class ScratchServer:
             connection.execute(_LOCK)
             return [found for name in _names(connection) if (found := self._recognise(connection, name))]
 
-    def create(self, scratch: Scratch, properties: dict[str, Any]) -> None:
-        """Make an empty database, with encoding and locale as `properties` (see read_database_properties) say."""
+    def create(self, scratch: Scratch, properties: dict[str, Any], *, owned: bool = False) -> None:
+        """Make an empty database, with encoding and locale as `properties` (see read_database_properties) say.
+
+        owned: with its owner too, who alone may create in its schema `public`, from Postgres 15 on.
+        """
         with (
             self.server.connect(autocommit=True) as connection,
             explained(f"No scratch could be made on {self.server.label}"),
         ):
             connection.execute(_LOCK)
-            command = f"CREATE DATABASE {quoted(scratch.name)} TEMPLATE template0 {_locale(connection, properties)}"
-            connection.execute(command.encode())
+            owner = f"OWNER {quoted(properties['owner'])}" if owned else ""
+            locale = _locale(connection, properties)
+            connection.execute(f"CREATE DATABASE {quoted(scratch.name)} {owner} TEMPLATE template0 {locale}".encode())
             body = {**_MARK, "source": scratch.source, "backup_id": scratch.backup_id, "owner": scratch.owner}
             comment = json.dumps({**body, "created_at": datetime.now(UTC).isoformat()})
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(scratch.name), comment))
@@ -168,7 +172,7 @@ class ScratchDatabase:
             _require_createdb(connection, self.host.server.label)
             require_fitting(connection, manifest, self.host.server.label, owners=self.options.owners)
         scratch = Scratch(self.name, manifest.source, manifest.backup_id, self.owner)
-        self.host.create(scratch, manifest.details["database"])
+        self.host.create(scratch, manifest.details["database"], owned=self.options.owners)
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
         return Restore(self.server, self.host.production, reader, self.options, cancellation).run()
