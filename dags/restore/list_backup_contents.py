@@ -21,6 +21,7 @@ from backup_playbook.operators.rows import ListContents
 
 @dag(
     schedule=None,
+    is_paused_upon_creation=False,
     catchup=False,
     max_active_runs=1,
     doc_md=__doc__,

@@ -61,6 +61,7 @@ from backup_playbook.operators.restore import ChooseBackup
 
 @dag(
     schedule=None,
+    is_paused_upon_creation=False,
     catchup=False,
     max_active_runs=1,
     doc_md=__doc__,

@@ -25,6 +25,7 @@ from backup_playbook.operators.quarantine import DropQuarantine, PlanRelease
 
 @dag(
     schedule=None,
+    is_paused_upon_creation=False,
     catchup=False,
     max_active_runs=1,
     doc_md=__doc__,

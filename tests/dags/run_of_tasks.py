@@ -14,6 +14,7 @@ class RunOfTasks:
         self.task_id = ""
         self.left: dict[tuple[str, str], Any] = {}
         self.states: dict[str, str] = {}
+        self.params: dict[str, Any] = {}
 
     def xcom_pull(self, task_ids: str, key: str = "return_value", **_: Any) -> Any:
         return self.left.get((task_ids, key))
@@ -30,7 +31,13 @@ class RunOfTasks:
     def do(self, operator: BaseOperator, method: str = "execute", **arguments: Any) -> Any:
         self.task_id = operator.task_id
         self.states[self.task_id] = "failed"
-        context: Any = {"ti": self, "task_instance": self, "run_id": self.run_id, "params": {}, "task": operator}
+        context: Any = {
+            "ti": self,
+            "task_instance": self,
+            "run_id": self.run_id,
+            "params": self.params,
+            "task": operator,
+        }
         self.left[self.task_id, "return_value"] = done = getattr(operator, method)(context, **arguments)
         self.states[self.task_id] = "success"
         return done

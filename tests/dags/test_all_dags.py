@@ -35,6 +35,13 @@ def test_every_dag_with_a_schedule_alerts(dagbag: DagBag) -> None:
     assert callbacks == {dag.dag_id: ALERTS for dag in scheduled}
 
 
+def test_recoveries_are_ready_for_the_button(dagbag: DagBag) -> None:
+    """A run of a paused DAG waits, and nobody wants to look for the switch at night."""
+    by_hand = [dag for dag in dagbag.dags.values() if dag.tags == {"restore"}]
+    assert by_hand
+    assert [dag.dag_id for dag in by_hand if dag.is_paused_upon_creation is not False] == []
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 class TestEachDag:
     def test_is_named_as_its_file(self, dagbag: DagBag, file: Path) -> None:

@@ -29,7 +29,8 @@ from backup_playbook.operators.recovery import (
     SwitchMaintenanceOff,
     SwitchMaintenanceOn,
 )
-from backup_playbook.operators.restore import ChooseBackup
+from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch
+from backup_playbook.operators.rows import ChooseRowsBackup, FindRows
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import back_up
 from tests.dags.run_of_tasks import RunOfTasks
@@ -104,6 +105,26 @@ def test_unverified_backup_needs_the_param_and_its_plan_says_so(run: RunOfTasks,
     plan(run, chosen, allow=True)
     assert "UNVERIFIED" in run.xcom_pull("plan_recovery", PLAN).splitlines()[0]
     assert "UNVERIFIED" in run.xcom_pull("plan_recovery", IN_SHORT)
+
+
+def test_plan_for_rows_says_that_their_backup_is_unverified(
+    run: RunOfTasks, live: str, postgres18: PostgresServer
+) -> None:
+    sql(postgres18, live, "CREATE TABLE people AS SELECT 7 AS id; ALTER TABLE people ADD PRIMARY KEY (id)")
+    wanted = back_up(postgres18.dsn(live), datetime.now(UTC) + timedelta(minutes=1)).backup_id
+    sql(postgres18, live, "DELETE FROM people")
+    run.params = {"table": "people", "keys": ["7"], "where": "", "children": "restore", "on_conflict": "stop"}
+    arguments: dict[str, Any] = {"source": "shop", "backup": wanted, "repository": "primary"}
+    with pytest.raises(NoSuchBackupError, match="was never verified"):
+        run.do(ChooseRowsBackup(task_id="choose_backup", **arguments))
+    chosen = run.do(ChooseRowsBackup(task_id="choose_backup", allow_unverified="True", **arguments))
+    made = run.do(CreateScratch(task_id="create_scratch", backup=chosen))
+    try:
+        run.do(FindRows(task_id="find_rows", backup=made))
+    finally:
+        run.do(DropScratch(task_id="drop_scratch", backup=made))
+    assert run.xcom_pull("find_rows", PLAN).startswith("**UNVERIFIED: nobody has checked this backup.**")
+    assert "UNVERIFIED" in run.xcom_pull("find_rows", IN_SHORT)
 
 
 def test_rejected_backup_stays_refused(run: RunOfTasks, backups: list[Manifest]) -> None:

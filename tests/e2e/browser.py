@@ -11,6 +11,7 @@ import pytest
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -76,16 +77,39 @@ def show_graph(browser: webdriver.Chrome, page: str, steps: list[str], picture: 
         take_picture(browser, IMAGES / picture)
 
 
+def show_form(browser: webdriver.Chrome, airflow_url: str, dag_id: str, words: list[str]) -> None:
+    """Open the form of a DAG, and wait for what stands on it."""
+    browser.set_window_size(1100, 1400)
+    browser.get(f"{airflow_url}/dags/{dag_id}")
+    click(browser, "[data-testid='trigger-dag-button']")
+    wait_for_texts(browser, "[role='dialog']", words)
+    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+        save(browser.find_element(By.CSS_SELECTOR, "[role='dialog']"), IMAGES / f"{dag_id}_form.png")
+
+
+def show_question(browser: webdriver.Chrome, page: str, dag_id: str, words: list[str]) -> None:
+    """Open what a run asks of people, and wait for what it says."""
+    browser.set_window_size(1400, 1400)
+    browser.get(f"{page}/tasks/approve_plan/required_actions")
+    wait_for_texts(browser, "main, #root", words)
+    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+        save(browser.find_element(By.CSS_SELECTOR, "body"), IMAGES / f"{dag_id}_approval.png")
+
+
 def take_picture(browser: webdriver.Chrome, file: Path) -> None:
-    """The graph alone, without the controls that lie over it, once it stands still."""
+    """The graph alone, without the controls that lie over it."""
     overlays = ".react-flow__panel, [aria-label='Show Details Panel']"
     style = f"<style>{overlays} {{display: none !important}}</style>"
     browser.execute_script("document.head.insertAdjacentHTML('beforeend', arguments[0])", style)
-    graph = browser.find_element(By.CSS_SELECTOR, ".react-flow")
+    save(browser.find_element(By.CSS_SELECTOR, ".react-flow"), file)
 
-    def stands_still(_: webdriver.Chrome) -> bool:
-        return graph.screenshot_as_png == graph.screenshot_as_png
 
-    WebDriverWait(browser, SECONDS).until(stands_still)
+def save(element: WebElement, file: Path) -> None:
+    """A picture of it, once it stands still."""
+
+    def stands_still(_: WebElement) -> bool:
+        return element.screenshot_as_png == element.screenshot_as_png
+
+    WebDriverWait(element, SECONDS).until(stands_still)
     file.parent.mkdir(exist_ok=True)
-    file.write_bytes(graph.screenshot_as_png)
+    file.write_bytes(element.screenshot_as_png)

@@ -10,11 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 import requests
+from selenium import webdriver
 
 from backup_playbook.core.recovery_report import RecoveryReport
 from embedded.airflow_client import AirflowClient, Json
 from embedded.processes import wait_until
 from embedded.slack_server import render
+from tests.e2e.browser import run_page, show_form, show_graph, show_question
 from tests.e2e.playground import Playground, Run
 
 DAG_ID = "recover_corrupted_database"
@@ -42,29 +44,38 @@ class Answered:
         return self.client.xcom(self.dag_id, self.run_id, step)
 
 
-def answer(playground: Playground, dag_id: str, option: str, **params: Any) -> Answered:
-    """Trigger it, read its plan, and answer. option: empty for the first that is offered."""
-    client, before = playground.client, len(playground.stack.slack.messages())
+def ask(playground: Playground, dag_id: str, **params: Any) -> tuple[str, Json]:
+    """Trigger it, and wait until it asks; its run and what Airflow knows of the question."""
+    client = playground.client
     client.unpause(dag_id)
     run_id = client.trigger(dag_id, params)
-    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails"
-    waiting: list[Json] = []
+    asked: list[Json] = []
 
-    def waits() -> bool:
-        waiting[:] = [
-            detail
-            for detail in client.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
-            if not detail["response_received"]
-        ]
-        return bool(waiting) or client.run(dag_id, run_id)["state"] == "failed"
+    def asks() -> bool:
+        found = client.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
+        asked[:] = [detail for detail in found if not detail["response_received"]]
+        return bool(asked) or client.run(dag_id, run_id)["state"] == "failed"
 
-    assert wait_until(waits, 120, 0.5)
-    assert waiting, "the run failed before anybody was asked"
+    assert wait_until(asks, 120, 0.5)
+    assert asked, "the run failed before anybody was asked"
     time.sleep(READING_SECONDS)
-    client.request("PATCH", path, {"chosen_options": [option or waiting[0]["options"][0]], "params_input": {}})
-    state = client.wait_for_run(dag_id, run_id, seconds=300)
+    return run_id, asked[0]
+
+
+def respond(playground: Playground, dag_id: str, run_id: str, option: str) -> str:
+    """The state in which the run ends."""
+    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails"
+    playground.client.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
+    return playground.client.wait_for_run(dag_id, run_id, seconds=300)
+
+
+def answer(playground: Playground, dag_id: str, option: str, **params: Any) -> Answered:
+    """Trigger it, read its plan, and answer. option: empty for the first that is offered."""
+    before = len(playground.stack.slack.messages())
+    run_id, asked = ask(playground, dag_id, **params)
+    state = respond(playground, dag_id, run_id, option or asked["options"][0])
     told = [render(message) for message in playground.stack.slack.messages()[before:]]
-    return Answered(client, dag_id, run_id, state, waiting[0]["body"], told)
+    return Answered(playground.client, dag_id, run_id, state, asked["body"], told)
 
 
 def rows(playground: Playground) -> int:
@@ -113,6 +124,41 @@ def test_plan_names_what_is_lost_and_how_to_undo(rejected: Answered, intact: int
     assert f"| public.{TABLE} | {intact:,} | 0 |" in rejected.plan
     assert "rollback_promotion" in rejected.plan
     assert any("waits for approval" in text for text in rejected.told)
+
+
+@pytest.fixture
+def impatience(playground: Playground) -> Iterator[None]:
+    file = playground.config / "policies.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("approval_timeout: 4h", "approval_timeout: 1s"))
+    yield
+    file.write_text(text)
+
+
+@pytest.mark.usefixtures("rejected", "impatience")
+def test_plan_that_nobody_approves_in_time_touches_nothing(playground: Playground) -> None:
+    client, before = playground.client, len(playground.stack.slack.messages())
+    run_id = client.trigger(DAG_ID)
+    assert client.wait_for_run(DAG_ID, run_id, seconds=180) == "failed"
+    assert "nobody has approved it within 1 s. Nothing was touched." in client.log(DAG_ID, run_id, "approve_plan")
+    states = {task["task_id"]: task["state"] for task in client.task_instances(DAG_ID, run_id)}
+    assert (states["create_scratch"], states["switch_maintenance_on"]) == ("upstream_failed", "upstream_failed")
+    told = [render(message) for message in playground.stack.slack.messages()[before:]]
+    assert any("production is what it was" in text and "nobody has approved it" in text for text in told)
+
+
+@pytest.mark.usefixtures("rejected")
+def test_pages_before_the_recovery(browser: webdriver.Chrome, playground: Playground) -> None:
+    show_form(browser, playground.airflow.url, DAG_ID, ["When was it corrupted?", "Allow an unverified backup"])
+    run_id, asked = ask(playground, DAG_ID)
+    show_question(browser, run_page(playground.airflow.url, DAG_ID, run_id), DAG_ID, ["Backups, newest first", TABLE])
+    assert len(asked["options"]) > 1
+    respond(playground, DAG_ID, run_id, "Reject")
+
+
+def test_graph_of_the_recovery(browser: webdriver.Chrome, recovered: Answered, playground: Playground) -> None:
+    page = run_page(playground.airflow.url, DAG_ID, recovered.run_id)
+    show_graph(browser, page, ["approve_plan", "promote_copy", "document_recovery"], f"{DAG_ID}.png")
 
 
 def test_page_of_the_choice_shows_what_is_in_the_backups(recovered: Answered, intact: int) -> None:

@@ -9,11 +9,13 @@ import psycopg
 import pytest
 import requests
 from psycopg.conninfo import conninfo_to_dict
+from selenium import webdriver
 
 from embedded.stack import PRIMARY_BUCKET
+from tests.e2e.browser import run_page, show_form, show_graph, show_question
 from tests.e2e.playground import Playground, Run
 from tests.e2e.test_monthly_restore_test import scratches, stored
-from tests.e2e.test_recover_corrupted_database import Answered, answer
+from tests.e2e.test_recover_corrupted_database import Answered, answer, ask, respond
 
 DAG_ID = "recover_deleted_rows"
 USER = 7
@@ -50,6 +52,19 @@ def approved(playground: Playground, rejected: Answered) -> Answered:
 def test_rejected_touches_nothing(rejected: Answered, playground: Playground) -> None:
     assert (rejected.states["import_rows"], rejected.states["drop_scratch"]) == ("skipped", "success")
     assert scratches(playground) == []
+
+
+@pytest.mark.usefixtures("rejected")
+def test_pages_before_the_recovery(browser: webdriver.Chrome, playground: Playground) -> None:
+    show_form(browser, playground.airflow.url, DAG_ID, ["Table", "Keys", "On conflict"])
+    run_id, _ = ask(playground, DAG_ID, source="shop", table="users", keys=[str(USER)])
+    show_question(browser, run_page(playground.airflow.url, DAG_ID, run_id), DAG_ID, ["public.users", "missing"])
+    respond(playground, DAG_ID, run_id, "Reject")
+
+
+def test_graph_of_the_recovery(browser: webdriver.Chrome, approved: Answered, playground: Playground) -> None:
+    page = run_page(playground.airflow.url, DAG_ID, approved.run_id)
+    show_graph(browser, page, ["find_rows", "import_rows", "document_result"], f"{DAG_ID}.png")
 
 
 def test_person_reads_what_will_be_inserted(approved: Answered) -> None:

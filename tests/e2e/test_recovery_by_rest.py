@@ -24,7 +24,10 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```", (PROJECT / "README.md").read_text(), r
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowServer]:
     server = AirflowServer(tmp_path_factory.mktemp("airflow"), {}, PROJECT / "dags" / "restore", {"ada": PASSWORD})
     try:
-        yield server.start()
+        server.start()
+        for dag_id in RECOVERIES:
+            server.client.pause(dag_id)
+        yield server
     finally:
         server.stop()
 
