@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backup_playbook.config import ApplicationCheck, CommandCheck, HttpCheck, SqlCheck
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.operators.assessment import RunApplicationChecks
 from embedded.postgres import PostgresServer
 from include.sample import load
@@ -23,11 +24,9 @@ class Checks(RunApplicationChecks):
 
     dsn: str
 
-    def scratch(self, name: str = "", owner: str = "") -> Any:
-        class Copy:
-            server = server_of(self.dsn)
-
-        return Copy
+    def scratch(self, name: str = "", owner: str = "") -> ScratchDatabase:
+        server = server_of(self.dsn)
+        return ScratchDatabase(ScratchServer(server), server.database, owner)
 
 
 @pytest.fixture

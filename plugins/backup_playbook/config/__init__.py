@@ -4,26 +4,28 @@ Everything is checked before anything runs, and every problem is reported at onc
 Airflow connections, which these files name.
 """
 
+from backup_playbook.config.alerts import AlertRoutes, Route
+from backup_playbook.config.encryption import Encryption, GpgPassphrase, GpgRecipients
 from backup_playbook.config.load import PlaybookConfig, load_config
 from backup_playbook.config.models import (
     AirflowSettings,
-    AlertRoutes,
     ApplicationCheck,
     CommandCheck,
-    Encryption,
-    GpgPassphrase,
-    GpgRecipients,
+    DatabaseSource,
     HttpCheck,
+    MongoRestoreTest,
+    MongoSource,
+    MongoTarget,
     Objectives,
     PostgresSource,
     PostgresTarget,
     RepositorySettings,
     RestoreTest,
     RetentionSettings,
-    Route,
     Source,
     SqlCheck,
     Sweep,
+    Target,
 )
 from backup_playbook.config.recovery import (
     CommandMaintenance,
@@ -40,6 +42,7 @@ __all__ = [
     "ApplicationCheck",
     "CommandCheck",
     "CommandMaintenance",
+    "DatabaseSource",
     "Encryption",
     "GpgPassphrase",
     "GpgRecipients",
@@ -47,6 +50,9 @@ __all__ = [
     "HttpCheck",
     "HttpMaintenance",
     "Maintenance",
+    "MongoRestoreTest",
+    "MongoSource",
+    "MongoTarget",
     "Objectives",
     "PlaybookConfig",
     "PostgresSource",
@@ -60,5 +66,6 @@ __all__ = [
     "SourceRecovery",
     "SqlCheck",
     "Sweep",
+    "Target",
     "load_config",
 ]

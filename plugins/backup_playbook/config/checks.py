@@ -27,6 +27,7 @@ _REFERENCES = (
 def check_together(documents: Documents) -> Iterator[str]:
     """One line for each problem: `file: path: What to do. What is wrong.` A file that is missing is left out."""
     yield from _references(documents)
+    yield from _targets_of_another_engine(documents)
     yield from _offsite_copies(documents)
     yield from _same_database(documents)
     yield from _same_place(documents)
@@ -43,6 +44,18 @@ def _references(documents: Documents) -> Iterator[str]:
                         yield f"{where}: {one_of(defined, name, kind)}"
                     else:
                         yield f"{where}: Add '{name}' to {file}. It defines nothing under '{section}'."
+
+
+def _targets_of_another_engine(documents: Documents) -> Iterator[str]:
+    engines = {name: str(settings.get("engine")) for name, settings in _entries(documents, "targets.yaml", "targets")}
+    for source, settings in _entries(documents, "sources.yaml", "sources"):
+        engine = settings.get("engine")
+        for target in _names(_at(settings, "restore_test.target")):
+            if target in engines and engine and engines[target] != engine:
+                yield (
+                    f"sources.yaml: sources.{source}.restore_test.target: Name a target whose engine is {engine}. "
+                    f"'{target}' is a server of {engines[target]}."
+                )
 
 
 def _offsite_copies(documents: Documents) -> Iterator[str]:

@@ -12,22 +12,20 @@ from typing import TypeVar, cast
 
 from pydantic import ValidationError
 
+from backup_playbook.config.alerts import AlertRoutes, AlertsFile
 from backup_playbook.config.checks import check_together
+from backup_playbook.config.encryption import Encryption, EncryptionFile
 from backup_playbook.config.files import read_yaml
 from backup_playbook.config.models import (
     AirflowSettings,
-    AlertRoutes,
-    AlertsFile,
-    Encryption,
-    EncryptionFile,
     Objectives,
     PoliciesFile,
-    PostgresTarget,
     RepositoriesFile,
     RepositorySettings,
     Source,
     SourcesFile,
     Sweep,
+    Target,
     TargetsFile,
 )
 from backup_playbook.config.problems import choices, problems_of
@@ -60,7 +58,7 @@ class PlaybookConfig:
     folder: Path
     sources: Mapping[str, Source]
     repositories: Mapping[str, RepositorySettings]
-    targets: Mapping[str, PostgresTarget]
+    targets: Mapping[str, Target]
     policies: PoliciesFile
     encryption: Mapping[str, Encryption]
     alerts: AlertRoutes
@@ -79,7 +77,7 @@ class PlaybookConfig:
     def repository(self, name: str) -> RepositorySettings:
         return _lookup(self.repositories, name, "repository", "repositories.yaml")
 
-    def target(self, name: str) -> PostgresTarget:
+    def target(self, name: str) -> Target:
         return _lookup(self.targets, name, "target", "targets.yaml")
 
     def retention_of(self, source: str) -> RetentionPolicy:

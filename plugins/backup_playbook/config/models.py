@@ -1,4 +1,7 @@
-"""The files of include/config, as strict models. A field's description is what editors show."""
+"""sources.yaml, repositories.yaml, targets.yaml and policies.yaml, as strict models.
+
+A field's description is what editors show.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from backup_playbook.config.values import (
     BucketName,
     ConnectionId,
     Duration,
-    FileOfTheFolder,
     KeyPrefix,
     Name,
     NonEmpty,
@@ -76,15 +78,17 @@ class RestoreTest(Strict):
     )
 
 
-class PostgresSource(Strict):
-    """One Postgres database."""
+class MongoRestoreTest(RestoreTest):
+    """The same for a MongoDB database, which knows no SQL."""
 
-    engine: Literal["postgres"]
-    connection: ConnectionId = Field(
-        description=(
-            "Airflow connection (type Postgres) of a role that may read everything: see the README for its grants."
-        ),
-    )
+    checks: Annotated[
+        tuple[Annotated[CommandCheck | HttpCheck, Field(discriminator="check")], ...], Field(strict=False)
+    ] = Field(default=(), description="What the application itself would check, in this order.")
+
+
+class DatabaseSource(Strict):
+    """What all kinds of databases have."""
+
     database: NonEmpty | None = Field(
         default=None,
         description="The database, if not the one that the connection names.",
@@ -126,16 +130,27 @@ class PostgresSource(Strict):
             "restore test still proves them."
         ),
     )
+    minimum_size: Size = Field(
+        default=100_000_000,
+        description="A backup that is stored in fewer bytes is suspicious, and the daily verification says so.",
+    )
+
+
+class PostgresSource(DatabaseSource):
+    """One Postgres database."""
+
+    engine: Literal["postgres"]
+    connection: ConnectionId = Field(
+        description=(
+            "Airflow connection (type Postgres) of a role that may read everything: see the README for its grants."
+        ),
+    )
     lock_timeout: Duration = Field(
         default=timedelta(seconds=30),
         description=(
             "How long to wait for a table that a schema change has locked, before the backup gives up and says "
             "which one."
         ),
-    )
-    minimum_size: Size = Field(
-        default=100_000_000,
-        description="A backup that is stored in fewer bytes is suspicious, and the daily verification says so.",
     )
     restore_test: RestoreTest | None = Field(
         default=None,
@@ -147,8 +162,31 @@ class PostgresSource(Strict):
     )
 
 
-Source = PostgresSource
-"""Any source. Becomes a union, told apart by `engine`, with the second engine."""
+class MongoSource(DatabaseSource):
+    """One MongoDB database."""
+
+    engine: Literal["mongodb"]
+    connection: ConnectionId = Field(
+        description=(
+            "Airflow connection (type MongoDB) of a user who may read everything: see the README for its roles."
+        ),
+    )
+    leave_out: Annotated[tuple[NonEmpty, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Collections that are not backed up, such as caches.",
+    )
+    restore_test: MongoRestoreTest | None = Field(
+        default=None,
+        description="null: its backups are never restored on trial, and nobody knows whether they can be.",
+    )
+
+    @property
+    def recovery(self) -> None:
+        """No recovery touches a MongoDB database itself yet."""
+
+
+Source = Annotated[PostgresSource | MongoSource, Field(discriminator="engine")]
+"""Any source."""
 
 
 class SourcesFile(Strict):
@@ -231,10 +269,25 @@ class PostgresTarget(Strict):
     )
 
 
+class MongoTarget(Strict):
+    """A MongoDB server on which restores may make databases of their own. What exists there is not touched."""
+
+    engine: Literal["mongodb"]
+    connection: ConnectionId = Field(
+        description=(
+            "Airflow connection (type MongoDB) of a user with the role readWriteAnyDatabase. Not production: its load, "
+            "and a mistake, would meet the live database."
+        ),
+    )
+
+
+Target = Annotated[PostgresTarget | MongoTarget, Field(discriminator="engine")]
+
+
 class TargetsFile(Strict):
     """Where backups are restored on trial. May be empty; then no restore is ever tested."""
 
-    targets: Mapping[Name, PostgresTarget]
+    targets: Mapping[Name, Target]
 
 
 # --- policies.yaml ----------------------------------------------------------------------------------------------------
@@ -313,70 +366,3 @@ class PoliciesFile(Strict):
     sweep: Sweep = Sweep()
     recovery: RecoverySettings = RecoverySettings()
     airflow: AirflowSettings = AirflowSettings()
-
-
-# --- encryption.yaml --------------------------------------------------------------------------------------------------
-
-
-class GpgRecipients(Strict):
-    """Encrypted to public keys. Workers that back up need no private key, and cannot read old backups."""
-
-    method: Literal["gpg_recipients"]
-    recipients: Annotated[tuple[NonEmpty, ...], Field(strict=False, min_length=1)] = Field(
-        description="Fingerprints or e-mail addresses, at least one. Add a second key that lies in a safe.",
-    )
-    public_keys: FileOfTheFolder = Field(
-        description="File with the recipients' public keys (`gpg --export --armor`), relative to this folder.",
-    )
-    private_key_connection: ConnectionId | None = Field(
-        default=None,
-        description=(
-            "Airflow connection whose password is the private key. Only for workers that verify content or restore."
-        ),
-    )
-
-
-class GpgPassphrase(Strict):
-    """Encrypted with one passphrase, which every worker knows."""
-
-    method: Literal["gpg_passphrase"]
-    connection: ConnectionId = Field(description="Airflow connection whose password is the passphrase.")
-
-
-Encryption = Annotated[GpgRecipients | GpgPassphrase, Field(discriminator="method")]
-
-
-class EncryptionFile(Strict):
-    """How backups are encrypted before they leave the worker."""
-
-    encryption: Mapping[Name, Encryption]
-
-
-# --- alerts.yaml ------------------------------------------------------------------------------------------------------
-
-
-class Route(Strict):
-    """Where messages of one severity go."""
-
-    connection: ConnectionId = Field(
-        description="Airflow connection (type Slack Incoming Webhook). The webhook decides on the channel.",
-    )
-    mention: NonEmpty | None = Field(
-        default=None,
-        description="Put before the message, such as `<!channel>`, `<!here>` or `<@U024BE7LH>`.",
-    )
-
-
-class AlertRoutes(Strict):
-    """One route for each severity."""
-
-    critical: Route = Field(description="Data is at risk now.")
-    high: Route = Field(description="A backup is missing or failed.")
-    medium: Route = Field(description="Something looks unusual.")
-    info: Route | None = Field(description="All is well; null to send nothing.")
-
-
-class AlertsFile(Strict):
-    """Who hears about what."""
-
-    routes: AlertRoutes

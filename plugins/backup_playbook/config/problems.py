@@ -19,7 +19,7 @@ def problems_of(error: ValidationError, document: object, model: type[BaseModel]
         # A key that is no text has no place of its own: pydantic shows it as a number.
         location = detail["loc"][:-1] if detail["type"] == "invalid_key" else detail["loc"]
         location = tuple(step for step in location if step != "[key]")
-        path = ".".join(map(str, _path_in_file(location, document)))
+        path = ".".join(map(str, _path_in_file(location, document, last=detail["type"] != "invalid_key")))
         known = _keys_at(model, location[:-1]) if detail["type"] == "extra_forbidden" else ()
         sentence = _unknown_key(str(location[-1]), known) if known else _sentence(detail)
         lines.append(f"{path}: {sentence}" if path else sentence)
@@ -96,14 +96,17 @@ _SENTENCES: dict[str, Callable[[ErrorDetails, dict[str, Any]], str]] = {
 )
 
 
-def _path_in_file(location: Location, document: object) -> Iterator[int | str]:
-    """`location` without the steps that only pydantic knows: the branch of a union, such as `gpg_recipients`."""
+def _path_in_file(location: Location, document: object, *, last: bool) -> Iterator[int | str]:
+    """`location` without the steps that only pydantic knows: the branch of a union, such as `gpg_recipients`.
+
+    last: with its last step, which the file may lack.
+    """
     here: Any = document
     for position, step in enumerate(location, start=1):
         if (isinstance(here, Mapping) and step in here) or isinstance(step, int):
             here = here[step]
             yield step
-        elif position == len(location):
+        elif last and position == len(location):
             yield step
 
 
@@ -117,8 +120,13 @@ def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
             if step in one.model_fields
             for found in _models_in(one.model_fields[str(step)].annotation)
         ]
-        models = nested or models  # else the step is a name in a mapping, or the branch of a union
+        # else the step is a name in a mapping, or the branch of a union
+        models = nested or [one for one in models if _is_branch(one, step)] or models
     return list(dict.fromkeys(key for one in models for key in one.model_fields))
+
+
+def _is_branch(model: type[BaseModel], tag: object) -> bool:
+    return any(tag in get_args(field.annotation) for field in model.model_fields.values())
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:

@@ -6,17 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.mongo.hooks.mongo import MongoHook
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.config import Config
 from psycopg import pq
 
-from backup_playbook.config import GpgPassphrase, GpgRecipients, PlaybookConfig, PostgresSource
+from backup_playbook.config import GpgPassphrase, GpgRecipients, MongoSource, PlaybookConfig, PostgresSource
+from backup_playbook.config import Source as SourceSettings
 from backup_playbook.core.errors import ConfigError
 from backup_playbook.engines.contract import Engine, Source
+from backup_playbook.engines.mongodb.connection import MongoServer
+from backup_playbook.engines.mongodb.counts import count_documents
+from backup_playbook.engines.mongodb.dump import MongoSource as LiveMongo
+from backup_playbook.engines.mongodb.engine import MongoEngine
 from backup_playbook.engines.postgres import dump
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.engines.postgres.row_counts import count_rows
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore, StoreOptions
@@ -69,6 +76,9 @@ def same_endpoint(config: PlaybookConfig, one: str, other: str) -> bool:
 def live_source(config: PlaybookConfig, name: str) -> Source:
     """The source, bound to its connection."""
     settings = config.source(name)
+    if isinstance(settings, MongoSource):
+        server = mongo_server(settings, name)
+        return LiveMongo(server, settings.streams, leave_out=settings.leave_out)
     return dump.PostgresSource(
         server=postgres_server(settings, name),
         streams=settings.streams,
@@ -76,20 +86,53 @@ def live_source(config: PlaybookConfig, name: str) -> Source:
     )
 
 
-def engine(_config: PlaybookConfig, _source: str) -> Engine:
-    """The engine of a source; there is one so far."""
-    return PostgresEngine()
+def engine(config: PlaybookConfig, source: str) -> Engine:
+    """The engine of a source."""
+    engines: dict[str, Engine] = {known.name: known for known in (PostgresEngine(), MongoEngine())}
+    return engines[config.source(source).engine]
 
 
-def postgres_server(settings: PostgresSource, name: str) -> PostgresServer:
+def rows_now(config: PlaybookConfig, name: str) -> dict[str, int]:
+    """Rows by `schema.table`, or documents by `database.collection`, of the live source, gently counted."""
+    settings = config.source(name)
+    if isinstance(settings, MongoSource):
+        return count_documents(mongo_server(settings, name))
+    return count_rows(postgres_server(settings, name))
+
+
+def postgres_server(settings: SourceSettings, name: str) -> PostgresServer:
+    if not isinstance(settings, PostgresSource):
+        raise ConfigError(f"The source {name!r} is of the engine {settings.engine}.", "Choose a Postgres source.")
     connection = airflow_connection(settings.connection, f"sources.yaml: sources.{name}.connection")
     return server_of(connection, settings.database)
+
+
+def mongo_server(settings: MongoSource, name: str) -> MongoServer:
+    server = mongo_server_of(settings.connection, f"sources.yaml: sources.{name}.connection", settings.database)
+    if not server.database:
+        raise ConfigError(
+            f"Nothing says which database of its server the source {name!r} is.",
+            f"Add `database` to sources.{name} in sources.yaml, or a schema to the connection {settings.connection!r}.",
+        )
+    return server
+
+
+def mongo_server_of(connection_id: str, named_by: str, database: str | None = None) -> MongoServer:
+    """database: another one than the connection names. Raises ConfigError."""
+    airflow_connection(connection_id, named_by)  # the hook's error says less
+    hook = MongoHook(mongo_conn_id=connection_id)
+    insecure = {"tls": True, "tlsAllowInvalidCertificates": True} if hook.allow_insecure else {}
+    return MongoServer(hook.uri, database or hook.connection.schema or "", {**hook.extras, **insecure})
 
 
 def target_server(config: PlaybookConfig, name: str) -> PostgresServer:
     """A server on which restores make their own databases; its connection names one that it may start from."""
     settings = config.target(name)
     return server_of(airflow_connection(settings.connection, f"targets.yaml: targets.{name}.connection"))
+
+
+def mongo_target(config: PlaybookConfig, name: str) -> MongoServer:
+    return mongo_server_of(config.target(name).connection, f"targets.yaml: targets.{name}.connection")
 
 
 def server_of(connection: Connection, database: str | None = None) -> PostgresServer:

@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
-from backup_playbook.config import PlaybookConfig, Source
+from backup_playbook.config import DatabaseSource, MongoSource, PlaybookConfig, PostgresSource, Source
 from backup_playbook.core.errors import ConfigError, PlaybookError
-from backup_playbook.core.guards import DatabaseIdentity
+from backup_playbook.core.guards import CollectionsIdentity, DatabaseIdentity
+from backup_playbook.core.model import Manifest
 from backup_playbook.dag_parts import connections
+from backup_playbook.engines.mongodb.restore import source_identity
+from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer, read_collections_identity
 from backup_playbook.engines.postgres.restore import RestoreOptions
+from backup_playbook.engines.postgres.restore import source_identity as postgres_identity
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, read_identity
+from backup_playbook.engines.scratch import ScratchTarget
 
 log = logging.getLogger(__name__)
+
+Identity = TypeVar("Identity", DatabaseIdentity, CollectionsIdentity)
 
 
 def scratch_database(config: PlaybookConfig, source: str, name: str, owner: str = "") -> ScratchDatabase:
     """A scratch of the restore test of `source`, made already or not. Raises ConfigError when it has no such test."""
     settings = config.source(source)
     if settings.restore_test is None:
-        raise ConfigError(
-            f"The source {source!r} has no restore test.", f"Add `restore_test` to sources.{source} in sources.yaml."
-        )
+        raise _no_test(source)
     target = settings.restore_test.target
     server = connections.target_server(config, target)
     options = RestoreOptions(streams=settings.streams)
     return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, options)
+
+
+def scratch_target(config: PlaybookConfig, source: str, name: str, owner: str = "") -> ScratchTarget:
+    """The same for a source of any engine."""
+    settings = config.source(source)
+    if not isinstance(settings, MongoSource):
+        return scratch_database(config, source, name, owner)
+    if settings.restore_test is None:
+        raise _no_test(source)
+    server = connections.mongo_target(config, settings.restore_test.target)
+    return MongoScratch(MongoScratchServer(server, production_collections(config)), name, owner, settings.streams)
+
+
+def _no_test(source: str) -> ConfigError:
+    return ConfigError(
+        f"The source {source!r} has no restore test.", f"Add `restore_test` to sources.{source} in sources.yaml."
+    )
 
 
 def repository_of(settings: Source, source: str, wanted: str, month: datetime) -> str:
@@ -43,26 +67,48 @@ def repository_of(settings: Source, source: str, wanted: str, month: datetime) -
 
 
 def production_databases(config: PlaybookConfig) -> list[DatabaseIdentity]:
-    """The databases of all sources: as they are now, and, of one that cannot be reached, as its newest backup says.
+    """The Postgres databases of all sources: as they are now, and, of one that cannot be reached, as its newest backup
+    says.
 
     The second matters on the worst of days: the server is away, and comes back while a restore runs.
     """
+
+    def live(settings: Source, name: str) -> DatabaseIdentity:
+        return read_identity(connections.postgres_server(settings, name))
+
+    return _identities(config, PostgresSource, live, postgres_identity)
+
+
+def production_collections(config: PlaybookConfig) -> list[CollectionsIdentity]:
+    """The same of the MongoDB databases."""
+
+    def live(settings: Source, name: str) -> CollectionsIdentity:
+        assert isinstance(settings, MongoSource)
+        return read_collections_identity(connections.mongo_server(settings, name))
+
+    return _identities(config, MongoSource, live, source_identity)
+
+
+def _identities(
+    config: PlaybookConfig,
+    kind: type[DatabaseSource],
+    live: Callable[[Source, str], Identity],
+    backed_up: Callable[[Manifest], Identity],
+) -> list[Identity]:
+    def identify(name: str) -> Identity | None:
+        settings = config.source(name)
+        try:
+            return live(settings, name)
+        except PlaybookError as error:
+            log.warning("%s is recognised by its newest backup: %s", name, error.what)
+        try:
+            catalog = connections.catalog(config, settings.repository)
+            for entry in catalog.backups(name)[:1]:
+                return replace(backed_up(catalog.manifest(name, entry.backup_id)), name=name)
+        except PlaybookError as error:
+            log.warning("%s cannot be recognised by its backups either: %s", name, error.what)
+        return None
+
+    names = [name for name, settings in config.sources.items() if isinstance(settings, kind)]
     with ThreadPoolExecutor(8, thread_name_prefix="identity") as threads:
-        found = threads.map(lambda source: list(_identities(config, source)), config.sources)
-        return [known for identities in found for known in identities]
-
-
-def _identities(config: PlaybookConfig, source: str) -> Iterator[DatabaseIdentity]:
-    settings = config.source(source)
-    try:
-        yield read_identity(connections.postgres_server(settings, source))
-        return
-    except PlaybookError as error:
-        log.warning("%s is recognised by its newest backup: %s", source, error.what)
-    try:
-        catalog = connections.catalog(config, settings.repository)
-        for entry in catalog.backups(source)[:1]:
-            details = catalog.manifest(source, entry.backup_id).details
-            yield DatabaseIdentity(details["system_identifier"], int(details["database"]["oid"]), source)
-    except PlaybookError as error:
-        log.warning("%s cannot be recognised by its backups either: %s", source, error.what)
+        return [found for found in threads.map(identify, names) if found]

@@ -17,7 +17,7 @@ from backup_playbook.streams.processes import Cancellation
 
 if TYPE_CHECKING:
     from backup_playbook.core.model import Manifest
-    from backup_playbook.engines.postgres.connection import PostgresServer
+    from backup_playbook.engines.scratch import ScratchTarget
 
 COMPARISON = "comparison"
 """XCom of `compare_with_production`: core.comparison.TableComparison as dictionaries."""
@@ -35,11 +35,10 @@ class CompareWithProduction(RestoreStep):
     def execute(self, context: Context) -> TestedBackup:
         from backup_playbook.core.comparison import compare_rows
         from backup_playbook.dag_parts import connections
-        from backup_playbook.engines.postgres.row_counts import count_rows
 
         with self.reader() as reader:
             manifest = reader.manifest
-        now = count_rows(connections.postgres_server(self.config.source(self.source), self.source))
+        now = connections.rows_now(self.config, self.source)
         before = self._backup_before(manifest)
         compared = compare_rows(
             rows_by_table(manifest),
@@ -85,26 +84,26 @@ class RunApplicationChecks(RestoreStep):
     def _run(self, check: ApplicationCheck) -> dict[str, Any]:
         """Whatever goes wrong is the result of the check."""
         started = time.monotonic()
-        server = self.scratch().server
+        scratch = self.scratch()
         try:
             match check:
                 case SqlCheck():
-                    ok, detail = _ask(server, check)
+                    ok, detail = _ask(scratch, check)
                 case CommandCheck():
-                    ok, detail = self._call(server, check)
+                    ok, detail = self._call(scratch, check)
                 case HttpCheck():
-                    ok, detail = _get(server, check)
+                    ok, detail = _get(scratch, check)
         except PlaybookError as error:
             ok, detail = False, str(error)
         self.log.info("%s: %s. %s", check.name, "ok" if ok else "FAILED", detail)
         detail = detail[-DETAIL_CHARACTERS:]
         return {"name": check.name, "ok": ok, "detail": detail, "seconds": round(time.monotonic() - started, 2)}
 
-    def _call(self, server: PostgresServer, check: CommandCheck) -> tuple[bool, str]:
+    def _call(self, scratch: ScratchTarget, check: CommandCheck) -> tuple[bool, str]:
         from backup_playbook.dag_parts.application import call_program
 
         self._program = Cancellation()
-        return call_program(check.command, check.timeout, self._program, DATABASE_URL=server.url)
+        return call_program(check.command, check.timeout, self._program, DATABASE_URL=scratch.url)
 
     def on_kill(self) -> None:
         super().on_kill()
@@ -116,10 +115,13 @@ def rows_by_table(manifest: Manifest) -> dict[str, int]:
     return {f"{table.namespace}.{table.name}": table.rows for table in manifest.tables if table.kind != "extension"}
 
 
-def _ask(server: PostgresServer, check: SqlCheck) -> tuple[bool, str]:
+def _ask(scratch: ScratchTarget, check: SqlCheck) -> tuple[bool, str]:
     import psycopg
 
-    with server.connect() as connection:
+    from backup_playbook.engines.postgres.scratch import ScratchDatabase
+
+    assert isinstance(scratch, ScratchDatabase)  # no other source has such a check
+    with scratch.server.connect() as connection:
         connection.read_only = True
         try:
             row = connection.execute(check.query.encode()).fetchone()
@@ -132,8 +134,8 @@ def _ask(server: PostgresServer, check: SqlCheck) -> tuple[bool, str]:
     )
 
 
-def _get(server: PostgresServer, check: HttpCheck) -> tuple[bool, str]:
+def _get(scratch: ScratchTarget, check: HttpCheck) -> tuple[bool, str]:
     from backup_playbook.dag_parts.application import call_page
 
-    path = check.path.replace("{database}", quote(server.database, safe=""))
+    path = check.path.replace("{database}", quote(scratch.name, safe=""))
     return call_page(check.connection, "GET", path, check.status, check.contains)

@@ -18,6 +18,7 @@ from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_
 
 if TYPE_CHECKING:
     from backup_playbook.engines.postgres.scratch import ScratchDatabase
+    from backup_playbook.engines.scratch import ScratchTarget
     from backup_playbook.repository.objects import BackupReader
 
 REPOSITORIES = ("alternate", "primary", "offsite")
@@ -151,11 +152,17 @@ class RestoreStep(PlaybookOperator):
                 )
             yield reader
 
-    def scratch(self, name: str = "", owner: str = "") -> ScratchDatabase:
+    def scratch(self, name: str = "", owner: str = "") -> ScratchTarget:
         """The scratch of this run, or another one of its server."""
+        from backup_playbook.dag_parts.restore_targets import scratch_target
+
+        return scratch_target(self.config, self.source, name or self.tested["scratch"], owner)
+
+    def postgres_scratch(self) -> ScratchDatabase:
+        """The scratch of this run, for steps of what only Postgres can do."""
         from backup_playbook.dag_parts.restore_targets import scratch_database
 
-        return scratch_database(self.config, self.source, name or self.tested["scratch"], owner)
+        return scratch_database(self.config, self.source, self.tested["scratch"])
 
     @contextmanager
     def noticing_damage(self, context: Context) -> Iterator[None]:

@@ -59,7 +59,7 @@ class FindRows(RestoreStep):
         from backup_playbook.engines.postgres.row_recovery import load_rows
 
         form, started = context["params"], time.monotonic()
-        scratch = self.scratch()
+        scratch = self.postgres_scratch()
         with self.noticing_damage(context), self.reader() as reader:
             if context["ti"].try_number > 1:  # what the try before this one left is incomplete
                 scratch.drop()
@@ -93,7 +93,7 @@ class ImportRows(RestoreStep):
         form = context["params"]
         recovered = import_rows(
             _live(self.config, self.source),
-            self.scratch().server,
+            self.postgres_scratch().server,
             Preview.model_validate(context["ti"].xcom_pull("find_rows", key=PREVIEW)),
             form["on_conflict"],
             fire_triggers=form["triggers"] == "fire",
@@ -124,7 +124,7 @@ class VerifyRows(RestoreStep):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - passed by name
         from backup_playbook.engines.postgres.row_import import remaining_rows
 
-        found = remaining_rows(_live(self.config, self.source), self.scratch().server)
+        found = remaining_rows(_live(self.config, self.source), self.postgres_scratch().server)
         self.log.info("Rows of the backup in production now: %s", found)
         if missing := {table: counts["missing"] for table, counts in found.items() if counts.get("missing")}:
             raise VerificationError(

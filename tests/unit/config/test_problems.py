@@ -105,7 +105,27 @@ WRONG = {
         "sources.yaml",
         "engine: postgres",
         "engine: oracle",
-        f"{SHOP}.engine: Name one of: postgres. There is no choice 'oracle'.",
+        f"{SHOP}: Name one of: mongodb, postgres. There is no choice 'oracle'.",
+    ),
+    "a check that the engine does not know": Wrong(
+        "sources.yaml",
+        "engine: postgres",
+        "engine: mongodb",
+        f"{SHOP}.restore_test.checks.0: Name one of: command, http. There is no choice 'sql'.",
+    ),
+    "a key of another engine": Wrong(
+        "sources.yaml",
+        "engine: postgres",
+        "engine: mongodb",
+        f"{SHOP}.lock_timeout: Remove it; the keys here are: database, repository, offsite, encryption, retention, "
+        "objectives, streams, compression_level, verification, minimum_size, engine, connection, leave_out, "
+        "restore_test. There is no key 'lock_timeout'.",
+    ),
+    "a target of another engine": Wrong(
+        "targets.yaml",
+        "engine: postgres",
+        "engine: mongodb",
+        f"{SHOP}.restore_test.target: Name a target whose engine is postgres. 'staging' is a server of mongodb.",
     ),
     "too few": Wrong("sources.yaml", "streams: 2", "streams: 0", f"{SHOP}.streams: Write at least 1, not 0."),
     "too many": Wrong(

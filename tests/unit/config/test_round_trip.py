@@ -20,6 +20,9 @@ from backup_playbook.config import (
     HttpCall,
     HttpCheck,
     HttpMaintenance,
+    MongoRestoreTest,
+    MongoSource,
+    MongoTarget,
     Objectives,
     PostgresSource,
     PostgresTarget,
@@ -33,9 +36,9 @@ from backup_playbook.config import (
     Sweep,
     load_config,
 )
+from backup_playbook.config.alerts import AlertsFile
+from backup_playbook.config.encryption import EncryptionFile
 from backup_playbook.config.models import (
-    AlertsFile,
-    EncryptionFile,
     PoliciesFile,
     RepositoriesFile,
     SourcesFile,
@@ -84,32 +87,34 @@ policies = st.builds(
     airflow=st.builds(AirflowSettings, pool=texts),
 )
 targets = st.builds(
-    TargetsFile, targets=some(st.builds(PostgresTarget, engine=st.just("postgres"), connection=connections))
+    TargetsFile,
+    targets=some(
+        st.builds(PostgresTarget, engine=st.just("postgres"), connection=connections)
+        | st.builds(MongoTarget, engine=st.just("mongodb"), connection=connections)
+    ),
 )
 programs = st.lists(texts, min_size=1, max_size=3).map(tuple)
-checks = st.lists(
-    st.builds(
-        SqlCheck,
-        check=st.just("sql"),
-        name=texts,
-        query=texts,
-        expect=st.integers() | st.booleans() | st.text(max_size=9),
-    )
-    | st.builds(
-        CommandCheck,
-        check=st.just("command"),
-        name=texts,
-        command=programs,
-        timeout=durations,
-    )
-    | st.builds(HttpCheck, check=st.just("http"), name=texts, connection=connections, status=st.integers(100, 599)),
-    max_size=3,
-).map(tuple)
+sql_checks = st.builds(
+    SqlCheck, check=st.just("sql"), name=texts, query=texts, expect=st.integers() | st.booleans() | st.text(max_size=9)
+)
+other_checks = st.builds(
+    CommandCheck, check=st.just("command"), name=texts, command=programs, timeout=durations
+) | st.builds(HttpCheck, check=st.just("http"), name=texts, connection=connections, status=st.integers(100, 599))
+checks = {
+    "postgres": st.lists(sql_checks | other_checks, max_size=3).map(tuple),
+    "mongodb": st.lists(other_checks, max_size=3).map(tuple),
+}
 calls = st.builds(HttpCall, method=st.sampled_from(["GET", "PUT"]), path=texts, status=st.integers(100, 599))
 maintenances = calls.map(
     lambda call: HttpMaintenance(by="http", connection="shop", switch_on=call, switch_off=call, is_on=call, is_off=call)
 ) | st.builds(CommandMaintenance, by=st.just("command"), switch_on=programs, switch_off=programs, timeout=durations)
 recoveries = st.builds(SourceRecovery, connection=connections, maintenance=st.none() | maintenances)
+engines = st.sampled_from(
+    [
+        ("postgres", PostgresSource, RestoreTest, {"lock_timeout": durations, "recovery": st.none() | recoveries}),
+        ("mongodb", MongoSource, MongoRestoreTest, {"leave_out": st.lists(texts, max_size=2).map(tuple)}),
+    ]
+)
 sizes = st.builds("{}{}".format, st.integers(0, 999_999), st.sampled_from(["B", "kB", "MB", "GB", "TB"]))
 encryptions = st.builds(
     EncryptionFile,
@@ -136,12 +141,13 @@ alerts = st.builds(
 def configurations(draw: st.DrawFn) -> dict[str, object]:
     stores = draw(st.dictionaries(names, repositories, min_size=1, max_size=3).filter(_in_buckets_of_their_own))
     policy, encryption, places = draw(policies), draw(encryptions), draw(targets)
-    tests = st.builds(RestoreTest, target=st.sampled_from(sorted(places.targets)), checks=checks)
     sources = {}
     for number, name in enumerate(draw(st.lists(names, min_size=1, max_size=3, unique=True))):
         primary, *others = draw(st.permutations(sorted(stores)))
-        sources[name] = PostgresSource(
-            engine="postgres",
+        engine, source, restore_test, more = draw(engines)
+        fitting = [target for target, settings in places.targets.items() if settings.engine == engine]
+        sources[name] = source(
+            engine=engine,
             connection=draw(connections),
             database=f"{draw(texts)}{number}",
             repository=primary,
@@ -154,10 +160,11 @@ def configurations(draw: st.DrawFn) -> dict[str, object]:
             streams=draw(st.integers(1, 16)),
             compression_level=draw(st.integers(-7, 19)),
             verification=draw(st.sampled_from(["full", "checksums"])),
-            lock_timeout=draw(durations),
             minimum_size=draw(sizes),
-            restore_test=draw(st.none() | tests),
-            recovery=draw(st.none() | recoveries),
+            restore_test=restore_test(target=draw(st.sampled_from(fitting)), checks=draw(checks[engine]))
+            if fitting
+            else None,
+            **{key: draw(values) for key, values in more.items()},
         )
     return {
         "sources.yaml": SourcesFile(sources=sources),

@@ -126,7 +126,7 @@ def _recognise(client: MongoClient[Document], name: str) -> Scratch | None:
     return Scratch(name, mark["source"], mark["backup_id"], mark["owner"], datetime.fromisoformat(mark["created_at"]))
 
 
-def read_identity(server: MongoServer) -> CollectionsIdentity:
+def read_collections_identity(server: MongoServer) -> CollectionsIdentity:
     """Of the database that `server` leads to. Raises SourceError when it cannot be reached."""
     with server.connect() as database:
         return identity(database)
