@@ -170,6 +170,15 @@ def test_what_was_not_offered_is_no_answer(run: RunOfTasks, backups: list[Manife
     assert run.xcom_pull("approve_plan", CHOSEN) is None
 
 
+def test_drill_takes_the_newest(run: RunOfTasks, backups: list[Manifest], tmp_path: Path) -> None:
+    file = tmp_path / "config/policies.yaml"
+    file.write_text(file.read_text().replace("unattended_drills: false", "unattended_drills: true"))
+    plan(run, choose(run), offer=True)
+    answer = run.do(approve(drill="True"))
+    assert run.xcom_pull("approve_plan", CHOSEN)["backup_id"] == backups[3].backup_id
+    assert approval.approved_by(answer) == f"{approval.NOBODY}, who chose: Restore {backups[3].backup_id}"
+
+
 def test_known_backup_is_approved_as_it_is(run: RunOfTasks, backups: list[Manifest]) -> None:
     planned = plan(run, choose(run, backups[0].backup_id))
     run.do(approve(), "execute_complete", event=answered("Approve"))

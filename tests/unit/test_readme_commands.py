@@ -83,6 +83,7 @@ def test_bash_blocks_parse(block: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    links += re.findall(r'<img src="([^"]+)"', page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
 

@@ -143,6 +143,7 @@ class RecoveryPlan:
         ]
         head = ("choose", "taken", "lost: the work of", "known to be", "integrity results", "rows")
         yield from markdown_table("Backups, newest first", head, backups)
+        yield "\nFor an older one, reject this, and start again with an earlier time of the corruption, or with its id."
         if self.uncounted:
             yield f"\nThe rows of production cannot be counted now: {cell(self.uncounted)}"
         counts = [*([] if self.uncounted else [self.now]), *(one.then for one in self._offered())]
