@@ -33,8 +33,8 @@ class CountingStore(ObjectStore):
 
     passed = 0
 
-    def read(self, key: str) -> Iterator[bytes]:
-        for block in super().read(key):
+    def read(self, key: str, version: str = "") -> Iterator[bytes]:
+        for block in super().read(key, version):
             self.passed += len(block)
             yield block
 

@@ -40,6 +40,8 @@ class ObjectKind(StrEnum):
     """setval() statements."""
     LARGE_OBJECTS = "large_objects"
     """pg_dump archive of the large objects."""
+    TREE = "tree"
+    """Lines that name files, with where their contents are; see core.tree."""
     COLLECTION = "collection"
     """BSON documents of one collection, or of one range of its `_id`s."""
     METADATA = "metadata"

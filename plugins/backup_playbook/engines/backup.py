@@ -11,10 +11,16 @@ from typing import Any
 from backup_playbook.core.errors import AlreadySealedError, PlaybookError, RepositoryError, VerificationError
 from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
 from backup_playbook.core.progress import human_bytes
-from backup_playbook.engines.contract import Engine, Source
+from backup_playbook.engines.contract import Engine, SharesContent, Source
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder, manifest_key, objects_folder
-from backup_playbook.repository.objects import BackupWriter, check_store_checksum, check_stored, read_content
+from backup_playbook.repository.objects import (
+    BackupReader,
+    BackupWriter,
+    check_store_checksum,
+    check_stored,
+    read_content,
+)
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation
@@ -106,7 +112,7 @@ class Verification:
             problems = self._check_objects(manifest, cancellation)
             if problems:
                 raise VerificationError(
-                    f"{len(problems)} of {len(manifest.objects)} objects of {source} {backup_id} are not as backed up: "
+                    f"{len(problems)} objects of {source} {backup_id} are not as backed up: "
                     + " | ".join(problem.what for problem in problems[:5]),
                     problems[0].remedy,
                     tuple(problem.what for problem in problems),
@@ -162,7 +168,12 @@ class Verification:
             return run
 
         jobs = [Job(item.content_bytes, job(item)) for item in manifest.objects]
-        return [problem for problem in run_jobs(jobs, self.streams, cancellation) if problem]
+        problems = [problem for problem in run_jobs(jobs, self.streams, cancellation) if problem]
+        if isinstance(self.engine, SharesContent) and not problems:
+            reader = BackupReader(self.catalog.store, manifest, self.codec)
+            read = self.depth is not Depth.CHECKSUMS
+            problems += self.engine.check_shared(reader, self.streams, cancellation, read=read)
+        return problems
 
     def _check_object(self, manifest: Manifest, item: StoredObject) -> None:
         store = self.catalog.store

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, StoredObject
 from backup_playbook.core.proof import Proof
 from backup_playbook.repository.objects import BackupReader, BackupWriter
@@ -69,4 +70,18 @@ class Engine(Protocol):
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
         """A bash script that restores this backup with stock tools, from `repository_url` (s3://bucket/prefix)."""
+        ...
+
+
+@runtime_checkable
+class SharesContent(Protocol):
+    """An engine whose backups share content: it lies outside of the folders of their own objects."""
+
+    def check_shared(
+        self, reader: BackupReader, streams: int, cancellation: Cancellation, *, read: bool
+    ) -> list[VerificationError]:
+        """What of the shared content that the backup names is not as it says.
+
+        read: compare contents; else what the object store knows of them.
+        """
         ...

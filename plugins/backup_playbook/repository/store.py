@@ -13,6 +13,7 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 READ_RESUMES = 5
 LISTED_PER_PAGE = 1000
-_DELETE_BATCH = 1000
+DELETED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,13 @@ class StaleUpload:
     key: str
     upload_id: str
     last_activity: datetime
+
+
+class Put(NamedTuple):
+    """What the store says of an object that it took. version: empty where the bucket keeps none."""
+
+    checksum: str | None
+    version: str
 
 
 class ObjectStore:
@@ -89,10 +97,11 @@ class ObjectStore:
         """A small object, whole."""
         return b"".join(self.read(key))
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """An object as a stream. A connection that is cut in the middle is resumed where it was cut."""
-        with explained(f"read {self.url}/{key}"):
-            answer = self.client.get_object(Bucket=self.bucket, Key=self.path(key))
+    def read(self, key: str, version: str = "") -> Iterator[bytes]:
+        """An object, or one version of it, as a stream. A connection that is cut is resumed where it was cut."""
+        where: dict[str, Any] = {"Bucket": self.bucket, "Key": self.path(key), **version_field(version)}
+        with explained(f"read {self.url}/{key}{f' (version {version})' if version else ''}"):
+            answer = self.client.get_object(**where)
             size, etag = answer["ContentLength"], answer["ETag"]
             offset = failures = 0
             while True:
@@ -107,9 +116,7 @@ class ObjectStore:
                     if failures > READ_RESUMES or offset >= size:
                         raise
                     log.warning("Reading %s was cut at byte %d (%s): going on from there.", key, offset, error)
-                answer = self.client.get_object(
-                    Bucket=self.bucket, Key=self.path(key), Range=f"bytes={offset}-", IfMatch=etag
-                )
+                answer = self.client.get_object(**where, Range=f"bytes={offset}-", IfMatch=etag)
 
     def list(self, prefix: str, *, after: str = "", before: str = "") -> Iterator[Listed]:
         """Everything below a key prefix, in key order, a request every LISTED_PER_PAGE keys.
@@ -130,10 +137,12 @@ class ObjectStore:
             for item in page.get("CommonPrefixes", ()):
                 yield item["Prefix"][len(self.prefix) + len(prefix) :].rstrip("/")
 
-    def stored_checksum(self, key: str) -> tuple[int, str | None]:
+    def stored_checksum(self, key: str, version: str = "") -> tuple[int, str | None]:
         """Size in bytes, and the store's own SHA-256 when it keeps one (see StoredObject.store_checksum)."""
         with explained(f"look up {self.url}/{key}"):
-            answer = self.client.head_object(Bucket=self.bucket, Key=self.path(key), ChecksumMode="ENABLED")
+            answer = self.client.head_object(
+                Bucket=self.bucket, Key=self.path(key), ChecksumMode="ENABLED", **version_field(version)
+            )
         return answer["ContentLength"], answer.get("ChecksumSHA256")
 
     def storage_class(self, key: str) -> str:
@@ -159,13 +168,13 @@ class ObjectStore:
 
     # writing
 
-    def put(self, key: str, body: bytes, tags: Mapping[str, str] | None = None) -> str | None:
-        """A small object, in one request; returns the store's checksum of it."""
+    def put(self, key: str, body: bytes, tags: Mapping[str, str] | None = None) -> Put:
+        """A small object, in one request."""
         with explained(f"write {self.url}/{key}"):
-            self.client.put_object(
+            answer = self.client.put_object(
                 Bucket=self.bucket, Key=self.path(key), Body=body, **self.attributes(tags), **self.checksum(body)
             )
-        return sha256_base64(body) if self.options.checksums else None
+        return Put(sha256_base64(body) if self.options.checksums else None, answer.get("VersionId", ""))
 
     def put_once(self, key: str, body: bytes) -> None:
         """Write `key` only if nothing is there. Raises AlreadySealedError when something else is."""
@@ -194,9 +203,8 @@ class ObjectStore:
 
     def delete(self, keys: Iterable[str]) -> int:
         """Delete; what is already gone counts as deleted. Returns how many keys were sent."""
-        paths = [self.path(key) for key in keys]
-        for start in range(0, len(paths), _DELETE_BATCH):
-            batch = paths[start : start + _DELETE_BATCH]
+        count, rest = 0, (self.path(key) for key in keys)
+        while batch := list(islice(rest, DELETED_AT_ONCE)):
             with explained(f"delete from {self.url}"):
                 answer = self.client.delete_objects(
                     Bucket=self.bucket, Delete={"Objects": [{"Key": path} for path in batch], "Quiet": True}
@@ -208,7 +216,8 @@ class ObjectStore:
                     f"{first.get('Key')}: {first.get('Code')} {first.get('Message', '')}".rstrip(),
                     "Grant s3:DeleteObject on the prefix; locked objects go when their retention ends.",
                 )
-        return len(paths)
+            count += len(batch)
+        return count
 
     # unfinished multipart uploads
 
@@ -268,6 +277,11 @@ class ObjectStore:
             yield from self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix, **request
             )
+
+
+def version_field(version: str) -> dict[str, Any]:
+    """Request fields that ask for one version; of the newest when there is none."""
+    return {"VersionId": version} if version else {}
 
 
 def sha256_base64(body: bytes) -> str:

@@ -42,6 +42,8 @@ class Uploaded:
     bytes: int
     sha256: str
     store_checksum: str | None
+    version: str
+    """Empty where the bucket keeps none."""
 
 
 def first_part_bytes(estimate: int) -> int:
@@ -111,11 +113,11 @@ class _Upload:
 
     def complete(self) -> Uploaded:
         if not self._upload_id:
-            checksum = self._store.put(self._key, bytes(self._buffer), self._tags)
-            return Uploaded(self._digest.bytes, self._digest.sha256, checksum)
+            stored = self._store.put(self._key, bytes(self._buffer), self._tags)
+            return Uploaded(self._digest.bytes, self._digest.sha256, *stored)
         self._send(bytes(self._buffer))
-        self._finish(self._digest.bytes)
-        return Uploaded(self._digest.bytes, self._digest.sha256, self._composite_checksum())
+        version = self._finish(self._digest.bytes)
+        return Uploaded(self._digest.bytes, self._digest.sha256, self._composite_checksum(), version)
 
     def from_object(self, origin: ObjectStore, size: int) -> None:
         where: CopySource = {"Bucket": origin.bucket, "Key": origin.path(self._key)}
@@ -139,21 +141,28 @@ class _Upload:
             start = end
         self._finish(size)
 
-    def _finish(self, size: int) -> None:
+    def _finish(self, size: int) -> str:
         while self._in_flight:
             self._collect()
         with explained(f"complete the upload of {self._store.url}/{self._key}"):
             try:
-                self._store.client.complete_multipart_upload(
+                answer = self._store.client.complete_multipart_upload(
                     **self._where,
                     UploadId=self._upload_id,
                     MultipartUpload={"Parts": self._parts},  # type: ignore[typeddict-item]
                 )
             except ClientError as error:
                 # when the answer was lost, the next try finds the upload gone, and the object there
-                if code_of(error) != "NoSuchUpload" or self._store.stored_checksum(self._key)[0] != size:
+                if code_of(error) != "NoSuchUpload":
                     raise
+                found = self._store.client.head_object(**self._where)
+                if found["ContentLength"] != size:
+                    raise
+                version = found.get("VersionId", "")
+            else:
+                version = answer.get("VersionId", "")
         self._upload_id = ""
+        return version
 
     def _send(self, body: bytes) -> None:
         if not self._upload_id:

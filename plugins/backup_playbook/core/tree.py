@@ -1,0 +1,206 @@
+"""A tree of files as a backup records it: one entry for each path, one JSON line for each entry (the on-disk format).
+
+Entries are in the order of their paths' bytes, where a directory's path ends with a slash. That is the order in which a
+walk meets them, what is below a directory follows it, and it is the order in which S3 lists keys: trees, walks and
+listings are compared as streams, with memory for one entry of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeVar
+
+L = TypeVar("L")
+R = TypeVar("R")
+
+LONGEST_KEY = 900
+"""S3 allows 1,024 bytes, with the repository's prefix."""
+
+
+class FileType(StrEnum):
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+    FIFO = "fifo"
+    SOCKET = "socket"
+    DEVICE = "device"
+
+
+class Outcome(StrEnum):
+    """What kept a path from being backed up as it should; empty for all others."""
+
+    CHANGING = "changing"
+    """It was written to while it was read, at every try: what was read last is stored, and may be of two moments."""
+    UNREADABLE = "unreadable"
+    """Not read. What an earlier backup stored of it is kept; a directory, with all that is below it."""
+    SPECIAL = "special"
+    """A fifo, socket or device: it has no content that could be stored."""
+
+
+class Entry(NamedTuple):
+    """One path. Times in nanoseconds; `path` and `target` as the file system has them, whatever their encoding."""
+
+    path: bytes
+    type: str
+    size: int = 0
+    mtime_ns: int = 0
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    user: str = ""
+    group: str = ""
+    inode: int = 0
+    sparse: bool = False
+    target: bytes = b""
+    """Of a symbolic link."""
+    etag: str = ""
+    """Of an object in a bucket that is backed up."""
+    sha256: str = ""
+    """Of the content; empty when nothing is stored of it."""
+    version: str = ""
+    """The S3 version that holds the content."""
+    parts: int = 0
+    """Size of the first part when it was stored in several (see repository.upload.part_bytes)."""
+    checksum: str = ""
+    """The store's composite checksum, when it was stored in several parts; else it is that of `sha256`."""
+    hashed_key: bool = False
+    """It is stored under the hash of its path: S3, or this store, cannot have the path itself as a key."""
+    added: str = ""
+    """The id of the backup that stored this version."""
+    outcome: str = ""
+    reason: str = ""
+    """Of the outcome, for people."""
+
+    @property
+    def is_directory(self) -> bool:
+        return self.type == FileType.DIRECTORY
+
+    @property
+    def stored(self) -> bool:
+        """Whether there is a content to verify and to restore."""
+        return self.sha256 != ""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.path.decode(errors="backslashreplace")
+
+    @property
+    def natural_key(self) -> bool:
+        """Whether S3 can hold the path as a key, and every client can read it back from a listing."""
+        try:
+            text = self.path.decode()
+        except UnicodeDecodeError:
+            return False
+        return len(self.path) <= LONGEST_KEY and text.isprintable() and not _is_confusing(text)
+
+    def same_content(self, other: Entry) -> bool:
+        """Whether nothing suggests that the content differs from `other`, which is stored: it need not be read."""
+        if self.sha256:
+            return self.sha256 == other.sha256
+        if other.outcome in (Outcome.CHANGING, Outcome.UNREADABLE):
+            return False
+        return (self.type, self.size, self.mtime_ns, self.inode, self.etag, self.target) == (
+            other.type, other.size, other.mtime_ns, other.inode, other.etag, other.target,
+        )  # fmt: skip
+
+    def same_attributes(self, other: Entry) -> bool:
+        return (self.mode, self.uid, self.gid, self.user, self.group, self.mtime_ns) == (
+            other.mode, other.uid, other.gid, other.user, other.group, other.mtime_ns,
+        )  # fmt: skip
+
+    def with_content_of(self, other: Entry) -> Entry:
+        """The attributes of this one, and where the other's content is."""
+        return self._replace(**{name: getattr(other, name) for name in _CONTENT_FIELDS})
+
+
+_CONTENT_FIELDS = ("sha256", "version", "parts", "checksum", "hashed_key", "added", "size")
+_DEFAULTS = Entry._field_defaults
+_BYTES_FIELDS = ("path", "target")
+
+
+def to_line(entry: Entry, **more: str) -> bytes:
+    """A JSON object on one line. What is not UTF-8 travels as `path_base64`."""
+    document: dict[str, Any] = dict(more)
+    for name, value in zip(Entry._fields, entry, strict=True):
+        if value == _DEFAULTS.get(name):
+            continue
+        if isinstance(value, bytes):
+            try:
+                document[name] = value.decode()
+            except UnicodeDecodeError:
+                document[f"{name}_base64"] = b64encode(value).decode()
+        else:
+            document[name] = value
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def from_document(document: dict[str, Any]) -> Entry:
+    """Raises ValueError or TypeError for what `to_line` does not write."""
+    for name in _BYTES_FIELDS:
+        if (text := document.get(name)) is not None:
+            document[name] = text.encode()
+        elif (encoded := document.pop(f"{name}_base64", None)) is not None:
+            document[name] = b64decode(encoded, validate=True)
+    return Entry(**document)
+
+
+def key_of(source: str, entry: Entry) -> str:
+    """Where the content is, relative to the repository."""
+    if entry.hashed_key:
+        return f"{hashed_folder(source)}{hashlib.sha256(entry.path).hexdigest()}"
+    return current_folder(source) + entry.path.decode()
+
+
+def merge(
+    left: Iterable[L],
+    right: Iterable[R],
+    *,
+    left_path: Callable[[L], bytes],
+    right_path: Callable[[R], bytes],
+) -> Iterator[tuple[L | None, R | None]]:
+    """Pair two ordered streams by path; None where one has nothing."""
+    lefts, rights = iter(left), iter(right)
+    one, other = next(lefts, None), next(rights, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and left_path(one) < right_path(other)):
+            yield one, None
+            one = next(lefts, None)
+        elif one is None or right_path(other) < left_path(one):
+            yield None, other
+            other = next(rights, None)
+        else:
+            yield one, other
+            one, other = next(lefts, None), next(rights, None)
+
+
+def current_folder(source: str) -> str:
+    """The state of the newest backup, as any S3 tool can read it."""
+    return f"current/{source}/"
+
+
+def hashed_folder(source: str) -> str:
+    """The same for paths that cannot be keys."""
+    return f"current-hashed/{source}/"
+
+
+def unsafe(path: bytes) -> bool:
+    """Whether a path from a backup would lead out of the directory that it is restored into."""
+    parts = path.removesuffix(b"/").split(b"/")
+    return not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts)
+
+
+def parents(path: bytes) -> Iterator[bytes]:
+    """`a/`, `a/b/` of `a/b/c`."""
+    parts = path.removesuffix(b"/").split(b"/")
+    for depth in range(1, len(parts)):
+        yield b"/".join(parts[:depth]) + b"/"
+
+
+def _is_confusing(text: str) -> bool:
+    """What S3 would take, and some of its clients and compatibles resolve to another key."""
+    return any(part in ("", ".", "..") for part in text.split("/"))

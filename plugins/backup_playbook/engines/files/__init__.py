@@ -1,0 +1,1 @@
+"""File trees: directories, and buckets."""

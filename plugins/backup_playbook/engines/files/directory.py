@@ -1,0 +1,154 @@
+"""A directory as a tree."""
+
+from __future__ import annotations
+
+import grp
+import os
+import platform
+import pwd
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from backup_playbook.core.errors import SourceError
+from backup_playbook.core.tree import Entry, FileType, Outcome
+from backup_playbook.streams.blocks import BLOCK_BYTES, Blocks, closing
+from backup_playbook.streams.processes import Cancellation
+
+T = TypeVar("T")
+
+TRIES = 3
+_TYPES = {
+    stat.S_IFREG: FileType.FILE,
+    stat.S_IFDIR: FileType.DIRECTORY,
+    stat.S_IFLNK: FileType.SYMLINK,
+    stat.S_IFIFO: FileType.FIFO,
+    stat.S_IFSOCK: FileType.SOCKET,
+}
+
+
+@dataclass(frozen=True)
+class DirectoryTree:
+    """Symbolic links are recorded, never followed. Mounts below the directory belong to it."""
+
+    root: Path
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return {"directory": str(self.root), "host": platform.node()}
+
+    def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
+        try:
+            waiting = [iter(_names(os.fsencode(self.root)))]
+        except OSError as error:
+            raise SourceError(
+                f"The directory {self.root} cannot be read on {platform.node()}: {error.strerror}.",
+                "Correct `directory` of this source, mount it, or let the tasks run on a worker that has it.",
+            ) from None
+        folders = [b""]
+        while waiting:
+            if (name := next(waiting[-1], None)) is None:
+                waiting.pop()
+                folders.pop()
+                continue
+            path = folders[-1] + name
+            try:
+                entry = _entry(path, os.lstat(self._real(path)), self._real(path))
+            except OSError as error:
+                if isinstance(error, FileNotFoundError):
+                    continue  # deleted since its name was read
+                entry = Entry(path, _type_of(name), outcome=Outcome.UNREADABLE, reason=error.strerror or str(error))
+            if entry.is_directory != name.endswith(b"/"):
+                continue  # replaced by something else since its name was read: the next backup has it
+            if entry.is_directory and not entry.outcome:
+                cancellation.check()
+                try:
+                    waiting.append(iter(_names(self._real(path))))
+                    folders.append(path)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    entry = entry._replace(outcome=Outcome.UNREADABLE, reason=error.strerror or str(error))
+            yield entry
+
+    def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
+        # a fifo that took the file's place must not be waited for, nor a link followed
+        descriptor = os.open(self._real(entry.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            for _ in range(TRIES):
+                before = os.fstat(descriptor)
+                if not stat.S_ISREG(before.st_mode):
+                    raise FileNotFoundError("it is no file any more")
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                with closing(_blocks(descriptor, before.st_size)) as blocks:
+                    result = consume(blocks)
+                found = _entry(entry.path, os.fstat(descriptor))
+                if found == _entry(entry.path, before):
+                    return found, result
+            return found._replace(
+                outcome=Outcome.CHANGING, reason=f"it changed during {TRIES} tries to read it"
+            ), result
+        finally:
+            os.close(descriptor)
+
+    def _real(self, path: bytes) -> bytes:
+        return os.fsencode(self.root) + b"/" + path.removesuffix(b"/")
+
+
+def _names(directory: bytes) -> list[bytes]:
+    """In the order of core.tree. Names alone: a directory may hold a million."""
+    with os.scandir(directory) as found:
+        return sorted(item.name + b"/" if item.is_dir(follow_symlinks=False) else item.name for item in found)
+
+
+def _blocks(descriptor: int, size: int) -> Iterator[bytes]:
+    """No more than `size` bytes: a log that grows faster than it is read would have no end."""
+    while size > 0 and (block := os.read(descriptor, min(BLOCK_BYTES, size))):
+        size -= len(block)
+        yield block
+
+
+def _type_of(name: bytes) -> FileType:
+    return FileType.DIRECTORY if name.endswith(b"/") else FileType.FILE
+
+
+def _entry(path: bytes, status: os.stat_result, link: bytes = b"") -> Entry:
+    """link: where to read the target of a symbolic link."""
+    kind = _TYPES.get(stat.S_IFMT(status.st_mode), FileType.DEVICE)
+    is_file, is_link = kind is FileType.FILE, kind is FileType.SYMLINK
+    special = not (is_file or is_link or kind is FileType.DIRECTORY)
+    return Entry(
+        path=path,
+        type=kind.value,
+        size=status.st_size if is_file else 0,
+        mtime_ns=status.st_mtime_ns,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        user=_user(status.st_uid),
+        group=_group(status.st_gid),
+        inode=status.st_ino,
+        sparse=is_file and status.st_blocks * 512 < status.st_size,
+        target=os.readlink(link) if is_link and link else b"",  # noqa: PTH115 - Path knows no bytes
+        outcome=Outcome.SPECIAL.value if special else "",
+        reason=f"a {kind.value} has no content that could be stored" if special else "",
+    )
+
+
+@lru_cache(maxsize=1024)
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+
+
+@lru_cache(maxsize=1024)
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return ""

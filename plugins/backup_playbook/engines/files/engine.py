@@ -1,0 +1,42 @@
+"""What is known of a backup of files without its source: is it complete, is it readable, how is it restored."""
+
+from __future__ import annotations
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.engines.files.restore_script import render
+from backup_playbook.engines.files.shards import SHARDS, check_shard
+from backup_playbook.engines.files.source import ENGINE
+from backup_playbook.engines.files.verify import check_versions
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.blocks import Blocks
+from backup_playbook.streams.processes import Cancellation
+
+
+class FilesEngine:
+    """See `engines.contract.Engine` and `SharesContent`."""
+
+    name = ENGINE
+
+    def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+        check_shard(manifest, item, content)
+
+    def check_manifest(self, manifest: Manifest) -> list[str]:
+        named = [item.name for item in manifest.objects]
+        described = [shard["object"] for shard in manifest.details.get(SHARDS, ())]
+        problems = [f"{item.name} is no part of a tree." for item in manifest.objects if item.kind != ObjectKind.TREE]
+        if not named:
+            problems.append("It has no tree.")
+        if named != described:
+            problems.append(f"It names {len(named)} shards and describes {len(described)}, or others.")
+        if len(set(named)) != len(named):
+            problems.append("It names a shard more than once.")
+        return problems
+
+    def restore_script(self, manifest: Manifest, repository_url: str) -> str:
+        return render(manifest, repository_url)
+
+    def check_shared(
+        self, reader: BackupReader, streams: int, cancellation: Cancellation, *, read: bool
+    ) -> list[VerificationError]:
+        return check_versions(reader, streams, cancellation, read=read)

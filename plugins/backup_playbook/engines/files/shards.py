@@ -1,0 +1,131 @@
+"""The tree of a backup as objects: shards of some 10,000 lines each, in the order of the paths (see core.tree).
+
+The manifest's details say of each shard which paths are in it, so that one path is found with one of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.core.tree import Entry, from_document
+from backup_playbook.repository.objects import BackupReader, BackupWriter
+from backup_playbook.streams.blocks import Blocks
+
+ENTRIES_PER_SHARD = 10_000
+_REMEDY = "Use another backup, or the off-site copy."
+SHARDS = "shards"
+"""Of the manifest's details: a list of `{object, first, last, entries}`, paths percent-encoded."""
+
+
+@dataclass
+class ShardWriter:
+    """Writes lines, in order, as objects `<name>-00000.jsonl`. Memory: one shard."""
+
+    writer: BackupWriter
+    name: str
+    objects: list[StoredObject] = field(default_factory=list)
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    _lines: list[bytes] = field(default_factory=list)
+    _first: bytes = b""
+    _last: bytes = b""
+
+    def add(self, path: bytes, line: bytes) -> None:
+        if not self._lines:
+            self._first = path
+        self._last = path
+        self._lines.append(line)
+        if len(self._lines) == ENTRIES_PER_SHARD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Also an empty tree has a shard: an object that is missing is never taken for an empty tree."""
+        if not self._lines and self.objects:
+            return
+        content = b"".join(self._lines)
+        item = self.writer.write(f"{self.name}-{len(self.objects):05}.jsonl", ObjectKind.TREE, [content])
+        first, last = quote_from_bytes(self._first), quote_from_bytes(self._last)
+        self.objects.append(item)
+        self.shards.append({"object": item.name, "first": first, "last": last, "entries": len(self._lines)})
+        self._lines = []
+
+
+def lines(blocks: Blocks) -> Iterator[bytes]:
+    """Whole lines, without their ends."""
+    rest = b""
+    for block in blocks:
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
+
+
+def documents(reader: BackupReader) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Every line with what it says. Raises VerificationError for a damaged one."""
+    for item in reader.objects(ObjectKind.TREE):
+        for line in lines(reader.content(item)):
+            yield line, _parsed(line, item)
+
+
+def entries(reader: BackupReader) -> Iterator[Entry]:
+    return below(reader, b"")
+
+
+def below(reader: BackupReader, path: bytes) -> Iterator[Entry]:
+    """The entry of `path`, or, when it ends with a slash, it and all that is below it. b"": everything."""
+    wanted = {shard["object"] for shard in reader.manifest.details[SHARDS] if _may_hold(shard, path)}
+    for item in reader.objects(ObjectKind.TREE):
+        if item.name in wanted:
+            for line in lines(reader.content(item)):
+                entry = _entry(line, item)
+                if not path or entry.path == path or (path.endswith(b"/") and entry.path.startswith(path)):
+                    yield entry
+
+
+def _may_hold(shard: dict[str, Any], path: bytes) -> bool:
+    first, last = unquote_to_bytes(shard["first"]), unquote_to_bytes(shard["last"])
+    return first[: len(path)] <= path <= last or last.startswith(path)
+
+
+def check_shard(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+    """Read a shard to its end and compare it with what the manifest says of it. Raises VerificationError."""
+    count, first, last, ordered = 0, b"", b"", True
+    for line in lines(content):
+        path = _entry(line, item).path
+        ordered = ordered and last < path
+        first, last = first or path, path
+        count += 1
+    said: dict[str, Any] = next((shard for shard in manifest.details[SHARDS] if shard["object"] == item.name), {})
+    found = {"object": item.name, "first": quote_from_bytes(first), "last": quote_from_bytes(last), "entries": count}
+    if found != said or not ordered:
+        raise VerificationError(
+            f"{item.name} has {count} entries where the manifest says {said.get('entries')}, or other paths, or "
+            "another order.",
+            _REMEDY,
+        )
+
+
+def _entry(line: bytes, item: StoredObject) -> Entry:
+    try:
+        return from_document(_parsed(line, item))
+    except (TypeError, ValueError):
+        raise _damaged(line, item) from None
+
+
+def _parsed(line: bytes, item: StoredObject) -> dict[str, Any]:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        raise _damaged(line, item) from None
+    if not isinstance(document, dict):
+        raise _damaged(line, item)
+    return document
+
+
+def _damaged(line: bytes, item: StoredObject) -> VerificationError:
+    return VerificationError(f"{item.name} has a line that is no entry of a tree: {line[:80]!r}.", _REMEDY)

@@ -1,0 +1,187 @@
+"""Backing up a tree of files: scan, guard, sync."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import zstandard
+
+import backup_playbook
+from backup_playbook.core.errors import ConfigError, SourceError
+from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
+from backup_playbook.core.model import Manifest
+from backup_playbook.core.tree import current_folder, hashed_folder, to_line
+from backup_playbook.engines.files.plan import Plan
+from backup_playbook.engines.files.shards import SHARDS, ShardWriter
+from backup_playbook.engines.files.sync import Sync
+from backup_playbook.engines.files.trees import Tree
+from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.layout import objects_folder
+from backup_playbook.repository.objects import BackupReader, BackupWriter
+from backup_playbook.repository.store import ObjectStore
+from backup_playbook.repository.versions import require_versioning
+from backup_playbook.streams.codec import Codec
+from backup_playbook.streams.processes import Cancellation
+
+log = logging.getLogger(__name__)
+
+ENGINE = "files"
+
+
+@dataclass(frozen=True)
+class FilesOptions:
+    """rehash_every: in every so many-th backup the content of each file is read, whatever its time and size say."""
+
+    limits: DeleteLimits = field(default_factory=DeleteLimits)
+    rehash_every: int = 30
+    storage_class: str = "STANDARD_IA"
+    files_at_once: int = 8
+
+
+@dataclass(frozen=True)
+class FilesSource:
+    """See `engines.contract.Source`. Its steps may be run one by one, by different workers that see the tree."""
+
+    tree: Tree
+    options: FilesOptions = field(default_factory=FilesOptions)
+
+    def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
+        draft = self.scan(writer, cancellation)
+        if reason := reason_to_stop(losses(draft), self.options.limits):
+            raise SourceError(
+                reason,
+                "If they were meant to go, run nightly_file_backup, and approve it there. If not, find out who did "
+                "it: the backups have them all.",
+            )
+        manifest = self.sync(writer, draft, cancellation)
+        forget(writer, draft)
+        return manifest
+
+    def scan(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
+        """What is to be done, as objects of `writer`, and counts of it; changes nothing in the current state.
+
+        Raises SourceError for a tree that cannot be read, ConfigError and RepositoryError for a repository that cannot
+        take it.
+        """
+        cancellation.check()
+        _require_plain(writer)
+        require_versioning(writer.store)
+        previous = base_of(Catalog(writer.store), writer.source, writer.codec)
+        run = previous.manifest.details["runs_since_rehash"] + 1 if previous else 0
+        rehash = run >= self.options.rehash_every
+        plan = Plan(self.tree, previous, rehash, cancellation)
+        shards, counts = ShardWriter(writer, "plan"), Counter[str]()
+        for action, entry in plan.differences():
+            counts[action] += 1
+            shards.add(entry.path, to_line(entry, action=action))
+        shards.flush()
+        lost = plan.losses
+        details = {
+            "previous": previous.manifest.backup_id if previous else "",
+            "runs_since_rehash": 0 if rehash else run,
+            "plan": dict(counts),
+            "losses": {"before": lost.before, "vanished": lost.vanished, "emptied": lost.emptied},
+            "entries": plan.counts["entries"],
+        }
+        log.info(
+            "%d entries: %d new, %d changed, %d with other attributes, %d gone%s.",
+            plan.counts["entries"], counts["add"], counts["change"], counts["touch"], counts["remove"],
+            "; every content is read again" if rehash else "",
+        )  # fmt: skip
+        return self._manifest(writer, shards, writer.started_at, details)
+
+    def sync(self, writer: BackupWriter, draft: Manifest, cancellation: Cancellation) -> Manifest:
+        """Carry out what `scan` found. When it is cut short, every file of every sealed backup is still there."""
+        catalog = Catalog(writer.store)
+        previous = None
+        if backup_id := draft.details["previous"]:
+            previous = BackupReader(writer.store, catalog.manifest(writer.source, backup_id), writer.codec)
+        sync = Sync(self.tree, self._current(writer.store), writer, previous, self.options.files_at_once, cancellation)
+        shards = sync.run(BackupReader(writer.store, draft, writer.codec))
+        details = {
+            **{name: draft.details[name] for name in ("previous", "runs_since_rehash", "losses")},
+            **summary(sync.counts),
+            "examples": sync.examples,
+            "current": current_folder(writer.source),
+            "hashed": hashed_folder(writer.source),
+        }
+        return self._manifest(writer, shards, draft.started_at, details)
+
+    def _current(self, store: ObjectStore) -> ObjectStore:
+        options = replace(store.options, storage_class=self.options.storage_class)
+        return ObjectStore(store.client, bucket=store.bucket, prefix=store.prefix, name=store.name, options=options)
+
+    def _manifest(
+        self, writer: BackupWriter, shards: ShardWriter, started_at: datetime, details: dict[str, Any]
+    ) -> Manifest:
+        return Manifest(
+            backup_id=writer.backup_id,
+            source=writer.source,
+            engine=ENGINE,
+            started_at=started_at,
+            snapshot_at=started_at,
+            finished_at=datetime.now(UTC),
+            tools={
+                "backup_playbook": backup_playbook.__version__,
+                "python": platform.python_version(),
+                "zstandard": zstandard.__version__,
+            },
+            compression=writer.codec.compression,
+            encryption=writer.codec.encryption,
+            details={**self.tree.details, **details, SHARDS: shards.shards},
+            objects=tuple(shards.objects),
+            tables=(),
+        )
+
+
+def losses(draft: Manifest) -> Losses:
+    return Losses(**draft.details["losses"])
+
+
+def forget(writer: BackupWriter, draft: Manifest) -> None:
+    """Remove what `scan` wrote for `sync`."""
+    folder = objects_folder(writer.source, writer.backup_id)
+    writer.store.delete(folder + item.name for item in draft.objects)
+
+
+def summary(counts: Counter[str]) -> dict[str, Any]:
+    """For the manifest: files, bytes, and what became of how many."""
+    return {
+        "files": counts["type_file"],
+        "directories": counts["type_directory"],
+        "symlinks": counts["type_symlink"],
+        "bytes": counts["bytes"],
+        "new_bytes": counts["new_bytes"],
+        "done": {name: counts[name] for name in ("uploaded", "renamed", "same", "silently_changed", "deleted", "gone")},
+        "outcomes": {name.removeprefix("outcome_"): counts[name] for name in counts if name.startswith("outcome_")},
+    }
+
+
+def base_of(catalog: Catalog, source: str, codec: Codec) -> BackupReader | None:
+    """The backup that the next one builds on; None when there is none, or none that can be trusted.
+
+    Backups share what they store. Once one of them was rejected, everything is uploaded anew.
+    """
+    backups = catalog.backups(source)
+    if not backups:
+        return None
+    newest = backups[0]
+    for entry in backups:
+        if entry.rejected and entry.last_read > newest.taken_at:
+            log.warning("%s was rejected on %s: nothing stored is relied on.", entry.backup_id, entry.last_read)
+            return None
+    return BackupReader(catalog.store, catalog.manifest(source, newest.backup_id), codec)
+
+
+def _require_plain(writer: BackupWriter) -> None:
+    if writer.codec.keyring is not None:
+        raise ConfigError(
+            f"The source {writer.source} is a tree of files, which we do not encrypt: any S3 tool must be able to read "
+            "its current state.",
+            "Set `encryption: null` for it, and let the bucket encrypt: a default encryption with SSE-KMS.",
+        )

@@ -1,0 +1,166 @@
+"""Carrying out a plan: the contents into the bucket, delete markers, and the tree as it is then."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, key_of, merge, to_line
+from backup_playbook.engines.files.contents import SMALL_BYTES, Contents, How, unread
+from backup_playbook.engines.files.plan import RENAMES_TRACKED, Action, Identity, identity
+from backup_playbook.engines.files.shards import ShardWriter, documents
+from backup_playbook.engines.files.trees import Tree
+from backup_playbook.repository.objects import BackupReader, BackupWriter
+from backup_playbook.repository.store import ObjectStore
+from backup_playbook.streams.processes import Cancellation
+
+LARGE_AT_ONCE = 2
+"""Each has several parts of 8 MiB in memory."""
+WINDOW = 10_000
+"""So many entries may be finished while the first of them is still uploaded."""
+EXAMPLES = 20
+
+
+class _Done(NamedTuple):
+    entry: Entry
+    line: bytes
+    """As the previous backup has it; empty when it is new."""
+    how: How | None = None
+    old: Entry | None = None
+
+
+_Slot = _Done | Future[_Done]
+
+
+@dataclass
+class Sync:
+    """One run of one plan. store: with the storage class of the files."""
+
+    tree: Tree
+    store: ObjectStore
+    writer: BackupWriter
+    previous: BackupReader | None
+    files_at_once: int
+    cancellation: Cancellation
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, str]] = field(default_factory=list)
+    """The first paths that were not backed up as they should: `path`, `outcome`, `reason`."""
+    _stale: list[str] = field(default_factory=list)
+    """Keys of files that are none any more."""
+
+    def run(self, plan: BackupReader) -> ShardWriter:
+        """Returns what holds the tree's objects.
+
+        What is deleted goes last: when an upload fails, everything is still there.
+        """
+        shards = ShardWriter(self.writer, "tree")
+        contents = Contents(
+            self.tree, self.store, self.writer.source, self.writer.backup_id, _removed(plan), self.cancellation
+        )
+        small = ThreadPoolExecutor(self.files_at_once, thread_name_prefix="small-file")
+        large = ThreadPoolExecutor(LARGE_AT_ONCE, thread_name_prefix="large-file")
+        try:
+            for done in _in_order(self._slots(plan, contents, small, large)):
+                self._finish(done, shards)
+        finally:
+            for threads in (small, large):
+                threads.shutdown(cancel_futures=True)
+        shards.flush()
+        self._delete(plan)
+        return shards
+
+    def _slots(
+        self, plan: BackupReader, contents: Contents, small: ThreadPoolExecutor, large: ThreadPoolExecutor
+    ) -> Iterator[_Slot]:
+        before = () if self.previous is None else documents(self.previous)
+        before_entries = ((line, from_document(document)) for line, document in before)
+        paired = merge(
+            before_entries, planned(plan), left_path=lambda one: one[1].path, right_path=lambda one: one[1].path
+        )
+
+        def keep(now: Entry, old: Entry | None) -> _Done:
+            entry, how = contents.keep(now, old)
+            return _Done(entry, b"", how, old)
+
+        for known, step in paired:
+            self.cancellation.check()
+            old = known[1] if known else None
+            if step is None:
+                assert known is not None
+                yield _Done(known[1], known[0] + b"\n")
+                continue
+            action, now = step
+            if action is Action.REMOVE:
+                continue
+            if action is Action.TOUCH and old:
+                yield _Done(now.with_content_of(old), b"", None, old)
+            elif now.type != FileType.FILE:
+                yield _Done(now, b"", None, old)
+            elif now.outcome == Outcome.UNREADABLE and not now.stored:
+                yield _Done(unread(now, old, now.reason), b"", How.UNREAD, old)
+            else:
+                yield (small if now.size <= SMALL_BYTES else large).submit(keep, now, old)
+
+    def _finish(self, done: _Done, shards: ShardWriter) -> None:
+        entry, old = done.entry, done.old
+        if old and old.stored and (done.how is How.GONE or not entry.stored or entry.hashed_key != old.hashed_key):
+            self._stale.append(key_of(self.writer.source, old))
+        if done.how:
+            self.counts[done.how.value] += 1
+        if done.how is How.GONE:
+            return
+        if entry.added == self.writer.backup_id and entry.stored:
+            self.counts["new_bytes"] += entry.size
+        self.counts[f"type_{entry.type}"] += 1
+        self.counts["bytes"] += entry.size if entry.stored else 0
+        if entry.outcome or done.how is How.SILENT:
+            self._note(entry, done.how)
+        shards.add(entry.path, done.line or to_line(entry))
+
+    def _note(self, entry: Entry, how: How | None) -> None:
+        if entry.outcome:
+            self.counts[f"outcome_{entry.outcome}"] += 1
+        if len(self.examples) < EXAMPLES:
+            reason = entry.reason or "its content changed, although its size, time and inode did not"
+            self.examples.append(
+                {"path": entry.name, "outcome": entry.outcome or (how or How.SILENT).value, "reason": reason}
+            )
+
+    def _delete(self, plan: BackupReader) -> None:
+        removed = (entry for action, entry in planned(plan) if action is Action.REMOVE and entry.stored)
+        keys = (key_of(self.writer.source, entry) for entry in removed)
+        self.counts["deleted"] += self.store.delete(keys) + self.store.delete(self._stale)
+
+
+def planned(plan: BackupReader) -> Iterator[tuple[Action, Entry]]:
+    """What `to_line(entry, action=...)` wrote."""
+    for _, document in documents(plan):
+        action = Action(document.pop("action"))
+        yield action, from_document(document)
+
+
+def _removed(plan: BackupReader) -> dict[Identity, Entry]:
+    found: dict[Identity, Entry] = {}
+    for action, entry in planned(plan):
+        known = identity(entry) if action is Action.REMOVE and entry.stored else None
+        if known and len(found) < RENAMES_TRACKED:
+            found[known] = entry
+    return found
+
+
+def _in_order(slots: Iterable[_Slot]) -> Iterator[_Done]:
+    """Results in the order of the slots, of which no more than WINDOW wait."""
+    waiting: deque[_Slot] = deque()
+    for slot in slots:
+        waiting.append(slot)
+        while waiting and (len(waiting) > WINDOW or not isinstance(waiting[0], Future) or waiting[0].done()):
+            yield _result(waiting.popleft())
+    while waiting:
+        yield _result(waiting.popleft())
+
+
+def _result(slot: _Slot) -> _Done:
+    return slot.result() if isinstance(slot, Future) else slot

@@ -1,0 +1,80 @@
+"""The versions that a bucket keeps of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from backup_playbook.core.errors import RepositoryError
+from backup_playbook.repository.listing import LISTED, ListedVersion
+from backup_playbook.repository.s3errors import explained
+from backup_playbook.repository.store import DELETED_AT_ONCE, ObjectStore
+
+
+class Version(NamedTuple):
+    """One version of an object."""
+
+    key: str
+    version: str
+
+
+def require_versioning(store: ObjectStore) -> None:
+    """Raises RepositoryError unless the bucket keeps what is overwritten or deleted."""
+    with explained(f"ask whether the bucket {store.bucket} keeps versions"):
+        status = store.client.get_bucket_versioning(Bucket=store.bucket).get("Status", "off")
+    if status != "Enabled":
+        raise RepositoryError(
+            f"The versioning of the bucket {store.bucket} (repository {store.name!r}) is {status.lower()}: the backups "
+            "of files are versions of its objects, and the next run would overwrite the last one.",
+            f"Switch it on: aws s3api put-bucket-versioning --bucket {store.bucket} "
+            "--versioning-configuration Status=Enabled",
+        )
+
+
+def list_versions(store: ObjectStore, prefix: str) -> Iterator[ListedVersion]:
+    """All versions and delete markers below a key prefix, in key order, those of a key together, newest first.
+
+    `path` is relative to the repository.
+    """
+    with explained(f"list the versions of {store.url}/{prefix}"):
+        pages = store.client.get_paginator("list_object_versions").paginate(
+            Bucket=store.bucket, Prefix=store.prefix + prefix
+        )
+        for page in pages:
+            for item in page[LISTED]:  # type: ignore[literal-required]
+                yield item._replace(path=item.path[len(store.prefix) :])
+
+
+def delete_versions(store: ObjectStore, versions: Iterable[Version]) -> int:
+    """Remove versions, and delete markers, for good; what is already gone counts. Returns how many were named."""
+    count, rest = 0, iter(versions)
+    while batch := list(islice(rest, DELETED_AT_ONCE)):
+        named = [{"Key": store.path(item.key), "VersionId": item.version} for item in batch]
+        with explained(f"delete versions from {store.url}"):
+            answer = store.client.delete_objects(
+                Bucket=store.bucket,
+                Delete={"Objects": named, "Quiet": True},  # type: ignore[typeddict-item]
+            )
+        if errors := answer.get("Errors"):
+            raise RepositoryError(
+                f"{len(errors)} of {len(named)} versions in {store.url} could not be deleted, first "
+                f"{errors[0].get('Key')}: {errors[0].get('Code')} {errors[0].get('Message', '')}".rstrip(),
+                "Grant s3:DeleteObjectVersion on the prefix; locked versions go when their retention ends.",
+            )
+        count += len(named)
+    return count
+
+
+def copy_version(store: ObjectStore, origin: Version, key: str) -> str:
+    """Let the store copy a version of at most 5 GiB to another key; returns the new version."""
+    checksum = {"ChecksumAlgorithm": "SHA256"} if store.options.checksums else {}
+    with explained(f"copy {store.url}/{origin.key} to {key}"):
+        answer = store.client.copy_object(
+            Bucket=store.bucket,
+            Key=store.path(key),
+            CopySource={"Bucket": store.bucket, "Key": store.path(origin.key), "VersionId": origin.version},
+            **store.attributes(None),
+            **checksum,  # type: ignore[arg-type]
+        )
+    return answer.get("VersionId", "")
