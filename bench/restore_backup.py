@@ -40,7 +40,7 @@ def main() -> None:
         phases = Restore(server, [], reader, RestoreOptions(arguments.streams), Cancellation()).run()
     else:
         start = time.perf_counter()
-        prove(server, reader, Cancellation(), streams=arguments.streams)
+        prove(server, reader, Cancellation(), RestoreOptions(arguments.streams))
         phases = {"prove": time.perf_counter() - start}
     print(json.dumps(phases))
 

@@ -29,8 +29,8 @@ _LEFT_OUT = re.compile(
 )
 # Nor can any role write these.
 _OF_OWNERS = re.compile(rb"\d+; \d+ \d+ (COMMENT|SECURITY LABEL) - EXTENSION ")
-# Which section has them differs between versions; they are proven by their digest.
-_LARGE_OBJECTS = re.compile(rb"\d+; \d+ \d+ (BLOB|(COMMENT|SECURITY LABEL|ACL) - LARGE OBJECT)")
+# Which section has them differs between versions.
+LARGE_OBJECTS = re.compile(rb"\d+; \d+ \d+ (BLOB|(COMMENT|SECURITY LABEL|ACL) - LARGE OBJECT)")
 _ATTACH, _AFTER_ATTACH = (re.compile(rf"\d+; \d+ \d+ ({types}) ".encode()) for types in (ATTACH, AFTER_ATTACH))
 _NUMBERS = re.compile(rb"^\d+; \d+ \d+ ")
 _WITHOUT_OWNERS = ("--no-owner", "--no-privileges", "--no-tablespaces")
@@ -74,11 +74,11 @@ def differences(archived: Iterable[bytes], found: Iterable[bytes], roles: Sequen
     left = Counter(_without_owner(entry, plain) for entry in _entries(found))
     equal, problems = 0, []
     for entry in _entries(archived):
-        if (match := next((item for item in _shortened(entry) if left[item] > 0), None)) is not None:
+        if (match := next((item for item in shortened(entry) if left[item] > 0), None)) is not None:
             left[match] -= 1
             equal += 1
         else:
-            problems.append(f"{next(_shortened(entry)).decode(errors='replace')} of the backup is missing.")
+            problems.append(f"{next(shortened(entry)).decode(errors='replace')} of the backup is missing.")
     problems += [f"{entry.decode(errors='replace')} is not in the backup." for entry in left.elements()]
     return equal, problems
 
@@ -101,7 +101,7 @@ def is_left_out_sequence(name: str) -> bool:
 
 def _entries(lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
-        if not _LARGE_OBJECTS.match(line):
+        if not LARGE_OBJECTS.match(line):  # they are proven by their digest
             # a server or database may be set to quote all identifiers
             yield _NUMBERS.sub(b"", line).replace(b'"', b"")
 
@@ -111,7 +111,7 @@ def _without_owner(entry: bytes, roles: Sequence[bytes]) -> bytes:
     return entry[: -len(max(owners, key=len)) - 1] if owners else entry.removesuffix(b" ")
 
 
-def _shortened(entry: bytes) -> Iterator[bytes]:
+def shortened(entry: bytes) -> Iterator[bytes]:
     """Without its last word, its last two ...: names of roles may have spaces."""
     while (end := entry.rfind(b" ")) > 0:
         entry = entry[:end]

@@ -22,7 +22,6 @@ from backup_playbook.engines.postgres.archive import (
     differences,
     is_left_out,
     is_left_out_sequence,
-    left_out,
     restorable,
 )
 from backup_playbook.engines.postgres.connection import PostgresServer
@@ -30,8 +29,10 @@ from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot
 from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
 from backup_playbook.engines.postgres.preflight import clients_for
+from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.row_digests import PartDigests, RowMultiset, keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines, setval_lines
 from backup_playbook.engines.postgres.snapshot import Snapshot
@@ -50,25 +51,29 @@ Pair = tuple[Table, TableRecord]
 
 
 def prove(
-    server: PostgresServer, reader: BackupReader, cancellation: Cancellation, *, streams: int = 2, owners: bool = False
+    server: PostgresServer,
+    reader: BackupReader,
+    cancellation: Cancellation,
+    options: RestoreOptions = RestoreOptions(),  # noqa: B008 - frozen
 ) -> Proof:
-    """Compare a database with the backup that it was restored from; `owners` as it was restored.
+    """Compare a database with the backup that it was restored from, with these options.
 
     Raises VerificationError with everything that differs in `problems`, SourceError when the copy cannot be read.
     """
     with Snapshot(server, LOCK_TIMEOUT_SECONDS) as snapshot:
-        return _Proving(snapshot, reader, cancellation, streams, owners).run()
+        return _Proving(snapshot, reader, cancellation, options).run()
 
 
 class _Proving:
     def __init__(
-        self, snapshot: Snapshot, reader: BackupReader, cancellation: Cancellation, streams: int, owners: bool
+        self, snapshot: Snapshot, reader: BackupReader, cancellation: Cancellation, options: RestoreOptions
     ) -> None:
         self._snapshot, self._contents = snapshot, snapshot.contents
         self._reader, self._manifest = reader, reader.manifest
-        self._cancellation, self._streams, self._owners = cancellation, streams, owners
+        self._cancellation, self._streams, self._owners = cancellation, options.streams, options.owners
         self._codec = snapshot.connection.info.encoding
         self._clients = clients_for(self._manifest, self._contents.server.major)
+        self._part = read_part(reader, self._clients, options.only)
         self._environment = snapshot.server.environment(PGCLIENTENCODING=self._contents.server.encoding)
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(self._clients.psql), self._database]
@@ -89,7 +94,7 @@ class _Proving:
             sequences=self._sequences,
             large_objects=self._contents.server.large_objects,
             schema_objects=self._schema_objects,
-            left_out=left_out(self._manifest),
+            left_out=self._part.left_out,
         )
 
     def _failure(self) -> VerificationError:
@@ -104,7 +109,8 @@ class _Proving:
         )
 
     def _matched(self) -> list[Pair]:
-        """The tables that both have, with the same columns; what else there is becomes a problem."""
+        """The tables that both have, with the same columns, and whose rows were restored; what else there is becomes a
+        problem."""
         expected = {(item.namespace, item.name): item for item in self._manifest.tables if not is_left_out(item)}
         found = {(item.namespace, item.name): item for item in self._contents.tables}
         pairs = []
@@ -119,7 +125,7 @@ class _Proving:
                     f"The table {'.'.join(name)} has the columns {', '.join(table.columns)} where the backup has "
                     f"{', '.join(record.columns)}."
                 )
-            else:
+            elif self._part.has_rows_of(record):
                 pairs.append((table, record))
         return pairs
 
@@ -223,7 +229,8 @@ class _Proving:
         self._sequences = len(found)
 
     def _compare_large_objects(self) -> None:
-        expected, found = self._manifest.details["large_objects"], self._contents.server.large_objects
+        expected = self._manifest.details["large_objects"] if self._part.whole else 0
+        found = self._contents.server.large_objects
         if found != expected:
             self._problem(f"There are {found} large objects where the backup has {expected}.")
         elif found and large_object_digest(self._snapshot.connection) != self._manifest.details["large_object_digest"]:
@@ -232,7 +239,7 @@ class _Proving:
     def _compare_schema(self) -> None:
         (item,) = self._reader.objects(ObjectKind.SCHEMA)
         dump = [str(self._clients.pg_dump), "-w", self._database, f"--snapshot={self._snapshot.id}", *SCHEMA_SECTIONS]
-        archived = self._definitions(self._reader.content(item))
+        archived = self._part.definitions(self._definitions(self._reader.content(item)))
         found = self._definitions(self._output(dump))
         rows = self._snapshot.connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()
         roles = [name.encode(self._codec) for (name,) in rows]

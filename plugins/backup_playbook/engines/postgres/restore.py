@@ -22,9 +22,7 @@ from backup_playbook.core.errors import ProcessFailedError, RestoreError, Verifi
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.engines.postgres.archive import (
-    is_left_out,
     is_left_out_sequence,
-    left_out,
     post_data_steps,
     restorable,
     restore_options,
@@ -34,6 +32,7 @@ from backup_playbook.engines.postgres.copy_commands import copy_from_line, copy_
 from backup_playbook.engines.postgres.database_properties import setting_statements
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.partial import Part, read_part
 from backup_playbook.engines.postgres.preflight import clients_for, require_empty
 from backup_playbook.engines.postgres.row_digests import keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines
@@ -65,10 +64,12 @@ class RestoreOptions:
     """streams: how many load rows, or build indexes, at once; each may use `maintenance_work_mem` on the server.
 
     owners: keep owners, grants, tablespaces and the settings of the database; the roles must exist.
+    only: the rows of these schemas and tables only; see `partial.read_part`.
     """
 
     streams: int = 2
     owners: bool = False
+    only: Sequence[str] = ()
     maintenance_work_mem: str = "256MB"
 
 
@@ -96,7 +97,8 @@ class Restore:
             self._server = self._server.reached_by(holder)
             self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
             self._schema = Path(directory) / "schema.dump"
-            log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(left_out(self._manifest)))
+            self._part = read_part(self._reader, self._clients, self._options.only)
+            log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(self._part.left_out))
             return {name: _timed(name, phase) for name, phase in (
                 ("pre_data", self._pre_data), ("data", self._data), ("post_data", self._post_data),
             )}  # fmt: skip
@@ -109,21 +111,24 @@ class Restore:
 
     def _data(self) -> None:
         streamed = {item.name for item in self._reader.objects(ObjectKind.TABLE)}
-        tables = [table for table in self._manifest.tables if table.parts[0].object in streamed]
-        packs: list[Sequence[StoredObject]] = [[item] for item in self._reader.objects(ObjectKind.PACK)]
+        wanted = [table for table in self._manifest.tables if self._part.has_rows_of(table)]
+        tables = [table for table in wanted if table.parts[0].object in streamed]
+        needed = {part.object for table in wanted for part in table.parts}
+        packs: list[Sequence[StoredObject]] = [
+            [item] for item in self._reader.objects(ObjectKind.PACK) if item.name in needed
+        ]
         # tables of extensions have their foreign keys already: their order counts
         ordered = [pack for pack in packs if self._has_extension_tables(pack[0])]
         packs = [pack for pack in packs if pack not in ordered]
         if ordered:
             packs.append([item for pack in ordered for item in pack])
-        total = sum(item.content_bytes for item in self._manifest.objects)
+        large_objects = self._reader.objects(ObjectKind.LARGE_OBJECTS) if self._part.whole else []
+        needed |= {item.name for item in large_objects}
+        total = sum(item.content_bytes for item in self._manifest.objects if item.name in needed)
         with Progress(self._server.database, total) as self._progress:
-            jobs = [Job(table.bytes, partial(self._load_table, table)) for table in tables if not is_left_out(table)]
+            jobs = [Job(table.bytes, partial(self._load_table, table)) for table in tables]
             jobs += [Job(sum(item.content_bytes for item in pack), partial(self._load_packs, pack)) for pack in packs]
-            jobs += [
-                Job(item.content_bytes, partial(self._load_large_objects, item))
-                for item in self._reader.objects(ObjectKind.LARGE_OBJECTS)
-            ]
+            jobs += [Job(item.content_bytes, partial(self._load_large_objects, item)) for item in large_objects]
             run_jobs(jobs, self._options.streams, self._cancellation)
         self._set_sequences()
 
@@ -149,7 +154,7 @@ class Restore:
         for item in items:
             with self._loading(item.name) as connection, ExitStack() as stack:
                 parts = self._manifest.parts_by_object[item.name]
-                loader = _PackLoader(parts, stack, partial(self._copying, connection), self._codec)
+                loader = _PackLoader(parts, stack, self._part, partial(self._copying, connection), self._codec)
                 for block in self._content(item):
                     loader.update(block)
                 loader.finish()
@@ -170,7 +175,7 @@ class Restore:
     # helpers
 
     def _contents(self, section: str) -> list[bytes]:
-        return restorable(self._clients, self._schema, section, owners=self._options.owners)
+        return self._part.definitions(restorable(self._clients, self._schema, section, owners=self._options.owners))
 
     def _define(self, what: str, lines: Sequence[bytes], jobs: int) -> None:
         if lines:
@@ -249,11 +254,12 @@ class _PackLoader(PackReader):
         self,
         parts: Iterable[tuple[TableRecord, TablePart]],
         stack: ExitStack,
+        wanted: Part,
         copying: Callable[[TableRecord], AbstractContextManager[Copy]],
         codec: str,
     ) -> None:
         super().__init__()
-        self._parts, self._stack, self._copying, self._codec = iter(parts), stack, copying, codec
+        self._parts, self._stack, self._wanted, self._copying, self._codec = iter(parts), stack, wanted, copying, codec
         self._part: TablePart
         self._copy: Copy | None = None
 
@@ -266,7 +272,7 @@ class _PackLoader(PackReader):
                 _FORGED,
             )
         # most tables of a database with thousands of them are empty
-        if self._part.bytes and not is_left_out(table):
+        if self._part.bytes and self._wanted.has_rows_of(table):
             self._copy = self._stack.enter_context(self._copying(table))
 
     def take_rows(self, rows: memoryview) -> None:

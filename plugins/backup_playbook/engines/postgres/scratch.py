@@ -178,8 +178,7 @@ class ScratchDatabase:
         return Restore(self.server, self.host.production, reader, self.options, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
-        streams, owners = self.options.streams, self.options.owners
-        return prove(self.server, reader, cancellation, streams=streams, owners=owners)
+        return prove(self.server, reader, cancellation, self.options)
 
     def drop(self) -> None:
         self.host.drop(self.name)
