@@ -56,7 +56,7 @@ def ask(playground: Playground, dag_id: str, **params: Any) -> tuple[str, Json]:
         asked[:] = [detail for detail in found if not detail["response_received"]]
         return bool(asked) or client.run(dag_id, run_id)["state"] == "failed"
 
-    assert wait_until(asks, 120, 0.5)
+    assert wait_until(asks, 300, 0.5)
     assert asked, "the run failed before anybody was asked"
     time.sleep(READING_SECONDS)
     return run_id, asked[0]

@@ -65,7 +65,16 @@ class Swap:
 
 def quarantine_name(live: str, now: datetime) -> str:
     """`shop__quarantine_20261123_120000` (UTC): needs no quotes in SQL. A long name is cut, so that the time stays."""
-    ending = f"{_INFIX}{now.astimezone(UTC).strftime(_STAMP)}"
+    return _stamped(live, _INFIX, now)
+
+
+def restored_name(live: str, now: datetime) -> str:
+    """`shop__restored_20261123_120000`: of a copy that stays beside others."""
+    return _stamped(live, "__restored_", now)
+
+
+def _stamped(live: str, infix: str, now: datetime) -> str:
+    ending = f"{infix}{now.astimezone(UTC).strftime(_STAMP)}"
     room = _NAME_BYTES - len(ending)
     return live.encode()[:room].decode(errors="ignore") + ending
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from backup_playbook.core.comparison import TableComparison
 from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_bytes, human_seconds
+from backup_playbook.core.restore_plan import drop_statement
 
 
 class _Record(BaseModel):
@@ -52,6 +53,11 @@ class RestoreReport(_Record):
     proven: tuple[ProvenTable, ...] = ()
     comparison: tuple[TableComparison, ...] = ()
     checks: tuple[CheckResult, ...] = ()
+    title: str = "Restore test"
+    kept: str = ""
+    """The database that stays; empty: none does."""
+    left_out: tuple[str, ...] = ()
+    """What the copy did not get, in words."""
 
     @property
     def passed(self) -> bool:
@@ -91,7 +97,7 @@ class RestoreReport(_Record):
 
     def headline(self) -> str:
         verdict = "restored and proven equal" if self.passed else f"FAILED at {self.failed_step}"
-        return f"Restore test of {self.source}: {verdict}"
+        return f"{self.title} of {self.source}: {verdict}"
 
     def to_json(self) -> bytes:
         return self.model_dump_json(indent=1).encode() + b"\n"
@@ -113,6 +119,10 @@ class RestoreReport(_Record):
         if self.proven:
             size = human_bytes(self.content_bytes)
             lines.append(f"- proven byte for byte: {len(self.proven)} tables, {rows:,} rows, {size}")
+        if self.left_out:
+            lines.append(f"- left out: {cell('; '.join(self.left_out))}")
+        if self.kept:
+            lines.append(f"- stays as `{cell(self.kept)}`; to undo: `{cell(drop_statement(self.kept))}`")
         if not self.passed:
             lines.append(f"- what failed: `{self.failed_step}`: {cell(self.problem)}")
         return [*lines, f"- run: {self.run_url or self.run_id}"]

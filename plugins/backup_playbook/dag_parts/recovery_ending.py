@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +96,16 @@ def _require_usable(config: PlaybookConfig, source: str) -> None:
 @task(task_id="document_recovery", trigger_rule="all_done", retries=0)
 def document_recovery(ti: Any) -> dict[str, str]:
     """Write the report and the evidence, and tell people. Fails when a step of the recovery did."""
+    return conclude_recovery(ti, STEPS)
+
+
+def conclude_recovery(ti: Any, steps: Sequence[str]) -> dict[str, str]:
+    """steps: their task ids, in the order in which they can fail."""
     from backup_playbook.dag_parts import connections
 
     recovery = ti.xcom_pull("promote_copy") or _newest(ti)
     states = _states(ti)
-    failed = next((step for step in STEPS if states.get(step) == "failed"), "")
+    failed = next((step for step in steps if states.get(step) == "failed"), "")
     problem = str(ti.xcom_pull(failed, key=ERROR) or KILLED) if failed else ""
     if not recovery:
         headline, in_short, address = "A recovery could not be planned; nothing was touched", problem, ""
@@ -130,7 +136,7 @@ def document_recovery(ti: Any) -> dict[str, str]:
 
 def _newest(instance: Any) -> Any:
     """What the last good step before the exchange left."""
-    steps = ("run_application_checks", "prove", "restore", "create_scratch")
+    steps = ("run_application_checks", "prove", "restore", "create_scratch", "present_plan")
     said = next((said for step in steps if (said := instance.xcom_pull(step))), None)
     return said or instance.xcom_pull("approve_plan", key=CHOSEN) or instance.xcom_pull("plan_recovery")
 
@@ -195,10 +201,10 @@ def _add_evidence(catalog: Catalog, report: RecoveryReport, recovery: Any, key: 
         body: dict[str, Any] = {"depth": "restore", "what": report.problem, "problems": [report.problem]}
         catalog.add_evidence(report.source, report.backup_id, EvidenceKind.REJECTED, body, qualifier="restore")
     elif recovery["proof"]:
-        seconds = {name.partition(":")[0]: 0.0 for name in recovery["phases"] if name != "promote"}
+        seconds = {"restore": 0.0, "prove": 0.0}
         for name, took in recovery["phases"].items():
-            if name != "promote":
-                seconds[name.partition(":")[0]] += took
+            if (step := name.partition(":")[0]) in seconds:
+                seconds[step] += took
         body = {
             "report": f"{key}.json",
             "seconds": seconds,

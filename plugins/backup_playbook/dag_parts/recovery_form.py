@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from airflow.sdk import Param
@@ -14,20 +15,23 @@ def recoverable_sources() -> list[str]:
     return [name for name, settings in load_config().sources.items() if settings.recovery]
 
 
-def longest_rto() -> timedelta:
-    """Of the sources that can be recovered: the DAG is announced as late after it."""
+def longest_rto(names: Sequence[str] | None = None) -> timedelta:
+    """Of the sources, by default of those that can be recovered: the DAG is announced as late after it."""
     config = load_config()
-    return max((config.objectives_of(name).rto for name in recoverable_sources()), default=timedelta(hours=1))
+    names = recoverable_sources() if names is None else names
+    return max((config.objectives_of(name).rto for name in names), default=timedelta(hours=1))
 
 
-def source_param() -> Param:
-    names = recoverable_sources()
-    choices = {"enum": names} if names else {}  # an empty list of choices is no valid schema
+def source_param(names: Sequence[str] | None = None) -> Param:
+    """names: by default those that can be recovered."""
+    description = "Whose database? Those with `recovery` in sources.yaml." if names is None else "Whose database?"
+    names = recoverable_sources() if names is None else names
+    choices = {"enum": list(names)} if names else {}  # an empty list of choices is no valid schema
     default = {"default": names[0]} if len(names) == 1 else {}
     return Param(
         type="string",
         title="Source",
-        description="Whose database? Those with `recovery` in sources.yaml.",
+        description=description,
         **choices,
         **default,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import psycopg
@@ -19,7 +20,7 @@ from backup_playbook.engines.postgres.archive import left_out
 from backup_playbook.engines.postgres.recovery_preflight import LiveDatabase
 from backup_playbook.engines.postgres.row_counts import count_rows
 from backup_playbook.engines.postgres.scratch import ScratchServer
-from backup_playbook.engines.survey import newest_evidence, survey
+from backup_playbook.engines.survey import Survey, newest_evidence, survey
 from backup_playbook.operators.assessment import rows_by_table
 from backup_playbook.operators.restore import TestedBackup, is_active
 from backup_playbook.repository.catalog import CatalogEntry
@@ -56,14 +57,11 @@ def draw_up_plan(
     """choose: a person takes one of the newest backups; unverified: also of those that nobody has checked."""
     source, repository = chosen["source"], chosen["repository"]
     now, uncounted = _rows_now(config, source)
-    seen = survey(source, [repository], lambda name: connections.catalog(config, name))
-    entries = [entry for entry in seen.listed.get(repository, []) if entry.sealed]
-    rate = restore_rate(seen.evidence(repository, newest_evidence(entries, EvidenceKind.RESTORED)[:RATES_CONSIDERED]))
+    seen, entries, rate = look_up(config, source, repository)
     shown = [one for one in entries if one.backup_id != manifest.backup_id][:CANDIDATES]
     if choose:
         fit = [one for one in entries if is_sound(one) or (unverified and not one.rejected)][:CANDIDATES]
         shown = [one for one in entries if one in fit or (fit and one.backup_id > fit[-1].backup_id)]
-    entry = next(entry for entry in entries if entry.backup_id == manifest.backup_id)
     maintenance = recovery_settings(config, source).maintenance
     return RecoveryPlan(
         source=source,
@@ -72,7 +70,7 @@ def draw_up_plan(
         backup_id=manifest.backup_id,
         repository=repository,
         taken_at=manifest.snapshot_at,
-        known=_known(entry),
+        known=known_of(entries, manifest.backup_id),
         content_bytes=manifest.content_bytes,
         then=rows_by_table(manifest),
         now=now,
@@ -97,6 +95,19 @@ def _candidate(entry: CatalogEntry, manifest: Manifest | None, *, offered: bool)
     return Candidate(
         entry.backup_id, manifest.snapshot_at, _known(entry), rows_by_table(manifest), evidence, option, manifest.seal
     )
+
+
+def look_up(config: PlaybookConfig, source: str, repository: str) -> tuple[Survey, list[CatalogEntry], float | None]:
+    """What is in a repository; its backups of the source, newest first; content bytes restored and proven a second."""
+    seen = survey(source, [repository], lambda name: connections.catalog(config, name))
+    entries = [entry for entry in seen.listed.get(repository, []) if entry.sealed]
+    newest = newest_evidence(entries, EvidenceKind.RESTORED)[:RATES_CONSIDERED]
+    return seen, entries, restore_rate(seen.evidence(repository, newest))
+
+
+def known_of(entries: Iterable[CatalogEntry], backup_id: str) -> str:
+    """In words: proven, verified, or not."""
+    return next(_known(entry) for entry in entries if entry.backup_id == backup_id)
 
 
 NO_MAINTENANCE = "There is no maintenance mode: what is written until the exchange stays in the quarantine."

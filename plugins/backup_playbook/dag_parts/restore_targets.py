@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -26,32 +26,37 @@ log = logging.getLogger(__name__)
 Identity = TypeVar("Identity", DatabaseIdentity, CollectionsIdentity)
 
 
-def scratch_database(config: PlaybookConfig, source: str, name: str, owner: str = "") -> ScratchDatabase:
-    """A scratch of the restore test of `source`, made already or not. Raises ConfigError when it has no such test."""
-    settings = config.source(source)
-    if settings.restore_test is None:
-        raise _no_test(source)
-    target = settings.restore_test.target
-    server = connections.target_server(config, target)
-    options = RestoreOptions(streams=settings.streams)
+def scratch_database(
+    config: PlaybookConfig, source: str, name: str, owner: str = "", *, target: str = "", only: Sequence[str] = ()
+) -> ScratchDatabase:
+    """A scratch, made already or not. target: in targets.yaml; empty: that of the restore test of `source`.
+
+    Raises ConfigError when it has no such test.
+    """
+    server = connections.target_server(config, target or tested_on(config, source))
+    options = RestoreOptions(streams=config.source(source).streams, only=only)
     return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, options)
 
 
-def scratch_target(config: PlaybookConfig, source: str, name: str, owner: str = "") -> ScratchTarget:
-    """The same for a source of any engine."""
+def scratch_target(
+    config: PlaybookConfig, source: str, name: str, owner: str = "", *, target: str = "", only: Sequence[str] = ()
+) -> ScratchTarget:
+    """The same for a source of any engine; only: for Postgres."""
     settings = config.source(source)
     if not isinstance(settings, MongoSource):
-        return scratch_database(config, source, name, owner)
-    if settings.restore_test is None:
-        raise _no_test(source)
-    server = connections.mongo_target(config, settings.restore_test.target)
+        return scratch_database(config, source, name, owner, target=target, only=only)
+    server = connections.mongo_target(config, target or tested_on(config, source))
     return MongoScratch(MongoScratchServer(server, production_collections(config)), name, owner, settings.streams)
 
 
-def _no_test(source: str) -> ConfigError:
-    return ConfigError(
-        f"The source {source!r} has no restore test.", f"Add `restore_test` to sources.{source} in sources.yaml."
-    )
+def tested_on(config: PlaybookConfig, source: str) -> str:
+    """The target of its restore test. Raises ConfigError when it has none."""
+    settings = config.source(source).restore_test
+    if settings is None:
+        raise ConfigError(
+            f"The source {source!r} has no restore test.", f"Add `restore_test` to sources.{source} in sources.yaml."
+        )
+    return settings.target
 
 
 def repository_of(settings: Source, source: str, wanted: str, month: datetime) -> str:

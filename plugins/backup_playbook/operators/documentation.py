@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from backup_playbook.repository.catalog import Catalog
 
 STEPS = ("choose_backup", "create_scratch", "restore", "prove", "compare_with_production", "run_application_checks")
+CARRIERS = ("prove", "restore", "create_scratch")
+"""The steps that add to what goes from step to step, the last one first."""
 DOCUMENTED = "documented"
 """XCom of `document_result`, also when the test failed: a `Documented`."""
 KILLED = "Its process ended without a word; it may have been killed."
@@ -44,6 +46,10 @@ class DocumentResult(SourceOperator):
     """
 
     template_fields: Sequence[str] = ("source", "tested")
+    steps: Sequence[str] = STEPS
+    good: Sequence[str] = ("success",)
+    """States of a step that has not failed."""
+    report_name = "restore-test"
 
     def __init__(self, *, source: str, tested: XComArg, **arguments: Any) -> None:
         super().__init__(source=source, **arguments)
@@ -56,10 +62,14 @@ class DocumentResult(SourceOperator):
         chosen: TestedBackup | None = self.tested
         documented = self._document(chosen, failed, problem) if chosen else self._nothing_chosen(problem)
         self._instance.xcom_push(DOCUMENTED, documented)
+        self.announce(documented)
         if failed:
             where = f" The report: {documented['report']}." if documented["report"] else ""
             raise AirflowFailException(f"{documented['in_short']}{where}")
         return documented
+
+    def announce(self, documented: Documented) -> None:
+        """Of many tests, people are told at once."""
 
     def _document(self, chosen: TestedBackup, failed: str, problem: str) -> Documented:
         from backup_playbook.dag_parts import connections
@@ -67,7 +77,7 @@ class DocumentResult(SourceOperator):
         catalog = connections.catalog(self.config, chosen["repository"])
         report = self._report(catalog, chosen, failed, problem)
         home = connections.catalog(self.config, self.config.source(self.source).repository)
-        key = f"reports/{self.source}/restore-test-{report.finished_at:%Y%m%dT%H%M%SZ}"
+        key = f"reports/{self.source}/{self.report_name}-{report.finished_at:%Y%m%dT%H%M%SZ}"
         for suffix, body in ((".json", report.to_json()), (".md", report.to_markdown().encode())):
             home.store.put(key + suffix, body)
         address = f"{home.store.url}/{key}.md"
@@ -104,7 +114,7 @@ class DocumentResult(SourceOperator):
 
     def _report(self, catalog: Catalog, chosen: TestedBackup, failed: str, problem: str) -> RestoreReport:
         manifest = catalog.manifest(self.source, chosen["backup_id"])
-        known: TestedBackup = next((said for step in STEPS[3::-1] if (said := self._said(step))), chosen)
+        known: TestedBackup = next((said for step in CARRIERS if (said := self._said(step))), chosen)
         tables = [
             ProvenTable(table=f"{table.namespace}.{table.name}", rows=table.rows, bytes=table.bytes)
             for table in manifest.tables
@@ -134,15 +144,16 @@ class DocumentResult(SourceOperator):
         )
 
     def _nothing_chosen(self, problem: str) -> Documented:
-        in_short = f"The restore test of {self.source} found no backup to restore: {problem}"
+        in_short = f"There is no backup of {self.source} to restore: {problem}"
         return Documented(source=self.source, passed=False, in_short=in_short, remarks=[], report="")
 
     def _failed_step(self) -> str:
         """The first step that did not succeed; empty when all did."""
         run = self._instance.run_id
         states = self._instance.get_task_states(dag_id=self._instance.dag_id, run_ids=[run])[run]
-        reached = (step for step in STEPS if states.get(f"{self._path(step)}_{self._instance.map_index}") != "success")
-        return next(reached, "")
+        mapped = f"_{self._instance.map_index}" if self._instance.map_index >= 0 else ""
+        ended = {step: states.get(f"{self._path(step)}{mapped}") for step in self.steps}
+        return next((step for step, state in ended.items() if state not in self.good), "")
 
     def _said(self, step: str, key: str = "return_value") -> Any:
         return self._instance.xcom_pull(self._path(step), key=key, map_indexes=self._instance.map_index)

@@ -5,6 +5,7 @@ What `plan_recovery` returns goes from step to step; nothing before `promote_cop
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -26,8 +27,13 @@ from backup_playbook.operators.restore import (
 )
 
 if TYPE_CHECKING:
+    from backup_playbook.core.recovery_plan import RecoveryPlan
+    from backup_playbook.core.restore_plan import RestorePlan
     from backup_playbook.engines.postgres.promotion import Promotion
     from backup_playbook.engines.postgres.scratch import ScratchDatabase
+
+
+log = logging.getLogger(__name__)
 
 
 class Exchange(TypedDict):
@@ -103,9 +109,7 @@ class PlanRecovery(RecoveryStep):
         plan = draw_up_plan(
             self.config, self.tested, manifest, live, quarantine, found, choose=choose, unverified=unverified
         )
-        self.log.info("%s", plan.to_markdown(now))
-        context["ti"].xcom_push(PLAN, plan.to_markdown(now))
-        context["ti"].xcom_push(IN_SHORT, plan.in_short(now))
+        show_plan(context, plan)
         planned = Recovery(
             **self.tested,
             live=live,
@@ -119,6 +123,14 @@ class PlanRecovery(RecoveryStep):
         choices = {one.option: {**planned, "backup_id": one.backup_id, "seal": one.seal} for one in offered}
         context["ti"].xcom_push(CHOICES, choices if choose else {APPROVE: planned})
         return planned
+
+
+def show_plan(context: Context, plan: RecoveryPlan | RestorePlan) -> None:
+    """In the log, and to the tasks that ask people and tell them."""
+    now = datetime.now(UTC)
+    log.info("%s", plan.to_markdown(now))
+    context["ti"].xcom_push(PLAN, plan.to_markdown(now))
+    context["ti"].xcom_push(IN_SHORT, plan.in_short(now))
 
 
 class SwitchMaintenanceOn(RecoveryStep):

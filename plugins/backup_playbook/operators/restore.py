@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
@@ -29,7 +29,10 @@ DAMAGED = "damaged"
 
 class TestedBackup(TypedDict):
     """What goes from step to step. `started_at`: ISO 8601. `unverified`: nobody has checked it, and a person takes it
-    nevertheless. `scratch`, `phases` (seconds) and `proof`: once known."""
+    nevertheless. `scratch`, `phases` (seconds) and `proof`: once known.
+
+    target: in targets.yaml, when it is not that of the restore test. only: schemas and tables; empty or absent: all.
+    """
 
     source: str
     backup_id: str
@@ -40,6 +43,8 @@ class TestedBackup(TypedDict):
     scratch: str
     phases: dict[str, float]
     proof: dict[str, Any]
+    target: NotRequired[str]
+    only: NotRequired[list[str]]
 
 
 class ChooseBackup(SourceOperator):
@@ -156,13 +161,16 @@ class RestoreStep(PlaybookOperator):
         """The scratch of this run, or another one of its server."""
         from backup_playbook.dag_parts.restore_targets import scratch_target
 
-        return scratch_target(self.config, self.source, name or self.tested["scratch"], owner)
+        return scratch_target(self.config, self.source, name or self.tested["scratch"], owner, **self._where())
 
     def postgres_scratch(self) -> ScratchDatabase:
         """The scratch of this run, for steps of what only Postgres can do."""
         from backup_playbook.dag_parts.restore_targets import scratch_database
 
-        return scratch_database(self.config, self.source, self.tested["scratch"])
+        return scratch_database(self.config, self.source, self.tested["scratch"], **self._where())
+
+    def _where(self) -> dict[str, Any]:
+        return {"target": self.tested.get("target", ""), "only": self.tested.get("only", ())}
 
     @contextmanager
     def noticing_damage(self, context: Context) -> Iterator[None]:
@@ -209,7 +217,8 @@ class RestoreBackup(RestoreStep):
                 scratch.drop()
                 scratch.create(reader.manifest)
             phases = scratch.restore(reader, self.cancellation)
-        return {**self.tested, "phases": {f"restore: {name}": seconds for name, seconds in phases.items()}}
+        took = {f"restore: {name}": seconds for name, seconds in phases.items()}
+        return {**self.tested, "phases": {**self.tested["phases"], **took}}
 
 
 class ProveRestore(RestoreStep):

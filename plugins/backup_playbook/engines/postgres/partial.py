@@ -41,6 +41,11 @@ class Part:
     def has_rows_of(self, table: TableRecord) -> bool:
         return (table.namespace, table.name) in self.tables
 
+    def content_bytes(self, manifest: Manifest) -> int:
+        if self.whole:
+            return manifest.content_bytes
+        return sum(table.bytes for table in manifest.tables if self.has_rows_of(table))
+
     def definitions(self, lines: Iterable[bytes]) -> list[bytes]:
         """lines: of `archive.restorable`."""
         if self.whole:

@@ -64,14 +64,8 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveD
                 f"{live} cannot be exchanged as it is: {' '.join(problem for problem, _ in problems)}",
                 f"Nothing was touched. {' '.join(remedy for _, remedy in problems)}",
             )
-        free = _free_bytes(connection)
-        needed = max(size, content_bytes)  # with indexes, a copy is about as large as what it is a copy of
-        if free is not None and free < needed:
-            raise RestoreError(
-                f"The server of {live} has {human_bytes(free)} free, and the copy beside it needs about "
-                f"{human_bytes(needed)}.",
-                "Nothing was touched. Release a quarantine (release_quarantine), or add disk space.",
-            )
+        # with indexes, a copy is about as large as what it is a copy of
+        free = require_room(connection, max(size, content_bytes), f"The server of {live}")
         return LiveDatabase(oid, accepts, size, free, tuple(_remarks(slots, subscriptions, tablespace)))
 
 
@@ -103,6 +97,18 @@ def _remarks(slots: list[str], subscriptions: list[str], tablespace: str) -> Ite
         yield f"The subscriptions {', '.join(subscriptions)} stay with the quarantine: create them again."
     if tablespace != "pg_default":
         yield f"The copy is in the tablespace pg_default, and not in {tablespace}."
+
+
+def require_room(connection: Connection[TupleRow], needed: int, server: str) -> int | None:
+    """Free bytes, if they can be found out. Raises RestoreError when a copy needs more. server: for messages."""
+    free = _free_bytes(connection)
+    if free is not None and free < needed:
+        raise RestoreError(
+            f"{server} has {human_bytes(free)} free, and the copy beside it needs about {human_bytes(needed)}.",
+            "Nothing was touched. Release a quarantine (release_quarantine), drop a copy that nobody needs, or add "
+            "disk space.",
+        )
+    return free
 
 
 def _free_bytes(connection: Connection[TupleRow]) -> int | None:

@@ -1,0 +1,60 @@
+"""What a restore beside production is going to do, for whoever reads it before: which backup, where, how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from backup_playbook.core.markdown import cell
+from backup_playbook.core.progress import human_age, human_bytes, human_seconds
+
+
+def drop_statement(database: str) -> str:
+    name = database.replace('"', '""')
+    return f'DROP DATABASE "{name}" WITH (FORCE);'
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """tables: whose rows are restored; empty: all. free: None when it could not be found out. Sizes in bytes."""
+
+    backup_id: str
+    repository: str
+    taken_at: datetime
+    known: str
+    database: str
+    server: str
+    tables: Sequence[str]
+    rows: int
+    content_bytes: int
+    left_out: Sequence[str]
+    free: int | None
+    estimate: timedelta | None
+    rto: timedelta
+
+    def in_short(self, at: datetime) -> str:
+        return (
+            f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, becomes "
+            f"{self.database} on {self.server}; restore with proof: {self._duration()}."
+        )
+
+    def to_markdown(self, at: datetime) -> str:
+        """at: now, for the age of the backup."""
+        taken = f"taken {self.taken_at:%Y-%m-%d %H:%M:%S UTC}, {human_age(at - self.taken_at)} ago"
+        what = f"only those of {', '.join(self.tables)}" if self.tables else "all"
+        free = "not known" if self.free is None else human_bytes(self.free)
+        steps = [
+            f"**Backup:** `{self.backup_id}` from repository {self.repository}; {taken}; {self.known}.",
+            f"**What will be touched:** nothing that exists. A copy is made on the server of `{cell(self.server)}`.",
+            f"**What will be there:** once proven and checked, `{cell(self.database)}`, without owners and grants.",
+            f"**Rows:** {cell(what)}: {self.rows:,} rows, {human_bytes(self.content_bytes)}.",
+            f"**Left out:** {cell('; '.join(self.left_out))}.",
+            f"**How long:** {self._duration()}; the objective (RTO) is {human_seconds(self.rto.total_seconds())}.",
+            f"**Space:** {free} free; the copy needs at least {human_bytes(self.content_bytes)}.",
+            f"**How to undo it:** `{cell(drop_statement(self.database))}`",
+        ]
+        return "\n\n".join([*steps, ""])
+
+    def _duration(self) -> str:
+        return f"about {human_seconds(self.estimate.total_seconds())}" if self.estimate else "not measured yet"

@@ -1,0 +1,52 @@
+"""The form of a full restore, and where its two ways part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param, task
+
+from backup_playbook.config import PostgresSource, PostgresTarget, load_config
+from backup_playbook.dag_parts.rows import choice_param
+from backup_playbook.operators.full_restore import TARGETS, TESTED_ON
+
+
+def postgres_sources() -> list[str]:
+    return [name for name, source in load_config().sources.items() if isinstance(source, PostgresSource)]
+
+
+def target_param() -> Param:
+    return choice_param("Target", "Where to? Production is restored on staging first, and asks for approval.", *TARGETS)
+
+
+def name_param() -> Param:
+    return Param(
+        "",
+        type="string",
+        title="Name of the new database",
+        description="For the target new_database: small letters, digits and underscores.",
+        pattern=r"^([a-z_][a-z0-9_]{0,62})?$",
+    )
+
+
+def server_param() -> Param:
+    return choice_param(
+        "Server of the new database", "One of targets.yaml; by default that of the source's restore test.",
+        TESTED_ON, *(name for name, target in load_config().targets.items() if isinstance(target, PostgresTarget)),
+    )  # fmt: skip
+
+
+def only_param() -> Param:
+    return Param(
+        [],
+        type="array",
+        items={"type": "string", "minLength": 1},
+        title="Only",
+        description="Rows of these schemas or tables only, one a line: `public.orders`. Empty: everything.",
+    )
+
+
+@task.branch(retries=0, trigger_rule="none_failed")
+def branch_on_target(params: dict[str, Any]) -> str:
+    """The application's checks may be skipped."""
+    return "present_plan" if params["target"] == "production" else "staging.keep_copy"

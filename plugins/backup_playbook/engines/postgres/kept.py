@@ -1,0 +1,77 @@
+"""A proven copy that stays: it gets a name of its own, and is no scratch any more."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.core.guards import require_not_production
+from backup_playbook.core.promotion import is_quarantine_name
+from backup_playbook.engines.postgres.connection import PostgresServer, identity
+from backup_playbook.engines.postgres.restore import explained
+from backup_playbook.engines.postgres.scratch import ScratchServer
+from backup_playbook.engines.scratch import SCRATCH_NAME
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_RESERVED = ("postgres", "template0", "template1")
+_COMMENT = "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s"
+_END_SESSIONS = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = %s"
+
+
+def require_fitting_name(name: str) -> None:
+    """Raises RestoreError for a name that needs quotes, or that has a meaning here."""
+    if not _NAME.fullmatch(name):
+        raise RestoreError(
+            f"{name!r} cannot be the name of the new database.",
+            "Nothing was done. Give it a name of at most 63 small letters, digits and underscores, such as shop_copy.",
+        )
+    if name in _RESERVED or SCRATCH_NAME.fullmatch(name) or is_quarantine_name(name):
+        raise RestoreError(
+            f"The name {name} is reserved: Postgres needs it, or it tells a scratch or a quarantine.",
+            "Nothing was done. Choose another one, such as shop_copy.",
+        )
+
+
+def require_new(server: PostgresServer, name: str) -> None:
+    """Raises RestoreError when the server has such a database."""
+    with server.connect(autocommit=True) as connection:
+        _require_new(connection, name, server.label)
+
+
+def keep(host: ScratchServer, scratch: str, name: str) -> None:
+    """Give a scratch this name, and a comment that says what it is. Can be repeated.
+
+    Raises GuardError when it is production or not a scratch, RestoreError when the name is taken by another database.
+    """
+    with host.server.connect(autocommit=True) as connection:
+        row = connection.execute(_COMMENT, [name]).fetchone()
+        if row and f'"scratch": "{scratch}"' in (row[0] or ""):
+            return  # an earlier try; no scratch has the name of another one
+        _require_new(connection, name, host.server.label)
+        found = identity(connection, scratch)
+        known = next((one for one in host.list_scratches() if one.name == scratch), None)
+        if found is None or known is None:
+            raise GuardError(
+                f"{host.server.label} has no scratch {scratch}.",
+                "Nothing was touched. Start a new run: it restores the copy anew.",
+            )
+        require_not_production(found, host.production)
+        mark = {"source": known.source, "backup_id": known.backup_id, "owner": known.owner, "scratch": scratch}
+        comment = json.dumps({"backup_playbook": "restored", **mark})
+        with explained(f"{scratch} could not be kept as {name}"), connection.transaction():
+            connection.execute(_END_SESSIONS, [scratch])
+            rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+            connection.execute(rename.format(sql.Identifier(scratch), sql.Identifier(name)))
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), comment))
+
+
+def _require_new(connection: Connection[TupleRow], name: str, label: str) -> None:
+    if identity(connection, name):
+        raise RestoreError(
+            f"There is a database {name} already on the server of {label}; a restore overwrites nothing.",
+            f"Choose another name; or, if nobody needs it: DROP DATABASE {sql.Identifier(name).as_string(None)};",
+        )

@@ -1,0 +1,99 @@
+"""A full restore, while the shop serves: into a new database, and in the place of production; by REST."""
+
+import json
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from backup_playbook.core.recovery_report import RecoveryReport
+from backup_playbook.core.restore_report import RestoreReport
+from embedded.slack_server import render
+from tests.e2e.playground import Playground, Run
+from tests.e2e.test_monthly_restore_test import scratches, stored
+from tests.e2e.test_recover_corrupted_database import Answered, answer, health
+
+DAG_ID = "restore_postgres"
+NEW = "shop_to_look_at"
+LATE = "written after the backup"
+
+
+def flags(dsn: str) -> set[str]:
+    with psycopg.connect(dsn) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM feature_flags")}
+
+
+@pytest.fixture(scope="module")
+def copied(playground: Playground, next_night: Run) -> Iterator[Answered]:
+    client, before = playground.client, len(playground.stack.slack.messages())
+    client.unpause(DAG_ID)
+    run_id = client.trigger(DAG_ID, {"source": "shop", "target": "new_database", "database": NEW})
+    state = client.wait_for_run(DAG_ID, run_id, seconds=400)
+    told = [render(message) for message in playground.stack.slack.messages()[before:]]
+    plan = client.xcom(DAG_ID, run_id, "plan_restore", key="plan")
+    yield Answered(client, DAG_ID, run_id, state, plan, told)
+    playground.stack.staging.drop_database(NEW)
+
+
+@pytest.fixture(scope="module")
+def replaced(copied: Answered, playground: Playground) -> Answered:
+    with psycopg.connect(playground.stack.shop_dsn) as connection:
+        connection.execute("INSERT INTO feature_flags (name) VALUES (%s)", [LATE])
+    return answer(playground, DAG_ID, "Approve", source="shop", target="production")
+
+
+def test_copy_stays_under_its_name(copied: Answered, playground: Playground) -> None:
+    assert copied.state == "success"
+    assert flags(playground.stack.staging.dsn(NEW))
+    assert scratches(playground) == []
+
+
+def test_graph_shows_the_way_that_it_went(copied: Answered) -> None:
+    states = copied.states
+    gone = {step for step, state in states.items() if state == "skipped"}
+    assert {step for step, state in states.items() if state != "success"} == gone
+    assert {"present_plan", "approve_plan", "create_scratch", "promote_copy", "switch_maintenance_off"} <= gone
+    assert not {step for step in gone if step.startswith("staging.")}
+
+
+def test_plan_and_message_say_how_to_undo_it(copied: Answered) -> None:
+    undo = f'DROP DATABASE "{NEW}" WITH (FORCE);'
+    assert undo in copied.plan
+    [text] = [text for text in copied.told if f"shop was restored as {NEW} on staging" in text]
+    assert undo in text
+
+
+def test_report_of_the_copy(copied: Answered, playground: Playground) -> None:
+    address = copied.result("document_restore")["report"]
+    report = RestoreReport.model_validate(json.loads(stored(playground, address.removesuffix("md") + "json")))
+    assert (report.title, report.kept, report.passed) == ("Restore", NEW, True)
+    assert report.checks
+    assert all(check.ok for check in report.checks)
+    assert playground.catalog("shop", report.backup_id)
+
+
+def test_second_database_of_that_name_is_refused(copied: Answered, playground: Playground) -> None:
+    client = playground.client
+    run_id = client.trigger(DAG_ID, {"source": "shop", "target": "new_database", "database": NEW})
+    assert client.wait_for_run(DAG_ID, run_id, seconds=200) == "failed"
+    assert f"There is a database {NEW} already" in client.log(DAG_ID, run_id, "plan_restore")
+    assert flags(playground.stack.staging.dsn(NEW))
+
+
+def test_production_is_replaced_after_approval(replaced: Answered, playground: Playground) -> None:
+    assert replaced.state == "success"
+    assert "What staging has shown" in replaced.plan
+    assert LATE not in flags(playground.stack.shop_dsn)
+    assert health(playground) == 200
+    assert scratches(playground) == []
+    assert replaced.states["staging.keep_copy"] == "skipped"
+
+
+def test_report_of_the_replacement(replaced: Answered, playground: Playground) -> None:
+    address = replaced.result("document_restore")["report"]
+    report = RecoveryReport.model_validate(json.loads(stored(playground, address.removesuffix("md") + "json")))
+    assert (report.recovered, report.failed_step) == (True, "")
+    assert report.approved_by
+    assert any(phase.startswith("staging, ") for phase in report.phases)
+    with playground.stack.shop.connect() as connection:
+        assert connection.execute("SELECT FROM pg_database WHERE datname = %s", [report.quarantine]).fetchall()
