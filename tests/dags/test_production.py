@@ -95,7 +95,7 @@ def plan(live: str) -> Plan:
 
 def test_plan_of_a_new_database(plan: Plan) -> None:
     planned = plan()
-    assert (planned["kept"], planned["target"], planned["tables"]) == ("shop_copy", "staging", [])
+    assert (planned["kept"], planned["target"], planned["tables"]) == ("shop_copy", "staging", ["public.notes"])
     assert 'DROP DATABASE "shop_copy" WITH (FORCE);' in planned["plan"]
     assert "not measured yet" in planned["in_short"]
 
@@ -104,7 +104,7 @@ def test_plan_of_a_part_names_what_is_left_out(plan: Plan) -> None:
     planned = plan(target="staging", database="", only=["public.notes"])
     assert planned["tables"] == ["public.notes"]
     assert "__restored_" in planned["kept"]
-    assert "only those of public.notes: 7 rows" in planned["plan"]
+    assert "only those of public.notes: 1 tables, 7 rows" in planned["plan"]
     assert "subscriptions" in planned["plan"]
 
 

@@ -17,7 +17,10 @@ def drop_statement(database: str) -> str:
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """tables: whose rows are restored; empty: all. free: None when it could not be found out. Sizes in bytes."""
+    """only: what was asked for; empty: all. tables, rows, content_bytes: of what is restored, sizes in bytes.
+
+    free: None when it could not be found out.
+    """
 
     backup_id: str
     repository: str
@@ -25,7 +28,8 @@ class RestorePlan:
     known: str
     database: str
     server: str
-    tables: Sequence[str]
+    only: Sequence[str]
+    tables: int
     rows: int
     content_bytes: int
     left_out: Sequence[str]
@@ -42,16 +46,16 @@ class RestorePlan:
     def to_markdown(self, at: datetime) -> str:
         """at: now, for the age of the backup."""
         taken = f"taken {self.taken_at:%Y-%m-%d %H:%M:%S UTC}, {human_age(at - self.taken_at)} ago"
-        what = f"only those of {', '.join(self.tables)}" if self.tables else "all"
-        free = "not known" if self.free is None else human_bytes(self.free)
+        what = f"only those of {', '.join(self.only)}" if self.only else "all"
+        free = "unknown" if self.free is None else human_bytes(self.free)
         steps = [
             f"**Backup:** `{self.backup_id}` from repository {self.repository}; {taken}; {self.known}.",
             f"**What will be touched:** nothing that exists. A copy is made on the server of `{cell(self.server)}`.",
             f"**What will be there:** once proven and checked, `{cell(self.database)}`, without owners and grants.",
-            f"**Rows:** {cell(what)}: {self.rows:,} rows, {human_bytes(self.content_bytes)}.",
+            f"**Rows:** {cell(what)}: {self.tables} tables, {self.rows:,} rows, {human_bytes(self.content_bytes)}.",
             f"**Left out:** {cell('; '.join(self.left_out))}.",
             f"**How long:** {self._duration()}; the objective (RTO) is {human_seconds(self.rto.total_seconds())}.",
-            f"**Space:** {free} free; the copy needs at least {human_bytes(self.content_bytes)}.",
+            f"**Free space:** {free}; the copy needs at least {human_bytes(self.content_bytes)}.",
             f"**How to undo it:** `{cell(drop_statement(self.database))}`",
         ]
         return "\n\n".join([*steps, ""])

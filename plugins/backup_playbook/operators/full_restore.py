@@ -42,7 +42,7 @@ _OUTSIDE = ("choose_backup", "plan_restore", "branch_on_target")
 class Planned(Recovery):
     """kept: the name under which the copy stays; empty on the way to production, whose fields others do not have.
 
-    tables: whose rows are restored; empty: all. left_out: in words.
+    tables: whose rows are restored. left_out: in words.
     """
 
     kept: str
@@ -68,7 +68,8 @@ class PlanRestore(PlanRecovery):
             target = tested_on(self.config, self.source)
         with self.reader() as reader:
             manifest = reader.manifest
-            part = read_part(reader, find_clients(manifest.details["server_version_number"] // 10_000), form["only"])
+            clients = find_clients(int(str(manifest.tools["postgres_clients"]).partition(".")[0]))
+            part = read_part(reader, clients, form["only"])
         host = scratch_database(self.config, self.source, "", target=target).host
         name = restored_name(manifest.details["database"]["datname"], now)
         if form["target"] == "new_database":
@@ -85,9 +86,8 @@ class PlanRestore(PlanRecovery):
                 **self.tested, live="", live_oid=0, quarantine="", planned_at="", candidate_oid=0, exchange=None
             )
             show_plan(context, self._plan(manifest, part, name, f"{host.server.label} ({target})", free))
-        tables = [] if part.whole else sorted(".".join(table) for table in part.tables)
-        extra = {"target": target, "only": list(form["only"]), "kept": name, "tables": tables}
-        return cast("Planned", {**planned, **extra, "left_out": list(part.left_out)})
+        extra = {"target": target, "only": list(part.only), "kept": name, "left_out": list(part.left_out)}
+        return cast("Planned", {**planned, **extra, "tables": sorted(".".join(table) for table in part.tables)})
 
     def _require_sense(self, form: Any) -> None:
         from backup_playbook.dag_parts.recovery import recovery_settings
@@ -123,7 +123,8 @@ class PlanRestore(PlanRecovery):
             known=known_of(entries, manifest.backup_id),
             database=name,
             server=server,
-            tables=[] if part.whole else sorted(".".join(table) for table in part.tables),
+            only=part.only,
+            tables=len(part.tables),
             rows=sum(table.rows for table in manifest.tables if part.has_rows_of(table)),
             content_bytes=size,
             left_out=part.left_out,
@@ -209,20 +210,19 @@ class DocumentRestore(DocumentResult):
 
     def _report(self, catalog: Catalog, chosen: Any, failed: str, problem: str) -> RestoreReport:
         report, planned = super()._report(catalog, chosen, failed, problem), self._planned
-        tables = set(planned.get("tables", ()))
-        proven = tuple(one for one in report.proven if not tables or one.table in tables)
+        proven = tuple(one for one in report.proven if one.table in planned["tables"])
         update = {
             "title": "Restore",
             "target": f"{planned.get('kept') or 'a scratch'} on {planned.get('target') or 'no server yet'}",
             "kept": "" if failed else planned["kept"],
             "left_out": tuple(planned.get("left_out", ())),
             "proven": proven,
-            "content_bytes": sum(one.bytes for one in proven) if tables else report.content_bytes,
+            "content_bytes": sum(one.bytes for one in proven) if planned.get("only") else report.content_bytes,
         }
         return report.model_copy(update=update)
 
     def _add_evidence(self, catalog: Catalog, home: Catalog, report: RestoreReport, key: str) -> None:
-        if not report.passed or not self._planned["tables"]:  # a part that is proven says nothing of the rest
+        if not report.passed or not self._planned["only"]:  # a part that is proven says nothing of the rest
             super()._add_evidence(catalog, home, report, key)
 
     def _path(self, step: str) -> str:

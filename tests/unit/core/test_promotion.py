@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from backup_playbook.core.errors import GuardError
-from backup_playbook.core.promotion import DatabaseEntry, Swap, is_quarantine_name, quarantine_name
+from backup_playbook.core.promotion import DatabaseEntry, Swap, is_quarantine_name, quarantine_name, restored_name
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SWAP = Swap("shop", 1, "scratch_shop_00000000", 2, "shop__quarantine_20261123_120000")
@@ -46,6 +46,12 @@ def test_quarantine_names_fit_and_are_recognised(live: str) -> None:
     assert len(name.encode()) <= 63
     assert name[:4] == live[:4] or live.startswith(name.partition("__")[0])
     assert is_quarantine_name(name)
+
+
+def test_restored_copies_are_no_quarantine() -> None:
+    name = restored_name("shop", NOW)
+    assert name == "shop__restored_20261123_120000"
+    assert not is_quarantine_name(name)
 
 
 @pytest.mark.parametrize("name", ["shop", "shop__quarantine_", "__quarantine_20261123_120000", "shop__quarantine_1"])

@@ -72,3 +72,11 @@ def test_long_tables_are_cut_for_people_only() -> None:
 
 def test_json_comes_back() -> None:
     assert RestoreReport.model_validate_json(report().to_json()) == report()
+
+
+def test_copy_that_stays() -> None:
+    kept = report(title="Restore", kept="shop_copy", left_out=("the rows of 3 other tables",))
+    assert kept.headline() == "Restore of shop: restored and proven equal"
+    text = kept.to_markdown()
+    assert '- stays as `shop_copy`; to undo: `DROP DATABASE "shop_copy" WITH (FORCE);`' in text
+    assert "- left out: the rows of 3 other tables" in text

@@ -28,15 +28,17 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True)
 class Part:
-    """What a restore brings. tables: whose rows. entries: ids in the archive's table of contents that are left out.
+    """What a restore brings. only: as it was asked for. tables: whose rows. entries: ids in the archive's table of
+    contents that are left out. left_out: all that the copy does not get, in words."""
 
-    left_out: all that the copy does not get, in words.
-    """
-
-    whole: bool
+    only: tuple[str, ...]
     tables: frozenset[Name]
     entries: frozenset[bytes]
     left_out: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        return not self.only
 
     def has_rows_of(self, table: TableRecord) -> bool:
         return (table.namespace, table.name) in self.tables
@@ -61,7 +63,7 @@ def read_part(reader: BackupReader, clients: Clients, only: Sequence[str] = ()) 
     manifest = reader.manifest
     if not only:
         tables = frozenset((table.namespace, table.name) for table in manifest.tables if not is_left_out(table))
-        return Part(True, tables, frozenset(), left_out(manifest))
+        return Part((), tables, frozenset(), left_out(manifest))
     with tempfile.NamedTemporaryFile(prefix="backup-playbook-") as file:
         for item in reader.objects(ObjectKind.SCHEMA):
             file.writelines(reader.content(item))
@@ -126,7 +128,8 @@ class _Selecting:
         tables = self._chosen(only)
         keys = dict(self._broken_foreign_keys(tables))
         views = self._contents.of(_REFRESH)
-        return Part(False, frozenset(tables), frozenset([*keys, *views]), tuple(self._left_out(tables, keys, views)))
+        left_out = tuple(self._left_out(tables, keys, views))
+        return Part(tuple(only), frozenset(tables), frozenset([*keys, *views]), left_out)
 
     def _chosen(self, only: Sequence[str]) -> set[Name]:
         known = self._known()
