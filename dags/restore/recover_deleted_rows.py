@@ -102,7 +102,7 @@ def recover_deleted_rows():
     imported = ImportRows(task_id="import_rows", backup=found.output)
     verified = VerifyRows(task_id="verify_rows", backup=found.output)
     dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
-    found >> approved >> imported >> verified >> document_rows() >> dropped
+    found >> approved >> imported >> verified >> [document_rows(), dropped]
     dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
 
 

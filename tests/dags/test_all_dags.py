@@ -52,6 +52,14 @@ class TestEachDag:
         assert page.startswith("# ")
         assert [part for part in re.findall(r"^\*\*(.+?):\*\*", page, re.M) if part in PARTS] == list(PARTS)
 
+    def test_a_failed_step_fails_the_run(self, dagbag: DagBag, file: Path) -> None:
+        """Airflow asks only the last tasks. One whose only successor is a teardown that counts is not among them."""
+        dag = dagbag.dags[file.stem]
+        successors = {task.task_id: task.downstream_task_ids for task in dag.tasks if not task.is_teardown}
+        assert [
+            step for step, next_ in successors.items() if next_ and all(dag.task_dict[n].is_teardown for n in next_)
+        ] == []
+
     def test_every_step_is_on_the_page(self, dagbag: DagBag, file: Path) -> None:
         dag = dagbag.dags[file.stem]
         helpers = {"list_sources", "announce_result"}
