@@ -184,13 +184,10 @@ class Playground:
         return list(self._documents(gateway, bucket, source, backup_id))
 
     def evidence(self, source: str, backup_id: str, prefix: str) -> dict[str, Any]:
-        """The only document whose name starts with the prefix."""
-        [text] = [
-            text
-            for name, text in self._documents(self.stack.s3_primary, PRIMARY_BUCKET, source, backup_id).items()
-            if name.startswith(prefix)
-        ]
-        document: dict[str, Any] = json.loads(text)
+        """The first of those whose name starts with the prefix: other tests verify and restore the same backup."""
+        documents = self._documents(self.stack.s3_primary, PRIMARY_BUCKET, source, backup_id)
+        name = min(name for name in documents if name.startswith(prefix))
+        document: dict[str, Any] = json.loads(documents[name])
         return document
 
     @staticmethod
