@@ -168,6 +168,11 @@ class Manifest(_Record):
     def stored_bytes(self) -> int:
         return sum(item.stored_bytes for item in self.objects)
 
+    @property
+    def origin_seal(self) -> str:
+        """Of the backup that this is a copy of, where a copy names other versions; else its own."""
+        return str(self.details.get("copy_of", self.seal))
+
     def sealed(self) -> Self:
         return self.model_copy(update={"seal": self.digest()})
 

@@ -137,7 +137,7 @@ class Verification:
 
     def _check_manifest(self, manifest: Manifest, expected_seal: str) -> None:
         remedy = "Use another backup, or the off-site copy, and find out who wrote to the bucket."
-        if expected_seal and manifest.seal != expected_seal:
+        if expected_seal and expected_seal not in (manifest.seal, manifest.origin_seal):
             raise VerificationError(
                 f"The manifest of {manifest.source} {manifest.backup_id} is not the one that the backup wrote.", remedy
             )

@@ -50,7 +50,7 @@ def _seals_of_copies(seen: Survey, newest: Manifest, offsite: Sequence[str]) -> 
     for name in offsite:
         copy = next((entry for entry in seen.listed.get(name, ()) if entry.backup_id == newest.backup_id), None)
         if copy and not copy.rejected and (manifest := seen.manifest(name, copy.backup_id)):
-            found[name] = manifest.seal
+            found[name] = manifest.origin_seal
     return found
 
 

@@ -70,3 +70,14 @@ def explained(action: str) -> Iterator[None]:
         ) from error
     except BotoCoreError as error:
         raise RepositoryError(f"Cannot {action}: {error}.", _DEFAULT_REMEDY) from error
+
+
+def is_missing(error: RepositoryError) -> bool:
+    """Whether what was asked for does not exist, or that version of it."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and code_of(cause) in (
+        "NoSuchKey",
+        "NoSuchVersion",
+        "NotFound",
+        "MethodNotAllowed",
+    )

@@ -33,7 +33,7 @@ def require_versioning(store: ObjectStore) -> None:
 
 
 def list_versions(store: ObjectStore, prefix: str) -> Iterator[ListedVersion]:
-    """All versions and delete markers below a key prefix, in key order, those of a key together, newest first.
+    """All versions and delete markers below a key prefix, in key order, those of a key together.
 
     `path` is relative to the repository.
     """
@@ -42,7 +42,8 @@ def list_versions(store: ObjectStore, prefix: str) -> Iterator[ListedVersion]:
             Bucket=store.bucket, Prefix=store.prefix + prefix
         )
         for page in pages:
-            for item in page[LISTED]:  # type: ignore[literal-required]
+            # some compatibles list the versions of a page first, and then its delete markers
+            for item in sorted(page[LISTED], key=lambda one: one.path):  # type: ignore[literal-required]
                 yield item._replace(path=item.path[len(store.prefix) :])
 
 

@@ -11,6 +11,7 @@ from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.tree import Entry, current_folder, key_of
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import list_versions
 from backup_playbook.streams.blocks import Blocks, Digest, tap
@@ -50,7 +51,7 @@ def check_versions(
         except VerificationError as error:
             return error
         except RepositoryError as error:
-            if "NoSuch" not in error.what and "404" not in error.what:
+            if not is_missing(error):
                 raise
             return _wrong(reader.store, key, entry, "is gone")
         return None

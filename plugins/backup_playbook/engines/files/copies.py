@@ -1,0 +1,82 @@
+"""A second copy of a backup of files in another repository: its contents there, and a tree that names them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from backup_playbook.core.errors import RepositoryError, VerificationError
+from backup_playbook.core.model import Manifest
+from backup_playbook.core.tree import Entry, key_of
+from backup_playbook.engines.files.engine import FilesEngine
+from backup_playbook.engines.files.shards import SHARDS, entries
+from backup_playbook.engines.files.source import FilesOptions, FilesSource, forget
+from backup_playbook.engines.files.verify import verified
+from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.objects import BackupReader, BackupWriter
+from backup_playbook.repository.s3errors import is_missing
+from backup_playbook.streams.blocks import Blocks
+from backup_playbook.streams.processes import Cancellation
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BackupTree:
+    """A backup as a tree that is backed up again: its contents are compared with it as they pass."""
+
+    reader: BackupReader
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return {}
+
+    def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
+        for entry in entries(self.reader):
+            cancellation.check()
+            yield entry
+
+    def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
+        store, key = self.reader.store, key_of(self.reader.manifest.source, entry)
+        try:
+            return entry, consume(verified(store.read(key, entry.version), store, key, entry))
+        except RepositoryError as error:
+            if not is_missing(error):
+                raise
+            raise VerificationError(
+                f"{store.url}/{key} (version {entry.version}) is gone: the backup is not copied.",
+                "Clear the task `verify` of this run to see what is wrong with the backup.",
+            ) from error
+
+
+def copy_files(origin: BackupReader, target: Catalog, options: FilesOptions, cancellation: Cancellation) -> bool:
+    """Bring the target's current state to this backup, and seal a manifest of the same id there.
+
+    False when the copy existed already. Raises VerificationError when a content is not what the backup says.
+    """
+    manifest = origin.manifest
+    source, backup_id = manifest.source, manifest.backup_id
+    if any(entry.backup_id == backup_id for entry in target.backups(source)):
+        if target.manifest(source, backup_id).origin_seal == manifest.seal:
+            return False
+        raise VerificationError(
+            f"{target.store.url} holds another backup under the id {backup_id}.",
+            "Find out who wrote it, and remove it by hand: nothing is overwritten.",
+        )
+    writer = BackupWriter(target.store, source, backup_id, origin.codec)
+    writer.discard()  # of a copy that did not reach its end
+    copy = FilesSource(BackupTree(origin), replace(options, rehash_every=sys.maxsize))
+    draft = copy.scan(writer, cancellation)
+    made = copy.sync(writer, draft, cancellation)
+    forget(writer, draft)
+    sealed = _as_copy(manifest, made)
+    target.seal(sealed, FilesEngine().restore_script(sealed, target.store.url))
+    return True
+
+
+def _as_copy(manifest: Manifest, made: Manifest) -> Manifest:
+    details = {**manifest.details, SHARDS: made.details[SHARDS], "done": made.details["done"], "copy_of": manifest.seal}
+    details["previous"] = made.details["previous"]
+    return manifest.model_copy(update={"objects": made.objects, "details": details, "seal": ""}).sealed()

@@ -1,0 +1,168 @@
+"""Restoring files from a backup into a directory: all, what is below a folder, or one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from backup_playbook.core.errors import RestoreError, VerificationError
+from backup_playbook.core.tree import Entry, FileType, key_of
+from backup_playbook.engines.files.place import Place, kind_of
+from backup_playbook.engines.files.shards import below
+from backup_playbook.engines.files.verify import verified
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.processes import Cancellation
+
+WINDOW = 1_000
+PROBLEMS_TOLD = 1_000
+KEPT_NEWER = "kept_newer"
+
+
+@dataclass(frozen=True)
+class FilesRestore:
+    """path: a file, a folder with a slash at its end, or b"" for everything. Its verbs may be called again.
+
+    overwrite_newer: also replace files that were written after the backup; they are set aside like all others.
+    """
+
+    reader: BackupReader
+    place: Place
+    cancellation: Cancellation
+    path: bytes = b""
+    overwrite_newer: bool = False
+    files_at_once: int = 8
+
+    def run(self) -> Counter[str]:
+        """Returns how many files, folders and links were restored, were right already, or were kept.
+
+        Raises RestoreError, and VerificationError for a content that is not what was backed up.
+        """
+        counts: Counter[str] = Counter()
+        self._require_something()
+        with ThreadPoolExecutor(self.files_at_once, thread_name_prefix="restore") as threads:
+            waiting: deque[Future[str]] = deque()
+            try:
+                for entry in self._entries(FileType.FILE, FileType.DIRECTORY):
+                    self.cancellation.check()
+                    waiting.append(threads.submit(self._restore, entry))
+                    if len(waiting) > WINDOW:
+                        counts[waiting.popleft().result()] += 1
+                while waiting:
+                    counts[waiting.popleft().result()] += 1
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+        # links when all files are there: nothing is written through one. Folders last: what is put into one changes it
+        for entry in self._entries(FileType.SYMLINK):
+            counts[self._restore(entry)] += 1
+        for entry in self._entries(FileType.DIRECTORY):
+            self.place.set_attributes(entry)
+        return counts
+
+    def prove(self) -> Counter[str]:
+        """Compare what is there with the backup: contents, links, attributes. Raises VerificationError."""
+        counts: Counter[str] = Counter()
+        problems: list[str] = []
+        with ThreadPoolExecutor(self.files_at_once, thread_name_prefix="prove") as threads:
+            for entries in _batches(self._entries(*FileType), WINDOW):
+                self.cancellation.check()
+                for entry, problem in zip(entries, threads.map(self._difference, entries), strict=True):
+                    if problem == KEPT_NEWER:
+                        counts[KEPT_NEWER] += 1
+                    elif problem:
+                        problems.append(f"{entry.name}: {problem}")
+                    else:
+                        counts[entry.type] += 1
+        if problems:
+            raise VerificationError(
+                f"{len(problems)} paths in {self.place.root} are not as backed up: " + " | ".join(problems[:5]),
+                "If somebody works in that directory, restore into a new one. Else check its disk.",
+                tuple(problems[:PROBLEMS_TOLD]),
+            )
+        return counts
+
+    def _entries(self, *kinds: FileType) -> Iterator[Entry]:
+        for entry in below(self.reader, self.path):
+            if entry.type in kinds and (entry.stored or entry.type != FileType.FILE) and _restorable(entry):
+                yield entry
+
+    def _require_something(self) -> None:
+        if self.path and next(below(self.reader, self.path), None) is None:
+            raise RestoreError(
+                f"The backup {self.reader.manifest.backup_id} has no {self.path.decode(errors='backslashreplace')!r}.",
+                "Write the path as list_file_versions shows it, relative to the source, a folder with a slash at its "
+                "end; or choose an earlier backup.",
+            )
+
+    def _restore(self, entry: Entry) -> str:
+        self.cancellation.check()
+        found = self.place.status(entry.path)
+        if found and self._keeps(entry, found):
+            return KEPT_NEWER
+        if entry.is_directory:
+            self.place.make_folder(entry.path)
+            return "folders"
+        if entry.type == FileType.SYMLINK:
+            if not (found and stat.S_ISLNK(found.st_mode) and self.place.target(entry.path) == entry.target):
+                self.place.link(entry)
+            return "links"
+        if found and self._same_content(entry, found):
+            self.place.set_attributes(entry)
+            return "right_already"
+        store, key = self.reader.store, key_of(self.reader.manifest.source, entry)
+        self.place.write(entry, verified(store.read(key, entry.version), store, key, entry))
+        return "files"
+
+    def _keeps(self, entry: Entry, found: os.stat_result) -> bool:
+        """Whether somebody wrote to a file after the backup, and it shall stay."""
+        newer = stat.S_ISREG(found.st_mode) and found.st_mtime_ns > entry.mtime_ns
+        return (
+            newer and not self.overwrite_newer and entry.type == FileType.FILE and not self._same_content(entry, found)
+        )
+
+    def _same_content(self, entry: Entry, found: os.stat_result) -> bool:
+        if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+            return False
+        digest = hashlib.sha256()
+        for block in self.place.read(entry.path):
+            digest.update(block)
+        return digest.hexdigest() == entry.sha256
+
+    def _difference(self, entry: Entry) -> str:
+        """What is not as backed up; empty when nothing."""
+        found = self.place.status(entry.path)
+        if found is None:
+            return "it is not there"
+        if kind_of(found) != entry.type:
+            return f"it is no {entry.type}"
+        if entry.type == FileType.FILE and not self._same_content(entry, found):
+            return KEPT_NEWER if self._keeps(entry, found) else "it has another content"
+        if entry.type == FileType.SYMLINK and self.place.target(entry.path) != entry.target:
+            return "it leads somewhere else"
+        expected: dict[str, object] = {"time": entry.mtime_ns}
+        actual: dict[str, object] = {"time": found.st_mtime_ns}
+        if entry.type != FileType.SYMLINK:
+            expected["mode"], actual["mode"] = oct(entry.mode), oct(stat.S_IMODE(found.st_mode))
+        differing = [
+            f"{name} {actual[name]} instead of {value}" for name, value in expected.items() if actual[name] != value
+        ]
+        return ", ".join(differing)
+
+
+def _restorable(entry: Entry) -> bool:
+    return entry.type in (FileType.FILE, FileType.DIRECTORY, FileType.SYMLINK)
+
+
+def _batches(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    for entry in entries:
+        batch.append(entry)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    yield batch

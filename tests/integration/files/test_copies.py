@@ -1,0 +1,160 @@
+"""Buckets as sources, copies in other repositories, and what retention removes."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backup_playbook.core.errors import RepositoryError, SourceError, VerificationError
+from backup_playbook.core.model import Manifest
+from backup_playbook.engines.backup import Depth
+from backup_playbook.engines.files.bucket import BucketTree
+from backup_playbook.engines.files.copies import copy_files
+from backup_playbook.engines.files.retention import remove_unnamed
+from backup_playbook.engines.files.source import FilesOptions, FilesSource
+from backup_playbook.repository.removal import remove_backup
+from backup_playbook.repository.store import ObjectStore
+from backup_playbook.streams.processes import Cancellation
+from embedded.s3 import S3Gateway
+from tests.integration.files.lab import SOURCE, FilesLab, fill, make_lab, state
+from tests.integration.files.test_restore import restore
+
+
+@pytest.fixture
+def offsite(lab: FilesLab, s3: S3Gateway) -> FilesLab:
+    return make_lab(s3, lab.root)
+
+
+def copy(lab: FilesLab, offsite: FilesLab, manifest: Manifest) -> bool:
+    return copy_files(lab.reader(manifest), offsite.catalog, FilesOptions(), Cancellation())
+
+
+def test_a_copy_names_its_own_versions(lab: FilesLab, offsite: FilesLab, tmp_path: Path) -> None:
+    fill(lab)
+    manifest = lab.backup()
+    assert copy(lab, offsite, manifest)
+    assert not copy(lab, offsite, manifest)
+    copied = offsite.catalog.manifest(SOURCE, manifest.backup_id)
+    assert copied.origin_seal == manifest.seal
+    for depth in (Depth.FULL, Depth.CHECKSUMS):
+        assert offsite.verify(manifest, depth)["manifest_seal"] == copied.seal
+    versions = {path: entry.version for path, entry in lab.tree(manifest).items()}
+    assert versions[b"a.txt"] != offsite.tree(copied)[b"a.txt"].version
+    restore(offsite, copied, tmp_path / "copy")
+    assert state(tmp_path / "copy") == state(lab.root)
+
+
+def test_the_next_copy_brings_what_changed(lab: FilesLab, offsite: FilesLab) -> None:
+    for number in range(8):
+        lab.write(str(number), b"%d" % number)
+    copy(lab, offsite, lab.backup())
+    lab.write("1", b"changed")
+    (lab.root / "2").rename(lab.root / "renamed")
+    (lab.root / "3").unlink()
+    os.utime(lab.root / "4", ns=(5, 5))
+    manifest = lab.backup()
+    copy(lab, offsite, manifest)
+    copied = offsite.catalog.manifest(SOURCE, manifest.backup_id)
+    assert copied.details["done"] | {"same": 0} == {
+        "uploaded": 1, "renamed": 1, "same": 0, "silently_changed": 0, "deleted": 2, "gone": 0,
+    }  # fmt: skip
+    assert offsite.current() == lab.current()
+    offsite.verify(manifest)
+
+
+def test_a_damaged_content_is_not_copied(lab: FilesLab, offsite: FilesLab) -> None:
+    lab.write("a", b"one")
+    manifest = lab.backup()
+    (lab.s3.buckets / lab.store.bucket / "playbook/current/uploads/a").write_bytes(b"two")
+    with pytest.raises(VerificationError, match="SHA-256"):
+        copy(lab, offsite, manifest)
+    assert offsite.catalog.backups() == []
+
+
+def bucket_source(lab: FilesLab, prefix: str = "live") -> tuple[ObjectStore, FilesSource]:
+    live = ObjectStore(lab.store.client, bucket=lab.store.bucket, prefix=prefix)
+    return live, FilesSource(BucketTree(live))
+
+
+def test_a_bucket_as_source(lab: FilesLab, s3: S3Gateway, tmp_path: Path) -> None:
+    live, source = bucket_source(make_lab(s3, tmp_path / "unused"))
+    live.put("a", b"one")
+    live.put("folder/b", b"two")
+    live.put("folder/gone", b"three")
+    first = lab.backup(source)
+    live.put("a", b"two")
+    live.delete(["folder/gone"])
+    second = lab.backup(source)
+    assert lab.current() == {"a": b"two", "folder/b": b"two"}
+    assert second.details["done"]["uploaded"] == 1
+    lab.verify(second)
+    restore(lab, first, tmp_path / "copy")
+    assert (tmp_path / "copy/folder/gone").read_bytes() == b"three"
+
+
+def test_a_bucket_without_versions_is_no_source(lab: FilesLab, s3: S3Gateway, tmp_path: Path) -> None:
+    other = make_lab(s3, tmp_path / "unused")
+    live, source = bucket_source(other)
+    live.client.put_bucket_versioning(Bucket=live.bucket, VersioningConfiguration={"Status": "Suspended"})
+    with pytest.raises(SourceError, match="suspended"):
+        lab.backup(source)
+
+
+def test_retention_removes_what_no_backup_names(lab: FilesLab, tmp_path: Path) -> None:
+    for number in range(8):
+        lab.write(f"keep{number}")
+    lab.write("deleted", b"1")
+    lab.write("changed", b"1")
+    lab.write(b"caf\xe9", b"1")
+    first = lab.backup()
+    (lab.root / "deleted").unlink()
+    lab.write("changed", b"22")
+    lab.write(b"caf\xe9", b"22")
+    second = lab.backup()
+    lab.write("changed", b"333")
+    third = lab.backup()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert remove_unnamed(lab.catalog, SOURCE, timedelta(), later).versions == 0
+    remove_backup(lab.store, SOURCE, first.backup_id)
+    assert remove_unnamed(lab.catalog, SOURCE, timedelta(hours=2), later) == (0, 0)
+    removed = remove_unnamed(lab.catalog, SOURCE, timedelta(), later)
+    # of `deleted` the version and its delete marker, of the two others a version each; the tree and its delete marker
+    assert removed.versions == 4
+    assert removed.shards >= 2
+    for manifest in (second, third):
+        lab.verify(manifest)
+        restore(lab, manifest, tmp_path / manifest.backup_id)
+    assert (tmp_path / second.backup_id / "changed").read_bytes() == b"22"
+
+
+def test_retention_removes_nothing_when_a_tree_is_damaged_or_the_catalog_is_empty(lab: FilesLab) -> None:
+    lab.write("a", b"1")
+    first = lab.backup()
+    lab.write("a", b"2")
+    second = lab.backup()
+    remove_backup(lab.store, SOURCE, first.backup_id)
+    (shard,) = second.objects
+    file = lab.s3.buckets / lab.store.bucket / f"playbook/objects/{SOURCE}/{second.backup_id}/{shard.name}"
+    file.write_bytes(file.read_bytes()[:-5] + b"wrong")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with pytest.raises(VerificationError):
+        remove_unnamed(lab.catalog, SOURCE, timedelta(), later)
+    remove_backup(lab.store, SOURCE, second.backup_id)
+    assert remove_unnamed(lab.catalog, SOURCE, timedelta(), later) == (0, 0)
+    assert lab.current() == {"a": b"2"}
+
+
+def test_a_store_with_an_order_of_its_own_loses_nothing(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from backup_playbook.engines.files import retention, verify
+
+    lab.write("a")
+    lab.write("b")
+    manifest = lab.backup()
+    real = retention.list_versions
+    for module in (retention, verify):
+        monkeypatch.setattr(module, "list_versions", lambda *arguments: iter(list(real(*arguments))[::-1]))
+    lab.verify(manifest)
+    with pytest.raises(RepositoryError, match="not the order of S3"):
+        remove_unnamed(lab.catalog, SOURCE, timedelta(), datetime.now(UTC) + timedelta(hours=1))
+    assert len(lab.current()) == 2
