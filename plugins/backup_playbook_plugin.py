@@ -1,0 +1,14 @@
+"""What this project adds to Airflow's own processes."""
+
+from typing import Any, ClassVar
+
+from airflow.plugins_manager import AirflowPlugin
+
+from backup_playbook.web.tokens import WrongTokenIs401
+
+
+class BackupPlaybookPlugin(AirflowPlugin):
+    name = "backup_playbook"
+    fastapi_root_middlewares: ClassVar[list[Any]] = [
+        {"name": "A wrong token is answered with 401", "middleware": WrongTokenIs401, "args": [], "kwargs": {}}
+    ]
