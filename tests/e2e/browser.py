@@ -65,11 +65,12 @@ def wait_for_texts(browser: webdriver.Chrome, selector: str, words: list[str]) -
         pytest.fail(f"{selector} does not show all of {words}, but:\n{texts(browser, selector)}")
 
 
-def show_graph(browser: webdriver.Chrome, page: str, steps: list[str], picture: str) -> None:
-    """Wait until a run's graph shows all steps. UPDATE_SCREENSHOTS=1 writes it to docs/images."""
+def show_graph(browser: webdriver.Chrome, page: str, steps: list[str], picture: str, *, grouped: bool = True) -> None:
+    """Wait until a run's graph shows all steps, those in groups too. UPDATE_SCREENSHOTS=1 writes it to docs/images."""
     browser.get(page)
     click(browser, "[aria-label^='Show Graph']")
-    click(browser, "[data-testid='expand-all-button']")
+    if grouped:
+        click(browser, "[data-testid='expand-all-button']")
     click(browser, "[aria-label='Collapse Details Panel']")
     wait_for_texts(browser, ".react-flow__node", [*steps, "success"])
     click(browser, ".react-flow__controls-fitview")
@@ -84,7 +85,7 @@ def show_form(browser: webdriver.Chrome, airflow_url: str, dag_id: str, words: l
     click(browser, "[data-testid='trigger-dag-button']")
     wait_for_texts(browser, "[role='dialog']", words)
     if os.environ.get("UPDATE_SCREENSHOTS") == "1":
-        save(browser.find_element(By.CSS_SELECTOR, "[role='dialog']"), IMAGES / f"{dag_id}_form.png")
+        save(browser.find_element(By.CSS_SELECTOR, ".chakra-dialog__content"), IMAGES / f"{dag_id}_form.png")
 
 
 def show_question(browser: webdriver.Chrome, page: str, dag_id: str, words: list[str]) -> None:

@@ -158,7 +158,7 @@ def test_pages_before_the_recovery(browser: webdriver.Chrome, playground: Playgr
 
 def test_graph_of_the_recovery(browser: webdriver.Chrome, recovered: Answered, playground: Playground) -> None:
     page = run_page(playground.airflow.url, DAG_ID, recovered.run_id)
-    show_graph(browser, page, ["approve_plan", "promote_copy", "document_recovery"], f"{DAG_ID}.png")
+    show_graph(browser, page, ["approve_plan", "promote_copy", "document_recovery"], f"{DAG_ID}.png", grouped=False)
 
 
 def test_page_of_the_choice_shows_what_is_in_the_backups(recovered: Answered, intact: int) -> None:

@@ -64,7 +64,7 @@ def test_pages_before_the_recovery(browser: webdriver.Chrome, playground: Playgr
 
 def test_graph_of_the_recovery(browser: webdriver.Chrome, approved: Answered, playground: Playground) -> None:
     page = run_page(playground.airflow.url, DAG_ID, approved.run_id)
-    show_graph(browser, page, ["find_rows", "import_rows", "document_result"], f"{DAG_ID}.png")
+    show_graph(browser, page, ["find_rows", "import_rows", "document_result"], f"{DAG_ID}.png", grouped=False)
 
 
 def test_person_reads_what_will_be_inserted(approved: Answered) -> None:
