@@ -7,7 +7,9 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
+from backup_playbook.dag_parts import recovery_ending
 from backup_playbook.dag_parts.approval import ApprovePlan
+from backup_playbook.operators.documentation import DocumentResult
 from backup_playbook.operators.full_restore import TO_PRODUCTION, DocumentRestore
 
 
@@ -78,6 +80,38 @@ def test_end_is_told_whatever_happened(dag: DAG) -> None:
         task for task in dag.task_ids if not task.endswith("drop_scratch")
     } - {"document_restore"}
     assert (dag.schedule, dag.max_active_runs, bool(dag.deadline)) == (None, 1, True)
+
+
+class Instance:
+    """Of a run in which these tasks have left something."""
+
+    def __init__(self, *said: str) -> None:
+        self._said = said
+
+    def xcom_pull(self, task: str) -> Any:
+        return task in self._said or None
+
+
+@pytest.mark.parametrize(
+    ("target", "said", "recovery"),
+    [
+        (
+            "production",
+            ["branch_on_target"],
+            True,
+        ),  # the plan could not be presented: that is no restore that went well
+        ("production", [], False),
+        ("staging", ["branch_on_target"], False),
+    ],
+)
+def test_report_is_that_of_the_way_it_went(
+    target: str, said: list[str], recovery: bool, dag: DAG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery_ending, "conclude_recovery", lambda _, steps: steps)
+    monkeypatch.setattr(DocumentResult, "execute", lambda *_: "the report of a restore")
+    context: Any = {"ti": Instance(*said), "params": {"target": target}}
+    expected = TO_PRODUCTION if recovery else "the report of a restore"
+    assert dag.task_dict["document_restore"].execute(context) == expected
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ class DocumentRestore(DocumentResult):
     def execute(self, context: Context) -> Documented:
         from backup_playbook.dag_parts.recovery_ending import conclude_recovery
 
-        if context["ti"].xcom_pull("present_plan"):
+        if context["ti"].xcom_pull("branch_on_target") and context["params"]["target"] == "production":
             return cast("Documented", conclude_recovery(context["ti"], TO_PRODUCTION))
         return super().execute(context)
 
