@@ -14,6 +14,7 @@ def test_graph_shows_every_step(browser: webdriver.Chrome, playground: Playgroun
 
 
 def test_grid_names_the_sources(browser: webdriver.Chrome, playground: Playground, rough_night: Run) -> None:
+    browser.set_window_size(1400, 1400)  # the table is below what Airflow says of the run and its deadline
     browser.get(run_page(playground.airflow.url, DAG_ID, rough_night.run_id))
     wait_for_texts(browser, "table", [*rough_night.sources, "protect.verify_offsite", "Failed"])
 
