@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[2]
 FILES = sorted((PROJECT / "dags").rglob("*.py"))
 VERB_OBJECT = re.compile(r"[a-z]+(_[a-z]+)*")
 # Tasks whose object is plain from the group they are in.
-BARE_VERBS = {"verify", "prune", "restore", "prove", "scrub", "assess"}
+BARE_VERBS = {"guard", "scan", "seal", "sync", "verify", "prune", "restore", "prove", "scrub", "assess"}
 PARTS = ("When", "What", "When it fails")
 HEAVY = ("boto3", "botocore", "psycopg", "pymongo", "slack_sdk", "airflow.providers.amazon.aws.hooks.s3")
 

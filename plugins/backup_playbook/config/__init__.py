@@ -6,6 +6,7 @@ Airflow connections, which these files name.
 
 from backup_playbook.config.alerts import AlertRoutes, Route
 from backup_playbook.config.encryption import Encryption, GpgPassphrase, GpgRecipients
+from backup_playbook.config.file_trees import FilesSource, FilesTarget
 from backup_playbook.config.load import PlaybookConfig, load_config
 from backup_playbook.config.models import (
     AirflowSettings,
@@ -44,6 +45,8 @@ __all__ = [
     "CommandMaintenance",
     "DatabaseSource",
     "Encryption",
+    "FilesSource",
+    "FilesTarget",
     "GpgPassphrase",
     "GpgRecipients",
     "HttpCall",

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from backup_playbook.config.file_trees import FilesSource, FilesTarget
+from backup_playbook.config.protected import Protected
 from backup_playbook.config.recovery import Program, RecoverySettings, SourceRecovery
 from backup_playbook.config.strict import Strict
 from backup_playbook.config.values import (
@@ -20,7 +22,7 @@ from backup_playbook.config.values import (
     KeyPrefix,
     Name,
     NonEmpty,
-    Size,
+    StorageClass,
     advice,
 )
 from backup_playbook.core.retention import RetentionPolicy
@@ -86,53 +88,12 @@ class MongoRestoreTest(RestoreTest):
     ] = Field(default=(), description="What the application itself would check, in this order.")
 
 
-class DatabaseSource(Strict):
+class DatabaseSource(Protected):
     """What all kinds of databases have."""
 
     database: NonEmpty | None = Field(
         default=None,
         description="The database, if not the one that the connection names.",
-    )
-    repository: Name = Field(description="Where its backups are written: a name in repositories.yaml.")
-    offsite: Annotated[tuple[Name, ...], Field(strict=False)] = Field(
-        default=(),
-        description=(
-            "Where verified backups are copied to: names in repositories.yaml, in other buckets than `repository`."
-        ),
-    )
-    encryption: Name | None = Field(
-        default=None,
-        description="A name in encryption.yaml. null: we do not encrypt, and rely on the bucket's own encryption.",
-    )
-    retention: Name = Field(description="How long backups stay: a name under `retention` in policies.yaml.")
-    objectives: Name = Field(
-        description="How much loss and downtime is acceptable: a name under `objectives` in policies.yaml.",
-    )
-    streams: int = Field(
-        default=2,
-        ge=1,
-        le=16,
-        description=(
-            "How many tables (or parts of a very large one) are read at once, each on a connection of its own."
-        ),
-    )
-    compression_level: int = Field(
-        default=1,
-        ge=-7,
-        le=19,
-        description="zstd level. 1 keeps up with the disk; 19 is slow and small.",
-    )
-    verification: Literal["full", "checksums"] = Field(
-        default="full",
-        description=(
-            "`full` reads every stored byte back and checks its content. `checksums` only compares the store's "
-            "own checksums with the manifest, for sources that are too large to be read back every night; the "
-            "restore test still proves them."
-        ),
-    )
-    minimum_size: Size = Field(
-        default=100_000_000,
-        description="A backup that is stored in fewer bytes is suspicious, and the daily verification says so.",
     )
 
 
@@ -185,7 +146,7 @@ class MongoSource(DatabaseSource):
         """No recovery touches a MongoDB database itself yet."""
 
 
-Source = Annotated[PostgresSource | MongoSource, Field(discriminator="engine")]
+Source = Annotated[PostgresSource | MongoSource | FilesSource, Field(discriminator="engine")]
 """Any source."""
 
 
@@ -196,15 +157,6 @@ class SourcesFile(Strict):
 
 
 # --- repositories.yaml ------------------------------------------------------------------------------------------------
-
-
-def _readable_at_once(storage_class: str) -> str:
-    if storage_class in ("GLACIER", "DEEP_ARCHIVE"):
-        raise advice(
-            "Use a class that can be read at once: verification reads every new backup back. "
-            "Move old backups to GLACIER by a lifecycle rule on the tag 'backup-tier'."
-        )
-    return storage_class
 
 
 class RepositorySettings(Strict):
@@ -222,7 +174,7 @@ class RepositorySettings(Strict):
         default=None,
         description="The bucket's region, if not the one that the connection names.",
     )
-    storage_class: Annotated[NonEmpty, AfterValidator(_readable_at_once)] = Field(
+    storage_class: StorageClass = Field(
         default="STANDARD",
         description="Storage class of new objects.",
     )
@@ -281,7 +233,7 @@ class MongoTarget(Strict):
     )
 
 
-Target = Annotated[PostgresTarget | MongoTarget, Field(discriminator="engine")]
+Target = Annotated[PostgresTarget | MongoTarget | FilesTarget, Field(discriminator="engine")]
 
 
 class TargetsFile(Strict):
@@ -355,6 +307,10 @@ class AirflowSettings(Strict):
     pool: NonEmpty = Field(
         default="backups",
         description="Airflow pool that limits how many backups and restores run at once. It must exist.",
+    )
+    file_backups: NonEmpty = Field(
+        default="0 1 * * *",
+        description="When nightly_file_backup runs, as cron writes it (UTC). `0 * * * *` is hourly.",
     )
 
 

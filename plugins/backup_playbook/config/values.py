@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
@@ -59,6 +59,22 @@ def _format_size(value: int) -> str:
     return f"{value // _BYTES[unit]}{unit}"
 
 
+def _readable_at_once(storage_class: str) -> str:
+    if storage_class in ("GLACIER", "DEEP_ARCHIVE"):
+        raise advice(
+            "Use a class that can be read at once: verification reads every new backup back. "
+            "Move old backups to GLACIER by a lifecycle rule on the tag 'backup-tier'."
+        )
+    return storage_class
+
+
+def _absolute(value: str) -> str:
+    path = PurePosixPath(value)
+    if not path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
+        raise advice("Write the absolute path of a directory, such as /srv/uploads.")
+    return value
+
+
 def _file_of_the_folder(value: Path, info: ValidationInfo) -> Path:
     """`value` against the configuration folder, which the loader gives as context; must be a file there."""
     if info.context is None:
@@ -105,7 +121,12 @@ KeyPrefix = Annotated[
     ),
 ]
 
+Directory = Annotated[str, AfterValidator(_absolute), Field(json_schema_extra={"examples": ["/srv/uploads"]})]
+"""The absolute path of a directory; whether it exists, only the workers know."""
+
 NonEmpty = Annotated[str, *_text(r"\S(.*\S)?", "Write a name, without spaces around it.")]
+
+StorageClass = Annotated[str, AfterValidator(_readable_at_once)]
 
 Duration = Annotated[
     timedelta,

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import PlaybookError
-from backup_playbook.dag_parts.outcome import BACKUP_STEPS, Outcome, headline, outcome, severity
+from backup_playbook.dag_parts.outcome import STEPS, Outcome, headline, outcome, severity
 from backup_playbook.dag_parts.standing import last_verified
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import REMEDY, run_url, tell
@@ -19,14 +19,14 @@ GROUP = "protect"
 
 
 @task(trigger_rule="all_done", retries=0)
-def announce_result(ti: Any, params: dict[str, Any]) -> list[TakenBackup]:
-    """Tell people what was backed up and proven, and what was not. Returns the backups.
+def announce_result(ti: Any, params: dict[str, Any], kind: str = "databases") -> list[TakenBackup]:
+    """Tell people what was backed up and proven, and what was not. Returns the backups. kind: one of STEPS.
 
     Fails, and with it the run, when any step of any source did not succeed.
     """
     # what failed comes first: nobody reads to the end of a long message
-    outcomes = sorted(_outcomes(ti, params["sources"]), key=lambda item: (item.safe, not item.failed))
-    title, failed = headline(outcomes), [item for item in outcomes if item.failed]
+    outcomes = sorted(_outcomes(ti, params["sources"], kind), key=lambda item: (item.safe, not item.failed))
+    title, failed = headline(outcomes, kind), [item for item in outcomes if item.failed]
     message = Message(
         severity=severity(outcomes),
         headline=title,
@@ -41,20 +41,28 @@ def announce_result(ti: Any, params: dict[str, Any]) -> list[TakenBackup]:
     return [item.taken for item in outcomes if item.taken]
 
 
-def _outcomes(instance: Any, names: list[str]) -> list[Outcome]:
+def _outcomes(instance: Any, names: list[str], kind: str) -> list[Outcome]:
     # one that left the configuration since the form was filled in has failed at the first task
     sources = load_config().sources
     by_run = instance.get_task_states(dag_id=instance.dag_id, run_ids=[instance.run_id])
     states = {key.removeprefix(f"{GROUP}."): state for key, state in by_run[instance.run_id].items()}
     return [
-        outcome(name, index, states, _results(instance, index), offsite=name in sources and bool(sources[name].offsite))
+        outcome(
+            name,
+            index,
+            states,
+            _results(instance, index, kind),
+            offsite=name in sources and bool(sources[name].offsite),
+            kind=kind,
+        )
         for index, name in enumerate(names)
     ]
 
 
-def _results(instance: Any, index: int) -> dict[str, TakenBackup]:
-    found = {step: instance.xcom_pull(task_ids=f"{GROUP}.{step}", map_indexes=index) for step in BACKUP_STEPS}
-    return {step: result for step, result in found.items() if result}
+def _results(instance: Any, index: int, kind: str) -> dict[str, TakenBackup]:
+    steps = [step for step in STEPS[kind] if step != "prune"]
+    found = {step: instance.xcom_pull(task_ids=f"{GROUP}.{step}", map_indexes=index) for step in steps}
+    return {step: result for step, result in found.items() if result and "seal" in result}
 
 
 def _line(item: Outcome) -> str:

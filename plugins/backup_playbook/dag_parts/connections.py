@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.mongo.hooks.mongo import MongoHook
@@ -12,10 +14,27 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.config import Config
 from psycopg import pq
 
-from backup_playbook.config import GpgPassphrase, GpgRecipients, MongoSource, PlaybookConfig, PostgresSource
+from backup_playbook.config import (
+    FilesSource,
+    FilesTarget,
+    GpgPassphrase,
+    GpgRecipients,
+    MongoSource,
+    MongoTarget,
+    PlaybookConfig,
+    PostgresSource,
+    PostgresTarget,
+)
 from backup_playbook.config import Source as SourceSettings
 from backup_playbook.core.errors import ConfigError
+from backup_playbook.core.files_guard import DeleteLimits
 from backup_playbook.engines.contract import Engine, Source
+from backup_playbook.engines.files.bucket import BucketTree
+from backup_playbook.engines.files.directory import DirectoryTree
+from backup_playbook.engines.files.engine import FilesEngine
+from backup_playbook.engines.files.source import FilesOptions
+from backup_playbook.engines.files.source import FilesSource as LiveFiles
+from backup_playbook.engines.files.trees import Tree
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.counts import count_documents
 from backup_playbook.engines.mongodb.dump import MongoSource as LiveMongo
@@ -30,6 +49,9 @@ from backup_playbook.repository.store import ObjectStore, StoreOptions
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.encryption import Encryption, Keyring
 from backup_playbook.streams.processes import Cancellation
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 _LIBPQ_KEYWORDS = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
 
@@ -49,22 +71,27 @@ def airflow_connection(connection_id: str, named_by: str) -> Connection:
 def catalog(config: PlaybookConfig, repository: str, client: Config | None = None) -> Catalog:
     """The catalog of a configured repository, through the S3Hook's session. client: where it is to differ."""
     settings = config.repository(repository)
-    connection = airflow_connection(settings.connection, f"repositories.yaml: repositories.{repository}.connection")
-    # a config given to the hook replaces the connection's own config_kwargs; merged, theirs win
-    theirs = Config(**connection.extra_dejson.get("config_kwargs", {})).merge(client or Config())
-    streams = max(source.streams for source in config.sources.values())
-    hook = S3Hook(
-        aws_conn_id=settings.connection, region_name=settings.region, config=client_config(streams).merge(theirs)
-    )
+    named_by = f"repositories.yaml: repositories.{repository}.connection"
     options = StoreOptions(
         storage_class=settings.storage_class,
         conditional_writes=settings.conditional_writes,
         checksums=settings.checksums,
         object_tags=settings.object_tags,
     )
-    return Catalog(
-        ObjectStore(hook.get_conn(), bucket=settings.bucket, prefix=settings.prefix, name=repository, options=options)
-    )
+    s3 = _s3_client(config, settings.connection, named_by, settings.region, client)
+    return Catalog(ObjectStore(s3, bucket=settings.bucket, prefix=settings.prefix, name=repository, options=options))
+
+
+def _s3_client(
+    config: PlaybookConfig, connection_id: str, named_by: str, region: str | None, client: Config | None = None
+) -> S3Client:
+    connection = airflow_connection(connection_id, named_by)
+    # a config given to the hook replaces the connection's own config_kwargs; merged, theirs win
+    theirs = Config(**connection.extra_dejson.get("config_kwargs", {})).merge(client or Config())
+    streams = max(source.streams for source in config.sources.values())
+    hook = S3Hook(aws_conn_id=connection_id, region_name=region, config=client_config(streams).merge(theirs))
+    found: S3Client = hook.get_conn()
+    return found
 
 
 def same_endpoint(config: PlaybookConfig, one: str, other: str) -> bool:
@@ -79,6 +106,8 @@ def live_source(config: PlaybookConfig, name: str) -> Source:
     if isinstance(settings, MongoSource):
         server = mongo_server(settings, name)
         return LiveMongo(server, settings.streams, leave_out=settings.leave_out)
+    if isinstance(settings, FilesSource):
+        return files_source(config, name)
     return dump.PostgresSource(
         server=postgres_server(settings, name),
         streams=settings.streams,
@@ -86,9 +115,37 @@ def live_source(config: PlaybookConfig, name: str) -> Source:
     )
 
 
+def files_source(config: PlaybookConfig, name: str) -> LiveFiles:
+    """Raises ConfigError for a source that is no tree of files."""
+    settings = files_settings(config, name)
+    if bucket := settings.bucket:
+        named_by = f"sources.yaml: sources.{name}.bucket.connection"
+        client = _s3_client(config, bucket.connection, named_by, bucket.region)
+        tree: Tree = BucketTree(ObjectStore(client, bucket=bucket.bucket, prefix=bucket.prefix or "", name=name))
+    else:
+        tree = DirectoryTree(Path(settings.directory or "/nowhere"))
+    return LiveFiles(tree, files_options(settings))
+
+
+def files_settings(config: PlaybookConfig, name: str) -> FilesSource:
+    settings = config.source(name)
+    if not isinstance(settings, FilesSource):
+        raise ConfigError(
+            f"The source {name!r} is of the engine {settings.engine}.", "Choose a source whose engine is files."
+        )
+    return settings
+
+
+def files_options(settings: FilesSource) -> FilesOptions:
+    guard = settings.delete_guard
+    return FilesOptions(
+        DeleteLimits(guard.share, guard.number), settings.rehash_every, settings.storage_class, settings.streams
+    )
+
+
 def engine(config: PlaybookConfig, source: str) -> Engine:
     """The engine of a source."""
-    engines: dict[str, Engine] = {known.name: known for known in (PostgresEngine(), MongoEngine())}
+    engines: dict[str, Engine] = {known.name: known for known in (PostgresEngine(), MongoEngine(), FilesEngine())}
     return engines[config.source(source).engine]
 
 
@@ -127,12 +184,19 @@ def mongo_server_of(connection_id: str, named_by: str, database: str | None = No
 
 def target_server(config: PlaybookConfig, name: str) -> PostgresServer:
     """A server on which restores make their own databases; its connection names one that it may start from."""
-    settings = config.target(name)
+    settings = _server_target(config, name)
     return server_of(airflow_connection(settings.connection, f"targets.yaml: targets.{name}.connection"))
 
 
 def mongo_target(config: PlaybookConfig, name: str) -> MongoServer:
-    return mongo_server_of(config.target(name).connection, f"targets.yaml: targets.{name}.connection")
+    return mongo_server_of(_server_target(config, name).connection, f"targets.yaml: targets.{name}.connection")
+
+
+def _server_target(config: PlaybookConfig, name: str) -> PostgresTarget | MongoTarget:
+    settings = config.target(name)
+    if isinstance(settings, FilesTarget):
+        raise ConfigError(f"The target {name!r} is a directory.", "Choose one that is a database server.")
+    return settings
 
 
 def server_of(connection: Connection, database: str | None = None) -> PostgresServer:

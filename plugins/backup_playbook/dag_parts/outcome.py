@@ -17,8 +17,10 @@ MEANING = {
     "prune": "old backups were not removed",
 }
 """The steps of one source in their order, and what it means when one does not succeed."""
-BACKUP_STEPS = tuple(step for step in MEANING if step != "prune")
-"""Without these, the source could not be restored as promised."""
+FILES_MEANING = {**dict.fromkeys(("scan", "guard", "sync", "seal"), MEANING["dump_compress_upload"]), **MEANING}
+del FILES_MEANING["dump_compress_upload"]
+STEPS = {"databases": MEANING, "file trees": FILES_MEANING}
+"""By what kind of sources a run is about."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Outcome:
 
     @property
     def safe(self) -> bool:
-        return self.failed not in BACKUP_STEPS
+        """Without any other step, the source could not be restored as promised."""
+        return self.failed in (None, "prune")
 
     def line(self) -> str:
         """What succeeded."""
@@ -40,9 +43,9 @@ class Outcome:
             return f"*{self.source}*:"
         taken = self.taken
         size = f"{human_bytes(taken['content_bytes'])} stored as {human_bytes(taken['stored_bytes'])}"
+        content = f"{taken['tables']} tables, {taken['rows']:,} rows; {size}"
         facts = [
-            f"{taken['tables']} tables, {taken['rows']:,} rows",
-            f"{size} in {human_seconds(taken['seconds'])}",
+            f"{taken.get('summary') or content} in {human_seconds(taken['seconds'])}",
             *(f"verified in {name} ({depth})" for name, depth in taken["verified"].items()),
         ]
         return f"*{self.source}* `{taken['backup_id']}`: {'; '.join(facts)}."
@@ -50,14 +53,20 @@ class Outcome:
     def problem(self) -> str:
         """What did not; only for an outcome with a failed step."""
         assert self.failed
-        return f"`{self.failed}` {self.state}: {MEANING[self.failed]}"
+        return f"`{self.failed}` {self.state}: {(FILES_MEANING | MEANING)[self.failed]}"
 
 
 def outcome(
-    source: str, index: int, states: Mapping[str, str | None], results: Mapping[str, TakenBackup], *, offsite: bool
+    source: str,
+    index: int,
+    states: Mapping[str, str | None],
+    results: Mapping[str, TakenBackup],
+    *,
+    offsite: bool,
+    kind: str = "databases",
 ) -> Outcome:
     """states: by step and map index, as `verify_0`. results: by step. offsite: whether the source has a second copy."""
-    wanted = [step for step in MEANING if offsite or "offsite" not in step]
+    wanted = [step for step in STEPS[kind] if offsite or "offsite" not in step]
     reached = {step: states.get(f"{step}_{index}") or "not started" for step in wanted}
     failed = next((step for step, state in reached.items() if state != "success"), None)
     good = [results[step] for step in wanted if reached[step] == "success" and step in results]
@@ -70,25 +79,24 @@ def severity(outcomes: Sequence[Outcome]) -> Literal["high", "medium", "info"]:
     return "medium" if any(item.failed for item in outcomes) else "info"
 
 
-def headline(outcomes: Sequence[Outcome]) -> str:
+def headline(outcomes: Sequence[Outcome], kind: str = "databases") -> str:
     """What is at risk, before all else."""
     unsafe = [item for item in outcomes if not item.safe]
     untidy = [item for item in outcomes if item.failed and item.safe]
     if unsafe:
-        return f"{_count(unsafe, outcomes)} not safely backed up"
+        return f"{_count(unsafe, outcomes, kind)} not safely backed up"
     if untidy:
-        return (
-            f"{_count(outcomes, outcomes)} backed up and verified, but old backups of {_names(untidy)} were not removed"
-        )
-    return f"{_count(outcomes, outcomes)} backed up and verified"
+        all_ = f"{_count(outcomes, outcomes, kind)} backed up and verified"
+        return f"{all_}, but old backups of {_names(untidy)} were not removed"
+    return f"{_count(outcomes, outcomes, kind)} backed up and verified"
 
 
-def _count(some: Sequence[Outcome], outcomes: Sequence[Outcome]) -> str:
+def _count(some: Sequence[Outcome], outcomes: Sequence[Outcome], kind: str) -> str:
     if len(some) == 1:
         return f"{some[0].source} is"
     if len(some) == len(outcomes):
-        return f"All {len(some)} databases are"
-    return f"{len(some)} of {len(outcomes)} databases are"
+        return f"All {len(some)} {kind} are"
+    return f"{len(some)} of {len(outcomes)} {kind} are"
 
 
 def _names(outcomes: Sequence[Outcome]) -> str:

@@ -6,12 +6,17 @@ from typing import Any
 
 from airflow.sdk import Param, task
 
-from backup_playbook.config import load_config
+from backup_playbook.config import FilesSource, load_config
 
 
 def database_names() -> list[str]:
     """All configured database sources. Raises ConfigError, which the UI shows as an import error of the DAG."""
-    return list(load_config().sources)
+    return [name for name, settings in load_config().sources.items() if not isinstance(settings, FilesSource)]
+
+
+def file_tree_names() -> list[str]:
+    """The same for trees of files."""
+    return [name for name, settings in load_config().sources.items() if isinstance(settings, FilesSource)]
 
 
 def sources_param(names: list[str]) -> Param:

@@ -8,19 +8,26 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from airflow.sdk import Asset, AssetAlias, Context, XComArg
 from airflow.sdk.exceptions import AirflowSkipException
 
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
+if TYPE_CHECKING:
+    from backup_playbook.core.model import Manifest
+    from backup_playbook.repository.catalog import Catalog
+
 VERIFIED_BACKUPS = AssetAlias("verified_backups")
 """Stands for one asset per source; each event's extra names the backup."""
 
 
 class TakenBackup(TypedDict):
-    """What goes from step to step. Sizes in bytes, `seconds` of the dump, `verified`: depth by repository."""
+    """What goes from step to step. Sizes in bytes, `seconds` of the dump, `verified`: depth by repository.
+
+    summary: what is in it, where that is not tables and rows.
+    """
 
     source: str
     backup_id: str
@@ -32,6 +39,7 @@ class TakenBackup(TypedDict):
     encryption: str
     seconds: float
     verified: dict[str, str]
+    summary: NotRequired[str]
 
 
 class DumpCompressUpload(SourceOperator):
@@ -155,24 +163,30 @@ class CopyOffsite(BackupOperator):
         from backup_playbook.core.model import EvidenceKind
         from backup_playbook.dag_parts import connections
         from backup_playbook.engines.backup import require_verified
-        from backup_playbook.repository.offsite import copy_backup
 
         backup_id = self.taken["backup_id"]
         origin, target = connections.catalog(self.config, primary), connections.catalog(self.config, offsite)
         entry = require_verified(origin, self.source, backup_id)
         manifest = origin.manifest(self.source, backup_id)
-        copied = copy_backup(
-            origin,
-            target,
-            manifest,
-            connections.engine(self.config, self.source).restore_script(manifest, target.store.url),
-            same_endpoint=connections.same_endpoint(self.config, primary, offsite),
-            streams=self.config.source(self.source).streams,
-            cancellation=self.cancellation,
-        )
+        copied = self.send(origin, target, manifest)
         if entry.held:
             target.add_evidence(self.source, backup_id, EvidenceKind.HELD, {"reason": f"held in {primary}"})
         origin.add_evidence(
             self.source, backup_id, EvidenceKind.COPIED, {"to": target.store.url, "new": copied}, qualifier=offsite
         )
         self.log.info("%s %s is in %s%s.", self.source, backup_id, target.store.url, "" if copied else " already")
+
+    def send(self, origin: Catalog, target: Catalog, manifest: Manifest) -> bool:
+        """False when the copy existed already."""
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.repository.offsite import copy_backup
+
+        return copy_backup(
+            origin,
+            target,
+            manifest,
+            connections.engine(self.config, self.source).restore_script(manifest, target.store.url),
+            same_endpoint=connections.same_endpoint(self.config, origin.store.name, target.store.name),
+            streams=self.config.source(self.source).streams,
+            cancellation=self.cancellation,
+        )

@@ -25,9 +25,10 @@ class ApplyRetention(SourceOperator):
 
     def execute(self, context: Context) -> dict[str, dict[str, Any]]:  # noqa: ARG002 - passed by name
         settings = self.config.source(self.source)
-        return {name: self._prune(name) for name in (settings.repository, *settings.offsite)}
+        return {name: self.prune(name) for name in (settings.repository, *settings.offsite)}
 
-    def _prune(self, repository: str) -> dict[str, Any]:
+    def prune(self, repository: str) -> dict[str, Any]:
+        """In one repository."""
         from backup_playbook.dag_parts import connections
         from backup_playbook.repository import removal
 

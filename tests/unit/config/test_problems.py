@@ -105,7 +105,7 @@ WRONG = {
         "sources.yaml",
         "engine: postgres",
         "engine: oracle",
-        f"{SHOP}: Name one of: mongodb, postgres. There is no choice 'oracle'.",
+        f"{SHOP}: Name one of: files, mongodb, postgres. There is no choice 'oracle'.",
     ),
     "a check that the engine does not know": Wrong(
         "sources.yaml",
@@ -117,8 +117,8 @@ WRONG = {
         "sources.yaml",
         "engine: postgres",
         "engine: mongodb",
-        f"{SHOP}.lock_timeout: Remove it; the keys here are: database, repository, offsite, encryption, retention, "
-        "objectives, streams, compression_level, verification, minimum_size, engine, connection, leave_out, "
+        f"{SHOP}.lock_timeout: Remove it; the keys here are: repository, offsite, encryption, retention, "
+        "objectives, streams, compression_level, verification, minimum_size, database, engine, connection, leave_out, "
         "restore_test. There is no key 'lock_timeout'.",
     ),
     "a target of another engine": Wrong(

@@ -1,0 +1,86 @@
+"""# Nightly file backup
+
+**When:** 01:00 UTC, or as `file_backups` in policies.yaml says (`0 * * * *` is hourly); or by the button.
+
+**What:** for every source in `include/config/sources.yaml` whose engine is `files`, a directory or a bucket:
+
+| step | what it does |
+|---|---|
+| `scan` | walks the tree beside the list of the previous backup: what is new, changed, renamed, gone |
+| `guard` | waits for a person when more is gone, or empty, than `delete_guard` allows; else passes at once |
+| `sync` | sends what is new, lets the store copy what was renamed, then marks what is gone as deleted |
+| `seal` | writes the manifest: a point in time of the whole tree, every path with its S3 version |
+| `verify` | all versions are there; those that are new are read back. Every `rehash_every` runs, all of them |
+| `copy_offsite` | the same in the off-site repositories, with contents compared on their way |
+| `verify_offsite` | the same verification of the copies |
+| `prune` | backups that retention no longer keeps, then versions that no backup names any more |
+
+The current state is under `current/<source>/` as plain files, as `aws s3 sync --delete` would leave it. A file that is
+unchanged (size, time, inode) is not read; every `rehash_every` runs all are. The bucket must have versioning switched
+on. Files are not encrypted by us: give the bucket a default encryption with SSE-KMS.
+
+What cannot be backed up as it should does not stop the run; it is counted in the message, and named in the log of
+`seal` and in the manifest: `changing` (written to at each of three tries: the last one is stored), `unreadable` (what
+earlier backups stored is kept; of a directory, with all below it), `special` (fifo, socket, device: not restored).
+
+**When it fails:** open the red task; its error says what happened and what to do. `guard` waits under *Required
+Actions*; rejected or not answered, nothing was deleted. Clear the red task when the cause is gone: a scan that is
+cleared looks again. Nothing needs to be cleaned up: until `seal`, every file of every earlier backup is still there.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag, task_group
+
+from backup_playbook.config import load_config
+from backup_playbook.dag_parts.announce import announce_result
+from backup_playbook.dag_parts.deadlines import backed_up_in_time
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.delete_guard import GuardDeletions
+from backup_playbook.dag_parts.sources import file_tree_names, list_sources, sources_param
+from backup_playbook.operators.backup import VERIFIED_BACKUPS, VerifyBackup
+from backup_playbook.operators.files import ApplyFilesRetention, CopyFilesOffsite, ScanFiles, SealFiles, SyncFiles
+
+
+@dag(
+    schedule=load_config().airflow.file_backups if file_tree_names() else None,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=20),
+    deadline=backed_up_in_time(),
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    tags=["backup"],
+    params={
+        "sources": sources_param(file_tree_names()),
+        "hold": Param(False, type="boolean", title="Hold", description="Keep this backup until someone releases it."),
+        "reason": Param("", type="string", title="Reason", description="Why: stored with a hold.", maxLength=500),
+        "dry_run": Param(False, type="boolean", title="Prune: dry run", description="Only show what would be removed."),
+    },
+    **ALERTS,
+)
+def nightly_file_backup():
+    @task_group
+    def protect(source: str):
+        scanned = ScanFiles(task_id="scan", source=source)
+        guarded = GuardDeletions(task_id="guard", scanned=scanned.output)
+        synced = SyncFiles(task_id="sync", scanned=scanned.output)
+        sealed = SealFiles(
+            task_id="seal", scanned=synced.output, hold="{{ params.hold }}", reason="{{ params.reason }}"
+        )
+        verified = VerifyBackup(task_id="verify", backup=sealed.output, outlets=[VERIFIED_BACKUPS])
+        copied = CopyFilesOffsite(task_id="copy_offsite", backup=verified.output)
+        VerifyBackup(task_id="verify_offsite", backup=copied.output, offsite=True)
+        guarded >> synced
+
+    sources = list_sources()
+    prune = ApplyFilesRetention.partial(
+        task_id="prune",
+        dry_run="{{ params.dry_run }}",
+        trigger_rule="all_done",
+        map_index_template="{{ task.source }}",
+    ).expand(source=sources)
+    protect.expand(source=sources) >> prune >> announce_result(kind="file trees")
+
+
+nightly_file_backup()

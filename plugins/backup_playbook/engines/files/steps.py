@@ -1,0 +1,65 @@
+"""A backup of files in steps that different workers may take: what one leaves for the next lies beside the objects."""
+
+from __future__ import annotations
+
+import logging
+
+from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.model import Manifest
+from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.files.engine import FilesEngine
+from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.layout import manifest_key, objects_folder
+from backup_playbook.repository.store import ObjectStore
+
+log = logging.getLogger(__name__)
+
+SCANNED = "scanned.json"
+"""What `scan` found: a manifest whose objects are the plan."""
+SYNCED = "synced.json"
+"""The manifest of the backup, not sealed yet."""
+
+
+def leave(store: ObjectStore, name: str, manifest: Manifest) -> None:
+    store.put(objects_folder(manifest.source, manifest.backup_id) + name, manifest.sealed().to_json())
+
+
+def take(store: ObjectStore, name: str, source: str, backup_id: str) -> Manifest:
+    """Raises RepositoryError when the earlier step left nothing, VerificationError when it was changed since."""
+    key = objects_folder(source, backup_id) + name
+    return Manifest.from_json(store.get(key), f"{store.url}/{key}")
+
+
+def seal(store: ObjectStore, source: str, backup_id: str) -> Manifest:
+    """Make what `sync` left a backup; remove what the steps left for each other. May be called again."""
+    catalog = Catalog(store)
+    if not store.exists(manifest_key(source, backup_id)):
+        manifest = take(store, SYNCED, source, backup_id)
+        engine = FilesEngine()
+        if problems := engine.check_manifest(manifest):
+            raise VerificationError(
+                f"The backup of {source} is not complete: {' '.join(problems)}",
+                "Start a new run; report it if it stays.",
+            )
+        catalog.seal(manifest, engine.restore_script(manifest, store.url))
+    manifest = catalog.manifest(source, backup_id)
+    folder, named = objects_folder(source, backup_id), {item.name for item in manifest.objects}
+    store.delete([item.key for item in store.list(folder) if item.key.removeprefix(folder) not in named])
+    log.info("%s %s is sealed: %s.", source, backup_id, in_words(manifest))
+    return manifest
+
+
+def in_words(manifest: Manifest) -> str:
+    """`12,000 files, 3.1 GB: 12 uploaded (40 MB), 2 renamed, 1 deleted; 1 unreadable`."""
+    details, done = manifest.details, manifest.details["done"]
+    words = {
+        "renamed": "renamed",
+        "deleted": "deleted",
+        "gone": "gone meanwhile",
+        "silently_changed": "changed in silence",
+    }
+    news = [f"{done['uploaded']:,} uploaded ({human_bytes(details['new_bytes'])})"]
+    news += [f"{done[name]:,} {word}" for name, word in words.items() if done[name]]
+    odd = [f"{count:,} {outcome}" for outcome, count in details["outcomes"].items()]
+    text = f"{details['files']:,} files, {human_bytes(details['bytes'])}: {', '.join(news)}"
+    return f"{text}; {', '.join(odd)}" if odd else text
