@@ -1,0 +1,148 @@
+"""The graph of the nightly file backup, and its steps one after the other on a real repository."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskAwaitingInput
+
+from backup_playbook.config import load_config
+from backup_playbook.config.load import DEFAULT_FOLDER
+from backup_playbook.core.errors import GuardError
+from backup_playbook.dag_parts import connections, delete_guard
+from backup_playbook.dag_parts.delete_guard import GuardDeletions
+from backup_playbook.operators.backup import VERIFIED_BACKUPS, TakenBackup, VerifyBackup
+from backup_playbook.operators.files import (
+    ApplyFilesRetention,
+    CopyFilesOffsite,
+    ScanFiles,
+    ScannedFiles,
+    SealFiles,
+    SyncFiles,
+)
+from backup_playbook.repository.catalog import Catalog
+from embedded.s3 import S3Gateway
+from tests.integration.files.lab import make_lab
+
+SOURCE = "uploads"
+TI: Any = SimpleNamespace(dag_id="nightly_file_backup", run_id="test", task_id="guard", map_index=0, id="0")
+
+
+@pytest.fixture
+def root(s3: S3Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the source `uploads`, whose repositories keep versions."""
+    config = shutil.copytree(DEFAULT_FOLDER, tmp_path / "config")
+    repositories = yaml.safe_load((config / "repositories.yaml").read_text())
+    for name in ("primary", "offsite"):
+        repositories["repositories"][name]["bucket"] = make_lab(s3, tmp_path / "uploads").store.bucket
+    (config / "repositories.yaml").write_text(yaml.safe_dump(repositories))
+    sources = yaml.safe_load((config / "sources.yaml").read_text())
+    sources["sources"][SOURCE] = {
+        "engine": "files", "directory": str(tmp_path / "uploads"), "repository": "primary", "offsite": ["offsite"],
+        "retention": "standard", "objectives": "standard",
+    }  # fmt: skip
+    (config / "sources.yaml").write_text(yaml.safe_dump(sources))
+    monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(config))
+    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}
+    store = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
+    for name in ("S3_PRIMARY", "S3_OFFSITE"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(store))
+    return tmp_path / "uploads"
+
+
+def context() -> Any:
+    events = {VERIFIED_BACKUPS: SimpleNamespace(add=lambda *arguments, **more: None)}
+    return {"ti": TI, "run_id": "test", "outlet_events": events}
+
+
+def scan() -> ScannedFiles:
+    return ScanFiles(task_id="scan", source=SOURCE).execute(context())
+
+
+def back_up() -> TakenBackup:
+    scanned = scan()
+    GuardDeletions(task_id="guard", scanned=scanned).execute(context())
+    synced = SyncFiles(task_id="sync", scanned=scanned).execute(context())
+    sealed = SealFiles(task_id="seal", scanned=synced, hold="True", reason="before the move").execute(context())
+    verified = VerifyBackup(task_id="verify", backup=sealed).execute(context())
+    copied = CopyFilesOffsite(task_id="copy_offsite", backup=verified).execute(context())
+    return VerifyBackup(task_id="verify_offsite", backup=copied, offsite=True).execute(context())
+
+
+def catalog(repository: str) -> Catalog:
+    return connections.catalog(load_config(), repository)
+
+
+def test_graph(dagbag: DagBag) -> None:
+    dag: DAG = dagbag.dags["nightly_file_backup"]
+    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
+        "list_sources": {"protect.scan", "prune"},
+        "protect.scan": {"protect.guard", "protect.sync"},
+        "protect.guard": {"protect.sync"},
+        "protect.sync": {"protect.seal"},
+        "protect.seal": {"protect.verify"},
+        "protect.verify": {"protect.copy_offsite"},
+        "protect.copy_offsite": {"protect.verify_offsite"},
+        "protect.verify_offsite": {"prune"},
+        "prune": {"announce_result"},
+        "announce_result": set(),
+    }
+
+
+def test_a_night(root: Path) -> None:
+    (root / "a").write_bytes(b"one")
+    (root / "folder").mkdir()
+    (root / "folder/b").write_bytes(b"two")
+    taken = back_up()
+    assert taken.get("summary") == "2 files, 6 B: 2 uploaded (6 B)"
+    assert taken["verified"] == {"primary": "full", "offsite": "full"}
+    for repository in ("primary", "offsite"):
+        (entry,) = catalog(repository).backups(SOURCE)
+        assert entry.verified
+        assert entry.held
+        objects = {item.key.rpartition("/")[2] for item in catalog(repository).store.list("objects/")}
+        assert objects == {"tree-00000.jsonl.zst"}, "what the steps left for each other is gone"
+    assert ApplyFilesRetention(task_id="prune", source=SOURCE).execute(context())["primary"] == {
+        "kept": 1, "removed": [], "swept": [], "versions": 0,
+    }  # fmt: skip
+    assert back_up().get("summary") == "2 files, 6 B: 0 uploaded (0 B)"
+
+
+def test_seal_may_be_cleared(root: Path) -> None:
+    (root / "a").write_bytes(b"one")
+    synced = SyncFiles(task_id="sync", scanned=scan()).execute(context())
+    seals = {SealFiles(task_id="seal", scanned=synced).execute(context())["seal"] for _ in range(2)}
+    assert len(seals) == 1
+
+
+def test_a_person_is_asked_when_files_are_lost(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        (root / str(number)).write_bytes(b"content")
+    back_up()
+    for number in range(12):
+        (root / str(number)).unlink()
+    scanned = scan()
+    assert "12 of 12 files (100%) are lost" in scanned["stop"]
+    guard = GuardDeletions(task_id="guard", scanned=scanned)
+    told: list[Any] = []
+    monkeypatch.setattr(delete_guard, "deliver", told.append)
+    monkeypatch.setattr(delete_guard, "run_url", lambda *arguments: "http://127.0.0.1/")
+    monkeypatch.setattr(
+        "airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **detail: told.append(detail)
+    )
+    with pytest.raises(TaskAwaitingInput):
+        guard.execute({"ti": TI, "task_instance": TI})
+    message, detail = told
+    assert (message.severity, message.lines) == ("high", (scanned["stop"],))
+    assert "nothing is deleted" in detail["body"]
+    with pytest.raises(GuardError, match="Nothing was deleted"):
+        guard.execute_complete(context(), {"chosen_options": ["Reject"]})
+    with pytest.raises(GuardError, match="Nobody has answered"):
+        guard.process_trigger_event_error({"error_type": "timeout", "error": ""})
+    assert len(list(catalog("primary").store.list(f"current/{SOURCE}/"))) == 12
