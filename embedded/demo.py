@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from embedded import mongo, reviews
 from embedded.airflow import AirflowServer
 from embedded.airflow_client import AirflowClient, Json
 from embedded.errors import EmbeddedError
@@ -63,13 +64,20 @@ def load_shop(stack: Stack) -> None:
 
 
 def start(directory: Path, progress: Progress) -> tuple[Stack, AirflowServer]:
-    progress.say("starting two Postgres servers, two S3 servers and a receiver that plays Slack")
+    progress.say("starting two Postgres servers, MongoDB, two S3 servers and a receiver that plays Slack")
     stack = Stack(directory).start()
+    environment = stack.environment()
+    if stack.has_mongo:
+        environment["BACKUP_PLAYBOOK_CONFIG"] = str(reviews.configure(directory / "config"))
+    else:
+        progress.say(f"going on without a MongoDB: {mongo.missing()}")
     progress.say("starting Airflow, and loading the sample shop meanwhile")
-    airflow = AirflowServer(directory / "airflow", stack.environment())
+    airflow = AirflowServer(directory / "airflow", environment)
     with ThreadPoolExecutor() as executor:
         started = executor.submit(airflow.start)
         load_shop(stack)
+        if stack.has_mongo:
+            reviews.load(stack)
         started.result()
     progress.say(f"Airflow is ready at {airflow.url}")
     return stack, airflow

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embedded import mongo
+from embedded.daemon import Daemon
 from embedded.errors import EmbeddedError
+from embedded.mongo import MongoServer
 from embedded.postgres import SUPERUSER, PostgresServer, client_bin_dirs
 from embedded.processes import LOOPBACK, load_json, locked, save_json
 from embedded.s3 import S3Gateway
@@ -22,6 +25,7 @@ DEFAULT_DIRECTORY = PROJECT / ".airflow" / "embedded"
 SHOP_DATABASE = "shop"
 BACKUP_ROLE = "backup"
 PRIMARY_BUCKET = "playbook-backups"
+REVIEWS_DATABASE = "reviews"
 OFFSITE_BUCKET = "playbook-backups-offsite"
 
 
@@ -35,6 +39,7 @@ class PartStatus:
 class Stack:
     """A source, a staging server, two S3 servers that play two regions, and Slack, below one directory.
 
+    A MongoDB too, for sources and staging alike, where this machine has Java; in continuous integration it has to.
     Stacks in different directories run side by side. All methods raise EmbeddedError.
     """
 
@@ -45,6 +50,8 @@ class Stack:
         self.s3_primary = S3Gateway(self.directory / "s3-primary", region="us-east-1")
         self.s3_offsite = S3Gateway(self.directory / "s3-offsite", region="us-west-2")
         self.slack = SlackReceiver(self.directory / "slack")
+        self.mongo = MongoServer(self.directory / "mongo")
+        self.has_mongo = "CI" in os.environ or not mongo.missing()
         self._state_file = self.directory / "stack.json"
 
     @property
@@ -66,7 +73,8 @@ class Stack:
         with locked(self.directory):
             if not self._state_file.exists():
                 save_json(self._state_file, {"backup_password": secrets.token_urlsafe(16)})
-            _at_once([self._start_shop, self.staging.start, self._start_primary, self._start_offsite, self.slack.start])
+            others = [self.staging.start, self.slack.start, *([self.mongo.start] if self.has_mongo else [])]
+            _at_once([self._start_shop, self._start_primary, self._start_offsite, *others])
         return self
 
     def stop(self) -> None:
@@ -93,6 +101,9 @@ class Stack:
             "slack_alerts": {"conn_type": "slackwebhook", "password": self.slack.webhook_url},
             "slack_critical": {"conn_type": "slackwebhook", "password": self.slack.critical_webhook_url},
         }
+        if self.has_mongo:
+            server = {"conn_type": "mongo", "host": LOOPBACK, "port": self.mongo.port}
+            connections |= {"mongo_reviews": {**server, "schema": REVIEWS_DATABASE}, "mongo_staging": server}
         variables = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
         return {**variables, "BACKUP_PLAYBOOK_PG_CLIENTS": os.pathsep.join(map(str, client_bin_dirs()))}
 
@@ -108,13 +119,14 @@ class Stack:
         with self.shop.connect() as connection:
             connection.execute(f"GRANT CONNECT ON DATABASE {SHOP_DATABASE} TO {BACKUP_ROLE}")
 
-    def _parts(self) -> dict[str, PostgresServer | S3Gateway | SlackReceiver]:
+    def _parts(self) -> dict[str, PostgresServer | Daemon]:
         return {
             "shop": self.shop,
             "staging": self.staging,
             "s3-primary": self.s3_primary,
             "s3-offsite": self.s3_offsite,
             "slack": self.slack,
+            **({"mongo": self.mongo} if self.has_mongo else {}),
         }
 
     def _start_shop(self) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
+from embedded import reviews
 from embedded.airflow import AirflowServer
 from embedded.airflow_client import AirflowClient, Json
 from embedded.s3 import S3Gateway
-from embedded.stack import OFFSITE_BUCKET, PRIMARY_BUCKET, PROJECT, Stack
+from embedded.stack import OFFSITE_BUCKET, PRIMARY_BUCKET, Stack
 from include.sample import load
 from include.sample.server import ShopServer
 
@@ -35,6 +36,7 @@ SOURCES: Mapping[str, Mapping[str, Any]] = {
     | {"connection": "postgres_shop", "encryption": "phrase", "restore_test": {"target": "staging"}},
     "lost": PLAIN | {"connection": "postgres_shop", "offsite": ["offsite"]},
     "locked_out": PLAIN | {"connection": "postgres_locked_out"},
+    "reviews": reviews.SOURCE | {"minimum_size": "100MB"},
 }
 MAINTENANCE = {
     "by": "http",
@@ -99,7 +101,8 @@ class Playground:
         self.stack.start()
         load(self.stack.shop_dsn, SHOP_SCALE)
         Thread(target=self.application.serve_forever, name="shop").start()
-        for name in SOURCES.keys() - {"lost"}:
+        reviews.load(self.stack)
+        for name in SOURCES.keys() - {"lost", "reviews"}:
             self._create_database(name)
         self._make_keys()
         self._write_config()
@@ -216,7 +219,7 @@ class Playground:
         subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=True)
 
     def _write_config(self) -> None:
-        shutil.copytree(PROJECT / "include" / "config", self.config)
+        reviews.configure(self.config)
         shutil.copy(self.gpg_home / "public.asc", self.config)
         sources = yaml.safe_load((self.config / "sources.yaml").read_text())
         sources["sources"] |= {name: {**settings, "database": name} for name, settings in SOURCES.items()}

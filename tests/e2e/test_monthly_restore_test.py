@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from selenium import webdriver
 
 from backup_playbook.core.restore_report import RestoreReport
@@ -158,6 +159,19 @@ def test_damaged_backup_is_rejected_and_told(rough: Trial, playground: Playgroun
 
 def test_rough_run_leaves_no_scratch(rough: Trial, playground: Playground) -> None:
     assert scratches(playground) == []
+
+
+def test_mongodb_is_tested_in_the_same_way(rough: Trial, playground: Playground) -> None:
+    trial = run_restore_test(playground, sources=["reviews"], repository="primary")
+    assert trial.state == "success"
+    documented = trial.result("document_result", 0)
+    report = RestoreReport.model_validate_json(stored(playground, documented["report"].removesuffix("md") + "json"))
+    assert {table.table: table.rows for table in report.proven} == {"reviews.reviews": 20_000, "reviews.sessions": 100}
+    assert {item.table: item.now for item in report.comparison} == {"reviews.reviews": 20_000, "reviews.sessions": 100}
+    assert {"restore: data", "restore: indexes", "prove"} <= report.phases.keys()
+    assert playground.evidence("reviews", report.backup_id, "restored-")["rto_seconds"] > 0
+    with MongoClient[dict[str, Any]](playground.stack.mongo.uri) as client:
+        assert client.list_database_names() == ["reviews"]
 
 
 def test_graph_shows_every_step(browser: webdriver.Chrome, playground: Playground, good: Trial) -> None:

@@ -1,0 +1,189 @@
+"""The embedded MongoDB with the face of a replica set of MongoDB 8: sessions, snapshots, options, UUIDs, users.
+
+What the embedded server lacks is answered here, at the protocol's edge; everything else goes on to it. The commands
+that arrive are kept, so that tests see what a real server would have been asked for.
+"""
+
+from __future__ import annotations
+
+import socketserver
+import struct
+import uuid
+from collections.abc import Callable
+from threading import Lock, Thread
+from typing import Any, Self
+
+import bson
+from bson import CodecOptions, Timestamp
+from bson.binary import Binary, UuidRepresentation
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+Document = dict[str, Any]
+SNAPSHOT = Timestamp(1_790_000_000, 7)
+_RAW = CodecOptions(RawBSONDocument)
+_OP_REPLY, _OP_QUERY, _OP_MSG = 1, 2004, 2013
+_NOT_SENT_ON = ("lsid", "$clusterTime", "$db", "$readPreference", "readConcern", "txnNumber", "writeConcern",
+                "bypassDocumentValidation")  # fmt: skip
+
+
+class ReplicaSet:
+    """Use as a context manager. uri: where it answers. commands: all but hello, in the order in which they came.
+
+    refuse: from a command to an error `(code, message)`, or None. stored: content of `database.collection` which the
+    server behind cannot hold, as raw documents.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self._client = MongoClient[RawBSONDocument](upstream, document_class=RawBSONDocument)
+        self._lock = Lock()
+        self._options: dict[str, Document] = {}
+        self._uuids: dict[str, uuid.UUID] = {}
+        self.commands: list[Document] = []
+        self.refuse: Callable[[Document], tuple[int, str] | None] = lambda _: None
+        self.stored: dict[str, list[RawBSONDocument]] = {}
+
+    def __enter__(self) -> Self:
+        mask = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                mask._serve(self.request)
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._client.close()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://{self.address}/?replicaSet=rs0"
+
+    def sent(self, name: str) -> list[Document]:
+        """The commands of this name."""
+        return [command for command in self.commands if next(iter(command)) == name]
+
+    def _serve(self, connection: Any) -> None:
+        with connection.makefile("rb") as incoming:
+            while header := incoming.read(16):
+                size, request, _, code = struct.unpack("<iiii", header)
+                body = incoming.read(size - 16)
+                if code == _OP_QUERY:
+                    answer = struct.pack("<iqii", 8, 0, 0, 1) + bson.encode(self._hello())
+                    reply = _OP_REPLY
+                else:
+                    answer = struct.pack("<iB", 0, 0) + bson.encode(self._answer(_command(body)))
+                    reply = _OP_MSG
+                connection.sendall(struct.pack("<iiii", len(answer) + 16, 1, request, reply) + answer)
+
+    def _answer(self, command: Document) -> Document:
+        name = next(iter(command))
+        if name.lower() in ("hello", "ismaster"):
+            return self._hello()
+        with self._lock:
+            self.commands.append(command)
+        if refused := self.refuse(command):
+            return {"ok": 0.0, "code": refused[0], "codeName": "Refused", "errmsg": refused[1]}
+        own = getattr(self, f"_{name}", self._pass_on)
+        found: Document = own(command)
+        return found
+
+    def _hello(self) -> Document:
+        return {
+            "ismaster": True, "isWritablePrimary": True, "helloOk": True, "setName": "rs0", "hosts": [self.address],
+            "me": self.address, "maxBsonObjectSize": 1 << 24, "maxMessageSizeBytes": 48_000_000,
+            "maxWriteBatchSize": 100_000, "logicalSessionTimeoutMinutes": 30, "minWireVersion": 0, "maxWireVersion": 25,
+            "ok": 1.0,
+        }  # fmt: skip
+
+    def _pass_on(self, command: Document) -> Document:
+        database = self._client[command["$db"]]
+        try:
+            return dict(database.command({key: value for key, value in command.items() if key not in _NOT_SENT_ON}))
+        except OperationFailure as error:
+            return {"ok": 0.0, "code": error.code or 1, "errmsg": str(error)}
+
+    def _endSessions(self, _command: Document) -> Document:  # noqa: N802 - commands have these names
+        return {"ok": 1.0}
+
+    def _buildInfo(self, _command: Document) -> Document:  # noqa: N802
+        return {"version": "8.0.4", "ok": 1.0}
+
+    def _find(self, command: Document) -> Document:
+        namespace = f"{command['$db']}.{command['find']}"
+        if namespace in self.stored:
+            found = {"cursor": {"id": 0, "ns": namespace, "firstBatch": self.stored[namespace]}, "ok": 1.0}
+        else:
+            found = self._pass_on(command)
+        if "cursor" in found and "readConcern" in command:
+            found["cursor"] = {**found["cursor"], "atClusterTime": SNAPSHOT}
+        return found
+
+    def _insert(self, command: Document) -> Document:
+        namespace = f"{command['$db']}.{command['insert']}"
+        if namespace in self.stored:
+            self.stored[namespace] += command["documents"]
+            return {"n": len(command["documents"]), "ok": 1.0}
+        return self._pass_on(command)
+
+    def _create(self, command: Document) -> Document:
+        namespace = f"{command['$db']}.{command['create']}"
+        known = ("create", *_NOT_SENT_ON)
+        self._options[namespace] = {key: value for key, value in command.items() if key not in known}
+        return self._pass_on({"create": command["create"], "$db": command["$db"]})
+
+    def _collStats(self, command: Document) -> Document:  # noqa: N802
+        namespace = f"{command['$db']}.{command['collStats']}"
+        size = sum(len(document.raw) for document in self.stored.get(namespace, ()))
+        return {"size": size, "avgObjSize": 100, "count": 1, "ok": 1.0} if size else self._pass_on(command)
+
+    def _collMod(self, _command: Document) -> Document:  # noqa: N802
+        return {"ok": 1.0}
+
+    def _listCollections(self, command: Document) -> Document:  # noqa: N802
+        found = self._pass_on(command)
+        items = [self._listed(command["$db"], item["name"]) for item in found["cursor"]["firstBatch"]]
+        return {"cursor": {"id": 0, "ns": found["cursor"]["ns"], "firstBatch": items}, "ok": 1.0}
+
+    def _listed(self, database: str, name: str) -> Document:
+        namespace = f"{database}.{name}"
+        options = self._options.get(namespace, {})
+        kind = "view" if "viewOn" in options else "timeseries" if "timeseries" in options else "collection"
+        with self._lock:
+            number = self._uuids.setdefault(namespace, uuid.uuid4())
+        info = {} if kind == "view" else {"uuid": Binary.from_uuid(number, UuidRepresentation.STANDARD)}
+        return {"name": name, "type": kind, "options": options, "info": info}
+
+    def _dropDatabase(self, command: Document) -> Document:  # noqa: N802
+        gone = f"{command['$db']}."
+        for known in (self._options, self._uuids, self.stored):
+            for namespace in [namespace for namespace in known if namespace.startswith(gone)]:
+                del known[namespace]
+        return self._pass_on(command)
+
+
+def _command(body: bytes) -> Document:
+    """Of an OP_MSG: its document, with its sequences of documents in their places."""
+    position, command = 4, {}
+    (flags,) = struct.unpack_from("<I", body)
+    end = len(body) - (4 if flags & 1 else 0)
+    while position < end:
+        kind, (size,) = body[position], struct.unpack_from("<i", body, position + 1)
+        section = body[position + 1 : position + 1 + size]
+        if kind == 0:
+            command |= dict(bson.decode(section, _RAW))
+        else:
+            name, _, documents = section[4:].partition(b"\0")
+            command[name.decode()] = bson.decode_all(documents, _RAW)
+        position += 1 + size
+    return command
