@@ -51,8 +51,10 @@ def restore_sh(lab: Lab, manifest: Manifest, target: MongoDatabase, **more: str)
     script, tools = lab.directory / "restore.sh", lab.directory / "tools"
     script.write_text(lab.restore_script(manifest))
     tools.mkdir(exist_ok=True)
+    # names of objects have signs in them that curl takes for its own
+    aws = FAST_AWS.replace("${4#s3://}", '$(printf %s "${4#s3://}" | sed s/%/%25/g)')
     stand_in = f'#!/bin/sh\nexec "{sys.executable}" "{MONGORESTORE}" "$@"\n'
-    for name, text in (("aws", FAST_AWS), ("mongorestore", stand_in)):
+    for name, text in (("aws", aws), ("mongorestore", stand_in)):
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     host, port = target.client.address or ("", 0)

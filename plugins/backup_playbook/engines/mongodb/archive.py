@@ -6,7 +6,7 @@ from functools import partial
 
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
-from backup_playbook.engines.mongodb.collections import Collection, metadata_file
+from backup_playbook.engines.mongodb.collections import Collection, metadata_file, object_name
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.parallel import Job, run_jobs
@@ -17,7 +17,8 @@ def metadata_names(manifest: Manifest) -> dict[str, str]:
     """Object name to collection or view: where the options and indexes of each are."""
     suffix = ".zst" if manifest.encryption.method == "none" else ".zst.gpg"
     names = (*(table.name for table in manifest.tables), *manifest.details["views"])
-    return {metadata_file(manifest.details["database"], name) + suffix: name for name in names}
+    database = manifest.details["database"]
+    return {object_name(metadata_file(database, name)) + suffix: name for name in names}
 
 
 def read_collections(reader: BackupReader, streams: int, cancellation: Cancellation) -> list[Collection]:

@@ -28,6 +28,8 @@ SCRATCH_MARK = "backup_playbook_scratch"
 _NAMESPACE_NOT_FOUND = 26
 # as mongodump cuts names that are too long for a file
 _LONGEST_NAME, _KEPT_OF_LONGER = 238, 208
+# some S3 compatibles keep objects as files, and what we do to the content adds to the name
+_LONGEST_KEY, _KEPT_OF_KEY = 230, 180
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,14 @@ def bson_file(database: str, collection: str) -> str:
 
 def metadata_file(database: str, collection: str) -> str:
     return f"{database}/{_escaped(collection)}.metadata.json"
+
+
+def object_name(file: str) -> str:
+    """What the object with a file's content is called: the same, unless that is too long for an object store."""
+    folder, _, name = file.partition("/")
+    if len(name) <= _LONGEST_KEY:
+        return file
+    return f"{folder}/{name[:_KEPT_OF_KEY]}.{hashlib.sha256(name.encode()).hexdigest()[:40]}"
 
 
 def _escaped(name: str) -> str:

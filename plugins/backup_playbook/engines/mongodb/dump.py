@@ -19,7 +19,7 @@ from pymongo.errors import OperationFailure
 import backup_playbook
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.core.progress import human_bytes
-from backup_playbook.engines.mongodb.collections import Collection, bson_file, metadata_file
+from backup_playbook.engines.mongodb.collections import Collection, bson_file, metadata_file, object_name
 from backup_playbook.engines.mongodb.connection import Deployment, Document, MongoServer, deployment, explained
 from backup_playbook.engines.mongodb.documents import BATCH_BYTES, DocumentCounter
 from backup_playbook.engines.mongodb.moment import Moment, require_unchanged, take_moment
@@ -118,7 +118,8 @@ class _Dump:
         # a capped collection is in the order in which it was written
         if chunks > 1 and not collection.is_capped:
             ranges = split(self._database[collection.data_name], chunks)
-        file, estimate = bson_file(self._database.name, collection.data_name), size // len(ranges)
+        file = object_name(bson_file(self._database.name, collection.data_name))
+        estimate = size // len(ranges)
         for number, part in enumerate(ranges, 1):
             name = f"{file}.{number:04d}" if len(ranges) > 1 else file
             yield Job(estimate, partial(self._documents, collection, name, part, estimate, average))
@@ -149,7 +150,7 @@ class _Dump:
             yield from read_documents(self._database, self._moment, collection, part, average, self._cancellation)
 
     def _metadata(self, collection: Collection) -> Written:
-        name = metadata_file(self._database.name, collection.name)
+        name = object_name(metadata_file(self._database.name, collection.name))
         return Written(self._writer.write(name, ObjectKind.METADATA, [collection.to_json()]))
 
     def _users(self) -> Iterator[Written]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.core.progress import human_bytes
-from backup_playbook.engines.mongodb.collections import Collection, bson_file
+from backup_playbook.engines.mongodb.archive import metadata_names
+from backup_playbook.engines.mongodb.collections import Collection, bson_file, metadata_file
 from backup_playbook.engines.stock_tools import fetched, fill, one_line
 
 _TEMPLATE = Path(__file__).with_name("restore.sh.template")
@@ -35,9 +36,8 @@ def render(manifest: Manifest, repository_url: str) -> str:
 
 def _body(manifest: Manifest) -> Iterator[str]:
     objects = {item.name: item for item in manifest.objects}
-    for item in manifest.objects:
-        if item.kind is ObjectKind.METADATA:
-            yield f"get {fetched(item)} {_file(item.name)}"
+    for name, collection in metadata_names(manifest).items():
+        yield f"get {fetched(objects[name])} {_file(metadata_file(manifest.details['database'], collection))}"
     for table in manifest.tables:
         file = _file(bson_file(table.namespace, Collection(table.name, table.kind, {}).data_name))
         yield f'touch "$work/dump/"{file}'
@@ -46,10 +46,10 @@ def _body(manifest: Manifest) -> Iterator[str]:
     if users := [item for item in manifest.objects if item.kind is ObjectKind.USERS]:
         yield "if [[ ${USERS:-0} == 1 ]]; then"
         for item in users:
-            yield f"    get {fetched(item)} {_file(item.name)}"
+            yield f"    get {fetched(item)} {_file(item.name.removesuffix('.gpg').removesuffix('.zst'))}"
         yield "    users=(--restoreDbUsersAndRoles)\nfi"
 
 
 def _file(name: str) -> str:
-    """What mongodump calls it: without the database, and what we did to its bytes."""
-    return shlex.quote(name.split("/", 1)[1].removesuffix(".gpg").removesuffix(".zst"))
+    """In the folder of its database."""
+    return shlex.quote(name.partition("/")[2])
