@@ -10,7 +10,7 @@ repository. As scheduled, it takes the newest verified backup, in turns from the
 |---|---|
 | `choose_backup` | finds the backup, and reads its manifest |
 | `create_scratch` | removes what killed runs left; checks versions, extensions and roles; makes an empty database |
-| `restore` | definitions, rows in parallel streams straight from the bucket, indexes and constraints |
+| `restore` | definitions, rows or documents in parallel streams straight from the bucket, indexes and constraints |
 | `prove` | reads it all back: rows, digests, sequences, large objects, definitions must be equal |
 | `compare_with_production` | rows then and now, table by table; remarks on what the backup's age does not explain |
 | `run_application_checks` | the queries, commands and pages that the source's configuration names |

@@ -6,11 +6,15 @@
 
 | step | what it does |
 |---|---|
-| `dump_compress_upload` | one consistent moment as streams: COPY, zstd, gpg when configured, S3. Sealed by a manifest |
+| `dump_compress_upload` | one moment as streams: COPY or BSON, zstd, gpg when configured, S3. Sealed by a manifest |
 | `verify` | reads every stored byte back, decrypts, decompresses, compares digests and rows, writes evidence |
 | `copy_offsite` | copies the verified backup into the off-site repositories |
 | `verify_offsite` | the same reading for the copies |
 | `prune` | logs a plan, then removes what retention no longer keeps and what failed runs left behind |
+
+MongoDB: on a replica set or a sharded cluster (MongoDB 5 or newer) all collections are read at one cluster time, which
+the server has to remember until the backup is done: keep its `minSnapshotHistoryWindowInSeconds` above that. A standalone
+server has no such time: each collection is copied at a moment of its own, and the manifest says so.
 
 One database that fails does not stop the others. The run is red unless every one is backed up, verified and copied.
 

@@ -34,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     loading.add_argument("--huge", action="store_true", help="one huge table instead of the whole shop")
     loading.set_defaults(run=_load)
 
+    reviewing = commands.add_parser("load-reviews", help="create the reviews in an empty MongoDB database")
+    reviewing.add_argument("--uri", required=True, help="address of the server: mongodb://host:27017/")
+    reviewing.add_argument("--database", default="reviews", help="default: reviews")
+    reviewing.add_argument("--count", type=int, default=20_000, help="of about half a kilobyte each (default: 20,000)")
+    reviewing.set_defaults(run=_load_reviews)
+
     checking = commands.add_parser("check", help="run the application's integration checks; exit code 1 if one fails")
     checking.set_defaults(run=_check)
 
@@ -52,6 +58,13 @@ def _load(options: argparse.Namespace) -> int:
     rows = (load_huge if options.huge else load)(options.dsn, options.scale, options.seed)
     for table, count in rows.items():
         print(f"{count:>12,}  {table}")
+    return 0
+
+
+def _load_reviews(options: argparse.Namespace) -> int:
+    from include.sample.reviews import load_reviews
+
+    load_reviews(options.uri, options.database, options.count)
     return 0
 
 

@@ -95,12 +95,15 @@ def test_links_within_a_page_have_a_heading() -> None:
         assert set(re.findall(r"\]\(#([^)]+)\)", page.read_text())) <= anchors, page
 
 
-def test_the_source_of_the_readme_is_valid_configuration(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_sources_of_the_readme_are_valid_configuration(number: int, tmp_path: Path) -> None:
     folder = shutil.copytree(PROJECT / "include/config", tmp_path / "config")
-    sources = yaml.safe_load((folder / "sources.yaml").read_text())
-    added = yaml.safe_load(code_blocks("yaml")[0])
-    sources["sources"] |= added
-    (folder / "sources.yaml").write_text(yaml.safe_dump(sources))
+    added = yaml.safe_load(code_blocks("yaml")[number])
+    mongo = {"mongo_staging": {"engine": "mongodb", "connection": "mongo_staging"}}
+    for section, entries in (("sources", added), ("targets", mongo)):
+        document = yaml.safe_load((folder / f"{section}.yaml").read_text())
+        document[section] |= entries
+        (folder / f"{section}.yaml").write_text(yaml.safe_dump(document))
     assert set(added) < set(load_config(folder).sources)
 
 

@@ -227,8 +227,8 @@ class MongoTarget(Strict):
     engine: Literal["mongodb"]
     connection: ConnectionId = Field(
         description=(
-            "Airflow connection (type MongoDB) of a user with the role readWriteAnyDatabase. Not production: its load, "
-            "and a mistake, would meet the live database."
+            "Airflow connection (type MongoDB) of a user with the roles that the README names. Not production: its "
+            "load, and a mistake, would meet the live database."
         ),
     )
 
