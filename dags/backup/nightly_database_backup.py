@@ -13,7 +13,7 @@
 | `prune` | logs a plan, then removes what retention no longer keeps and what failed runs left behind |
 
 MongoDB: on a replica set or a sharded cluster (MongoDB 5 or newer) all collections are read at one cluster time, which
-the server has to remember until the backup is done: keep its `minSnapshotHistoryWindowInSeconds` above that. A standalone
+the server has to remember until the backup is done: keep its `minSnapshotHistoryWindowInSeconds` above that. A single
 server has no such time: each collection is copied at a moment of its own, and the manifest says so.
 
 One database that fails does not stop the others. The run is red unless every one is backed up, verified and copied.

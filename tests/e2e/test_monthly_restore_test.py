@@ -161,7 +161,7 @@ def test_rough_run_leaves_no_scratch(rough: Trial, playground: Playground) -> No
     assert scratches(playground) == []
 
 
-def test_mongodb_is_tested_in_the_same_way(rough: Trial, playground: Playground) -> None:
+def test_mongodb_is_tested_in_the_same_way(rough_night: Run, playground: Playground) -> None:
     trial = run_restore_test(playground, sources=["reviews"], repository="primary")
     assert trial.state == "success"
     documented = trial.result("document_result", 0)

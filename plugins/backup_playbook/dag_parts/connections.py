@@ -176,7 +176,12 @@ def mongo_server(settings: MongoSource, name: str) -> MongoServer:
 
 def mongo_server_of(connection_id: str, named_by: str, database: str | None = None) -> MongoServer:
     """database: another one than the connection names. Raises ConfigError."""
-    airflow_connection(connection_id, named_by)  # the hook's error says less
+    kind = airflow_connection(connection_id, named_by).conn_type
+    if kind != MongoHook.conn_type:
+        raise ConfigError(
+            f"The Airflow connection {connection_id!r}, which {named_by} names, is of the type {kind!r}.",
+            f"Give it the type {MongoHook.conn_type!r} (MongoDB); `srv` in its extra is for addresses of mongodb+srv.",
+        )
     hook = MongoHook(mongo_conn_id=connection_id)
     insecure = {"tls": True, "tlsAllowInvalidCertificates": True} if hook.allow_insecure else {}
     return MongoServer(hook.uri, database or hook.connection.schema or "", {**hook.extras, **insecure})
@@ -189,7 +194,7 @@ def target_server(config: PlaybookConfig, name: str) -> PostgresServer:
 
 
 def mongo_target(config: PlaybookConfig, name: str) -> MongoServer:
-    return mongo_server_of(_server_target(config, name).connection, f"targets.yaml: targets.{name}.connection")
+    return mongo_server_of(_server_target(config, name).connection, f"targets.yaml: targets.{name}.connection", "admin")
 
 
 def _server_target(config: PlaybookConfig, name: str) -> PostgresTarget | MongoTarget:

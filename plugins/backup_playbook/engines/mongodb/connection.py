@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ Document = dict[str, Any]
 # dates beyond the year 9999 are data too
 CODEC: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
+# the whole answer, and all that is known of all servers
+_TOO_MUCH = re.compile(", (?:full error|Timeout): ")
 _UNAUTHORIZED, _AUTHENTICATION_FAILED, _DUPLICATE_KEY = 13, 18, 11000
 _SNAPSHOT_GONE = (239, 246)  # SnapshotTooOld, SnapshotUnavailable
 _READ_ENDED = (43, 175, 11600, 11602, 91)  # cursor or plan killed, shutdown
@@ -123,7 +126,7 @@ def explained(what: str, kind: type[SourceError] | type[RestoreError] = SourceEr
         first = (error.details["writeErrors"] or error.details["writeConcernErrors"])[0]
         raise kind(f"{what}: {first['errmsg']}", _remedy_of_code(first["code"])) from error
     except PyMongoError as error:
-        raise kind(f"{what}: {str(error).partition(', full error')[0]}", _remedy(error)) from error
+        raise kind(f"{what}: {_TOO_MUCH.split(str(error))[0]}", _remedy(error)) from error
 
 
 def _remedy(error: PyMongoError) -> str:

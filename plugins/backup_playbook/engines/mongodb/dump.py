@@ -115,8 +115,8 @@ class _Dump:
     def _jobs(self, collection: Collection, size: int, average: int) -> Iterator[Job[Written | None]]:
         chunks = size // self._source.chunk_bytes
         ranges = [IdRange()]
-        # a capped collection is in the order in which it was written
-        if chunks > 1 and not collection.is_capped:
+        # a capped collection is in the order in which it was written; older servers find no index for a range
+        if chunks > 1 and not collection.is_capped and self._server.release >= (5, 0):
             ranges = split(self._database[collection.data_name], chunks)
         file = object_name(bson_file(self._database.name, collection.data_name))
         estimate = size // len(ranges)

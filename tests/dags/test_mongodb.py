@@ -1,0 +1,130 @@
+"""A MongoDB source by configuration alone: from its entry and its Airflow connections to a backup, and to a scratch."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pymongo import MongoClient
+
+from backup_playbook.config import PlaybookConfig, load_config
+from backup_playbook.core.errors import ConfigError, GuardError
+from backup_playbook.core.naming import new_backup_id
+from backup_playbook.dag_parts import connections
+from backup_playbook.dag_parts.restore_targets import production_collections, production_databases, scratch_target
+from backup_playbook.engines.backup import take_backup
+from backup_playbook.engines.mongodb.scratch import MongoScratch
+from backup_playbook.engines.scratch import scratch_name
+from backup_playbook.repository.objects import BackupWriter
+from backup_playbook.streams.processes import Cancellation
+from embedded import reviews
+from embedded.mongo import MongoServer
+from embedded.s3 import S3Gateway
+from tests.conftest import Bucket, MongoDatabase
+from tests.support.mongo_mask import ReplicaSet
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, name: str, address: str, **more: Any) -> None:
+    host, _, port = address.partition(":")
+    connection = {"conn_type": "mongo", "host": host, "port": int(port), **more}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+
+
+@pytest.fixture
+def replica_set(mongo: MongoServer) -> Iterator[ReplicaSet]:
+    with ReplicaSet(mongo.uri) as mask:
+        yield mask
+
+
+@pytest.fixture
+def config(
+    replica_set: ReplicaSet, mongo_database: MongoDatabase, s3: S3Gateway, bucket: Bucket, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> PlaybookConfig:  # fmt: skip
+    """The source `reviews` alone, in a database of the test's own."""
+    folder = reviews.configure(tmp_path / "config")
+    for file, section, entries in (
+        ("sources.yaml", "sources", {"reviews": reviews.SOURCE}),
+        ("repositories.yaml", "repositories", {"primary": {"connection": "s3_primary", "bucket": bucket.name}}),
+    ):
+        (folder / file).write_text(yaml.safe_dump({section: entries}))
+    monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(folder))
+    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}
+    store = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_S3_PRIMARY", json.dumps(store))
+    connect(monkeypatch, "mongo_reviews", replica_set.address, schema=mongo_database.name)
+    connect(monkeypatch, "mongo_staging", replica_set.address)
+    with MongoClient[dict[str, Any]](replica_set.uri) as client:
+        client[mongo_database.name]["reviews"].insert_many([{"_id": 1}, {"_id": 2}])
+    return load_config()
+
+
+def test_backed_up_counted_and_restored(config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
+    catalog, engine = connections.catalog(config, "primary"), connections.engine(config, "reviews")
+    with connections.codec(config, "reviews", Cancellation()) as codec:
+        writer = BackupWriter(catalog.store, "reviews", new_backup_id(datetime.now(UTC)), codec)
+        manifest = take_backup(connections.live_source(config, "reviews"), engine, writer, Cancellation())
+    assert manifest.engine == engine.name == "mongodb"
+    assert connections.rows_now(config, "reviews") == {f"{mongo_database.name}.reviews": 2}
+    scratch = scratch_target(config, "reviews", scratch_name("reviews"), "run")
+    scratch.create(manifest)
+    try:
+        assert [found.owner for found in scratch.host.list_scratches() if found.name == scratch.name] == ["run"]
+        assert f"/{scratch.name}" in scratch.url
+    finally:
+        scratch.drop()
+
+
+def test_production_is_known_from_its_newest_backup_when_it_is_away(
+    config: PlaybookConfig, replica_set: ReplicaSet, mongo_database: MongoDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = connections.catalog(config, "primary")
+    with connections.codec(config, "reviews", Cancellation()) as codec:
+        writer = BackupWriter(catalog.store, "reviews", new_backup_id(datetime.now(UTC)), codec)
+        source, engine = connections.live_source(config, "reviews"), connections.engine(config, "reviews")
+        take_backup(source, engine, writer, Cancellation())
+    [reached] = production_collections(config)
+    connect(monkeypatch, "mongo_reviews", "127.0.0.1:1", schema="x", extra={"serverSelectionTimeoutMS": 200})
+    [remembered] = production_collections(config)
+    assert remembered.collections == reached.collections
+    assert remembered.name == "reviews"
+    assert production_databases(config) == []
+    scratch = scratch_target(config, "reviews", mongo_database.name)
+    assert isinstance(scratch, MongoScratch)
+    with pytest.raises(GuardError, match="is the production database reviews"):
+        scratch.drop()
+
+
+@pytest.mark.parametrize(
+    ("connection", "message"),
+    [
+        ({"schema": ""}, "Nothing says which database of its server the source 'reviews' is"),
+        ({"conn_type": "postgres"}, "is of the type 'postgres'"),
+    ],
+)
+def test_connections_that_lead_nowhere(
+    connection: dict[str, str], message: str, config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, "mongo_reviews", "127.0.0.1:1", **connection)
+    with pytest.raises(ConfigError, match=message) as caught:
+        connections.live_source(config, "reviews")
+    assert "mongo_reviews" in str(caught.value)
+
+
+def test_a_connection_that_airflow_does_not_have(config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_MONGO_REVIEWS")
+    with pytest.raises(ConfigError, match=r"sources\.yaml: sources\.reviews\.connection names"):
+        connections.live_source(config, "reviews")
+
+
+def test_options_of_the_connection_reach_the_driver(config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"ssl": True, "allow_insecure": True, "replicaSet": "rs0", "authSource": "users"}
+    connect(monkeypatch, "mongo_reviews", "db:27017", schema="shop", login="u", password="p@:/", extra=extra)
+    server = connections.mongo_server(config.source("reviews"), "reviews")  # type: ignore[arg-type]
+    assert server.label == "shop at db:27017 as u"
+    assert server.uri == "mongodb://u:p%40%3A%2F@db:27017/shop"
+    assert {"tls": True, "tlsAllowInvalidCertificates": True, "replicaSet": "rs0"}.items() <= server.options.items()
+    assert "p%40" not in repr(server)
