@@ -68,6 +68,7 @@ def test_backed_up_counted_and_restored(config: PlaybookConfig, mongo_database: 
         writer = BackupWriter(catalog.store, "reviews", new_backup_id(datetime.now(UTC)), codec)
         manifest = take_backup(connections.live_source(config, "reviews"), engine, writer, Cancellation())
     assert manifest.engine == engine.name == "mongodb"
+    assert connections.summary(manifest) == "2 documents in 1 collections"
     assert connections.rows_now(config, "reviews") == {f"{mongo_database.name}.reviews": 2}
     scratch = scratch_target(config, "reviews", scratch_name("reviews"), "run")
     scratch.create(manifest)

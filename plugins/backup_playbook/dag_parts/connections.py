@@ -28,6 +28,7 @@ from backup_playbook.config import (
 from backup_playbook.config import Source as SourceSettings
 from backup_playbook.core.errors import ConfigError
 from backup_playbook.core.files_guard import DeleteLimits
+from backup_playbook.core.model import Manifest
 from backup_playbook.engines.contract import Engine, Source
 from backup_playbook.engines.files.bucket import BucketTree
 from backup_playbook.engines.files.directory import DirectoryTree
@@ -35,6 +36,7 @@ from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.source import FilesOptions
 from backup_playbook.engines.files.source import FilesSource as LiveFiles
 from backup_playbook.engines.files.trees import Tree
+from backup_playbook.engines.mongodb.archive import in_words
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.counts import count_documents
 from backup_playbook.engines.mongodb.dump import MongoSource as LiveMongo
@@ -147,6 +149,11 @@ def engine(config: PlaybookConfig, source: str) -> Engine:
     """The engine of a source."""
     engines: dict[str, Engine] = {known.name: known for known in (PostgresEngine(), MongoEngine(), FilesEngine())}
     return engines[config.source(source).engine]
+
+
+def summary(manifest: Manifest) -> str:
+    """What a backup holds, where that is not tables and rows; else empty."""
+    return in_words(manifest) if manifest.engine == MongoEngine.name else ""
 
 
 def rows_now(config: PlaybookConfig, name: str) -> dict[str, int]:

@@ -83,6 +83,7 @@ class DumpCompressUpload(SourceOperator):
             encryption=manifest.encryption.method,
             seconds=round(time.monotonic() - started, 1),
             verified={},
+            summary=connections.summary(manifest),
         )
 
 

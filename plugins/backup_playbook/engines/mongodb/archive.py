@@ -13,6 +13,12 @@ from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation
 
 
+def in_words(manifest: Manifest) -> str:
+    """For people: what it holds, and of how many moments."""
+    apart = "" if manifest.details["consistency"] == "snapshot" else ", each collection at a moment of its own"
+    return f"{manifest.rows:,} documents in {len(manifest.tables)} collections{apart}"
+
+
 def metadata_names(manifest: Manifest) -> dict[str, str]:
     """Object name to collection or view: where the options and indexes of each are."""
     suffix = ".zst" if manifest.encryption.method == "none" else ".zst.gpg"
