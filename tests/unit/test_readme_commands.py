@@ -107,7 +107,7 @@ def test_the_sources_of_the_readme_are_valid_configuration(number: int, tmp_path
     assert set(added) < set(load_config(folder).sources)
 
 
-@pytest.mark.parametrize(("number", "role"), enumerate(["backup_role", "recovery_role"]))
+@pytest.mark.parametrize(("number", "role"), list(enumerate(["backup_role", "recovery_role"])))
 def test_the_grants_of_the_readme_are_those_of_the_script(number: int, role: str) -> None:
     script = (PROJECT / f"include/sql/{role}.sql").read_text().splitlines()
     statements = [line for line in script if line and not line.startswith(("--", "\\"))]
