@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pymongo
@@ -25,7 +26,7 @@ from backup_playbook.engines.mongodb.documents import BATCH_BYTES, DocumentCount
 from backup_playbook.engines.mongodb.moment import Moment, require_unchanged, take_moment
 from backup_playbook.engines.mongodb.ranges import IdRange, split
 from backup_playbook.repository.objects import BackupWriter
-from backup_playbook.streams.blocks import tap
+from backup_playbook.streams.blocks import BLOCK_BYTES, tap
 from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
@@ -130,12 +131,8 @@ class _Dump:
         first = next(content, b"")
         if not first:
             return None  # most collections of a database with thousands of them are empty
-
-        def blocks() -> Iterator[bytes]:
-            yield first
-            yield from content
-
-        item = self._writer.write(name, ObjectKind.COLLECTION, tap(blocks(), counter.update), estimate=size)
+        blocks = tap(chain([first], content), counter.update)
+        item = self._writer.write(name, ObjectKind.COLLECTION, blocks, estimate=size)
         found = TablePart(
             object=item.name,
             rows=counter.finish(),
@@ -153,20 +150,21 @@ class _Dump:
         name = object_name(metadata_file(self._database.name, collection.name))
         return Written(self._writer.write(name, ObjectKind.METADATA, [collection.to_json()]))
 
-    def _users(self) -> Iterator[Written]:
-        admin = self._database.client.get_database("admin")
-        name = self._database.name
-        for kind, query in USERS.items():
-            found = admin[f"system.{kind}"].find_raw_batches({key: value.format(name) for key, value in query.items()})
-            try:
-                content = b"".join(found)
-            except OperationFailure as error:
-                if error.code not in (_MAY_NOT, _HAS_NONE):
-                    raise
-                log.info("Users and roles are not stored: the connection's user may not read them.")
-                return
-            item = self._writer.write(f"{name}/$admin.system.{kind}.bson", ObjectKind.USERS, [content])
-            yield Written(item)
+    def _users(self) -> list[Written]:
+        """All that mongorestore wants of them, or nothing."""
+        admin, name = self._database.client.get_database("admin"), self._database.name
+        contents = {}
+        try:
+            for kind, query in USERS.items():
+                found = {key: value.format(name) for key, value in query.items()}
+                contents[kind] = b"".join(admin[f"system.{kind}"].find_raw_batches(found))
+        except OperationFailure as error:
+            if error.code not in (_MAY_NOT, _HAS_NONE):
+                raise
+            log.info("Users and roles are not stored: the connection's user may not read them.")
+            return []
+        files = {f"{name}/$admin.system.{kind}.bson": content for kind, content in contents.items()}
+        return [Written(self._writer.write(file, ObjectKind.USERS, [text])) for file, text in files.items()]
 
     def _manifest(self, written: list[Written]) -> Manifest:
         parts: dict[str, list[TablePart]] = defaultdict(list)
@@ -227,8 +225,9 @@ def read_documents(
     count = max(1, BATCH_BYTES // max(average, 1))
     with moment.reading(database, collection).find_raw_batches(part.query, sort=order, batch_size=count) as cursor:
         for batch in cursor:
-            cancellation.check()
-            yield batch
+            for start in range(0, len(batch), BLOCK_BYTES):
+                cancellation.check()
+                yield batch[start : start + BLOCK_BYTES]
 
 
 def _record(database: str, collection: Collection, parts: list[TablePart]) -> TableRecord:
