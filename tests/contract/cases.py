@@ -2,12 +2,19 @@
 
 import subprocess
 import uuid
+from pathlib import Path
 from typing import Any, Protocol
 
+import boto3
 from pymongo import MongoClient
 
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.contract import Engine, Source, Target
+from backup_playbook.engines.files.bucket import BucketTree
+from backup_playbook.engines.files.directory import DirectoryTree
+from backup_playbook.engines.files.engine import FilesEngine
+from backup_playbook.engines.files.scratch import ScratchDirectory
+from backup_playbook.engines.files.source import FilesSource
 from backup_playbook.engines.mongodb import connection
 from backup_playbook.engines.mongodb.dump import MongoSource
 from backup_playbook.engines.mongodb.engine import MongoEngine
@@ -15,9 +22,12 @@ from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.engines.postgres.engine import PostgresEngine
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.scratch import scratch_name
+from backup_playbook.repository.store import ObjectStore
 from embedded.mongo import MongoServer
 from embedded.postgres import PostgresServer
 from embedded.processes import choose_port
+from tests.integration.files import lab as files
+from tests.integration.files.restore_sh import run_restore_sh
 from tests.integration.mongodb import lab as mongodb
 from tests.integration.postgres.lab import SOURCE, Lab, dump_text, server_of, source_of
 
@@ -153,3 +163,53 @@ class MongoCase:
         for database in (self._origin, self._copy):
             self._client.drop_database(database)
         self._client.close()
+
+
+class FilesCase:
+    engine = FilesEngine()
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._root = directory, directory / "root"
+        self._restored = self._root
+        self._root.mkdir()
+        (self._root / "large").write_bytes(bytes(range(256)) * (9 << 12))
+        (self._root / "folder").mkdir()
+        (self._root / "folder/small").write_bytes(b"one")
+        (self._root / "link").symlink_to("folder/small")
+
+    def source(self) -> FilesSource:
+        return FilesSource(DirectoryTree(self._root))
+
+    def undivided(self) -> FilesSource:
+        return self.source()
+
+    def unreachable(self) -> FilesSource:
+        client = boto3.client(
+            "s3", endpoint_url=f"http://127.0.0.1:{choose_port()}", region_name="us-east-1",
+            aws_access_key_id="nobody", aws_secret_access_key="nothing",
+        )  # fmt: skip
+        return FilesSource(BucketTree(ObjectStore(client, bucket="nothing", prefix="")))
+
+    def restore(self, lab: Lab, manifest: Manifest) -> "subprocess.CompletedProcess[str]":
+        self._restored = lab.directory / "restored"
+        script = lab.restore_script(manifest)
+        return run_restore_sh(script, lab.directory, lab.s3.shell_environment(), str(self._restored))
+
+    def target(self) -> ScratchDirectory:
+        return ScratchDirectory(self._directory, scratch_name(SOURCE), [self._root])
+
+    def damage(self, target: Target) -> None:
+        assert isinstance(target, ScratchDirectory)
+        (target.root / "folder/small").write_bytes(b"two")
+
+    def exists(self, target: Target) -> bool:
+        assert isinstance(target, ScratchDirectory)
+        return target.root.exists()
+
+    def original(self) -> object:
+        return files.state(self._root)
+
+    def restored(self) -> object:
+        return files.state(self._restored)
+
+    def close(self) -> None: ...

@@ -19,14 +19,17 @@ from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
-from tests.contract.cases import Case, MongoCase, PostgresCase
+from tests.contract.cases import Case, FilesCase, MongoCase, PostgresCase
 from tests.integration.postgres.lab import SOURCE, Lab, assert_restored
 from tests.support.bytes_engine import BytesEngine
 from tests.support.damage import flip_a_bit
 
 
-@pytest.fixture(scope="module", params=["postgres", "mongodb"])
-def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+@pytest.fixture(scope="module", params=["postgres", "mongodb", "files"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    if request.param == "files":
+        yield FilesCase(tmp_path_factory.mktemp("files"))
+        return
     if request.param == "mongodb":
         made: Case = MongoCase(request.getfixturevalue("mongo"))
         yield made
@@ -41,7 +44,9 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
 
 
 @pytest.fixture
-def lab(s3: S3Gateway, bucket: Bucket, tmp_path: Path) -> Lab:
+def lab(case: Case, s3: S3Gateway, bucket: Bucket, tmp_path: Path) -> Lab:
+    if case.engine.name == "files":  # the content of files is in versions
+        bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     return Lab(s3, ObjectStore(s3.client(client_config(2)), bucket=bucket.name, prefix="contract"), tmp_path)
 
 

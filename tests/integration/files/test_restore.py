@@ -2,9 +2,6 @@
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,18 +17,7 @@ from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import NOT_UTF8, FilesLab, fill, state
-
-FAST_AWS = r"""#!/bin/sh
-# the two commands of restore.sh, without the second that aws takes to start
-call() { curl -sSf -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:$AWS_DEFAULT_REGION:s3" \
-    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" --path-as-is "$AWS_ENDPOINT_URL_S3/$1" -o "$2"; }
-case "$1 $2" in
-"s3 cp") call "${4#s3://}" "$5" ;;
-"s3api get-object")
-    key=$(python3 -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.argv[1], safe="/~"))' "$6")
-    call "$4/$key?versionId=$8" "$9" ;;
-esac
-"""
+from tests.integration.files.restore_sh import run_restore_sh
 
 
 def restore(
@@ -215,27 +201,14 @@ def test_one_file_is_found_with_one_shard(lab: FilesLab, tmp_path: Path, monkeyp
     assert {item.kind for item in manifest.objects} == {ObjectKind.TREE}
 
 
-def run_restore_sh(
-    lab: FilesLab, manifest: Manifest, tmp_path: Path, *words: str
-) -> "subprocess.CompletedProcess[str]":
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "aws").write_text(FAST_AWS)
-    (tools / "aws").chmod(0o755)
-    script = tmp_path / "restore.sh"
-    script.write_bytes(lab.store.get(catalog_folder("uploads", manifest.backup_id) + RESTORE_SCRIPT))
-    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
-    return subprocess.run(
-        [shutil.which("bash") or "bash", str(script), *words],
-        env={"PATH": path, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8", **lab.s3.shell_environment()},
-        capture_output=True, text=True, errors="replace", check=False,
-    )  # fmt: skip
+def script_of(lab: FilesLab, manifest: Manifest) -> str:
+    return lab.store.get(catalog_folder("uploads", manifest.backup_id) + RESTORE_SCRIPT).decode()
 
 
 def test_restore_sh(lab: FilesLab, tmp_path: Path) -> None:
     fill(lab)
     manifest = lab.backup()
-    result = run_restore_sh(lab, manifest, tmp_path, str(tmp_path / "copy"))
+    result = run_restore_sh(script_of(lab, manifest), tmp_path, lab.s3.shell_environment(), str(tmp_path / "copy"))
     assert result.returncode == 0, result.stderr
     assert "Restored and checked" in result.stdout
     assert state(tmp_path / "copy") == state(lab.root)
@@ -246,7 +219,7 @@ def test_restore_sh_says_what_is_damaged(lab: FilesLab, tmp_path: Path) -> None:
     lab.write("b", b"one")
     manifest = lab.backup()
     (lab.s3.buckets / lab.store.bucket / "playbook/current/uploads/a").write_bytes(b"two")
-    result = run_restore_sh(lab, manifest, tmp_path, str(tmp_path / "copy"))
+    result = run_restore_sh(script_of(lab, manifest), tmp_path, lab.s3.shell_environment(), str(tmp_path / "copy"))
     assert result.returncode == 1
     assert "1 files could not be restored" in result.stderr
     assert "Restored" not in result.stdout
