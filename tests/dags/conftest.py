@@ -22,6 +22,7 @@ from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import SUPERUSER, PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
+from tests.integration.files.lab import make_lab
 from tests.integration.postgres.lab import source_of
 
 # Airflow reads these when it is first imported, and writes its configuration where AIRFLOW_HOME points to.
@@ -70,6 +71,32 @@ def live(
     connect(monkeypatch, "postgres_staging", postgres18, "127.0.0.1", "postgres")
     back_up(postgres18.dsn(name), datetime.now(UTC))
     return name
+
+
+@pytest.fixture
+def uploads(s3: S3Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the source `uploads`, whose repositories keep versions."""
+    config = shutil.copytree(DEFAULT_FOLDER, tmp_path / "config")
+    repositories = yaml.safe_load((config / "repositories.yaml").read_text())
+    for name in ("primary", "offsite"):
+        repositories["repositories"][name]["bucket"] = make_lab(s3, tmp_path / "uploads").store.bucket
+    (config / "repositories.yaml").write_text(yaml.safe_dump(repositories))
+    sources = yaml.safe_load((config / "sources.yaml").read_text())
+    sources["sources"]["uploads"] = {
+        "engine": "files", "directory": str(tmp_path / "uploads"), "repository": "primary", "offsite": ["offsite"],
+        "retention": "standard", "objectives": "standard",
+    }  # fmt: skip
+    (config / "sources.yaml").write_text(yaml.safe_dump(sources))
+    targets = yaml.safe_load((config / "targets.yaml").read_text())
+    (tmp_path / "restores").mkdir()
+    targets["targets"]["restores"] = {"engine": "files", "directory": str(tmp_path / "restores")}
+    (config / "targets.yaml").write_text(yaml.safe_dump(targets))
+    monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(config))
+    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}
+    store = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
+    for name in ("S3_PRIMARY", "S3_OFFSITE"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(store))
+    return tmp_path / "uploads"
 
 
 def back_up(dsn: str, at: datetime) -> Manifest:

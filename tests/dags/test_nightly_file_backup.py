@@ -1,19 +1,15 @@
 """The graph of the nightly file backup, and its steps one after the other on a real repository."""
 
-import json
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskAwaitingInput
 
 from backup_playbook.config import load_config
-from backup_playbook.config.load import DEFAULT_FOLDER
 from backup_playbook.core.errors import GuardError
 from backup_playbook.dag_parts import connections, delete_guard
 from backup_playbook.dag_parts.delete_guard import GuardDeletions
@@ -27,33 +23,9 @@ from backup_playbook.operators.files import (
     SyncFiles,
 )
 from backup_playbook.repository.catalog import Catalog
-from embedded.s3 import S3Gateway
-from tests.integration.files.lab import make_lab
 
 SOURCE = "uploads"
 TI: Any = SimpleNamespace(dag_id="nightly_file_backup", run_id="test", task_id="guard", map_index=0, id="0")
-
-
-@pytest.fixture
-def root(s3: S3Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of the source `uploads`, whose repositories keep versions."""
-    config = shutil.copytree(DEFAULT_FOLDER, tmp_path / "config")
-    repositories = yaml.safe_load((config / "repositories.yaml").read_text())
-    for name in ("primary", "offsite"):
-        repositories["repositories"][name]["bucket"] = make_lab(s3, tmp_path / "uploads").store.bucket
-    (config / "repositories.yaml").write_text(yaml.safe_dump(repositories))
-    sources = yaml.safe_load((config / "sources.yaml").read_text())
-    sources["sources"][SOURCE] = {
-        "engine": "files", "directory": str(tmp_path / "uploads"), "repository": "primary", "offsite": ["offsite"],
-        "retention": "standard", "objectives": "standard",
-    }  # fmt: skip
-    (config / "sources.yaml").write_text(yaml.safe_dump(sources))
-    monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(config))
-    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}
-    store = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
-    for name in ("S3_PRIMARY", "S3_OFFSITE"):
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(store))
-    return tmp_path / "uploads"
 
 
 def context() -> Any:
@@ -95,10 +67,10 @@ def test_graph(dagbag: DagBag) -> None:
     }
 
 
-def test_a_night(root: Path) -> None:
-    (root / "a").write_bytes(b"one")
-    (root / "folder").mkdir()
-    (root / "folder/b").write_bytes(b"two")
+def test_a_night(uploads: Path) -> None:
+    (uploads / "a").write_bytes(b"one")
+    (uploads / "folder").mkdir()
+    (uploads / "folder/b").write_bytes(b"two")
     taken = back_up()
     assert taken.get("summary") == "2 files, 6 B: 2 uploaded (6 B)"
     assert taken["verified"] == {"primary": "full", "offsite": "full"}
@@ -114,19 +86,19 @@ def test_a_night(root: Path) -> None:
     assert back_up().get("summary") == "2 files, 6 B: 0 uploaded (0 B)"
 
 
-def test_seal_may_be_cleared(root: Path) -> None:
-    (root / "a").write_bytes(b"one")
+def test_seal_may_be_cleared(uploads: Path) -> None:
+    (uploads / "a").write_bytes(b"one")
     synced = SyncFiles(task_id="sync", scanned=scan()).execute(context())
     seals = {SealFiles(task_id="seal", scanned=synced).execute(context())["seal"] for _ in range(2)}
     assert len(seals) == 1
 
 
-def test_a_person_is_asked_when_files_are_lost(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_is_asked_when_files_are_lost(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
-        (root / str(number)).write_bytes(b"content")
+        (uploads / str(number)).write_bytes(b"content")
     back_up()
     for number in range(12):
-        (root / str(number)).unlink()
+        (uploads / str(number)).unlink()
     scanned = scan()
     assert "12 of 12 files (100%) are lost" in scanned["stop"]
     guard = GuardDeletions(task_id="guard", scanned=scanned)

@@ -1,0 +1,119 @@
+"""# Restore files
+
+**When:** by the button: files were deleted, overwritten or encrypted; or a directory is wanted as it was.
+
+**What:** everything, a folder or a file, as it was in a backup: the newest one, the newest before a moment, one by its
+id, or the one that has a file in a version that `list_file_versions` shows.
+
+| step | what it does |
+|---|---|
+| `choose_backup` | finds the backup, and reads its manifest |
+| `plan_restore` | counts what will come back, and says where to |
+| `approve_plan` | in place only: waits until a person has read the plan |
+| `restore` | brings the files back with times, modes, owners (as root) and links |
+| `prove` | reads them all again: contents by SHA-256, links, times, modes |
+| `report_result` | tells people where the files are |
+
+*new_directory* makes one below the directory of a target in `targets.yaml`; it stays until you remove it. *in_place*
+writes into the source itself: files that are equal are not touched; those that were written after the backup stay,
+unless `overwrite_newer` is set; what is replaced is moved to `.replaced-<backup id>/` there. Nothing is ever deleted.
+Whatever a backup names, nothing outside of the directory is written, and no link is followed. Special files (fifo,
+socket, device) do not come back. A name that is not UTF-8 comes back with its folder.
+
+**When it fails:** the error of the red task says what happened. A content that is not what was backed up leaves no
+file: take an older backup, or the off-site copy (*Repository*). A restore in place can be cleared and run again as
+often as needed. A new directory that is not complete: remove it, and start a new run.
+"""
+
+from airflow.sdk import Param, dag
+
+from backup_playbook.dag_parts.deadlines import finished_within
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.file_restore import (
+    ApproveInPlace,
+    files_source_param,
+    files_target_param,
+    path_param,
+    report_result,
+)
+from backup_playbook.dag_parts.recovery_form import (
+    allow_unverified_param,
+    backup_param,
+    drill_param,
+    longest_rto,
+)
+from backup_playbook.dag_parts.rows import choice_param
+from backup_playbook.dag_parts.sources import file_tree_names
+from backup_playbook.operators.file_restore import (
+    IN_PLACE,
+    NEW_DIRECTORY,
+    ChooseFilesBackup,
+    PlanFilesRestore,
+    ProveFiles,
+    RestoreFiles,
+)
+
+
+@dag(
+    schedule=None,
+    is_paused_upon_creation=False,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    deadline=finished_within(longest_rto(file_tree_names())),
+    tags=["restore"],
+    params={
+        "source": files_source_param(),
+        "path": path_param("A file, or a folder with a slash at its end, relative to the source. Empty: everything."),
+        "backup": backup_param(),
+        "before": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Before",
+            description="The newest verified backup before this moment is taken. Empty: the newest of all.",
+        ),
+        "version": Param(
+            "",
+            type=["null", "string"],
+            title="Version",
+            description="Of the file, from list_file_versions; instead of a backup.",
+        ),
+        "repository": choice_param("Repository", "Which copy of the backup is restored.", "primary", "offsite"),
+        "destination": choice_param("Destination", "In place asks for approval.", NEW_DIRECTORY, IN_PLACE),
+        "target": files_target_param(),
+        "overwrite_newer": Param(
+            False,
+            type="boolean",
+            title="Overwrite newer",
+            description="In place: also replace files that were written after the backup.",
+        ),
+        "allow_unverified": allow_unverified_param(),
+        "drill": drill_param(),
+    },
+    **ALERTS,
+)
+def restore_files():
+    chosen = ChooseFilesBackup(
+        task_id="choose_backup",
+        source="{{ params.source }}",
+        backup="{{ params.backup }}",
+        before="{{ params.before }}",
+        repository="{{ params.repository }}",
+        allow_unverified="{{ params.allow_unverified }}",
+    )
+    planned = PlanFilesRestore(task_id="plan_restore", backup=chosen.output)
+    approved = ApproveInPlace(
+        task_id="approve_plan",
+        subject="Restore of files of {{ params.source }} in place",
+        plan="plan_restore",
+        drill="{{ params.drill }}",
+    )
+    restored = RestoreFiles(task_id="restore", backup=planned.output)
+    proven = ProveFiles(task_id="prove", backup=restored.output)
+    planned >> approved >> restored
+    proven >> report_result()
+
+
+restore_files()

@@ -1,0 +1,75 @@
+"""The versions of a file, and the backup that names one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.tree import Entry, FileType, current_folder, key_of
+from backup_playbook.engines.files.shards import below
+from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.store import ObjectStore
+from backup_playbook.repository.versions import list_versions
+from backup_playbook.streams.codec import Codec
+
+VERSIONS_SHOWN = 1_000
+
+
+class FileVersion(NamedTuple):
+    """deleted: from then on the file was gone. current: it is the newest of its path."""
+
+    path: str
+    version: str
+    stored_at: datetime
+    bytes: int
+    current: bool
+    deleted: bool
+
+
+def versions_of(store: ObjectStore, source: str, path: str) -> list[FileVersion]:
+    """Of a file, newest first; of a folder, by its slash at the end, those of all that is or was in it, by path.
+
+    At most VERSIONS_SHOWN. Raises RestoreError when there are none.
+    """
+    found = sorted(
+        islice(_versions(store, source, path), VERSIONS_SHOWN),
+        key=lambda one: (one.path, -one.stored_at.timestamp(), not one.current),
+    )
+    if not found:
+        raise RestoreError(
+            f"{source} has no version of {path!r}, and never had one that is still kept.",
+            "Write the path relative to the source, and a folder with a slash at its end, which lists what is in it.",
+        )
+    return found
+
+
+def backup_with(catalog: Catalog, source: str, path: str, version: str) -> str:
+    """The id of the newest backup in which the file is of this version. Raises RestoreError when there is none."""
+    for backup in catalog.backups(source):
+        if backup.rejected:
+            continue
+        reader = BackupReader(catalog.store, catalog.manifest(source, backup.backup_id), Codec())
+        if any(entry.version == version for entry in below(reader, path.encode())):
+            return backup.backup_id
+    raise RestoreError(
+        f"No backup of {source} has {path!r} in the version {version}.",
+        "Take the version from list_file_versions, with its path. One that was stored by a run that never ended is in "
+        "no backup: fetch it with `aws s3api get-object --version-id`.",
+    )
+
+
+def _versions(store: ObjectStore, source: str, path: str) -> Iterator[FileVersion]:
+    folder = current_folder(source)
+    file = Entry(path.encode(), FileType.FILE)
+    keys = [folder + path]
+    if not path.endswith("/"):
+        keys.append(key_of(source, file._replace(hashed_key=True)))
+    for key in keys:
+        for item in list_versions(store, key):
+            if item.path == key or path.endswith("/"):
+                name = item.path.removeprefix(folder) if item.path.startswith(folder) else path
+                yield FileVersion(name, item.version, item.modified, item.bytes, item.latest, item.deleted)

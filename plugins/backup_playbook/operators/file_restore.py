@@ -1,0 +1,216 @@
+"""The steps of a restore of files. What is asked for stands in the run's params."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+
+from backup_playbook.core.errors import ConfigError, RestoreError
+from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backup_playbook.engines.files.restore import FilesRestore
+    from backup_playbook.engines.files.scratch import ScratchDirectory
+
+NEW_DIRECTORY, IN_PLACE = "new_directory", "in_place"
+RESULT = "result"
+"""XCom of `restore` and of `prove`: what was counted, and `root`, where the files are."""
+
+
+def wanted_path(form: Any) -> bytes:
+    """b"" for everything: the form leaves null in an empty field."""
+    return (form["path"] or "").encode()
+
+
+class ChooseFilesBackup(ChooseBackup):
+    """A version id stands for the newest backup that has the file in this version."""
+
+    def execute(self, context: Context) -> TestedBackup:
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.restore_targets import repository_of
+        from backup_playbook.engines.files.history import backup_with
+
+        form: Any = context["params"]
+        if form["version"]:
+            if not form["path"] or form["path"].endswith("/"):
+                raise RestoreError("A version is of one file, and no file is named.", "Give its path with the version.")
+            settings = self.config.source(self.source)
+            name = repository_of(settings, self.source, self.repository, datetime.now(UTC))
+            catalog = connections.catalog(self.config, name)
+            self.backup = backup_with(catalog, self.source, form["path"], form["version"])
+            self.before = ""
+        return super().execute(context)
+
+
+class FilesRestoreStep(RestoreStep):
+    """A step that knows where the files go."""
+
+    @contextmanager
+    def restoring(self, context: Context) -> Iterator[FilesRestore]:
+        """In place."""
+        from backup_playbook.engines.files.place import Place
+        from backup_playbook.engines.files.restore import FilesRestore
+
+        form: Any = context["params"]
+        root, aside = self.live_directory(), f".replaced-{self.tested['backup_id']}/".encode()
+        with self.reader() as reader, Place(root, set_aside=aside) as place:
+            yield FilesRestore(
+                reader,
+                place,
+                self.cancellation,
+                wanted_path(form),
+                overwrite_newer=form["overwrite_newer"],
+                files_at_once=self.config.source(self.source).streams,
+            )
+
+    def live_directory(self) -> Path:
+        """Raises ConfigError for a source that is none."""
+        from pathlib import Path
+
+        from backup_playbook.dag_parts.connections import files_settings
+
+        directory = files_settings(self.config, self.source).directory
+        if directory is None:
+            raise ConfigError(
+                f"The source {self.source!r} is a bucket: its files cannot be restored in place.",
+                "Restore them into a new directory, and copy them from there.",
+            )
+        return Path(directory)
+
+    def new_directory(self, context: Context) -> ScratchDirectory:
+        """Raises ConfigError when the target is none."""
+        from pathlib import Path
+
+        from backup_playbook.config import FilesSource, FilesTarget
+        from backup_playbook.engines.files.scratch import ScratchDirectory
+
+        form: Any = context["params"]
+        target = self.config.target(form["target"])
+        if not isinstance(target, FilesTarget):
+            raise ConfigError(
+                f"The target {form['target']!r} is no directory.", "Name one whose engine is files in targets.yaml."
+            )
+        sources = [one.directory for one in self.config.sources.values() if isinstance(one, FilesSource)]
+        started = datetime.fromisoformat(self.tested["started_at"])
+        return ScratchDirectory(
+            Path(target.directory),
+            f"{self.source}_{self.tested['backup_id']}_{started:%H%M%S%f}",
+            [Path(directory) for directory in sources if directory],
+            wanted_path(form),
+            self.config.source(self.source).streams,
+        )
+
+
+class PlanFilesRestore(FilesRestoreStep):
+    """Count what will come back, and leave the plan for people."""
+
+    def execute(self, context: Context) -> TestedBackup:
+        from backup_playbook.core.progress import human_age, human_bytes
+        from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
+        from backup_playbook.engines.files.shards import below
+
+        form: Any = context["params"]
+        in_place = form["destination"] == IN_PLACE
+        where = f"in place, {self.live_directory()}" if in_place else f"into {self.new_directory(context).root}"
+        files = size = others = 0
+        with self.reader() as reader:
+            for entry in below(reader, wanted_path(form)):
+                files, size = files + entry.stored, size + (entry.size if entry.stored else 0)
+                others += not entry.stored
+            taken = reader.manifest.snapshot_at
+        if not files + others:
+            raise RestoreError(
+                f"The backup {self.tested['backup_id']} of {self.source} has no {form['path']!r}.",
+                "Write the path as list_file_versions shows it, a folder with a slash at its end; or choose another "
+                "backup.",
+            )
+        in_short = f"{files:,} files, {human_bytes(size)}, of {self.tested['backup_id']} {where}"
+        newer = "are replaced too" if form["overwrite_newer"] else "stay as they are"
+        rules = (
+            f"\n\nFiles that are equal are not touched. Those that were written after the backup {newer}. What is "
+            f"replaced goes to `.replaced-{self.tested['backup_id']}/` in the same directory. Nothing is deleted."
+        )
+        plan = (
+            f"**{in_short}**\n\nThe backup shows {taken:%Y-%m-%d %H:%M:%S} UTC, {human_age(datetime.now(UTC) - taken)} "
+            f"ago. It has {others:,} folders and links there, too.{rules if in_place else ''}"
+        )
+        self.log.info("%s", plan)
+        context["ti"].xcom_push(PLAN, plan)
+        context["ti"].xcom_push(IN_SHORT, in_short)
+        return self.tested
+
+
+class RestoreFiles(FilesRestoreStep):
+    """Bring the files back. What somebody wrote meanwhile is not lost: see FilesRestore."""
+
+    def execute(self, context: Context) -> TestedBackup:
+        form: Any = context["params"]
+        started = time.monotonic()
+        if form["destination"] == IN_PLACE:
+            with self.noticing_damage(context), self.restoring(context) as work:
+                counts, root = dict(work.run()), str(work.place.root)
+        else:
+            scratch = self.new_directory(context)
+            with self.noticing_damage(context), self.reader() as reader:
+                if not scratch.root.exists():  # a step that was cleared goes on where it was
+                    scratch.create(reader.manifest)
+                scratch.restore(reader, self.cancellation)
+            counts, root = {}, str(scratch.root)
+        self.log.info("Restored into %s: %s", root, counts)
+        context["ti"].xcom_push(RESULT, {"root": root, "counts": counts})
+        return {**self.tested, "phases": {"restore": round(time.monotonic() - started, 2)}}
+
+
+class ProveFiles(FilesRestoreStep):
+    """Compare every content and attribute with the backup. A whole backup in a new directory is proven by it."""
+
+    def execute(self, context: Context) -> TestedBackup:
+        from backup_playbook.core.model import EvidenceKind
+        from backup_playbook.dag_parts import connections
+
+        form: Any = context["params"]
+        started = time.monotonic()
+        if form["destination"] == IN_PLACE:
+            with self.restoring(context) as work:
+                counts = dict(work.prove())
+        else:
+            with self.reader() as reader:
+                proof = self.new_directory(context).prove(reader, self.cancellation)
+            counts = {"paths": proof.schema_objects}
+        phases = {**self.tested["phases"], "prove": round(time.monotonic() - started, 2)}
+        context["ti"].xcom_push(RESULT, {"counts": counts})
+        if form["destination"] == NEW_DIRECTORY and not form["path"]:
+            catalog = connections.catalog(self.config, self.tested["repository"])
+            body = {"seconds": phases, "target": form["target"], "paths": counts["paths"], "run": context["run_id"]}
+            catalog.add_evidence(
+                self.source, self.tested["backup_id"], EvidenceKind.RESTORED, body, qualifier=self.tested["repository"]
+            )
+        return {**self.tested, "phases": phases}
+
+
+class ListFileVersions(SourceOperator):
+    """The versions of a file, or of all files that are, or were, in a folder. Returns them as dictionaries."""
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.restore_targets import repository_of
+        from backup_playbook.engines.files.history import versions_of
+
+        form: Any = context["params"]
+        name = repository_of(self.config.source(self.source), self.source, form["repository"], datetime.now(UTC))
+        found = versions_of(connections.catalog(self.config, name).store, self.source, form["path"] or "")
+        lines = [
+            f"{one.stored_at:%Y-%m-%d %H:%M:%S}  {'deleted' if one.deleted else f'{one.bytes:,} B':>16}  "
+            f"{one.version}  {one.path}{'  (current)' if one.current and not one.deleted else ''}"
+            for one in found
+        ]
+        self.log.info("%d versions in %s, UTC:\n%s", len(found), name, "\n".join(lines))
+        return [{**one._asdict(), "stored_at": one.stored_at.isoformat()} for one in found]

@@ -1,0 +1,142 @@
+"""The steps of a restore of files, one after the other, on a source that was backed up twice."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from backup_playbook.config import load_config
+from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.dag_parts import connections
+from backup_playbook.dag_parts.file_restore import ApproveInPlace
+from backup_playbook.operators.file_restore import (
+    IN_PLACE,
+    NEW_DIRECTORY,
+    ChooseFilesBackup,
+    ListFileVersions,
+    PlanFilesRestore,
+    ProveFiles,
+    RestoreFiles,
+)
+from tests.dags.test_nightly_file_backup import back_up
+
+FORM = {
+    "source": "uploads", "path": None, "backup": "latest", "before": None, "version": None, "repository": "primary",
+    "destination": NEW_DIRECTORY, "target": "restores", "overwrite_newer": False, "drill": False,
+}  # fmt: skip
+
+
+class Run:
+    """One run of the DAG, whose XComs are kept here."""
+
+    def __init__(self, **form: Any) -> None:
+        self.form = {**FORM, **form}
+        self.left: dict[str, Any] = {}
+        ti = SimpleNamespace(dag_id="restore_files", run_id="test", xcom_push=self._push)
+        self.context: Any = {"ti": ti, "run_id": "test", "params": self.form}
+
+    def _push(self, key: str, value: Any) -> None:
+        self.left.setdefault(key, value)
+
+    def plan(self) -> Any:
+        chosen = ChooseFilesBackup(
+            task_id="choose_backup", source="uploads", backup=self.form["backup"], before=str(self.form["before"]),
+            repository=self.form["repository"],
+        ).execute(self.context)  # fmt: skip
+        return PlanFilesRestore(task_id="plan_restore", backup=chosen).execute(self.context)
+
+    def restore(self) -> Path:
+        restored = RestoreFiles(task_id="restore", backup=self.plan()).execute(self.context)
+        ProveFiles(task_id="prove", backup=restored).execute(self.context)
+        return Path(self.left["result"]["root"])
+
+
+@pytest.fixture
+def taken(uploads: Path) -> list[str]:
+    """The ids of two backups: between them `a` changed, and `gone` was deleted."""
+    for number in range(8):
+        (uploads / f"keep{number}").write_bytes(b"content")
+    (uploads / "a").write_bytes(b"before")
+    (uploads / "folder").mkdir()
+    (uploads / "folder/gone").write_bytes(b"precious")
+    first = back_up()
+    (uploads / "a").write_bytes(b"after!!")
+    (uploads / "folder/gone").unlink()
+    return [first["backup_id"], back_up()["backup_id"]]
+
+
+def test_graph(dagbag: DagBag) -> None:
+    dag = dagbag.dags["restore_files"]
+    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
+        "choose_backup": {"plan_restore"},
+        "plan_restore": {"approve_plan", "restore"},
+        "approve_plan": {"restore"},
+        "restore": {"prove"},
+        "prove": {"report_result"},
+        "report_result": set(),
+    }
+
+
+def test_everything_into_a_new_directory_is_a_proof(uploads: Path, taken: list[str]) -> None:
+    run = Run(backup=taken[0])
+    root = run.restore()
+    assert root.parent == uploads.parent / "restores"
+    assert (root / "a").read_bytes() == b"before"
+    assert (root / "folder/gone").read_bytes() == b"precious"
+    assert "10 files" in run.left["plan"]
+    entries = {entry.backup_id: entry for entry in connections.catalog(load_config(), "primary").backups("uploads")}
+    assert entries[taken[0]].proven
+    assert not entries[taken[1]].proven
+
+
+@pytest.mark.parametrize("repository", ["primary", "offsite"])
+def test_a_deleted_file(taken: list[str], repository: str) -> None:
+    root = Run(path="folder/gone", backup=taken[0], repository=repository).restore()
+    assert [str(path.relative_to(root)) for path in sorted(root.rglob("*"))] == ["folder", "folder/gone"]
+
+
+def test_a_version_that_was_listed(taken: list[str]) -> None:
+    listed = ListFileVersions(task_id="list_versions", source="uploads").execute(Run(path="a").context)
+    assert [(one["bytes"], one["current"]) for one in listed] == [(7, True), (6, False)]
+    root = Run(path="a", version=listed[1]["version"]).restore()
+    assert (root / "a").read_bytes() == b"before"
+    with pytest.raises(RestoreError, match="No backup of uploads has"):
+        Run(path="a", version="unknown").plan()
+    with pytest.raises(RestoreError, match="no file is named"):
+        Run(path="folder/", version=listed[1]["version"]).plan()
+
+
+def test_deletions_are_listed(taken: list[str]) -> None:
+    listed = ListFileVersions(task_id="list_versions", source="uploads").execute(Run(path="folder/").context)
+    assert {(one["path"], one["deleted"]) for one in listed} == {("folder/gone", True), ("folder/gone", False)}
+    with pytest.raises(RestoreError, match="never had one"):
+        ListFileVersions(task_id="list_versions", source="uploads").execute(Run(path="nothing").context)
+
+
+def test_in_place_asks_first_and_keeps_what_is_newer(uploads: Path, taken: list[str]) -> None:
+    run = Run(backup=taken[0], destination=IN_PLACE)
+    run.plan()
+    assert f".replaced-{taken[0]}/" in run.left["plan"]
+    approve = ApproveInPlace(task_id="approve_plan", subject="", plan="plan_restore", drill="False")
+    assert approve.execute(Run().context)["chosen_options"] == ["Approve"], "nobody is asked about a new directory"
+    assert run.restore() == uploads
+    assert (uploads / "folder/gone").read_bytes() == b"precious"
+    assert (uploads / "a").read_bytes() == b"after!!"
+    Run(backup=taken[0], destination=IN_PLACE, overwrite_newer=True).restore()
+    assert (uploads / "a").read_bytes() == b"before"
+    assert (uploads / f".replaced-{taken[0]}/a").read_bytes() == b"after!!"
+
+
+def test_a_path_that_is_not_in_the_backup(taken: list[str]) -> None:
+    with pytest.raises(RestoreError, match="has no 'nothing'"):
+        Run(path="nothing").plan()
+
+
+def test_a_target_within_a_source_is_refused(uploads: Path, taken: list[str]) -> None:
+    restores = uploads.parent / "restores"
+    restores.rmdir()
+    restores.symlink_to(uploads)
+    with pytest.raises(GuardError, match="is backed up"):
+        Run().restore()
