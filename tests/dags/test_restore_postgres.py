@@ -83,33 +83,33 @@ def test_end_is_told_whatever_happened(dag: DAG) -> None:
 
 
 class Instance:
-    """Of a run in which these tasks have left something."""
+    """Of a run in which this task has failed, and all that do not come after it went well."""
 
-    def __init__(self, *said: str) -> None:
-        self._said = said
+    dag_id, run_id, map_index = "restore_postgres", "ours", -1
 
-    def xcom_pull(self, task: str) -> Any:
-        return task in self._said or None
+    def __init__(self, failed: str, dag: DAG) -> None:
+        self._states = dict.fromkeys(dag.task_ids, "success") | dict.fromkeys(after(dag, failed), "upstream_failed")
+        self._states |= {"staging.keep_copy": "skipped"} | {failed: "failed"}
+
+    def get_task_states(self, **_: Any) -> dict[str, dict[str, str]]:
+        return {"ours": self._states}
 
 
 @pytest.mark.parametrize(
-    ("target", "said", "recovery"),
+    ("target", "failed", "recovery"),
     [
-        (
-            "production",
-            ["branch_on_target"],
-            True,
-        ),  # the plan could not be presented: that is no restore that went well
-        ("production", [], False),
-        ("staging", ["branch_on_target"], False),
+        ("production", "promote_copy", True),
+        ("production", "present_plan", True),  # that is no restore that went well
+        ("production", "staging.prove", False),
+        ("staging", "staging.keep_copy", False),
     ],
 )
 def test_report_is_that_of_the_way_it_went(
-    target: str, said: list[str], recovery: bool, dag: DAG, monkeypatch: pytest.MonkeyPatch
+    target: str, failed: str, recovery: bool, dag: DAG, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery_ending, "conclude_recovery", lambda _, steps: steps)
     monkeypatch.setattr(DocumentResult, "execute", lambda *_: "the report of a restore")
-    context: Any = {"ti": Instance(*said), "params": {"target": target}}
+    context: Any = {"ti": Instance(failed, dag), "params": {"target": target}}
     expected = TO_PRODUCTION if recovery else "the report of a restore"
     assert dag.task_dict["document_restore"].execute(context) == expected
 

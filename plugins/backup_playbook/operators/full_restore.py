@@ -180,7 +180,8 @@ class DocumentRestore(DocumentResult):
     def execute(self, context: Context) -> Documented:
         from backup_playbook.dag_parts.recovery_ending import conclude_recovery
 
-        if context["ti"].xcom_pull("branch_on_target") and context["params"]["target"] == "production":
+        self._instance = context["ti"]
+        if context["params"]["target"] == "production" and not self._failed_step():
             return cast("Documented", conclude_recovery(context["ti"], TO_PRODUCTION))
         return super().execute(context)
 
