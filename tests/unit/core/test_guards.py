@@ -1,7 +1,12 @@
 import pytest
 
 from backup_playbook.core.errors import GuardError
-from backup_playbook.core.guards import DatabaseIdentity, require_not_production
+from backup_playbook.core.guards import (
+    CollectionsIdentity,
+    DatabaseIdentity,
+    require_no_production_collections,
+    require_not_production,
+)
 
 SHOP = DatabaseIdentity("7461", 16385, "shop")
 
@@ -22,3 +27,11 @@ def test_another_database_of_the_same_name_is_none(server: str, oid: int) -> Non
 
 def test_nothing_is_production() -> None:
     require_not_production(SHOP, [])
+
+
+def test_mongodb_production_is_recognised_by_one_collection() -> None:
+    production = CollectionsIdentity("reviews", frozenset({"a", "b"}))
+    with pytest.raises(GuardError, match="scratch_x is the production database reviews"):
+        require_no_production_collections(CollectionsIdentity("scratch_x", frozenset({"b", "c"})), [production])
+    for other in ({"c"}, set()):
+        require_no_production_collections(CollectionsIdentity("reviews", frozenset(other)), [production])
