@@ -18,12 +18,17 @@ from backup_playbook.dag_parts.restore_targets import production_collections, pr
 from backup_playbook.engines.backup import take_backup
 from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.engines.scratch import scratch_name
+from backup_playbook.operators.assessment import CompareWithProduction, RunApplicationChecks
+from backup_playbook.operators.backup import DumpCompressUpload, VerifyBackup
+from backup_playbook.operators.documentation import DocumentResult
+from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch, ProveRestore, RestoreBackup
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.processes import Cancellation
 from embedded import reviews
 from embedded.mongo import MongoServer
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket, MongoDatabase
+from tests.dags.run_of_tasks import RunOfTasks
 from tests.support.mongo_mask import ReplicaSet
 
 
@@ -77,6 +82,28 @@ def test_backed_up_counted_and_restored(config: PlaybookConfig, mongo_database: 
         assert f"/{scratch.name}" in scratch.url
     finally:
         scratch.drop()
+
+
+def test_steps_of_a_night_and_of_a_restore_test(config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
+    run = RunOfTasks()
+    taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
+    assert taken["summary"] == "2 documents in 1 collections"
+    assert VerifyBackup(task_id="verify", backup=taken)._verify("primary")["depth"] == "full"
+    chosen = run.do(ChooseBackup(task_id="choose_backup", source="reviews"))
+    assert chosen["backup_id"] == taken["backup_id"]
+    scratch = run.do(CreateScratch(task_id="create_scratch", backup=chosen))
+    assert scratch["scratch"] in mongo_database.client.list_database_names()
+    restored = run.do(RestoreBackup(task_id="restore", backup=scratch))
+    proven = run.do(ProveRestore(task_id="prove", backup=restored))
+    compared = run.do(CompareWithProduction(task_id="compare_with_production", backup=proven))
+    run.do(RunApplicationChecks(task_id="run_application_checks", backup=compared))
+    documented = run.do(DocumentResult(task_id="document_result", source="reviews", tested=chosen))
+    assert documented["passed"]
+    assert documented["remarks"] == []
+    run.do(DropScratch(task_id="drop_scratch", backup=scratch))
+    assert scratch["scratch"] not in mongo_database.client.list_database_names()
+    [entry] = connections.catalog(config, "primary").backups("reviews")
+    assert entry.proven
 
 
 def test_production_is_known_from_its_newest_backup_when_it_is_away(
