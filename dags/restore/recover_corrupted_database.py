@@ -75,7 +75,7 @@ from backup_playbook.operators.restore import ChooseBackup
             type=["null", "string"],
             format="date-time",
             title="When was it corrupted?",
-            description="The newest verified backup before this moment is taken. Empty, and no backup is named: the "
+            description_md="The newest verified backup before this moment is taken. Empty, and no backup is named: the "
             "page of the approval shows what is in the newest backups, to choose from.",
         ),
         "backup": backup_param(),
@@ -84,7 +84,7 @@ from backup_playbook.operators.restore import ChooseBackup
             type="string",
             enum=["primary", "offsite"],
             title="Repository",
-            description="Which copy of the backup is restored.",
+            description_md="Which copy of the backup is restored.",
         ),
         "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),

@@ -90,7 +90,7 @@ from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropS
             type=["null", "string"],
             format="date-time",
             title="Before",
-            description="The newest verified backup before this moment is taken. Empty: the newest of all.",
+            description_md="The newest verified backup before this moment is taken. Empty: the newest of all.",
         ),
         "repository": choice_param("Repository", "Which copy of the backup is restored.", "primary", "offsite"),
         "target": target_param(),

@@ -80,7 +80,7 @@ def show_graph(browser: webdriver.Chrome, page: str, steps: list[str], picture: 
 
 def show_form(browser: webdriver.Chrome, airflow_url: str, dag_id: str, words: list[str]) -> None:
     """Open the form of a DAG, and wait for what stands on it."""
-    browser.set_window_size(1100, 1400)
+    set_page_size(browser, 1100, 2000)
     browser.get(f"{airflow_url}/dags/{dag_id}")
     click(browser, "[data-testid='trigger-dag-button']")
     wait_for_texts(browser, "[role='dialog']", words)
@@ -90,11 +90,19 @@ def show_form(browser: webdriver.Chrome, airflow_url: str, dag_id: str, words: l
 
 def show_question(browser: webdriver.Chrome, page: str, dag_id: str, words: list[str]) -> None:
     """Open what a run asks of people, and wait for what it says."""
-    browser.set_window_size(1400, 1400)
+    set_page_size(browser, 1200, 900)
     browser.get(f"{page}/tasks/approve_plan/required_actions")
     wait_for_texts(browser, "main, #root", words)
+    hidden = "return Math.max(...[...document.querySelectorAll('*')].map(one => one.scrollHeight - one.clientHeight))"
+    set_page_size(browser, 1200, 900 + browser.execute_script(hidden))
     if os.environ.get("UPDATE_SCREENSHOTS") == "1":
         save(browser.find_element(By.CSS_SELECTOR, "body"), IMAGES / f"{dag_id}_approval.png")
+
+
+def set_page_size(browser: webdriver.Chrome, width: int, height: int) -> None:
+    """So that all of a page fits, in a picture that is not too large a file."""
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def take_picture(browser: webdriver.Chrome, file: Path) -> None:

@@ -31,7 +31,7 @@ def source_param(names: Sequence[str] | None = None) -> Param:
     return Param(
         type="string",
         title="Source",
-        description=description,
+        description_md=description,
         **choices,
         **default,
     )
@@ -42,7 +42,7 @@ def backup_param() -> Param:
         "latest",
         type="string",
         title="Backup",
-        description="`latest` verified one, `latest_proven`, or an id from list_recovery_points.",
+        description_md="`latest` verified one, `latest_proven`, or an id from list_recovery_points.",
         pattern=r"^(latest|latest_proven|\d{8}T\d{6}Z-[0-9a-f]{6})$",
     )
 
@@ -52,7 +52,7 @@ def allow_unverified_param() -> Param:
         False,
         type="boolean",
         title="Allow an unverified backup",
-        description="The backup that is named by its id may be one that nobody has checked. Never a rejected one.",
+        description_md="The backup that is named by its id may be one that nobody has checked. Never a rejected one.",
     )
 
 
@@ -61,7 +61,7 @@ def drill_param() -> Param:
         False,
         type="boolean",
         title="Drill",
-        description="Asks nobody. Refused unless policies.yaml allows unattended drills.",
+        description_md="Asks nobody. Refused unless policies.yaml allows unattended drills.",
     )
 
 
@@ -70,6 +70,6 @@ def quarantine_param() -> Param:
         "newest",
         type="string",
         title="Quarantine",
-        description="`newest`, or its name: `shop__quarantine_20261123_120000`; the recovery's report tells it.",
+        description_md="`newest`, or its name: `shop__quarantine_20261123_120000`; the recovery's report tells it.",
         pattern=r"^(newest|.+__quarantine_\d{8}_\d{6})$",
     )

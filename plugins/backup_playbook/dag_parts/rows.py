@@ -24,7 +24,7 @@ def table_param(default: str | None = None) -> Param:
         default,
         type=["null", "string"] if default == "" else "string",
         title="Table",
-        description="`schema.table`, or a table of the schema public.",
+        description_md="`schema.table`, or a table of the schema public.",
         minLength=0 if default == "" else 1,
         examples=["public.users", "public.orders"],
     )
@@ -36,13 +36,13 @@ def keys_param() -> Param:
         type="array",
         items={"type": "string", "minLength": 1},
         title="Keys",
-        description='Primary keys, one a line; of several columns, as JSON: ["12", "3"].',
+        description_md='Primary keys, one a line; of several columns, as JSON: ["12", "3"].',
     )
 
 
 def choice_param(title: str, description: str, *choices: str) -> Param:
     """The first one is the default."""
-    return Param(choices[0], type="string", enum=list(choices), title=title, description=description)
+    return Param(choices[0], type="string", enum=list(choices), title=title, description_md=description)
 
 
 @task(task_id="document_result", trigger_rule="all_done", retries=0)
