@@ -20,8 +20,8 @@ def test_graph(dag: DAG) -> None:
         "find_rows": {"approve_plan", "import_rows", "verify_rows"},
         "approve_plan": {"import_rows"},
         "import_rows": {"verify_rows"},
-        "verify_rows": {"document_result"},
-        "document_result": {"drop_scratch"},
+        "verify_rows": {"document_result", "drop_scratch"},
+        "document_result": set(),
         "drop_scratch": set(),
     }
 
