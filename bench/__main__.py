@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_playbook.core.errors import PlaybookError
-from bench import backup, catalog, dag_files, mongodb, promotion, report, restore, row_recovery, verification
+from bench import backup, catalog, dag_files, files, mongodb, promotion, report, restore, row_recovery, verification
 from bench.machine import describe
 from bench.stand import SIZES, Size, Stand, stand
 from embedded.errors import EmbeddedError
@@ -27,6 +27,7 @@ DISCIPLINES: Mapping[str, Callable[[Stand, Size, Say], list[report.Section]]] = 
     "mongodb": mongodb.measure,
     "promotion": lambda servers, _, say: [promotion.measure(servers, say)],
     "verification": lambda servers, size, say: [verification.measure(servers, size, say)],
+    "files": files.measure,
     "catalog": lambda servers, _, say: [catalog.measure(servers, say)],
     "dag_files": lambda servers, _, say: [dag_files.measure(servers.scratch, say)],
 }

@@ -60,6 +60,15 @@ GOALS: Mapping[str, Goal] = {
         note="20 reconnecting clients get no answer under the live name; the worst round",
     ),
     "verification_seconds": Goal("s", at_most=60, note="daily verification of 30 sources with 1,000 backups each"),
+    "files_first_vs_aws": Goal(
+        "x", at_least=1.5, note="20,000 small files and 1 GB, first run: how many times faster than `aws s3 sync`"
+    ),
+    "files_first_vs_rclone": Goal("x", at_least=1, note="the same against `rclone sync` with its default transfers"),
+    "files_second_vs_aws": Goal("x", at_least=5, note="200,000 files, nothing changed: against `aws s3 sync --delete`"),
+    "files_one_of_million_seconds": Goal("s", at_most=3, note="one file out of 1,000,000, restored and proven"),
+    "files_peak_rss_mb": Goal("MiB", at_most=300, note="first run, 20,000 small files and 1 GB"),
+    "files_second_peak_rss_mb": Goal("MiB", at_most=300, note="200,000 files, nothing changed"),
+    "files_one_peak_rss_mb": Goal("MiB", at_most=300, note="one file out of 1,000,000"),
     "catalog_10000_seconds": Goal("s", at_most=2, note="10,000 backups listed with their state"),
     "dag_parse_seconds": Goal("s", at_most=0.3, note="all files in dags/, over importing Airflow"),
 }

@@ -194,13 +194,6 @@ def unsafe(path: bytes) -> bool:
     return not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts)
 
 
-def parents(path: bytes) -> Iterator[bytes]:
-    """`a/`, `a/b/` of `a/b/c`."""
-    parts = path.removesuffix(b"/").split(b"/")
-    for depth in range(1, len(parts)):
-        yield b"/".join(parts[:depth]) + b"/"
-
-
 def _is_confusing(text: str) -> bool:
     """What S3 would take, and some of its clients and compatibles resolve to another key."""
     return any(part in ("", ".", "..") for part in text.split("/"))
