@@ -88,7 +88,7 @@ def kill_the_task_that_waits_for_a_lock(playground: Playground) -> None:
             ports[:] = [row[0] for row in rows]
         return bool(ports)
 
-    assert wait_until(waits, 60, 0.1)
+    assert wait_until(waits, 300, 0.1)
     kill_the_task_behind(playground, ports)
 
 
