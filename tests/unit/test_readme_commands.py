@@ -95,7 +95,7 @@ def test_links_within_a_page_have_a_heading() -> None:
         assert set(re.findall(r"\]\(#([^)]+)\)", page.read_text())) <= anchors, page
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_the_sources_of_the_readme_are_valid_configuration(number: int, tmp_path: Path) -> None:
     folder = shutil.copytree(PROJECT / "include/config", tmp_path / "config")
     added = yaml.safe_load(code_blocks("yaml")[number])
