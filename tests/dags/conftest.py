@@ -90,6 +90,8 @@ def uploads(s3: S3Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     targets = yaml.safe_load((config / "targets.yaml").read_text())
     (tmp_path / "restores").mkdir()
     targets["targets"]["restores"] = {"engine": "files", "directory": str(tmp_path / "restores")}
+    other = {"connection": "s3_primary", "bucket": make_lab(s3, tmp_path / "uploads").store.bucket}
+    targets["targets"]["other_bucket"] = {"engine": "files", "bucket": other}
     (config / "targets.yaml").write_text(yaml.safe_dump(targets))
     monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(config))
     extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}

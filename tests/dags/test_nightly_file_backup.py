@@ -22,6 +22,7 @@ from backup_playbook.operators.files import (
     SealFiles,
     SyncFiles,
 )
+from backup_playbook.operators.verification import AssessSource, ScrubBackups
 from backup_playbook.repository.catalog import Catalog
 
 SOURCE = "uploads"
@@ -84,6 +85,15 @@ def test_a_night(uploads: Path) -> None:
         "kept": 1, "removed": [], "swept": [], "versions": 0,
     }  # fmt: skip
     assert back_up().get("summary") == "2 files, 6 B: 0 uploaded (0 B)"
+
+
+def test_the_daily_verification_finds_nothing(uploads: Path) -> None:
+    (uploads / "a").write_bytes(b"one")
+    back_up()
+    scrubbed = ScrubBackups(task_id="scrub", source=SOURCE).execute(context())
+    assert scrubbed["unreadable"] == []
+    assessment = AssessSource(task_id="assess", source=SOURCE, scrubbed=scrubbed).execute(context())
+    assert assessment["findings"] == []
 
 
 def test_seal_may_be_cleared(uploads: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from backup_playbook.config import load_config
-from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.core.errors import GuardError, RestoreError, VerificationError
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.file_restore import ApproveInPlace
 from backup_playbook.operators.file_restore import (
@@ -20,6 +20,8 @@ from backup_playbook.operators.file_restore import (
     ProveFiles,
     RestoreFiles,
 )
+from backup_playbook.repository.store import ObjectStore
+from embedded.s3 import S3Gateway
 from tests.dags.test_nightly_file_backup import back_up
 
 FORM = {
@@ -49,6 +51,7 @@ class Run:
 
     def restore(self) -> Path:
         restored = RestoreFiles(task_id="restore", backup=self.plan()).execute(self.context)
+        self.started = restored["started_at"]
         ProveFiles(task_id="prove", backup=restored).execute(self.context)
         return Path(self.left["result"]["root"])
 
@@ -127,6 +130,20 @@ def test_in_place_asks_first_and_keeps_what_is_newer(uploads: Path, taken: list[
     Run(backup=taken[0], destination=IN_PLACE, overwrite_newer=True).restore()
     assert (uploads / "a").read_bytes() == b"before"
     assert (uploads / f".replaced-{taken[0]}/a").read_bytes() == b"after!!"
+
+
+def test_into_another_bucket(uploads: Path, taken: list[str], s3: S3Gateway) -> None:
+    run = Run(backup=taken[0], target="other_bucket")
+    run.restore()
+    bucket, _, prefix = run.left["result"]["root"].removeprefix("s3://").partition("/")
+    store = ObjectStore(s3.client(), bucket=bucket, prefix=prefix)
+    assert {item.key: store.get(item.key) for item in store.list("")} == {
+        "a": b"before", "folder/gone": b"precious", **{f"keep{number}": b"content" for number in range(8)},
+    }  # fmt: skip
+    store.put("a", b"changed")
+    again = ProveFiles(task_id="prove", backup={**run.plan(), "started_at": run.started})
+    with pytest.raises(VerificationError, match="SHA-256"):
+        again.execute(run.context)
 
 
 def test_a_path_that_is_not_in_the_backup(taken: list[str]) -> None:

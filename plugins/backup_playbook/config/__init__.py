@@ -6,7 +6,7 @@ Airflow connections, which these files name.
 
 from backup_playbook.config.alerts import AlertRoutes, Route
 from backup_playbook.config.encryption import Encryption, GpgPassphrase, GpgRecipients
-from backup_playbook.config.file_trees import FilesSource, FilesTarget
+from backup_playbook.config.file_trees import FilesSource, FilesTarget, OtherBucket
 from backup_playbook.config.load import PlaybookConfig, load_config
 from backup_playbook.config.models import (
     AirflowSettings,
@@ -57,6 +57,7 @@ __all__ = [
     "MongoSource",
     "MongoTarget",
     "Objectives",
+    "OtherBucket",
     "PlaybookConfig",
     "PostgresSource",
     "PostgresTarget",

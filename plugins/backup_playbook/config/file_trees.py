@@ -28,10 +28,17 @@ def _not_encrypted(name: str | None) -> None:
         )
 
 
-class SourceBucket(Strict):
-    """A bucket whose objects are backed up. It must keep versions."""
+def _require_one(directory: str | None, bucket: OtherBucket | None) -> None:
+    if (directory is None) == (bucket is None):
+        raise advice("Give either `directory` or `bucket`.")
 
-    connection: ConnectionId = Field(description="Airflow connection (type aws) that may list and read versions.")
+
+class OtherBucket(Strict):
+    """A bucket that is no repository."""
+
+    connection: ConnectionId = Field(
+        description="Airflow connection (type aws) that may list and read versions; of a target, write."
+    )
     bucket: BucketName
     prefix: KeyPrefix | None = Field(default=None, description="Only what is below it; null for the whole bucket.")
     region: NonEmpty | None = Field(default=None, description="If it is not the one that the connection names.")
@@ -52,7 +59,7 @@ class FilesSource(Protected):
         default=None,
         description="Absolute path, on every worker that runs the tasks. Symbolic links in it are not followed.",
     )
-    bucket: SourceBucket | None = Field(default=None, description="Instead of `directory`.")
+    bucket: OtherBucket | None = Field(default=None, description="Instead of `directory`. It must keep versions.")
     encryption: Annotated[str | None, AfterValidator(_not_encrypted)] = Field(
         default=None,
         description="null: any S3 tool can read the files. Let the bucket encrypt: a default encryption with SSE-KMS.",
@@ -79,8 +86,7 @@ class FilesSource(Protected):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.directory is None) == (self.bucket is None):
-            raise advice("Give either `directory` or `bucket`.")
+        _require_one(self.directory, self.bucket)
         return self
 
     @property
@@ -93,7 +99,17 @@ class FilesSource(Protected):
 
 
 class FilesTarget(Strict):
-    """A directory below which restores may make directories of their own."""
+    """A directory, or a bucket, below which restores may make directories of their own."""
 
     engine: Literal["files"]
-    directory: Directory = Field(description="Absolute path, on every worker that runs the tasks; outside of sources.")
+    directory: Directory | None = Field(
+        default=None, description="Absolute path, on every worker that runs the tasks; outside of sources."
+    )
+    bucket: OtherBucket | None = Field(
+        default=None, description="Instead of `directory`: contents only, without links and attributes."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        _require_one(self.directory, self.bucket)
+        return self

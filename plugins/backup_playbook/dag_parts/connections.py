@@ -21,6 +21,7 @@ from backup_playbook.config import (
     GpgRecipients,
     MongoSource,
     MongoTarget,
+    OtherBucket,
     PlaybookConfig,
     PostgresSource,
     PostgresTarget,
@@ -122,11 +123,16 @@ def files_source(config: PlaybookConfig, name: str) -> LiveFiles:
     settings = files_settings(config, name)
     if bucket := settings.bucket:
         named_by = f"sources.yaml: sources.{name}.bucket.connection"
-        client = _s3_client(config, bucket.connection, named_by, bucket.region)
-        tree: Tree = BucketTree(ObjectStore(client, bucket=bucket.bucket, prefix=bucket.prefix or "", name=name))
+        tree: Tree = BucketTree(other_bucket(config, bucket, named_by))
     else:
         tree = DirectoryTree(Path(settings.directory or "/nowhere"))
     return LiveFiles(tree, files_options(settings))
+
+
+def other_bucket(config: PlaybookConfig, bucket: OtherBucket, named_by: str, folder: str = "") -> ObjectStore:
+    """A bucket that is no repository; folder: below its prefix."""
+    client = _s3_client(config, bucket.connection, named_by, bucket.region)
+    return ObjectStore(client, bucket=bucket.bucket, prefix=f"{bucket.prefix or ''}/{folder}")
 
 
 def files_settings(config: PlaybookConfig, name: str) -> FilesSource:

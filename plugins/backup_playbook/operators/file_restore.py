@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from backup_playbook.engines.files.restore import FilesRestore
     from backup_playbook.engines.files.scratch import ScratchDirectory
+    from backup_playbook.engines.files.to_bucket import BucketRestore
+    from backup_playbook.repository.objects import BackupReader
+    from backup_playbook.repository.store import ObjectStore
 
 NEW_DIRECTORY, IN_PLACE = "new_directory", "in_place"
 RESULT = "result"
@@ -85,27 +88,42 @@ class FilesRestoreStep(RestoreStep):
             )
         return Path(directory)
 
-    def new_directory(self, context: Context) -> ScratchDirectory:
-        """Raises ConfigError when the target is none."""
+    def new_place(self, context: Context) -> ScratchDirectory | ObjectStore:
+        """A directory, or a folder in a bucket, of this run. Raises ConfigError when the target is neither."""
         from pathlib import Path
 
         from backup_playbook.config import FilesSource, FilesTarget
+        from backup_playbook.dag_parts.connections import other_bucket
         from backup_playbook.engines.files.scratch import ScratchDirectory
 
         form: Any = context["params"]
         target = self.config.target(form["target"])
         if not isinstance(target, FilesTarget):
             raise ConfigError(
-                f"The target {form['target']!r} is no directory.", "Name one whose engine is files in targets.yaml."
+                f"The target {form['target']!r} is no place for files.",
+                "Name one whose engine is files in targets.yaml.",
+            )
+        started = datetime.fromisoformat(self.tested["started_at"])
+        name = f"{self.source}_{self.tested['backup_id']}_{started:%H%M%S%f}"
+        if target.bucket:
+            return other_bucket(
+                self.config, target.bucket, f"targets.yaml: targets.{form['target']}.bucket.connection", name
             )
         sources = [one.directory for one in self.config.sources.values() if isinstance(one, FilesSource)]
-        started = datetime.fromisoformat(self.tested["started_at"])
         return ScratchDirectory(
-            Path(target.directory),
-            f"{self.source}_{self.tested['backup_id']}_{started:%H%M%S%f}",
+            Path(target.directory or "/nowhere"),
+            name,
             [Path(directory) for directory in sources if directory],
             wanted_path(form),
             self.config.source(self.source).streams,
+        )
+
+    def into_bucket(self, reader: BackupReader, store: ObjectStore, context: Context) -> BucketRestore:
+        from backup_playbook.engines.files.to_bucket import BucketRestore
+
+        form: Any = context["params"]
+        return BucketRestore(
+            reader, store, self.cancellation, wanted_path(form), self.config.source(self.source).streams
         )
 
 
@@ -119,7 +137,7 @@ class PlanFilesRestore(FilesRestoreStep):
 
         form: Any = context["params"]
         in_place = form["destination"] == IN_PLACE
-        where = f"in place, {self.live_directory()}" if in_place else f"into {self.new_directory(context).root}"
+        where = f"in place, {self.live_directory()}" if in_place else f"into {_address(self.new_place(context))}"
         files = size = others = 0
         with self.reader() as reader:
             for entry in below(reader, wanted_path(form)):
@@ -158,15 +176,23 @@ class RestoreFiles(FilesRestoreStep):
             with self.noticing_damage(context), self.restoring(context) as work:
                 counts, root = dict(work.run()), str(work.place.root)
         else:
-            scratch = self.new_directory(context)
+            place = self.new_place(context)
+            root = _address(place)
             with self.noticing_damage(context), self.reader() as reader:
-                if not scratch.root.exists():  # a step that was cleared goes on where it was
-                    scratch.create(reader.manifest)
-                scratch.restore(reader, self.cancellation)
-            counts, root = {}, str(scratch.root)
+                counts = self._fill(reader, place, context)
         self.log.info("Restored into %s: %s", root, counts)
         context["ti"].xcom_push(RESULT, {"root": root, "counts": counts})
         return {**self.tested, "phases": {"restore": round(time.monotonic() - started, 2)}}
+
+    def _fill(self, reader: BackupReader, place: ScratchDirectory | ObjectStore, context: Context) -> dict[str, int]:
+        from backup_playbook.engines.files.scratch import ScratchDirectory
+
+        if not isinstance(place, ScratchDirectory):
+            return dict(self.into_bucket(reader, place, context).run())
+        if not place.root.exists():  # a step that was cleared goes on where it was
+            place.create(reader.manifest)
+        place.restore(reader, self.cancellation)
+        return {}
 
 
 class ProveFiles(FilesRestoreStep):
@@ -183,17 +209,28 @@ class ProveFiles(FilesRestoreStep):
                 counts = dict(work.prove())
         else:
             with self.reader() as reader:
-                proof = self.new_directory(context).prove(reader, self.cancellation)
-            counts = {"paths": proof.schema_objects}
+                counts = self._compare(reader, context)
         phases = {**self.tested["phases"], "prove": round(time.monotonic() - started, 2)}
         context["ti"].xcom_push(RESULT, {"counts": counts})
-        if form["destination"] == NEW_DIRECTORY and not form["path"]:
+        if "paths" in counts and not form["path"]:
             catalog = connections.catalog(self.config, self.tested["repository"])
             body = {"seconds": phases, "target": form["target"], "paths": counts["paths"], "run": context["run_id"]}
             catalog.add_evidence(
                 self.source, self.tested["backup_id"], EvidenceKind.RESTORED, body, qualifier=self.tested["repository"]
             )
         return {**self.tested, "phases": phases}
+
+    def _compare(self, reader: BackupReader, context: Context) -> dict[str, int]:
+        from backup_playbook.engines.files.scratch import ScratchDirectory
+
+        place = self.new_place(context)
+        if isinstance(place, ScratchDirectory):
+            return {"paths": place.prove(reader, self.cancellation).schema_objects}
+        return dict(self.into_bucket(reader, place, context).prove())
+
+
+def _address(place: ScratchDirectory | ObjectStore) -> str:
+    return str(getattr(place, "root", "")) or str(getattr(place, "url", ""))
 
 
 class ListFileVersions(SourceOperator):

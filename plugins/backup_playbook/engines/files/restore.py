@@ -6,12 +6,13 @@ import hashlib
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from backup_playbook.core.errors import RestoreError, VerificationError
 from backup_playbook.core.tree import Entry, FileType, key_of
+from backup_playbook.engines.files.batches import batches
 from backup_playbook.engines.files.place import Place, kind_of
 from backup_playbook.engines.files.shards import below
 from backup_playbook.engines.files.verify import verified
@@ -69,7 +70,7 @@ class FilesRestore:
         counts: Counter[str] = Counter()
         problems: list[str] = []
         with ThreadPoolExecutor(self.files_at_once, thread_name_prefix="prove") as threads:
-            for entries in _batches(self._entries(*FileType), WINDOW):
+            for entries in batches(self._entries(*FileType), WINDOW):
                 self.cancellation.check()
                 for entry, problem in zip(entries, threads.map(self._difference, entries), strict=True):
                     if problem == KEPT_NEWER:
@@ -156,13 +157,3 @@ class FilesRestore:
 
 def _restorable(entry: Entry) -> bool:
     return entry.type in (FileType.FILE, FileType.DIRECTORY, FileType.SYMLINK)
-
-
-def _batches(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    for entry in entries:
-        batch.append(entry)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    yield batch

@@ -1,0 +1,72 @@
+"""Restoring files into a bucket: their contents; links, folders and attributes have no place there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from backup_playbook.core.tree import Entry, key_of
+from backup_playbook.engines.files.batches import batches
+from backup_playbook.engines.files.contents import SMALL_BYTES
+from backup_playbook.engines.files.shards import below
+from backup_playbook.engines.files.verify import verified
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.store import ObjectStore
+from backup_playbook.repository.upload import first_part_bytes, upload
+from backup_playbook.streams.blocks import drain
+from backup_playbook.streams.processes import Cancellation
+
+BATCH = 500
+LEFT_OUT = "left_out"
+
+
+@dataclass(frozen=True)
+class BucketRestore:
+    """store: the place, new for this restore. path: as for FilesRestore. Its verbs may be called again."""
+
+    reader: BackupReader
+    store: ObjectStore
+    cancellation: Cancellation
+    path: bytes = b""
+    files_at_once: int = 8
+
+    def run(self) -> Counter[str]:
+        """Returns how many files were restored, and how many paths a bucket cannot hold.
+
+        Raises VerificationError for a content that is not what was backed up, RepositoryError.
+        """
+        return self._each(self._restore)
+
+    def prove(self) -> Counter[str]:
+        """Read everything back, and compare it with the backup. Raises VerificationError, RepositoryError."""
+        return self._each(self._prove)
+
+    def _each(self, work: Callable[[Entry], str]) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        with ThreadPoolExecutor(self.files_at_once, thread_name_prefix="bucket") as threads:
+            for entries in batches(below(self.reader, self.path), BATCH):
+                self.cancellation.check()
+                counts.update(threads.map(work, entries))
+        return counts
+
+    def _restore(self, entry: Entry) -> str:
+        if not (entry.stored and entry.natural_key):
+            return LEFT_OUT
+        self.cancellation.check()
+        origin, key = self.reader.store, key_of(self.reader.manifest.source, entry)
+        content = verified(origin.read(key, entry.version), origin, key, entry)
+        if entry.size <= SMALL_BYTES:
+            self.store.put(entry.path.decode(), b"".join(content))
+        else:
+            upload(self.store, entry.path.decode(), content, first_part=first_part_bytes(entry.size))
+        return "files"
+
+    def _prove(self, entry: Entry) -> str:
+        if not (entry.stored and entry.natural_key):
+            return LEFT_OUT
+        self.cancellation.check()
+        key = entry.path.decode()
+        drain(verified(self.store.read(key), self.store, key, entry))
+        return "files"
