@@ -18,8 +18,8 @@ id, or the one that has a file in a version that `list_file_versions` shows.
 remove it. In a bucket there are contents only, no links and attributes. *in_place* writes into the source itself: files
 that are equal are not touched; those that were written after the backup stay, unless `overwrite_newer` is set; what is
 replaced is moved to `.replaced-<backup id>/` there. Nothing is ever deleted. Whatever a backup names, nothing outside
-of the directory is written, and no link is followed. Special files (fifo, socket, device) do not come back. A name that is
-not UTF-8 comes back with its folder.
+of the directory is written, and no link is followed. Special files (fifo, socket, device) do not come back. A name
+that is not UTF-8 comes back with its folder.
 
 **When it fails:** the error of the red task says what happened. A content that is not what was backed up leaves no
 file: take an older backup, or the off-site copy (*Repository*). A restore in place can be cleared and run again as
