@@ -22,6 +22,8 @@ from botocore.httpsession import get_cert_path
 from backup_playbook.repository.client import READ_SECONDS
 from backup_playbook.repository.store import ObjectStore
 
+TOO_MANY_REQUESTS = 429
+
 log = logging.getLogger(__name__)
 
 
@@ -62,8 +64,8 @@ class QuickPuts:
             with contextlib.suppress(OSError):
                 connection.close()
             raise
-        if answer.status in (400, 403):  # this store, or these credentials, want something that only botocore does
-            self._usable = False
+        if 300 <= answer.status < 500 and answer.status != TOO_MANY_REQUESTS:
+            self._usable = False  # this store wants something that only botocore does
         return answer.headers.get("x-amz-version-id") if answer.status == 200 else None
 
     def _signed(self, key: str, body: bytes) -> AWSRequest:
