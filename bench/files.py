@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 BUCKET = "playbook-files"
 FILES_PER_FOLDER = 200
 SMALL_BYTES = (500, 8_500)
-WANTED = "07/0123456"
+WANTED = "56/0123456"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from airflow.sdk import dag
 
 from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
 from backup_playbook.dag_parts.full_restore import postgres_sources
-from backup_playbook.dag_parts.recovery_form import backup_param
+from backup_playbook.dag_parts.recovery_form import backup_param, source_param
 from backup_playbook.dag_parts.rows import choice_param, keys_param, table_param
 from backup_playbook.operators.restore import ChooseBackup
 from backup_playbook.operators.rows import ListContents
@@ -28,7 +28,7 @@ from backup_playbook.operators.rows import ListContents
     default_args=BACKUP_DEFAULTS,
     tags=["restore"],
     params={
-        "source": choice_param("Source", "Whose backup?", *postgres_sources()),
+        "source": source_param(postgres_sources()),
         "backup": backup_param(),
         "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
         "table": table_param(""),
