@@ -111,8 +111,10 @@ class Verification:
             self._check_manifest(manifest, expected_seal)
             problems = self._check_objects(manifest, cancellation)
             if problems:
+                # of contents that backups share, nobody has counted how many there are
+                among = "" if isinstance(self.engine, SharesContent) else f"of {len(manifest.objects)} "
                 raise VerificationError(
-                    f"{len(problems)} objects of {source} {backup_id} are not as backed up: "
+                    f"{len(problems)} {among}objects of {source} {backup_id} are not as backed up: "
                     + " | ".join(problem.what for problem in problems[:5]),
                     problems[0].remedy,
                     tuple(problem.what for problem in problems),
