@@ -33,8 +33,8 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     },
     "database": {"load_default_connections": "False"},
     "api": {"host": LOOPBACK, "workers": "1"},
-    # A changed DAG file is parsed at once. The interval is for changes of what it reads, such as include/config; parsing
-    # all files costs 10 to 20 s of a core.
+    # A changed DAG file is parsed at once; the interval is for what it reads, such as include/config. Parsing all of
+    # them takes 10 to 20 s of a core.
     "dag_processor": {"refresh_interval": "5", "min_file_process_interval": "120", "parsing_processes": "2"},
     "scheduler": {"scheduler_idle_sleep_time": "0.2"},
     "usage_data_collection": {"enabled": "False"},
