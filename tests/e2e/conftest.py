@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
             shared = "playground" in getattr(item, "fixturenames", ())
             item.add_marker(pytest.mark.xdist_group("playground" if shared else item.path.stem))
-            item.add_marker(pytest.mark.timeout(600))
+            item.add_marker(pytest.mark.timeout(1200))
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def part(playground: Playground, next_night: Run) -> Iterator[Answered]:
 
 
 @pytest.fixture(scope="module")
-def replaced(copied: Answered, playground: Playground) -> Answered:
+def replaced(next_night: Run, playground: Playground) -> Answered:
     with psycopg.connect(playground.stack.shop_dsn) as connection:
         connection.execute("INSERT INTO feature_flags (name) VALUES (%s)", [LATE])
     return answer(playground, DAG_ID, "Approve", source="shop", target="production")
