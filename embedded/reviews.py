@@ -18,6 +18,7 @@ SOURCE = {
     "objectives": "standard",
     "minimum_size": "100kB",
     "restore_test": {"target": "mongo_staging"},
+    "recovery": {"connection": "mongo_reviews"},
 }
 TARGET = {"engine": "mongodb", "connection": "mongo_staging"}
 

@@ -37,7 +37,14 @@ from backup_playbook.dag_parts.recovery_form import (
     longest_rto,
     source_param,
 )
-from backup_playbook.dag_parts.rows import choice_param, document_rows, keys_param, table_param
+from backup_playbook.dag_parts.rows import (
+    choice_param,
+    deleted_at_param,
+    document_rows,
+    keys_param,
+    on_conflict_param,
+    table_param,
+)
 from backup_playbook.operators.restore import CreateScratch, DropScratch
 from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRows, VerifyRows
 
@@ -61,27 +68,17 @@ from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRow
             title="Or a condition",
             description_md="On the columns of the table, as in SQL after WHERE, without subqueries. Instead of keys.",
         ),
-        "deleted_at": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="When were they deleted?",
-            description_md="The newest verified backup before this moment is taken. Empty: the newest of all.",
-        ),
+        "deleted_at": deleted_at_param(),
         "backup": backup_param(),
         "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
         "allow_unverified": allow_unverified_param(),
         "children": choice_param("Children", "Rows that the deletion took along, to any depth.", "restore", "skip"),
-        "on_conflict": choice_param(
-            "On conflict",
-            "`stop` names what stands in the way; `skip` leaves such rows out; `overwrite` replaces rows that differ.",
-            "stop", "skip", "overwrite",
-        ),
+        "on_conflict": on_conflict_param("rows"),
         "triggers": choice_param("Triggers", "Whether those of the tables fire for the rows.", "off", "fire"),
         "drill": drill_param(),
     },
     **ALERTS,
-)  # fmt: skip
+)
 def recover_deleted_rows():
     chosen = ChooseRowsBackup(
         task_id="choose_backup",

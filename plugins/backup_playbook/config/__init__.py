@@ -33,6 +33,7 @@ from backup_playbook.config.recovery import (
     HttpCall,
     HttpMaintenance,
     Maintenance,
+    MongoRecovery,
     RecoverySettings,
     SourceRecovery,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "HttpCheck",
     "HttpMaintenance",
     "Maintenance",
+    "MongoRecovery",
     "MongoRestoreTest",
     "MongoSource",
     "MongoTarget",

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from backup_playbook.config.file_trees import FilesSource, FilesTarget
 from backup_playbook.config.protected import Protected
-from backup_playbook.config.recovery import Program, RecoverySettings, SourceRecovery
+from backup_playbook.config.recovery import MongoRecovery, Program, RecoverySettings, SourceRecovery
 from backup_playbook.config.strict import Strict
 from backup_playbook.config.values import (
     BucketName,
@@ -140,10 +140,10 @@ class MongoSource(DatabaseSource):
         default=None,
         description="null: its backups are never restored on trial, and nobody knows whether they can be.",
     )
-
-    @property
-    def recovery(self) -> None:
-        """No recovery touches a MongoDB database itself yet."""
+    recovery: MongoRecovery | None = Field(
+        default=None,
+        description="null: nothing ever writes to the database itself; restore it elsewhere, and take it from there.",
+    )
 
 
 Source = Annotated[PostgresSource | MongoSource | FilesSource, Field(discriminator="engine")]

@@ -61,6 +61,14 @@ class SourceRecovery(Strict):
     )
 
 
+class MongoRecovery(Strict):
+    """The same for a MongoDB database."""
+
+    connection: ConnectionId = Field(
+        description="Airflow connection (type MongoDB) of a user with the role `readWrite` on the database.",
+    )
+
+
 class RecoverySettings(Strict):
     """Who is asked before production is touched."""
 

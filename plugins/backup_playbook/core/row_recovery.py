@@ -232,12 +232,16 @@ class TablePreview(_Record):
 
 
 class Preview(_Record):
-    """fingerprint: of the rows and of what production has in their place; the import refuses when it has changed."""
+    """fingerprint: of the rows and of what production has in their place; the import refuses when it has changed.
+
+    words: what rows and tables are called, where they are none.
+    """
 
     tables: tuple[TablePreview, ...]
     conflicts: tuple[Conflict, ...]
     remarks: tuple[str, ...]
     fingerprint: str
+    words: tuple[str, str] = ("rows", "table")
 
     def stopping(self, on_conflict: OnConflict) -> list[Conflict]:
         return [item for item in self.conflicts if on_conflict not in item.solved_by]
@@ -254,11 +258,12 @@ class Preview(_Record):
     def in_short(self, on_conflict: OnConflict) -> str:
         written = [item.written(on_conflict) for item in self.tables]
         inserted, overwritten = (sum(counts[which] for counts in written) for which in (0, 1))
-        return f"{inserted:,} rows of {len(self.tables)} tables will be inserted, {overwritten:,} overwritten."
+        rows, table = self.words
+        return f"{inserted:,} {rows} of {len(self.tables)} {table}s will be inserted, {overwritten:,} overwritten."
 
     def to_markdown(self, on_conflict: OnConflict) -> str:
         """What will be done, for the approval page and the log."""
-        lines = ["| table | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
+        lines = [f"| {self.words[1]} | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
         fate = "overwritten" if on_conflict == "overwrite" else "left"
         for item in self.tables:
             missing, differs, equal, taken = (
@@ -271,7 +276,7 @@ class Preview(_Record):
             lines += ["", f"**{cell(item.table)}**", "", "| key | in production | in the backup |", "|---|---|---|"]
             lines += [f"| {cell(row.key)} | {row.state} | {cell(row.values)} |" for row in item.rows]
             if (more := sum(item.counts.values()) - len(item.rows)) > 0:
-                lines.append(f"| ... | | and {more:,} more rows |")
+                lines.append(f"| ... | | and {more:,} more {self.words[0]} |")
         lines += ["", *(f"- {cell(item.kind)}: {cell(item.what)} {item.choices}" for item in self.conflicts)]
         return "\n".join([*lines, *(f"- {cell(remark)}" for remark in self.remarks)])
 

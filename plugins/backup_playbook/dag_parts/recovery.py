@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from backup_playbook.config import PlaybookConfig, SourceRecovery
+from backup_playbook.config import MongoSource, PlaybookConfig, SourceRecovery
 from backup_playbook.core.errors import ConfigError
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.restore_targets import production_databases
+from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.recovery_preflight import MAINTENANCE_DATABASE
 from backup_playbook.engines.postgres.restore import RestoreOptions
@@ -18,12 +19,26 @@ from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchSer
 def recovery_settings(config: PlaybookConfig, source: str) -> SourceRecovery:
     """Raises ConfigError when production of `source` is not to be touched."""
     settings = config.source(source).recovery
-    if settings is None:
-        raise ConfigError(
-            f"The source {source!r} has no `recovery`: its production database is not to be touched.",
-            f"Add `recovery` to sources.{source} in sources.yaml; or restore it elsewhere.",
-        )
+    if not isinstance(settings, SourceRecovery):
+        raise _untouchable(source)
     return settings
+
+
+def _untouchable(source: str) -> ConfigError:
+    return ConfigError(
+        f"The source {source!r} has no `recovery`: its production database is not to be touched.",
+        f"Add `recovery` to sources.{source} in sources.yaml; or restore it elsewhere.",
+    )
+
+
+def live_mongo(config: PlaybookConfig, source: str) -> MongoServer:
+    """Production of a MongoDB source, as the user who may write to it. Raises ConfigError."""
+    settings = config.source(source)
+    if not isinstance(settings, MongoSource) or settings.recovery is None:
+        raise _untouchable(source)
+    where = f"sources.yaml: sources.{source}.recovery.connection"
+    database = connections.mongo_server(settings, source).database
+    return connections.mongo_server_of(settings.recovery.connection, where, database)
 
 
 def live_database(config: PlaybookConfig, source: str) -> str:

@@ -10,9 +10,9 @@ from airflow.sdk import Param
 from backup_playbook.config import load_config
 
 
-def recoverable_sources() -> list[str]:
+def recoverable_sources(engine: str = "postgres") -> list[str]:
     """The sources whose production database may be touched. Raises ConfigError: an import error of the DAG."""
-    return [name for name, settings in load_config().sources.items() if settings.recovery]
+    return [name for name, settings in load_config().sources.items() if settings.recovery and settings.engine == engine]
 
 
 def longest_rto(names: Sequence[str] | None = None) -> timedelta:

@@ -16,7 +16,12 @@ from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import ERROR, run_url, tell
 from backup_playbook.operators.documentation import KILLED
 
-STEPS = ("choose_backup", "create_scratch", "find_rows", "approve_plan", "import_rows", "verify_rows")
+STEPS = ("choose_backup", "create_scratch", "find_{}", "approve_plan", "import_{}", "verify_{}")
+UNDO = {
+    "rows": "run it with psql in production",
+    "documents": "run it in production, as it says at its top",
+}
+"""What is recovered, and how its undo is run."""
 
 
 def table_param(default: str | None = None) -> Param:
@@ -45,24 +50,44 @@ def choice_param(title: str, description: str, *choices: str) -> Param:
     return Param(choices[0], type="string", enum=list(choices), title=title, description_md=description)
 
 
+def deleted_at_param() -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="When were they deleted?",
+        description_md="The newest verified backup before this moment is taken. Empty: the newest of all.",
+    )
+
+
+def on_conflict_param(what: str) -> Param:
+    return choice_param(
+        "On conflict",
+        f"`stop` names what stands in the way; `skip` leaves such {what} out; `overwrite` replaces {what} that differ.",
+        "stop", "skip", "overwrite",
+    )  # fmt: skip
+
+
 @task(task_id="document_result", trigger_rule="all_done", retries=0)
-def document_rows(ti: Any, params: dict[str, Any]) -> dict[str, str]:
-    """Write the report, and tell people. Fails when a step of the recovery did."""
+def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[str, str]:
+    """Write the report, and tell people. Fails when a step of the recovery did. what: of UNDO."""
     from backup_playbook.dag_parts import connections
 
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
-    failed = next((step for step in STEPS if states.get(step) in ("failed", "upstream_failed")), "")
+    steps = [step.format(what) for step in STEPS]
+    failed = next((step for step in steps if states.get(step) in ("failed", "upstream_failed")), "")
     problem = str(ti.xcom_pull(failed, key=ERROR) or KILLED) if failed else ""
-    recovered = ti.xcom_pull("import_rows") or {}
-    chosen = ti.xcom_pull("find_rows") or ti.xcom_pull("choose_backup")
+    recovered = ti.xcom_pull(f"import_{what}") or {}
+    chosen = ti.xcom_pull(f"find_{what}") or ti.xcom_pull("choose_backup")
     source, address = params["source"], ""
     inserted, overwritten = (sum(recovered.get(what, {}).values()) for what in ("inserted", "overwritten"))
-    headline = f"{inserted} rows of {source} are back"
+    headline = f"{inserted} {what} of {source} are back"
     if failed:
-        headline = f"Recovery of rows of {source} failed at {failed}"
-    lines = [problem] if failed else [f"{params['table']}: {recovered.get('inserted')}, overwritten: {overwritten}."]
+        headline = f"Recovery of {what} of {source} failed at {failed}"
+    where = params.get("table") or params["collection"]
+    lines = [problem] if failed else [f"{where}: {recovered.get('inserted')}, overwritten: {overwritten}."]
     if recovered.get("undo"):
-        lines.append(f"To undo: fetch {recovered['undo']} and run it with psql in production.")
+        lines.append(f"To undo: fetch {recovered['undo']} and {UNDO[what]}.")
     if chosen:
         now = datetime.now(UTC)
         took = (now - datetime.fromisoformat(chosen["started_at"])).total_seconds()
@@ -81,14 +106,14 @@ def document_rows(ti: Any, params: dict[str, Any]) -> dict[str, str]:
             "failed_step": failed,
             "problem": problem,
             "recovered": recovered,
-            "verified": ti.xcom_pull("verify_rows"),
+            "verified": ti.xcom_pull(f"verify_{what}"),
         }
         config = load_config()
         home = connections.catalog(config, config.source(source).repository).store
-        key = f"reports/{source}/rows-{now:%Y%m%dT%H%M%SZ}"
+        key = f"reports/{source}/{what}-{now:%Y%m%dT%H%M%SZ}"
         home.put(f"{key}.json", json.dumps(report, indent=1, default=str).encode())
         text = [f"# {headline}", "", *lines, "", f"Approved by: {approved or '-'}. Took {human_seconds(took)}.", ""]
-        home.put(f"{key}.md", "\n".join([*text, ti.xcom_pull("find_rows", key=PLAN) or "", ""]).encode())
+        home.put(f"{key}.md", "\n".join([*text, ti.xcom_pull(f"find_{what}", key=PLAN) or "", ""]).encode())
         address = f"{home.url}/{key}.md"
         lines.append(f"Report: {address}")
     message = Message(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from backup_playbook.config import PlaybookConfig
     from backup_playbook.engines.postgres.connection import PostgresServer
     from backup_playbook.engines.postgres.row_recovery import WantedRows
+
+log = logging.getLogger(__name__)
 
 PREVIEW = "preview"
 """XCom of `find_rows`: core.row_recovery.Preview as a dictionary."""
@@ -37,6 +42,40 @@ def _wanted(config: PlaybookConfig, source: str, form: Any) -> WantedRows:
     return wanted_rows(_live(config, source), form["table"], form["keys"], form["where"], children=children)
 
 
+def leave_plan(
+    context: Context, tested: TestedBackup, preview: Preview, what: str, taken_at: datetime, how: str
+) -> None:
+    """For the approval, and for the import. Raises RowRecoveryError for conflicts that the form does not solve."""
+    from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
+
+    ti, on_conflict = context["ti"], context["params"]["on_conflict"]
+    table = preview.to_markdown(on_conflict)
+    log.info("%s", table)
+    preview.require_clear(on_conflict)
+    warning = "**UNVERIFIED: nobody has checked this backup.** " if tested["unverified"] else ""
+    source = f"from `{tested['backup_id']}` in {tested['repository']}"
+    ti.xcom_push(PLAN, f"{warning}{what}, as they were at {taken_at:%Y-%m-%d %H:%M:%S} UTC, {source}. {how}\n\n{table}")
+    ti.xcom_push(IN_SHORT, warning + preview.in_short(on_conflict))
+    ti.xcom_push(PREVIEW, preview.model_dump(mode="json"))
+
+
+def keep_undo(step: RestoreStep, name: str, content: bytes) -> str:
+    """Beside the reports; encrypted where the backups are, for it holds what was overwritten. name: `rows-{}-undo.sql`.
+
+    Returns where.
+    """
+    from backup_playbook.dag_parts import connections
+
+    home = connections.catalog(step.config, step.config.source(step.source).repository).store
+    stamp = "".join(char for char in step.tested["started_at"][:19] if char.isalnum())
+    key = f"reports/{step.source}/{name.format(f'{stamp}Z')}"
+    with connections.codec(step.config, step.source, step.cancellation) as codec:
+        if codec.keyring is not None:
+            key, content = key + codec.suffix, b"".join(codec.encode([content]))
+    home.put(key, content)
+    return f"{home.url}/{key}"
+
+
 class ChooseRowsBackup(ChooseBackup):
     """Ask production first whether there can be such rows."""
 
@@ -54,7 +93,6 @@ class FindRows(RestoreStep):
     """
 
     def execute(self, context: Context) -> TestedBackup:
-        from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
         from backup_playbook.engines.postgres.row_import import preview_rows
         from backup_playbook.engines.postgres.row_recovery import load_rows
 
@@ -68,18 +106,13 @@ class FindRows(RestoreStep):
             phases = load_rows(scratch, reader, wanted, self.cancellation)
             taken_at = reader.manifest.snapshot_at
         preview = preview_rows(_live(self.config, self.source), scratch.server, form["on_conflict"])
-        self.log.info("%s", preview.to_markdown(form["on_conflict"]))
-        preview.require_clear(form["on_conflict"])
-        warning = "**UNVERIFIED: nobody has checked this backup.** " if self.tested["unverified"] else ""
-        plan = (
-            f"{warning}Rows of **{wanted.table.label}** and what went along, as they were at "
-            f"{taken_at:%Y-%m-%d %H:%M:%S} UTC, from `{self.tested['backup_id']}` in {self.tested['repository']}. One "
-            "transaction writes them; a script that takes them back is stored in the repository before it is "
-            f"committed. Rows that are equal are not touched.\n\n{preview.to_markdown(form['on_conflict'])}"
+        how = (
+            "One transaction writes them; a script that takes them back is stored in the repository before it is "
+            "committed. Rows that are equal are not touched."
         )
-        context["ti"].xcom_push(PLAN, plan)
-        context["ti"].xcom_push(IN_SHORT, warning + preview.in_short(form["on_conflict"]))
-        context["ti"].xcom_push(PREVIEW, preview.model_dump(mode="json"))
+        leave_plan(
+            context, self.tested, preview, f"Rows of **{wanted.table.label}** and what went along", taken_at, how
+        )
         phases = {f"find: {name}": seconds for name, seconds in phases.items() if name != "post_data"}
         return {**self.tested, "phases": {**phases, "find": time.monotonic() - started}}
 
@@ -97,25 +130,12 @@ class ImportRows(RestoreStep):
             Preview.model_validate(context["ti"].xcom_pull("find_rows", key=PREVIEW)),
             form["on_conflict"],
             fire_triggers=form["triggers"] == "fire",
-            keep_undo=self._keep_undo,
+            keep_undo=partial(keep_undo, self, "rows-{}-undo.sql"),
         )
         self.log.info(
             "Inserted %s, overwritten %s; undo: %s", recovered.inserted, recovered.overwritten, recovered.undo
         )
         return recovered.model_dump(mode="json")
-
-    def _keep_undo(self, script: bytes) -> str:
-        """Beside the reports; encrypted where the backups are, for it holds rows that were overwritten."""
-        from backup_playbook.dag_parts import connections
-
-        home = connections.catalog(self.config, self.config.source(self.source).repository).store
-        stamp = "".join(char for char in self.tested["started_at"][:19] if char.isalnum())
-        key = f"reports/{self.source}/rows-{stamp}Z-undo.sql"
-        with connections.codec(self.config, self.source, self.cancellation) as codec:
-            if codec.keyring is not None:
-                key, script = key + codec.suffix, b"".join(codec.encode([script]))
-        home.put(key, script)
-        return f"{home.url}/{key}"
 
 
 class VerifyRows(RestoreStep):
@@ -126,12 +146,17 @@ class VerifyRows(RestoreStep):
 
         found = remaining_rows(_live(self.config, self.source), self.postgres_scratch().server)
         self.log.info("Rows of the backup in production now: %s", found)
-        if missing := {table: counts["missing"] for table, counts in found.items() if counts.get("missing")}:
-            raise VerificationError(
-                f"Rows that were imported are missing again: {missing}.",
-                "Find out who deletes them (an application, a trigger, a job); then start this recovery again.",
-            )
+        require_none_missing({table: counts.get("missing", 0) for table, counts in found.items()})
         return {table: dict(counts) for table, counts in found.items()}
+
+
+def require_none_missing(counts: dict[str, int]) -> None:
+    """counts: of what is missing, by table or collection. Raises VerificationError."""
+    if missing := {name: count for name, count in counts.items() if count}:
+        raise VerificationError(
+            f"What was imported is missing again: {missing}.",
+            "Find out who deletes it (an application, a trigger, a job); then start this recovery again.",
+        )
 
 
 class ListContents(SourceOperator):

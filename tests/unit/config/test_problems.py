@@ -119,7 +119,7 @@ WRONG = {
         "engine: mongodb",
         f"{SHOP}.lock_timeout: Remove it; the keys here are: repository, offsite, encryption, retention, "
         "objectives, streams, compression_level, verification, minimum_size, database, engine, connection, leave_out, "
-        "restore_test. There is no key 'lock_timeout'.",
+        "restore_test, recovery. There is no key 'lock_timeout'.",
     ),
     "a target of another engine": Wrong(
         "targets.yaml",

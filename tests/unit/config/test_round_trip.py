@@ -20,6 +20,7 @@ from backup_playbook.config import (
     HttpCall,
     HttpCheck,
     HttpMaintenance,
+    MongoRecovery,
     MongoRestoreTest,
     MongoSource,
     MongoTarget,
@@ -109,10 +110,16 @@ maintenances = calls.map(
     lambda call: HttpMaintenance(by="http", connection="shop", switch_on=call, switch_off=call, is_on=call, is_off=call)
 ) | st.builds(CommandMaintenance, by=st.just("command"), switch_on=programs, switch_off=programs, timeout=durations)
 recoveries = st.builds(SourceRecovery, connection=connections, maintenance=st.none() | maintenances)
+mongo_recoveries = st.builds(MongoRecovery, connection=connections)
 engines = st.sampled_from(
     [
         ("postgres", PostgresSource, RestoreTest, {"lock_timeout": durations, "recovery": st.none() | recoveries}),
-        ("mongodb", MongoSource, MongoRestoreTest, {"leave_out": st.lists(texts, max_size=2).map(tuple)}),
+        (
+            "mongodb",
+            MongoSource,
+            MongoRestoreTest,
+            {"leave_out": st.lists(texts, max_size=2).map(tuple), "recovery": st.none() | mongo_recoveries},
+        ),
     ]
 )
 sizes = st.builds("{}{}".format, st.integers(0, 999_999), st.sampled_from(["B", "kB", "MB", "GB", "TB"]))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from bson import json_util
 from bson.codec_options import DatetimeConversion
-from bson.json_util import CANONICAL_JSON_OPTIONS
+from bson.json_util import CANONICAL_JSON_OPTIONS, RELAXED_JSON_OPTIONS
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
@@ -19,6 +19,7 @@ from backup_playbook.core.guards import CollectionsIdentity
 from backup_playbook.engines.mongodb.connection import Document
 
 JSON = CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+_SHORT = RELAXED_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 TTL = "expireAfterSeconds"
 """Of an index, of a time series and of a clustered collection."""
 
@@ -68,6 +69,11 @@ class Collection:
 
 def to_json(value: Any) -> str:
     return json_util.dumps(value, json_options=JSON)
+
+
+def for_people(value: Any) -> str:
+    """As a form takes it: 7 and not {"$numberInt": "7"}."""
+    return json_util.dumps(value, json_options=_SHORT)
 
 
 def from_json(text: str) -> Any:

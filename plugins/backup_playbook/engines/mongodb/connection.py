@@ -23,7 +23,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from backup_playbook.core.errors import RestoreError, SourceError
+from backup_playbook.core.errors import PlaybookError, SourceError
 
 APPLICATION_NAME = "backup-playbook"
 CONNECT_TIMEOUT_MS = 15_000
@@ -118,7 +118,7 @@ def deployment(database: Database[Document]) -> Deployment:
 
 
 @contextmanager
-def explained(what: str, kind: type[SourceError] | type[RestoreError] = SourceError) -> Iterator[None]:
+def explained(what: str, kind: type[PlaybookError] = SourceError) -> Iterator[None]:
     """Say what the driver's error means."""
     try:
         yield

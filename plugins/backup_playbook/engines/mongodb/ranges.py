@@ -17,7 +17,7 @@ from backup_playbook.engines.mongodb.connection import Document
 
 SAMPLES_PER_RANGE = 20
 # a raw document keeps duplicate keys, and dates of any year
-_RAW = CodecOptions(document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+RAW = CodecOptions(document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def between(bounds: list[str]) -> list[IdRange]:
 
 def split(collection: Collection[Document], ranges: int) -> list[IdRange]:
     """About `ranges` ranges of about equal size, by a sample of the documents."""
-    raw = collection.with_options(codec_options=_RAW)
+    raw = collection.with_options(codec_options=RAW)
     size = ranges * SAMPLES_PER_RANGE
     sample = raw.aggregate([{"$sample": {"size": size}}, {"$project": {"_id": 1}}, {"$sort": {"_id": 1}}])
     found = list(dict.fromkeys(to_json(document["_id"]) for document in sample))

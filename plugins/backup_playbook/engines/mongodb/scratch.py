@@ -99,7 +99,7 @@ class MongoScratch:
         self.host.create(Scratch(self.name, manifest.source, manifest.backup_id, self.owner))
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
-        self._require_mark()
+        self.require_mark()
         return Restore(self.server, self.host.production, reader, self.streams, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
@@ -108,7 +108,8 @@ class MongoScratch:
     def drop(self) -> None:
         self.host.drop(self.name)
 
-    def _require_mark(self) -> None:
+    def require_mark(self) -> None:
+        """Raise GuardError when it is no scratch of ours. Before anything is written to it."""
         with self.server.connect() as database:
             if _recognise(database.client, self.name) is None:
                 raise GuardError(

@@ -1,0 +1,114 @@
+"""# Recover deleted documents
+
+**When:** by the button, when some documents of a MongoDB database were deleted, or changed, by mistake. Nothing else of
+production is touched, and nobody has to stop working. Sources need a `recovery` in `sources.yaml`, whose user has the
+role `readWrite`, and a restore test, on whose server documents are looked for.
+
+**What:** the documents are found in the last backup before it, and put back.
+
+| step | what it does |
+|---|---|
+| `choose_backup` | asks production whether there is such a collection; the newest verified backup before the deletion |
+| `create_scratch` | an empty database on the server of the source's restore test |
+| `find_documents` | reads only objects that can hold the documents, and compares these with production |
+| `approve_plan` | waits for a person, who reads the preview under *Required Actions* |
+| `import_documents` | stores what undoes it; writes each document only where production is as shown; reads it back |
+| `verify_documents` | looks at production again |
+| `document_result` | the report, in the repository; tells people |
+| `drop_scratch` | removes the scratch, whatever happened |
+
+Documents come back byte for byte; those that are equal are left alone. What stands in the way (an `_id` with other
+content, a unique value that is taken) is named with the choices there are, and nothing is overwritten unless *On
+conflict* says so. MongoDB does not know which documents refer to each other: recover them collection by collection.
+More than 256 MiB of documents, time series, and collections that are gone need a restore elsewhere.
+
+**When it fails:** until `import_documents`, nothing was touched. There is no transaction: when a write fails, what was
+written until then is taken back; when the worker dies, start again, and what is there already counts as equal. To take
+an import back, fetch what the report names, and run it where Airflow runs; documents that were changed since then stay:
+
+    MONGODB_URI=mongodb://... python -m backup_playbook.engines.mongodb.document_undo FILE
+"""
+
+from airflow.sdk import Param, dag
+
+from backup_playbook.dag_parts.approval import ApprovePlan
+from backup_playbook.dag_parts.deadlines import finished_within
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.recovery_form import (
+    allow_unverified_param,
+    backup_param,
+    drill_param,
+    longest_rto,
+    recoverable_sources,
+    source_param,
+)
+from backup_playbook.dag_parts.rows import choice_param, deleted_at_param, document_rows, on_conflict_param
+from backup_playbook.operators.documents import (
+    ChooseDocumentsBackup,
+    FindDocuments,
+    ImportDocuments,
+    VerifyDocuments,
+)
+from backup_playbook.operators.restore import CreateScratch, DropScratch
+
+
+@dag(
+    schedule=None,
+    is_paused_upon_creation=False,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    default_args=BACKUP_DEFAULTS,
+    deadline=finished_within(longest_rto(recoverable_sources("mongodb"))),
+    tags=["restore"],
+    params={
+        "source": source_param(recoverable_sources("mongodb")),
+        "collection": Param(type="string", title="Collection", minLength=1),
+        "ids": Param(
+            [],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            title="Ids",
+            description_md='Values of `_id`, one a line: 24 hexadecimal digits, `7`, text (`"7"` if it looks like '
+            'something else), or extended JSON: `{"$uuid": "..."}`.',
+        ),
+        "query": Param(
+            "",
+            type="string",
+            title="Or a query",
+            description_md='As in find(), in extended JSON: `{"user": 7}`. Instead of ids; `{}` means all documents.',
+        ),
+        "deleted_at": deleted_at_param(),
+        "backup": backup_param(),
+        "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
+        "allow_unverified": allow_unverified_param(),
+        "on_conflict": on_conflict_param("documents"),
+        "drill": drill_param(),
+    },
+    **ALERTS,
+)
+def recover_deleted_documents():
+    chosen = ChooseDocumentsBackup(
+        task_id="choose_backup",
+        source="{{ params.source }}",
+        backup="{{ params.backup }}",
+        before="{{ params.deleted_at }}",
+        repository="{{ params.repository }}",
+        allow_unverified="{{ params.allow_unverified }}",
+    )
+    scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
+    found = FindDocuments(task_id="find_documents", backup=scratch.output)
+    approved = ApprovePlan(
+        task_id="approve_plan",
+        subject="Recovery of documents of {{ params.source }}",
+        plan="find_documents",
+        drill="{{ params.drill }}",
+    )
+    imported = ImportDocuments(task_id="import_documents", backup=found.output)
+    verified = VerifyDocuments(task_id="verify_documents", backup=found.output)
+    dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
+    found >> approved >> imported >> verified >> [document_rows(what="documents"), dropped]
+    dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
+
+
+recover_deleted_documents()

@@ -1,0 +1,220 @@
+"""Found documents back into production: shown first, written one by one as they were shown, read back, and undone.
+
+No transaction: a server gives it a minute, and a standalone has none. Each write names what it expects to find, what
+was written is taken back when a later write fails, and what undoes all of it is stored before the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection as DriverCollection
+from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.row_recovery import (
+    Conflict,
+    OnConflict,
+    Preview,
+    PreviewRow,
+    RecoveredRows,
+    RowRecoveryError,
+    State,
+    TablePreview,
+    shortened,
+)
+from backup_playbook.engines.mongodb.collections import for_people
+from backup_playbook.engines.mongodb.connection import MongoServer, explained
+from backup_playbook.engines.mongodb.document_search import WantedDocuments, found_documents, raw
+from backup_playbook.engines.mongodb.document_undo import Written, is_unchanged, take_back, undo_document
+from backup_playbook.engines.mongodb.scratch import MongoScratch
+from backup_playbook.engines.mongodb.unique import unique_indexes
+
+log = logging.getLogger(__name__)
+
+ROWS_SHOWN = 20
+_DocumentsOf = DriverCollection[RawBSONDocument]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A document of the backup beside production. now: what has its `_id` there. taken: unique indexes in its way."""
+
+    then: RawBSONDocument
+    now: RawBSONDocument | None
+    taken: tuple[str, ...]
+
+    @property
+    def state(self) -> State:
+        if self.now is not None and self.now.raw == self.then.raw:
+            return "equal"
+        if self.taken:
+            return "taken"
+        return "missing" if self.now is None else "differs"
+
+    @property
+    def key(self) -> str:
+        return shortened(for_people(self.then["_id"]))
+
+    def is_written(self, on_conflict: OnConflict) -> bool:
+        return self.state == "missing" or (self.state == "differs" and on_conflict == "overwrite")
+
+
+def preview_documents(live: MongoServer, scratch: MongoScratch, wanted: WantedDocuments) -> Preview:
+    """What an import would do; production is as before. Raises RowRecoveryError, SourceError."""
+    with live.connect() as database:
+        return _preview(wanted, _compare(raw(database[wanted.collection]), found_documents(scratch, wanted)))
+
+
+def import_documents(
+    live: MongoServer,
+    scratch: MongoScratch,
+    wanted: WantedDocuments,
+    seen: Preview,
+    on_conflict: OnConflict,
+    keep_undo: Callable[[bytes], str],
+) -> RecoveredRows:
+    """Write what `seen` shows. keep_undo: stores what takes it back, and tells where.
+
+    Raises RowRecoveryError when production has changed since, or conflicts remain; RestoreError, SourceError. What was
+    written until then is taken back.
+    """
+    with live.connect() as database:
+        # a write that an election takes back was none
+        collection = raw(database[wanted.collection]).with_options(write_concern=WriteConcern("majority"))
+        compared = _compare(collection, found_documents(scratch, wanted))
+        now = _preview(wanted, compared)
+        now.require_clear(on_conflict)
+        todo = [one for one in compared if one.is_written(on_conflict)]
+        undo = ""
+        if todo:
+            if now.fingerprint != seen.fingerprint:
+                raise _changed("since the preview: other documents would be written than were shown")
+            undo = keep_undo(undo_document(live.database, wanted.collection, _written(todo)))
+            _write(collection, todo, undo)
+        inserted = sum(one.now is None for one in todo)
+        return RecoveredRows(
+            inserted={wanted.collection: inserted},
+            overwritten={wanted.collection: len(todo) - inserted},
+            sequences=(),
+            finished_at=datetime.now(UTC),
+            undo=undo,
+        )
+
+
+def remaining_documents(live: MongoServer, scratch: MongoScratch, wanted: WantedDocuments) -> dict[State, int]:
+    """Found documents by their state in production, as it is now."""
+    return preview_documents(live, scratch, wanted).tables[0].counts
+
+
+def _compare(live: _DocumentsOf, found: Sequence[RawBSONDocument]) -> list[Compared]:
+    uniques = unique_indexes(live)
+
+    def look(then: RawBSONDocument) -> Compared:
+        now = live.find_one({"_id": {"$eq": then["_id"]}})
+        if now is not None and now.raw == then.raw:
+            return Compared(then, now, ())
+        return Compared(then, now, tuple(index.name for index in uniques if index.is_taken(live, then)))
+
+    return [look(then) for then in found]
+
+
+def _preview(wanted: WantedDocuments, compared: Sequence[Compared]) -> Preview:
+    digest = hashlib.sha256()
+    for one in compared:
+        digest.update(hashlib.sha256(one.then.raw).digest())
+        digest.update(hashlib.sha256(one.now.raw if one.now is not None else b"").digest())
+    # what is to be written comes first
+    shown = sorted(compared, key=lambda one: one.state == "equal")[:ROWS_SHOWN]
+    missing = len(wanted.ids) - len(compared)
+    remarks = (f"{missing} of {len(wanted.ids)} ids are not in the backup.",) if missing > 0 else ()
+    table = TablePreview(
+        table=wanted.collection,
+        counts=dict(Counter(one.state for one in compared)),
+        rows=tuple(PreviewRow(key=one.key, state=one.state, values=_values(one.then)) for one in shown),
+    )
+    conflicts = tuple(_conflicts(wanted.collection, compared))
+    words = ("documents", "collection")
+    return Preview(tables=(table,), conflicts=conflicts, remarks=remarks, fingerprint=digest.hexdigest(), words=words)
+
+
+def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Conflict]:
+    if differing := [one.key for one in compared if one.state == "differs"]:
+        yield Conflict(
+            table=collection,
+            kind="key reused",
+            what=f"{len(differing)} documents are there, and differ: {'; '.join(differing[:ROWS_SHOWN])}.",
+            choices="`skip` leaves them as they are; `overwrite` puts those of the backup in their place.",
+            solved_by=("skip", "overwrite"),
+        )
+    if taken := [f"{one.key} ({', '.join(one.taken)})" for one in compared if one.state == "taken"]:
+        yield Conflict(
+            table=collection,
+            kind="unique value taken",
+            what=f"Another document has values of {len(taken)} documents that are unique: "
+            f"{'; '.join(taken[:ROWS_SHOWN])}.",
+            choices="`skip` leaves these out; or change the other document first.",
+            solved_by=("skip",),
+        )
+
+
+def _values(document: RawBSONDocument) -> str:
+    return shortened(for_people({name: value for name, value in document.items() if name != "_id"}))
+
+
+def _written(todo: Sequence[Compared]) -> list[Written]:
+    return [Written(bytes(one.then.raw), None if one.now is None else bytes(one.now.raw)) for one in todo]
+
+
+def _write(live: _DocumentsOf, todo: Sequence[Compared], undo: str) -> None:
+    done: list[Compared] = []
+    try:
+        with explained(f"The documents could not be written to {live.full_name}", RestoreError):
+            for one in todo:
+                done.append(one)  # before: a connection that breaks does not tell whether it was written
+                _write_one(live, one)
+            for one in todo:
+                _require_read_back(live, one)
+    except BaseException as failure:
+        if isinstance(failure, RowRecoveryError):
+            done.pop()  # what is there instead is somebody else's
+        log.warning("Taking back what was written; should that fail too, this does it: %s", undo)
+        try:
+            take_back(live, _written(done))
+        except PyMongoError as error:
+            log.error("What was written could not be taken back (%s): run %s", error, undo)
+        raise
+
+
+def _write_one(live: _DocumentsOf, one: Compared) -> None:
+    try:
+        if one.now is None:
+            live.insert_one(one.then)
+        elif live.replace_one(is_unchanged(bytes(one.now.raw)), one.then).matched_count == 0:
+            raise _changed(f"while documents were written: {one.key}")
+    except DuplicateKeyError as error:
+        raise _changed(f"while documents were written: {one.key}: {error.details}") from error
+
+
+def _require_read_back(live: _DocumentsOf, one: Compared) -> None:
+    found: Any = live.find_one({"_id": {"$eq": one.then["_id"]}})
+    if found is None or found.raw != one.then.raw:
+        raise RestoreError(
+            f"{one.key} of {live.full_name} is not read back as it was written.",
+            "What was written was taken back. Find out who changes it (an application, a trigger); then start again.",
+        )
+
+
+def _changed(how: str) -> RowRecoveryError:
+    return RowRecoveryError(
+        f"Production has changed {how}.",
+        "Nothing stays written. Start this recovery again, and look at its preview.",
+    )

@@ -1,0 +1,73 @@
+"""Would a document meet a unique index of production, and with whom?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson import Int64
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
+
+from backup_playbook.engines.mongodb.connection import Document
+
+
+@dataclass(frozen=True)
+class UniqueIndex:
+    """filter: of a partial index. sparse: documents without any of its fields are not in it."""
+
+    name: str
+    fields: tuple[str, ...]
+    filter: Document
+    sparse: bool
+    collation: Document | None
+
+    def is_taken(self, live: Collection[RawBSONDocument], document: RawBSONDocument) -> bool:
+        """Whether a document with another `_id` has its values.
+
+        Partial indexes are taken by those that they hold, whether they would hold this one or not: rather a conflict
+        too many.
+        """
+        values = [list(_at(document, field.split("."))) for field in self.fields]
+        if self.sparse and not any(values):
+            return False
+        same = [{field: {"$in": found or [None]}} for field, found in zip(self.fields, values, strict=True)]
+        query = {"$and": [{"_id": {"$ne": document["_id"]}}, *same, *([self.filter] if self.filter else [])]}
+        return live.find_one(query, collation=self.collation) is not None
+
+
+def unique_indexes(live: Collection[RawBSONDocument]) -> list[UniqueIndex]:
+    """Without that of `_id`."""
+    found = []
+    for index in live.list_indexes():
+        if index.get("unique") and index["name"] != "_id_":
+            collation = index.get("collation")
+            found.append(
+                UniqueIndex(
+                    index["name"],
+                    tuple(index["key"]),
+                    _plain(index.get("partialFilterExpression", {})),
+                    bool(index.get("sparse")),
+                    _plain(collation) if collation else None,
+                )
+            )
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return int(value) if isinstance(value, Int64) else value
+
+
+def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
+    """The values that an index has of a document at a path; of an array, those of its elements."""
+    if isinstance(value, list):
+        for item in value:
+            if not path or isinstance(item, Mapping):
+                yield from _at(item, path) if path else [item]
+    elif not path:
+        yield value
+    elif isinstance(value, Mapping) and path[0] in value:
+        yield from _at(value[path[0]], path[1:])
