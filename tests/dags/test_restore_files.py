@@ -113,7 +113,7 @@ def test_a_version_that_was_listed(taken: list[str]) -> None:
 
 def test_deletions_are_listed(taken: list[str]) -> None:
     listed = ListFileVersions(task_id="list_versions", source="uploads").execute(Run(path="folder/").context)
-    assert {(one["path"], one["deleted"]) for one in listed} == {("folder/gone", True), ("folder/gone", False)}
+    assert [(one["path"], one["deleted"]) for one in listed] == [("folder/gone", True), ("folder/gone", False)]
     with pytest.raises(RestoreError, match="never had one"):
         ListFileVersions(task_id="list_versions", source="uploads").execute(Run(path="nothing").context)
 

@@ -37,7 +37,8 @@ def versions_of(store: ObjectStore, source: str, path: str) -> list[FileVersion]
     """
     found = sorted(
         islice(_versions(store, source, path), VERSIONS_SHOWN),
-        key=lambda one: (one.path, -one.stored_at.timestamp(), not one.current),
+        # the store knows better than its clock which is the newest
+        key=lambda one: (one.path, not one.current, -one.stored_at.timestamp()),
     )
     if not found:
         raise RestoreError(
