@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
+
 from backup_playbook.core.errors import EncryptionError, VerificationError
 from backup_playbook.engines.contract import Engine
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.codec import Codec
+
+log = logging.getLogger(__name__)
 
 
 def open_backup(catalog: Catalog, engine: Engine, source: str, backup_id: str, codec: Codec) -> BackupReader:
@@ -31,3 +37,12 @@ def open_backup(catalog: Catalog, engine: Engine, source: str, backup_id: str, c
             "whose workers hold the key.",
         )
     return BackupReader(catalog.store, manifest, codec)
+
+
+def timed(name: str, phase: Callable[[], None]) -> float:
+    """Run a phase of a restore; return its seconds."""
+    start = time.monotonic()
+    phase()
+    seconds = time.monotonic() - start
+    log.info("%s: %.1f s.", name, seconds)
+    return seconds

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import platform
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
 
+import zstandard
+
+import backup_playbook
 from backup_playbook.core.errors import EncryptionError, VerificationError
-from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import first_part_bytes, upload
@@ -45,6 +51,38 @@ class BackupWriter:
             store_checksum=stored.store_checksum,
             content_bytes=content.bytes,
             content_sha256=content.sha256,
+        )
+
+    def manifest(
+        self,
+        engine: str,
+        *,
+        snapshot_at: datetime,
+        details: dict[str, Any],
+        objects: Iterable[StoredObject],
+        tables: Iterable[TableRecord] = (),
+        tools: Mapping[str, str] = MappingProxyType({}),
+        started_at: datetime | None = None,
+    ) -> Manifest:
+        """Of what was written, not sealed yet. tools: the engine's own. started_at: if that was before this writer."""
+        return Manifest(
+            backup_id=self.backup_id,
+            source=self.source,
+            engine=engine,
+            started_at=started_at or self.started_at,
+            snapshot_at=snapshot_at,
+            finished_at=datetime.now(UTC),
+            tools={
+                "backup_playbook": backup_playbook.__version__,
+                **tools,
+                "python": platform.python_version(),
+                "zstandard": zstandard.__version__,
+            },
+            compression=self.codec.compression,
+            encryption=self.codec.encryption,
+            details=details,
+            objects=tuple(objects),
+            tables=tuple(tables),
         )
 
     def discard(self) -> None:

@@ -35,13 +35,8 @@ def copy_backup(
     and are compared with the manifest on their way. Raises VerificationError when they differ.
     """
     source, backup_id = manifest.source, manifest.backup_id
-    if any(entry.backup_id == backup_id for entry in target.backups(source)):
-        if target.manifest(source, backup_id).seal == manifest.seal:
-            return False
-        raise VerificationError(
-            f"{target.store.url} holds another backup under the id {backup_id}.",
-            "Find out who wrote it, and remove it by hand: nothing is overwritten.",
-        )
+    if has_copy(target, manifest):
+        return False
     copy = _copy_on_server if same_endpoint else _copy_through
 
     def job(item: StoredObject) -> Callable[[], None]:
@@ -50,6 +45,19 @@ def copy_backup(
 
     run_jobs([Job(item.stored_bytes, job(item)) for item in manifest.objects], streams, cancellation)
     target.seal(manifest, restore_script)
+    return True
+
+
+def has_copy(target: Catalog, manifest: Manifest) -> bool:
+    """Whether it was copied already. Raises VerificationError when something else has its id there."""
+    source, backup_id = manifest.source, manifest.backup_id
+    if all(entry.backup_id != backup_id for entry in target.backups(source)):
+        return False
+    if target.manifest(source, backup_id).origin_seal != manifest.seal:
+        raise VerificationError(
+            f"{target.store.url} holds another backup under the id {backup_id}.",
+            "Find out who wrote it, and remove it by hand: nothing is overwritten.",
+        )
     return True
 
 

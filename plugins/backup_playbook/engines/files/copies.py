@@ -16,6 +16,7 @@ from backup_playbook.engines.files.source import FilesOptions, FilesSource, forg
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.objects import BackupReader, BackupWriter
+from backup_playbook.repository.offsite import has_copy
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
@@ -57,15 +58,9 @@ def copy_files(origin: BackupReader, target: Catalog, options: FilesOptions, can
     False when the copy existed already. Raises VerificationError when a content is not what the backup says.
     """
     manifest = origin.manifest
-    source, backup_id = manifest.source, manifest.backup_id
-    if any(entry.backup_id == backup_id for entry in target.backups(source)):
-        if target.manifest(source, backup_id).origin_seal == manifest.seal:
-            return False
-        raise VerificationError(
-            f"{target.store.url} holds another backup under the id {backup_id}.",
-            "Find out who wrote it, and remove it by hand: nothing is overwritten.",
-        )
-    writer = BackupWriter(target.store, source, backup_id, origin.codec)
+    if has_copy(target, manifest):
+        return False
+    writer = BackupWriter(target.store, manifest.source, manifest.backup_id, origin.codec)
     writer.discard()  # of a copy that did not reach its end
     copy = FilesSource(BackupTree(origin), replace(options, rehash_every=sys.maxsize))
     draft = copy.scan(writer, cancellation)

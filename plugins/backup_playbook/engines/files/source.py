@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-import zstandard
-
-import backup_playbook
 from backup_playbook.core.errors import ConfigError, SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.model import Manifest
@@ -119,23 +115,12 @@ class FilesSource:
     def _manifest(
         self, writer: BackupWriter, shards: ShardWriter, started_at: datetime, details: dict[str, Any]
     ) -> Manifest:
-        return Manifest(
-            backup_id=writer.backup_id,
-            source=writer.source,
-            engine=ENGINE,
+        return writer.manifest(
+            ENGINE,
             started_at=started_at,
             snapshot_at=started_at,
-            finished_at=datetime.now(UTC),
-            tools={
-                "backup_playbook": backup_playbook.__version__,
-                "python": platform.python_version(),
-                "zstandard": zstandard.__version__,
-            },
-            compression=writer.codec.compression,
-            encryption=writer.codec.encryption,
             details={**self.tree.details, **details, SHARDS: shards.shards},
-            objects=tuple(shards.objects),
-            tables=(),
+            objects=shards.objects,
         )
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from typing import Any
 
 import pymongo
-import zstandard
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-import backup_playbook
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.mongodb.collections import Collection, bson_file, metadata_file, object_name
@@ -171,24 +167,13 @@ class _Dump:
         for one in written:
             if one.part:
                 parts[one.collection].append(one.part)
-        return Manifest(
-            backup_id=self._writer.backup_id,
-            source=self._writer.source,
-            engine="mongodb",
-            started_at=self._writer.started_at,
+        return self._writer.manifest(
+            "mongodb",
             snapshot_at=self._moment.taken_at,
-            finished_at=datetime.now(UTC),
-            tools={
-                "backup_playbook": backup_playbook.__version__,
-                "pymongo": pymongo.version,
-                "python": platform.python_version(),
-                "zstandard": zstandard.__version__,
-            },
-            compression=self._writer.codec.compression,
-            encryption=self._writer.codec.encryption,
+            tools={"pymongo": pymongo.version},
             details=self._details(),
-            objects=tuple(one.item for one in written),
-            tables=tuple(
+            objects=(one.item for one in written),
+            tables=(
                 _record(self._database.name, item, parts[item.name])
                 for item in self._moment.collections
                 if not item.is_view

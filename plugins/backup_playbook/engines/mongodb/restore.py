@@ -6,8 +6,7 @@ Indexes and options that remove documents by their age are left out: the copy ha
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from bson.raw_bson import RawBSONDocument
@@ -21,6 +20,7 @@ from backup_playbook.engines.mongodb.archive import read_collections
 from backup_playbook.engines.mongodb.collections import TTL, Collection, create_indexes, identity, list_collections
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.documents import batches
+from backup_playbook.engines.restore import timed
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation
@@ -52,7 +52,7 @@ class Restore:
             require_no_production_collections(identity(self._database), self._production)
             require_empty(self._database, self._server.label)
             self._collections = read_collections(self._reader, self._streams, self._cancellation)
-            return {name: _timed(name, phase) for name, phase in (
+            return {name: timed(name, phase) for name, phase in (
                 ("collections", self._create), ("data", self._load), ("indexes", self._index),
             )}  # fmt: skip
 
@@ -105,11 +105,3 @@ def require_empty(database: Database[Document], label: str) -> None:
             "only.",
             "Drop this scratch, and start the restore again with a new one.",
         )
-
-
-def _timed(name: str, phase: Callable[[], None]) -> float:
-    start = time.monotonic()
-    phase()
-    seconds = time.monotonic() - start
-    log.info("%s: %.1f s.", name, seconds)
-    return seconds

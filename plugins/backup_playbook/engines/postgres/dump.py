@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import platform
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-import zstandard
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-import backup_playbook
 from backup_playbook.core.errors import ProcessFailedError, SourceError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.core.progress import human_bytes
@@ -244,24 +240,13 @@ class _Dump:
         parts: dict[int, list[TablePart]] = {}
         for table, part in (pair for item in written for pair in item.parts):
             parts.setdefault(table.oid, []).append(part)
-        return Manifest(
-            backup_id=self._writer.backup_id,
-            source=self._writer.source,
-            engine="postgres",
-            started_at=self._writer.started_at,
+        return self._writer.manifest(
+            "postgres",
             snapshot_at=self._snapshot.taken_at,
-            finished_at=datetime.now(UTC),
-            tools={
-                "backup_playbook": backup_playbook.__version__,
-                "postgres_clients": self._clients.version,
-                "python": platform.python_version(),
-                "zstandard": zstandard.__version__,
-            },
-            compression=self._writer.codec.compression,
-            encryption=self._writer.codec.encryption,
+            tools={"postgres_clients": self._clients.version},
             details=self._details(),
-            objects=tuple(item.item for item in written),
-            tables=tuple(_record(table, parts[table.oid]) for table in self._contents.tables),
+            objects=(item.item for item in written),
+            tables=(_record(table, parts[table.oid]) for table in self._contents.tables),
         )
 
     def _details(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from backup_playbook.engines.postgres.preflight import clients_for, require_empt
 from backup_playbook.engines.postgres.row_digests import keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines
 from backup_playbook.engines.postgres.session import SETTINGS, libpq_options, set_statements
+from backup_playbook.engines.restore import timed
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams import processes
 from backup_playbook.streams.blocks import Blocks, drain, withhold_last
@@ -99,7 +99,7 @@ class Restore:
             self._schema = Path(directory) / "schema.dump"
             self._part = read_part(self._reader, self._clients, self._options.only)
             log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(self._part.left_out))
-            return {name: _timed(name, phase) for name, phase in (
+            return {name: timed(name, phase) for name, phase in (
                 ("pre_data", self._pre_data), ("data", self._data), ("post_data", self._post_data),
             )}  # fmt: skip
 
@@ -321,11 +321,3 @@ def _remedy(message: str) -> str:
     if "permission denied" in message:
         return "Give the role of the target's connection what is missing, or let a superuser restore."
     return "Correct what the server says, drop this scratch, and start the restore again."
-
-
-def _timed(name: str, phase: Callable[[], None]) -> float:
-    start = time.monotonic()
-    phase()
-    seconds = time.monotonic() - start
-    log.info("%s: %.1f s.", name, seconds)
-    return seconds
