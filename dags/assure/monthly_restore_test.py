@@ -28,9 +28,10 @@ red task; its scratch is made anew.
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, task_group
+from airflow.sdk import dag, task_group
 
 from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.recovery_form import backup_param, choice_param
 from backup_playbook.dag_parts.restore_test import announce_restore_tests, tested_sources
 from backup_playbook.dag_parts.sources import list_sources, sources_param
 from backup_playbook.operators.assessment import CompareWithProduction, RunApplicationChecks
@@ -55,19 +56,9 @@ from backup_playbook.operators.restore import (
     tags=["assure"],
     params={
         "sources": sources_param(tested_sources()),
-        "backup": Param(
-            "latest",
-            type="string",
-            title="Backup",
-            description="`latest` verified one, `latest_proven`, or an id from list_recovery_points.",
-            pattern=r"^(latest|latest_proven|\d{8}T\d{6}Z-[0-9a-f]{6})$",
-        ),
-        "repository": Param(
-            "alternate",
-            type="string",
-            enum=list(REPOSITORIES),
-            title="Repository",
-            description="Which copy is restored. `alternate`: in turns, month by month.",
+        "backup": backup_param(),
+        "repository": choice_param(
+            "Repository", "Which copy is restored. `alternate`: in turns, month by month.", *REPOSITORIES
         ),
     },
     **ALERTS,

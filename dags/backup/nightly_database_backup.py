@@ -25,12 +25,12 @@ sweeps what is left of it.
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, task_group
+from airflow.sdk import dag, task_group
 
 from backup_playbook.dag_parts.announce import announce_result
 from backup_playbook.dag_parts.deadlines import backed_up_in_time
 from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
-from backup_playbook.dag_parts.sources import database_names, list_sources, sources_param
+from backup_playbook.dag_parts.sources import backup_form, database_names, list_sources
 from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, DumpCompressUpload, VerifyBackup
 from backup_playbook.operators.retention import ApplyRetention
 
@@ -44,12 +44,7 @@ from backup_playbook.operators.retention import ApplyRetention
     doc_md=__doc__,
     default_args=BACKUP_DEFAULTS,
     tags=["backup"],
-    params={
-        "sources": sources_param(database_names()),
-        "hold": Param(False, type="boolean", title="Hold", description="Keep this backup until someone releases it."),
-        "reason": Param("", type="string", title="Reason", description="Why: stored with a hold.", maxLength=500),
-        "dry_run": Param(False, type="boolean", title="Prune: dry run", description="Only show what would be removed."),
-    },
+    params=backup_form(database_names()),
     **ALERTS,
 )
 def nightly_database_backup():

@@ -11,29 +11,25 @@ restored, and nothing is changed. Keys have to be written as they are in the bac
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import BY_BUTTON
 from backup_playbook.dag_parts.full_restore import postgres_sources
-from backup_playbook.dag_parts.recovery_form import backup_param, source_param
-from backup_playbook.dag_parts.rows import choice_param, keys_param, table_param
+from backup_playbook.dag_parts.recovery_form import backup_param, repository_param, source_param
+from backup_playbook.dag_parts.rows import keys_param, table_param
 from backup_playbook.operators.restore import ChooseBackup
 from backup_playbook.operators.rows import ListContents
 
 
 @dag(
     schedule=None,
-    is_paused_upon_creation=False,
-    catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
-    default_args=BACKUP_DEFAULTS,
-    tags=["restore"],
     params={
         "source": source_param(postgres_sources()),
         "backup": backup_param(),
-        "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
+        "repository": repository_param("Which copy of the backup is read."),
         "table": table_param(""),
         "keys": keys_param(),
     },
+    **BY_BUTTON,
 )
 def list_backup_contents():
     chosen = ChooseBackup(

@@ -12,25 +12,22 @@ the off-site repository, too.
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
-from backup_playbook.dag_parts.file_restore import files_source_param, path_param
-from backup_playbook.dag_parts.rows import choice_param
+from backup_playbook.dag_parts.defaults import BY_BUTTON
+from backup_playbook.dag_parts.file_restore import path_param
+from backup_playbook.dag_parts.recovery_form import repository_param, source_param
+from backup_playbook.dag_parts.sources import file_tree_names
 from backup_playbook.operators.file_restore import ListFileVersions
 
 
 @dag(
     schedule=None,
-    is_paused_upon_creation=False,
-    catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
-    default_args=BACKUP_DEFAULTS,
-    tags=["restore"],
     params={
-        "source": files_source_param(),
+        "source": source_param(file_tree_names(), "Whose files?"),
         "path": path_param("A file, or a folder with a slash at its end, relative to the source."),
-        "repository": choice_param("Repository", "Where to look.", "primary", "offsite"),
+        "repository": repository_param("Where to look."),
     },
+    **BY_BUTTON,
 )
 def list_file_versions():
     ListFileVersions(task_id="list_versions", source="{{ params.source }}")

@@ -31,17 +31,20 @@ that was not promoted is gone: correct what the red task names and start a new r
 finds it. Two recoveries of one source never run at once.
 """
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 
 from backup_playbook.dag_parts.approval import CHOSEN, ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BY_BUTTON
 from backup_playbook.dag_parts.recovery_ending import document_recovery
 from backup_playbook.dag_parts.recovery_form import (
+    CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
+    before_param,
     drill_param,
     longest_rto,
+    repository_param,
     source_param,
 )
 from backup_playbook.operators.recovery import (
@@ -61,44 +64,28 @@ from backup_playbook.operators.restore import ChooseBackup
 
 @dag(
     schedule=None,
-    is_paused_upon_creation=False,
-    catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
-    default_args=BACKUP_DEFAULTS,
     deadline=finished_within(longest_rto()),
-    tags=["restore"],
     params={
         "source": source_param(),
-        "corruption_time": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="When was it corrupted?",
-            description_md="The newest verified backup before this moment is taken. Empty, and no backup is named: the "
-            "page of the approval shows what is in the newest backups, to choose from.",
+        "corruption_time": before_param(
+            "When was it corrupted?",
+            "Empty, and no backup is named: the page of the approval shows what is in the newest backups, to choose "
+            "from.",
         ),
         "backup": backup_param(),
-        "repository": Param(
-            "primary",
-            type="string",
-            enum=["primary", "offsite"],
-            title="Repository",
-            description_md="Which copy of the backup is restored.",
-        ),
+        "repository": repository_param(),
         "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),
     },
+    **BY_BUTTON,
     **ALERTS,
 )
 def recover_corrupted_database():
     chosen = ChooseBackup(
         task_id="choose_backup",
-        source="{{ params.source }}",
-        backup="{{ params.backup }}",
         before="{{ params.corruption_time }}",
-        repository="{{ params.repository }}",
-        allow_unverified="{{ params.allow_unverified }}",
+        **CHOSEN_BY_FORM,
     )
     planned = PlanRecovery(
         task_id="plan_recovery",

@@ -33,16 +33,19 @@ from airflow.sdk import Param, dag
 
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
 from backup_playbook.dag_parts.recovery_form import (
+    CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
+    before_param,
     drill_param,
     longest_rto,
     recoverable_sources,
+    repository_param,
     source_param,
 )
-from backup_playbook.dag_parts.rows import choice_param, deleted_at_param, document_rows, on_conflict_param
+from backup_playbook.dag_parts.rows import document_rows, on_conflict_param
 from backup_playbook.operators.documents import (
     ChooseDocumentsBackup,
     FindDocuments,
@@ -54,13 +57,8 @@ from backup_playbook.operators.restore import CreateScratch, DropScratch
 
 @dag(
     schedule=None,
-    is_paused_upon_creation=False,
-    catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
-    default_args=BACKUP_DEFAULTS,
     deadline=finished_within(longest_rto(recoverable_sources("mongodb"))),
-    tags=["restore"],
     params={
         "source": source_param(recoverable_sources("mongodb")),
         "collection": Param(type="string", title="Collection", minLength=1),
@@ -78,23 +76,21 @@ from backup_playbook.operators.restore import CreateScratch, DropScratch
             title="Or a query",
             description_md='As in find(), in extended JSON: `{"user": 7}`. Instead of ids; `{}` means all documents.',
         ),
-        "deleted_at": deleted_at_param(),
+        "deleted_at": before_param("When were they deleted?"),
         "backup": backup_param(),
-        "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
+        "repository": repository_param("Which copy of the backup is read."),
         "allow_unverified": allow_unverified_param(),
         "on_conflict": on_conflict_param("documents"),
         "drill": drill_param(),
     },
+    **BY_BUTTON,
     **ALERTS,
 )
 def recover_deleted_documents():
     chosen = ChooseDocumentsBackup(
         task_id="choose_backup",
-        source="{{ params.source }}",
-        backup="{{ params.backup }}",
         before="{{ params.deleted_at }}",
-        repository="{{ params.repository }}",
-        allow_unverified="{{ params.allow_unverified }}",
+        **CHOSEN_BY_FORM,
     )
     scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
     found = FindDocuments(task_id="find_documents", backup=scratch.output)

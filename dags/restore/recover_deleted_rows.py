@@ -29,35 +29,27 @@ from airflow.sdk import Param, dag
 
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
 from backup_playbook.dag_parts.recovery_form import (
+    CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
+    before_param,
+    choice_param,
     drill_param,
     longest_rto,
+    repository_param,
     source_param,
 )
-from backup_playbook.dag_parts.rows import (
-    choice_param,
-    deleted_at_param,
-    document_rows,
-    keys_param,
-    on_conflict_param,
-    table_param,
-)
+from backup_playbook.dag_parts.rows import document_rows, keys_param, on_conflict_param, table_param
 from backup_playbook.operators.restore import CreateScratch, DropScratch
 from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRows, VerifyRows
 
 
 @dag(
     schedule=None,
-    is_paused_upon_creation=False,
-    catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
-    default_args=BACKUP_DEFAULTS,
     deadline=finished_within(longest_rto()),
-    tags=["restore"],
     params={
         "source": source_param(),
         "table": table_param(),
@@ -68,25 +60,23 @@ from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRow
             title="Or a condition",
             description_md="On the columns of the table, as in SQL after WHERE, without subqueries. Instead of keys.",
         ),
-        "deleted_at": deleted_at_param(),
+        "deleted_at": before_param("When were they deleted?"),
         "backup": backup_param(),
-        "repository": choice_param("Repository", "Which copy of the backup is read.", "primary", "offsite"),
+        "repository": repository_param("Which copy of the backup is read."),
         "allow_unverified": allow_unverified_param(),
         "children": choice_param("Children", "Rows that the deletion took along, to any depth.", "restore", "skip"),
         "on_conflict": on_conflict_param("rows"),
         "triggers": choice_param("Triggers", "Whether those of the tables fire for the rows.", "off", "fire"),
         "drill": drill_param(),
     },
+    **BY_BUTTON,
     **ALERTS,
 )
 def recover_deleted_rows():
     chosen = ChooseRowsBackup(
         task_id="choose_backup",
-        source="{{ params.source }}",
-        backup="{{ params.backup }}",
         before="{{ params.deleted_at }}",
-        repository="{{ params.repository }}",
-        allow_unverified="{{ params.allow_unverified }}",
+        **CHOSEN_BY_FORM,
     )
     scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
     found = FindRows(task_id="find_rows", backup=scratch.output)

@@ -18,21 +18,17 @@ from airflow.sdk import dag
 
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
 from backup_playbook.dag_parts.recovery_form import drill_param, longest_rto, quarantine_param, source_param
 from backup_playbook.operators.quarantine import DropQuarantine, PlanRelease
 
 
 @dag(
     schedule=None,
-    is_paused_upon_creation=False,
-    catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
-    default_args=BACKUP_DEFAULTS,
     deadline=finished_within(longest_rto()),
-    tags=["restore"],
     params={"source": source_param(), "quarantine": quarantine_param(), "drill": drill_param()},
+    **BY_BUTTON,
     **ALERTS,
 )
 def release_quarantine():

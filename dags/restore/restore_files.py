@@ -29,21 +29,19 @@ often as needed. A new directory that is not complete: remove it, and start a ne
 from airflow.sdk import Param, dag
 
 from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
-from backup_playbook.dag_parts.file_restore import (
-    ApproveInPlace,
-    files_source_param,
-    files_target_param,
-    path_param,
-    report_result,
-)
+from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
+from backup_playbook.dag_parts.file_restore import ApproveInPlace, files_target_param, path_param, report_result
 from backup_playbook.dag_parts.recovery_form import (
+    CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
+    before_param,
+    choice_param,
     drill_param,
     longest_rto,
+    repository_param,
+    source_param,
 )
-from backup_playbook.dag_parts.rows import choice_param
 from backup_playbook.dag_parts.sources import file_tree_names
 from backup_playbook.operators.file_restore import (
     IN_PLACE,
@@ -57,31 +55,20 @@ from backup_playbook.operators.file_restore import (
 
 @dag(
     schedule=None,
-    is_paused_upon_creation=False,
-    catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
-    default_args=BACKUP_DEFAULTS,
     deadline=finished_within(longest_rto(file_tree_names())),
-    tags=["restore"],
     params={
-        "source": files_source_param(),
+        "source": source_param(file_tree_names(), "Whose files?"),
         "path": path_param("A file, or a folder with a slash at its end, relative to the source. Empty: everything."),
         "backup": backup_param(),
-        "before": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Before",
-            description="The newest verified backup before this moment is taken. Empty: the newest of all.",
-        ),
+        "before": before_param(),
         "version": Param(
             "",
             type=["null", "string"],
             title="Version",
             description="Of the file, from list_file_versions; instead of a backup.",
         ),
-        "repository": choice_param("Repository", "Which copy of the backup is restored.", "primary", "offsite"),
+        "repository": repository_param(),
         "destination": choice_param("Destination", "In place asks for approval.", NEW_DIRECTORY, IN_PLACE),
         "target": files_target_param(),
         "overwrite_newer": Param(
@@ -93,16 +80,14 @@ from backup_playbook.operators.file_restore import (
         "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),
     },
+    **BY_BUTTON,
     **ALERTS,
 )
 def restore_files():
     chosen = ChooseFilesBackup(
         task_id="choose_backup",
-        source="{{ params.source }}",
-        backup="{{ params.backup }}",
         before="{{ params.before }}",
-        repository="{{ params.repository }}",
-        allow_unverified="{{ params.allow_unverified }}",
+        **CHOSEN_BY_FORM,
     )
     planned = PlanFilesRestore(task_id="plan_restore", backup=chosen.output)
     approved = ApproveInPlace(

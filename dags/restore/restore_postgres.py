@@ -37,11 +37,11 @@ what the red task names and clear it, or start a new run. When the backup is dam
 (*Repository*: offsite) or an older backup.
 """
 
-from airflow.sdk import Param, dag, task_group
+from airflow.sdk import dag, task_group
 
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BY_BUTTON
 from backup_playbook.dag_parts.full_restore import (
     branch_on_target,
     name_param,
@@ -51,13 +51,15 @@ from backup_playbook.dag_parts.full_restore import (
     target_param,
 )
 from backup_playbook.dag_parts.recovery_form import (
+    CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
+    before_param,
     drill_param,
     longest_rto,
+    repository_param,
     source_param,
 )
-from backup_playbook.dag_parts.rows import choice_param
 from backup_playbook.operators.assessment import RunApplicationChecks
 from backup_playbook.operators.full_restore import DocumentRestore, KeepCopy, PlanRestore, PresentPlan
 from backup_playbook.operators.recovery import (
@@ -75,24 +77,13 @@ from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropS
 
 @dag(
     schedule=None,
-    is_paused_upon_creation=False,
-    catchup=False,
-    max_active_runs=1,
     doc_md=__doc__,
-    default_args=BACKUP_DEFAULTS,
     deadline=finished_within(longest_rto(postgres_sources())),
-    tags=["restore"],
     params={
         "source": source_param(postgres_sources()),
         "backup": backup_param(),
-        "before": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Before",
-            description_md="The newest verified backup before this moment is taken. Empty: the newest of all.",
-        ),
-        "repository": choice_param("Repository", "Which copy of the backup is restored.", "primary", "offsite"),
+        "before": before_param(),
+        "repository": repository_param(),
         "target": target_param(),
         "database": name_param(),
         "server": server_param(),
@@ -100,16 +91,14 @@ from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropS
         "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),
     },
+    **BY_BUTTON,
     **ALERTS,
 )
 def restore_postgres():
     chosen = ChooseBackup(
         task_id="choose_backup",
-        source="{{ params.source }}",
-        backup="{{ params.backup }}",
         before="{{ params.before }}",
-        repository="{{ params.repository }}",
-        allow_unverified="{{ params.allow_unverified }}",
+        **CHOSEN_BY_FORM,
     )
     planned = PlanRestore(
         task_id="plan_restore", backup=chosen.output, allow_unverified="{{ params.allow_unverified }}"

@@ -12,7 +12,7 @@ from backup_playbook.core.errors import PlaybookError
 from backup_playbook.dag_parts.outcome import STEPS, Outcome, headline, outcome, severity
 from backup_playbook.dag_parts.standing import last_verified
 from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import REMEDY, run_url, tell
+from backup_playbook.notifiers.runs import REMEDY, run_url, task_states, tell
 from backup_playbook.operators.backup import TakenBackup
 
 GROUP = "protect"
@@ -44,8 +44,7 @@ def announce_result(ti: Any, params: dict[str, Any], kind: str = "databases") ->
 def _outcomes(instance: Any, names: list[str], kind: str) -> list[Outcome]:
     # one that left the configuration since the form was filled in has failed at the first task
     sources = load_config().sources
-    by_run = instance.get_task_states(dag_id=instance.dag_id, run_ids=[instance.run_id])
-    states = {key.removeprefix(f"{GROUP}."): state for key, state in by_run[instance.run_id].items()}
+    states = {key.removeprefix(f"{GROUP}."): state for key, state in task_states(instance).items()}
     return [
         outcome(
             name,

@@ -63,8 +63,7 @@ class ApprovePlan(ApprovalOperator):
                     "policies.yaml.",
                 )
             option = next(iter(self._offer(context)))
-            answer = {"chosen_options": [option], "responded_at": datetime.now(UTC), "responded_by_user": None}
-            return self._take(context, answer)
+            return self._take(context, by_nobody(option))
         self._offer(context)
         self.log.info("%s\n\n%s", self.subject, self.body)
         message = Message(
@@ -103,6 +102,11 @@ class ApprovePlan(ApprovalOperator):
         [option] = answer["chosen_options"]
         context["ti"].xcom_push(CHOSEN, self._offer(context)[option])
         return answer
+
+
+def by_nobody(option: str) -> dict[str, Any]:
+    """The answer of a step that has asked nobody."""
+    return {"chosen_options": [option], "responded_at": datetime.now(UTC), "responded_by_user": None}
 
 
 def approved_by(answer: Any) -> str:

@@ -22,3 +22,13 @@ BACKUP_DEFAULTS: dict[str, Any] = {
 
 AT_ONCE: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 """Of a step that exchanges production: one whose worker died may have left it closed to its users."""
+
+BY_BUTTON: dict[str, Any] = {
+    # a run of a paused DAG waits, and nobody wants to look for the switch at night
+    "is_paused_upon_creation": False,
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": BACKUP_DEFAULTS,
+    "tags": ["restore"],
+}
+"""Of every DAG that people start: `@dag(schedule=None, **BY_BUTTON, ...)`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Context, Param, task
@@ -10,11 +9,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import FilesTarget, load_config
 from backup_playbook.core.progress import human_seconds
-from backup_playbook.dag_parts.approval import IN_SHORT, ApprovePlan
-from backup_playbook.dag_parts.sources import file_tree_names
+from backup_playbook.dag_parts.approval import IN_SHORT, ApprovePlan, by_nobody
+from backup_playbook.dag_parts.recovery_form import choices
 from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import ERROR, run_url, tell
-from backup_playbook.operators.documentation import KILLED
+from backup_playbook.notifiers.runs import first_failure, run_url, tell
 from backup_playbook.operators.file_restore import IN_PLACE, RESULT
 
 STEPS = ("choose_backup", "plan_restore", "approve_plan", "restore", "prove")
@@ -24,22 +22,14 @@ def path_param(description: str) -> Param:
     return Param("", type=["null", "string"], title="Path", description=description, examples=["images/", "a/b.pdf"])
 
 
-def files_source_param() -> Param:
-    names = file_tree_names()
-    choices = {"enum": names} if names else {}  # an empty list of choices is no valid schema
-    default = {"default": names[0]} if len(names) == 1 else {}
-    return Param(type="string", title="Source", description="Whose files?", **choices, **default)
-
-
 def files_target_param() -> Param:
     names = [name for name, target in load_config().targets.items() if isinstance(target, FilesTarget)]
-    choices = {"enum": names} if names else {}  # an empty list of choices is no valid schema
     return Param(
         names[0] if names else "",
         type="string",
         title="Target",
         description="For a new directory: below which one of targets.yaml it is made.",
-        **choices,
+        **choices(names),
     )
 
 
@@ -50,14 +40,13 @@ class ApproveInPlace(ApprovePlan):
         form: Any = context["params"]
         if form["destination"] == IN_PLACE:
             return super().execute(context)
-        return {"chosen_options": [self.APPROVE], "responded_at": datetime.now(UTC), "responded_by_user": None}
+        return by_nobody(self.APPROVE)
 
 
 @task(trigger_rule="all_done", retries=0)
 def report_result(ti: Any, params: dict[str, Any]) -> str:
     """Tell people where their files are. Fails when a step did."""
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
-    failed = next((step for step in STEPS if states.get(step) in ("failed", "upstream_failed")), "")
+    failed, problem = first_failure(ti, STEPS)
     in_short = ti.xcom_pull("plan_restore", key=IN_SHORT) or ""
     restored, compared = (ti.xcom_pull(step, key=RESULT) or {} for step in ("restore", "prove"))
     proven, source = ti.xcom_pull("prove"), params["source"]
@@ -67,7 +56,6 @@ def report_result(ti: Any, params: dict[str, Any]) -> str:
     lines = [in_short, _counted("restored", restored), _counted("proven", compared)]
     if proven:
         lines.append(", ".join(f"{name} in {human_seconds(seconds)}" for name, seconds in proven["phases"].items()))
-    problem = str(ti.xcom_pull(failed, key=ERROR) or KILLED) if failed else ""
     tell(
         ti,
         Message(

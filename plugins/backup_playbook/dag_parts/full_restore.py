@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Param, task
 
 from backup_playbook.config import PostgresSource, PostgresTarget, load_config
-from backup_playbook.dag_parts.rows import choice_param
+from backup_playbook.dag_parts.recovery_form import choice_param
 from backup_playbook.operators.full_restore import TARGETS, TESTED_ON
 
 

@@ -16,9 +16,8 @@ from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_report import RecoveryReport
 from backup_playbook.dag_parts.approval import CHOSEN, approved_by
 from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import ERROR, run_url, tell
+from backup_playbook.notifiers.runs import first_failure, run_url, task_states, tell
 from backup_playbook.notifiers.slack import deliver
-from backup_playbook.operators.documentation import KILLED
 from backup_playbook.operators.restore import DAMAGED
 from backup_playbook.streams.processes import Cancellation
 
@@ -54,7 +53,7 @@ def resume_production(config: PlaybookConfig, recovery: Recovery, context: Conte
     from backup_playbook.dag_parts.recovery import recovery_settings
 
     source, instance = recovery["source"], context["ti"]
-    if _states(instance).get("switch_maintenance_on") not in ("success", "failed"):
+    if task_states(instance).get("switch_maintenance_on") not in ("success", "failed"):
         raise AirflowSkipException("The maintenance mode was not switched on.")
     maintenance = recovery_settings(config, source).maintenance
     if maintenance is None:
@@ -104,9 +103,7 @@ def conclude_recovery(ti: Any, steps: Sequence[str]) -> dict[str, str]:
     from backup_playbook.dag_parts import connections
 
     recovery = ti.xcom_pull("promote_copy") or _newest(ti)
-    states = _states(ti)
-    failed = next((step for step in steps if states.get(step) == "failed"), "")
-    problem = str(ti.xcom_pull(failed, key=ERROR) or KILLED) if failed else ""
+    failed, problem = first_failure(ti, steps, bad=("failed",))
     if not recovery:
         headline, in_short, address = "A recovery could not be planned; nothing was touched", problem, ""
     else:
@@ -214,10 +211,3 @@ def _add_evidence(catalog: Catalog, report: RecoveryReport, recovery: Any, key: 
             "from": report.repository,
         }
         catalog.add_evidence(report.source, report.backup_id, EvidenceKind.RESTORED, body, qualifier=report.repository)
-
-
-def _states(instance: Any) -> dict[str, str]:
-    """By task id."""
-    run = instance.run_id
-    states: dict[str, str] = instance.get_task_states(dag_id=instance.dag_id, run_ids=[run])[run]
-    return states

@@ -9,6 +9,14 @@ from airflow.sdk import Param
 
 from backup_playbook.config import load_config
 
+CHOSEN_BY_FORM = {
+    "source": "{{ params.source }}",
+    "backup": "{{ params.backup }}",
+    "repository": "{{ params.repository }}",
+    "allow_unverified": "{{ params.allow_unverified }}",
+}
+"""What ChooseBackup takes from a form that has these fields."""
+
 
 def recoverable_sources(engine: str = "postgres") -> list[str]:
     """The sources whose production database may be touched. Raises ConfigError: an import error of the DAG."""
@@ -22,19 +30,36 @@ def longest_rto(names: Sequence[str] | None = None) -> timedelta:
     return max((config.objectives_of(name).rto for name in names), default=timedelta(hours=1))
 
 
-def source_param(names: Sequence[str] | None = None) -> Param:
+def choices(names: Sequence[str]) -> dict[str, list[str]]:
+    """A dropdown; an empty list of choices is no valid schema."""
+    return {"enum": list(names)} if names else {}
+
+
+def choice_param(title: str, description: str, *choices: str) -> Param:
+    """The first one is the default."""
+    return Param(choices[0], type="string", enum=list(choices), title=title, description_md=description)
+
+
+def source_param(names: Sequence[str] | None = None, description: str = "Whose database?") -> Param:
     """names: by default those that can be recovered."""
-    description = "Whose database? Those with `recovery` in sources.yaml." if names is None else "Whose database?"
-    names = recoverable_sources() if names is None else names
-    choices = {"enum": list(names)} if names else {}  # an empty list of choices is no valid schema
+    if names is None:
+        names, description = recoverable_sources(), f"{description} Those with `recovery` in sources.yaml."
     default = {"default": names[0]} if len(names) == 1 else {}
+    return Param(type="string", title="Source", description_md=description, **choices(names), **default)
+
+
+def before_param(title: str = "Before", if_empty: str = "Empty: the newest of all.") -> Param:
     return Param(
-        type="string",
-        title="Source",
-        description_md=description,
-        **choices,
-        **default,
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title=title,
+        description_md=f"The newest verified backup before this moment is taken. {if_empty}",
     )
+
+
+def repository_param(description: str = "Which copy of the backup is restored.") -> Param:
+    return choice_param("Repository", description, "primary", "offsite")
 
 
 def backup_param() -> Param:

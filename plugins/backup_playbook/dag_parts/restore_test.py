@@ -10,8 +10,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
 from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import run_url, tell
-from backup_playbook.operators.documentation import DOCUMENTED, KILLED, Documented
+from backup_playbook.notifiers.runs import KILLED, run_url, tell
+from backup_playbook.operators.documentation import DOCUMENTED, Documented
 
 GROUP = "test"
 STEP = "document_result"

@@ -12,9 +12,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from backup_playbook.config import load_config
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.dag_parts.approval import PLAN, approved_by
+from backup_playbook.dag_parts.recovery_form import choice_param
 from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import ERROR, run_url, tell
-from backup_playbook.operators.documentation import KILLED
+from backup_playbook.notifiers.runs import first_failure, run_url, tell
 
 STEPS = ("choose_backup", "create_scratch", "find_{}", "approve_plan", "import_{}", "verify_{}")
 UNDO = {
@@ -45,21 +45,6 @@ def keys_param() -> Param:
     )
 
 
-def choice_param(title: str, description: str, *choices: str) -> Param:
-    """The first one is the default."""
-    return Param(choices[0], type="string", enum=list(choices), title=title, description_md=description)
-
-
-def deleted_at_param() -> Param:
-    return Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="When were they deleted?",
-        description_md="The newest verified backup before this moment is taken. Empty: the newest of all.",
-    )
-
-
 def on_conflict_param(what: str) -> Param:
     return choice_param(
         "On conflict",
@@ -73,10 +58,7 @@ def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[s
     """Write the report, and tell people. Fails when a step of the recovery did. what: of UNDO."""
     from backup_playbook.dag_parts import connections
 
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
-    steps = [step.format(what) for step in STEPS]
-    failed = next((step for step in steps if states.get(step) in ("failed", "upstream_failed")), "")
-    problem = str(ti.xcom_pull(failed, key=ERROR) or KILLED) if failed else ""
+    failed, problem = first_failure(ti, [step.format(what) for step in STEPS])
     recovered = ti.xcom_pull(f"import_{what}") or {}
     chosen = ti.xcom_pull(f"find_{what}") or ti.xcom_pull("choose_backup")
     source, address = params["source"], ""

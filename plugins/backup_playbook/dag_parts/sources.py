@@ -34,6 +34,16 @@ def sources_param(names: list[str]) -> Param:
     )
 
 
+def backup_form(names: list[str]) -> dict[str, Param]:
+    """Of a nightly backup that is started by hand."""
+    return {
+        "sources": sources_param(names),
+        "hold": Param(False, type="boolean", title="Hold", description="Keep this backup until someone releases it."),
+        "reason": Param("", type="string", title="Reason", description="Why: stored with a hold.", maxLength=500),
+        "dry_run": Param(False, type="boolean", title="Prune: dry run", description="Only show what would be removed."),
+    }
+
+
 @task(retries=0)
 def list_sources(params: dict[str, Any]) -> list[str]:
     """The sources of this run. Raises ConfigError for one that left the configuration since the form was filled in."""

@@ -23,6 +23,7 @@ ERROR = "error"
 """XCom of a failed task: what its exception said."""
 TOLD = "told"
 """XCom of a task that has told people how its run ended."""
+KILLED = "Its process ended without a word; it may have been killed."
 REMEDY = (
     "open the red task, read its error, and clear the task when the cause is gone; the later steps then run again by "
     "themselves."
@@ -39,6 +40,22 @@ def keep_error(context: Mapping[str, Any]) -> None:
     """on_failure_callback of every task, in the task's own process: RunFailed runs in another one."""
     if error := context.get("exception"):
         context["ti"].xcom_push(key=ERROR, value=str(error)[:_ERROR_CHARACTERS])
+
+
+def task_states(instance: Any) -> dict[str, str]:
+    """Of the run of this task, by task id; mapped ones as `group.step_0`."""
+    run = instance.run_id
+    states: dict[str, str] = instance.get_task_states(dag_id=instance.dag_id, run_ids=[run])[run]
+    return states
+
+
+def first_failure(
+    instance: Any, steps: Sequence[str], bad: Sequence[str] = ("failed", "upstream_failed")
+) -> tuple[str, str]:
+    """The first of these steps of the run that failed, and what it said; both are empty when none did."""
+    states = task_states(instance)
+    failed = next((step for step in steps if states.get(step) in bad), "")
+    return failed, str(instance.xcom_pull(failed, key=ERROR) or KILLED) if failed else ""
 
 
 def tell(instance: Any, message: Message) -> None:

@@ -56,7 +56,6 @@ class DumpCompressUpload(SourceOperator):
         self.reason = reason
 
     def execute(self, context: Context) -> TakenBackup:
-        from backup_playbook.core.model import EvidenceKind
         from backup_playbook.core.naming import new_backup_id
         from backup_playbook.dag_parts import connections
         from backup_playbook.engines.backup import take_backup
@@ -70,21 +69,42 @@ class DumpCompressUpload(SourceOperator):
             writer = BackupWriter(catalog.store, self.source, new_backup_id(datetime.now(UTC)), codec)
             manifest = take_backup(source, engine, writer, self.cancellation)
         if is_true(self.hold):
-            note = {"reason": self.reason, "run_id": context["run_id"]}
-            catalog.add_evidence(self.source, manifest.backup_id, EvidenceKind.HELD, note)
-        return TakenBackup(
-            source=self.source,
-            backup_id=manifest.backup_id,
-            seal=manifest.seal,
+            hold_backup(catalog, manifest, self.reason, context)
+        return taken_backup(
+            manifest,
+            time.monotonic() - started,
             tables=len(manifest.tables),
             rows=manifest.rows,
             content_bytes=manifest.content_bytes,
-            stored_bytes=manifest.stored_bytes,
-            encryption=manifest.encryption.method,
-            seconds=round(time.monotonic() - started, 1),
-            verified={},
             summary=connections.summary(manifest),
         )
+
+
+def hold_backup(catalog: Catalog, manifest: Manifest, reason: str, context: Context) -> None:
+    """Retention keeps it until someone releases it."""
+    from backup_playbook.core.model import EvidenceKind
+
+    note = {"reason": reason, "run_id": context["run_id"]}
+    catalog.add_evidence(manifest.source, manifest.backup_id, EvidenceKind.HELD, note)
+
+
+def taken_backup(
+    manifest: Manifest, seconds: float, *, tables: int, rows: int, content_bytes: int, summary: str
+) -> TakenBackup:
+    """What the steps after it are told of a sealed backup. What it holds is said as its engine counts."""
+    return TakenBackup(
+        source=manifest.source,
+        backup_id=manifest.backup_id,
+        seal=manifest.seal,
+        tables=tables,
+        rows=rows,
+        content_bytes=content_bytes,
+        stored_bytes=manifest.stored_bytes,
+        encryption=manifest.encryption.method,
+        seconds=round(seconds, 1),
+        verified={},
+        summary=summary,
+    )
 
 
 class BackupOperator(PlaybookOperator):

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from backup_playbook.core.comparison import TableComparison
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.restore_report import CheckResult, ProvenTable, RestoreReport
-from backup_playbook.notifiers.runs import ERROR, run_url
+from backup_playbook.notifiers.runs import ERROR, KILLED, run_url, task_states
 from backup_playbook.operators.assessment import CHECKS, COMPARISON
 from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.restore import DAMAGED, TestedBackup
@@ -25,7 +25,6 @@ CARRIERS = ("prove", "restore", "create_scratch")
 """The steps that add to what goes from step to step, the last one first."""
 DOCUMENTED = "documented"
 """XCom of `document_result`, also when the test failed: a `Documented`."""
-KILLED = "Its process ended without a word; it may have been killed."
 
 
 class Documented(TypedDict):
@@ -149,8 +148,7 @@ class DocumentResult(SourceOperator):
 
     def _failed_step(self) -> str:
         """The first step that did not succeed; empty when all did."""
-        run = self._instance.run_id
-        states = self._instance.get_task_states(dag_id=self._instance.dag_id, run_ids=[run])[run]
+        states = task_states(self._instance)
         mapped = f"_{self._instance.map_index}" if self._instance.map_index >= 0 else ""
         ended = {step: states.get(f"{self._path(step)}{mapped}") for step in self.steps}
         return next((step for step, state in ended.items() if state not in self.good), "")

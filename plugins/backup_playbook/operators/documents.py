@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from backup_playbook.core.row_recovery import Preview
-from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup
+from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup, begin_anew
 from backup_playbook.operators.rows import PREVIEW, keep_undo, leave_plan, require_none_missing
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ class FindDocuments(_DocumentsStep):
 
         wanted, scratch = _wanted(context["params"]), self.mongo_scratch()
         with self.noticing_damage(context), self.reader() as reader:
-            if context["ti"].try_number > 1:  # what the try before this one left is incomplete
-                scratch.drop()
-                scratch.create(reader.manifest)
+            begin_anew(context, scratch, reader.manifest)
             phases = load_documents(scratch, reader, wanted, self.cancellation)
             taken_at = reader.manifest.snapshot_at
         how = (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
-from backup_playbook.operators.backup import CopyOffsite, TakenBackup
+from backup_playbook.operators.backup import CopyOffsite, TakenBackup, hold_backup, taken_backup
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 from backup_playbook.operators.retention import ApplyRetention
 
@@ -106,7 +106,6 @@ class SealFiles(FilesStep):
         self.reason = reason
 
     def execute(self, context: Context) -> TakenBackup:
-        from backup_playbook.core.model import EvidenceKind
         from backup_playbook.dag_parts import connections
         from backup_playbook.engines.files.steps import in_words, seal
 
@@ -115,19 +114,13 @@ class SealFiles(FilesStep):
         for example in manifest.details["examples"]:
             self.log.warning("%s: %s: %s", example["path"], example["outcome"], example["reason"])
         if is_true(self.hold):
-            note = {"reason": self.reason, "run_id": context["run_id"]}
-            catalog.add_evidence(self.source, manifest.backup_id, EvidenceKind.HELD, note)
-        return TakenBackup(
-            source=self.source,
-            backup_id=manifest.backup_id,
-            seal=manifest.seal,
+            hold_backup(catalog, manifest, self.reason, context)
+        return taken_backup(
+            manifest,
+            time.time() - self.found["started"],
             tables=0,
             rows=0,
             content_bytes=manifest.details["bytes"],
-            stored_bytes=manifest.stored_bytes,
-            encryption=manifest.encryption.method,
-            seconds=round(time.time() - self.found["started"], 1),
-            verified={},
             summary=in_words(manifest),
         )
 

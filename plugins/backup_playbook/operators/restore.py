@@ -17,6 +17,7 @@ from backup_playbook.core.errors import RestoreError, VerificationError
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
 if TYPE_CHECKING:
+    from backup_playbook.core.model import Manifest
     from backup_playbook.engines.postgres.scratch import ScratchDatabase
     from backup_playbook.engines.scratch import ScratchTarget
     from backup_playbook.repository.objects import BackupReader
@@ -207,15 +208,20 @@ class CreateScratch(RestoreStep):
         return not active
 
 
+def begin_anew(context: Context, scratch: ScratchTarget, manifest: Manifest) -> None:
+    """What an earlier try of this step has left is incomplete."""
+    if context["ti"].try_number > 1:
+        scratch.drop()
+        scratch.create(manifest)
+
+
 class RestoreBackup(RestoreStep):
     """Fill the scratch; adds the seconds of each phase."""
 
     def execute(self, context: Context) -> TestedBackup:
         scratch = self.scratch()
         with self.noticing_damage(context), self.reader() as reader:
-            if context["ti"].try_number > 1:  # what the try before this one left is incomplete
-                scratch.drop()
-                scratch.create(reader.manifest)
+            begin_anew(context, scratch, reader.manifest)
             phases = scratch.restore(reader, self.cancellation)
         took = {f"restore: {name}": seconds for name, seconds in phases.items()}
         return {**self.tested, "phases": {**self.tested["phases"], **took}}

@@ -14,7 +14,7 @@ from airflow.sdk import Context
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.row_recovery import Preview
 from backup_playbook.operators.base import SourceOperator
-from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup
+from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup, begin_anew
 
 if TYPE_CHECKING:
     from backup_playbook.config import PlaybookConfig
@@ -99,9 +99,7 @@ class FindRows(RestoreStep):
         form, started = context["params"], time.monotonic()
         scratch = self.postgres_scratch()
         with self.noticing_damage(context), self.reader() as reader:
-            if context["ti"].try_number > 1:  # what the try before this one left is incomplete
-                scratch.drop()
-                scratch.create(reader.manifest)
+            begin_anew(context, scratch, reader.manifest)
             wanted = _wanted(self.config, self.source, form)
             phases = load_rows(scratch, reader, wanted, self.cancellation)
             taken_at = reader.manifest.snapshot_at
