@@ -9,6 +9,8 @@ RUN apt-get update \
     && /usr/share/postgresql-common/pgdg/apt.*.sh -y \
     && apt-get install -y --no-install-recommends postgresql-client-18 \
     && rm -rf /var/lib/apt/lists/*
+# A new volume that is mounted there takes over its owner.
+RUN install -d -o airflow -g root /srv/uploads /srv/restores
 USER airflow
 
 COPY requirements.txt /

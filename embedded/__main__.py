@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 from embedded.errors import EmbeddedError
+from embedded.sample import configure
 from embedded.stack import DEFAULT_DIRECTORY, Stack
 
 
 def up(stack: Stack) -> int:
     stack.start()
-    for name, value in {**stack.environment(), **stack.shell_environment()}.items():
+    config = {"BACKUP_PLAYBOOK_CONFIG": str(configure(stack, stack.directory / "config"))}
+    for name, value in {**stack.environment(), **stack.shell_environment(), **config}.items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 

@@ -8,8 +8,11 @@ from typing import Any
 import requests
 
 from embedded.errors import EmbeddedError
+from embedded.processes import wait_until
 
 POLL_SECONDS = 0.5
+READING_SECONDS = 3
+"""No person is faster. Airflow fails a task that is answered before the scheduler has heard that its process ended."""
 FINAL_STATES = frozenset({"success", "failed"})
 
 Json = dict[str, Any]
@@ -93,6 +96,25 @@ class AirflowClient:
             f"{dag_id} has not ended within {seconds:.0f} s: {', '.join(states)}.",
             f"See {self.run_url(dag_id, run_id)}.",
         )
+
+    def question(self, dag_id: str, run_id: str, seconds: float = 300) -> Json:
+        """What the run asks of people, as soon as it does: `options`, `body`, and the `task_instance` that waits."""
+        asked: list[Json] = []
+
+        def asks() -> bool:
+            found = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
+            asked[:] = [detail for detail in found if not detail["response_received"]]
+            return bool(asked) or self.run(dag_id, run_id)["state"] in FINAL_STATES
+
+        if not wait_until(asks, seconds, POLL_SECONDS) or not asked:
+            raise EmbeddedError(f"{dag_id} has asked nobody.", f"See {self.run_url(dag_id, run_id)}.")
+        time.sleep(READING_SECONDS)
+        return asked[0]
+
+    def answer(self, question: Json, option: str) -> None:
+        task = question["task_instance"]
+        path = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails".format(**task)
+        self.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
     def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"

@@ -1,6 +1,7 @@
-"""`make demo`: a real Airflow backs up a real database, restores it elsewhere and proves it equal, while you watch.
+"""`make demo`: a real Airflow backs up real databases, restores them elsewhere and proves them equal, while you watch.
 
-DEMO_EXIT=1 ends it after these two runs instead of waiting for Ctrl-C; the exit code is 1 when one is not green.
+It backs up a folder of files too, loses one, and brings it back. DEMO_EXIT=1 ends it after
+these runs instead of waiting for Ctrl-C; the exit code is 1 when one is not green.
 """
 
 import os
@@ -13,15 +14,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from embedded import mongo, reviews
+from embedded import mongo
 from embedded.airflow import AirflowServer
 from embedded.airflow_client import AirflowClient, Json
 from embedded.errors import EmbeddedError
+from embedded.sample import configure, load_reviews_and_uploads
 from embedded.slack_server import render
 from embedded.stack import DEFAULT_DIRECTORY, Stack
 from include.sample import load
 
 SHOP_SCALE = 0.05  # about 65 MB
+UPLOAD = "inbox/Müller & Söhne.pdf"
 LOG_LINES_OF_A_FAILED_TASK = 30
 
 
@@ -66,18 +69,15 @@ def load_shop(stack: Stack) -> None:
 def start(directory: Path, progress: Progress) -> tuple[Stack, AirflowServer]:
     progress.say("starting two Postgres servers, MongoDB, two S3 servers and a receiver that plays Slack")
     stack = Stack(directory).start()
-    environment = stack.environment()
-    if stack.has_mongo:
-        environment["BACKUP_PLAYBOOK_CONFIG"] = str(reviews.configure(directory / "config"))
-    else:
+    environment = {**stack.environment(), "BACKUP_PLAYBOOK_CONFIG": str(configure(stack, directory / "config"))}
+    if not stack.has_mongo:
         progress.say(f"going on without a MongoDB: {mongo.missing()}")
     progress.say("starting Airflow, and loading the sample shop meanwhile")
     airflow = AirflowServer(directory / "airflow", environment)
     with ThreadPoolExecutor() as executor:
         started = executor.submit(airflow.start)
         load_shop(stack)
-        if stack.has_mongo:
-            reviews.load(stack)
+        load_reviews_and_uploads(stack)
         started.result()
     progress.say(f"Airflow is ready at {airflow.url}")
     return stack, airflow
@@ -99,19 +99,37 @@ def run_dag(client: AirflowClient, progress: Progress, dag_id: str, tell: Callab
 
 
 def print_backups(backups: list[Json]) -> None:
-    print("\nWhat was backed up, and then read back from the bucket and compared with the database's own bytes:")
+    print("\nWhat was backed up, and then read back from the bucket and compared with the source's own bytes:")
     for backup in backups:
         depths = ", ".join(f"{repository} ({depth})" for repository, depth in backup["verified"].items())
         sizes = [f"{backup[name] / 2**20:.1f} MB" for name in ("content_bytes", "stored_bytes")]
+        counts = f"{backup['tables']} tables, {backup['rows']:,} rows, {sizes[0]} of data stored as {sizes[1]}"
         print(f"  {backup['source']} {backup['backup_id']}")
-        print(f"    {backup['tables']} tables, {backup['rows']:,} rows, {sizes[0]} of data stored as {sizes[1]}")
-        print(f"    dumped in {backup['seconds']} s; verified in {depths}")
+        print(f"    {backup['summary'] or counts}")
+        print(f"    saved in {backup['seconds']} s; verified in {depths}")
 
 
 def print_tests(tests: list[Json]) -> None:
     print("\nWhat was restored into a database of its own, and proven equal:")
     for test in tests:
         print(f"  {test['source']} {test['in_short']}\n    the report: {test['report']}")
+
+
+def lose_a_file(stack: Stack, client: AirflowClient, progress: Progress) -> bool:
+    """Delete an uploaded file, and bring it back as a person does by REST. Whether it is what it was."""
+    file, dag_id = stack.uploads / UPLOAD, "restore_files"
+    content = file.read_bytes()
+    file.unlink()
+    client.unpause(dag_id)
+    run_id = client.trigger(dag_id, {"source": "uploads", "path": UPLOAD, "destination": "in_place"})
+    progress.say(f"deleted {UPLOAD}; triggered {dag_id}")
+    client.answer(client.question(dag_id, run_id), "Approve")
+    state = client.wait_for_run(dag_id, run_id, watch=progress.watch)
+    if state != "success":
+        print_failures(client, dag_id, run_id)
+    back = file.exists() and file.read_bytes() == content
+    progress.say(f"{UPLOAD} is {'back, byte for byte' if back else 'NOT back'}: {client.run_url(dag_id, run_id)}")
+    return back
 
 
 def print_failures(client: AirflowClient, dag_id: str, run_id: str) -> None:
@@ -135,8 +153,12 @@ def run(directory: Path) -> int:
     try:
         stack, airflow = start(directory, progress)
         before = len(stack.slack.messages())
-        green = run_dag(airflow.client, progress, "nightly_database_backup", print_backups) and run_dag(
-            airflow.client, progress, "monthly_restore_test", print_tests
+        client = airflow.client
+        green = (
+            run_dag(client, progress, "nightly_database_backup", print_backups)
+            and run_dag(client, progress, "monthly_restore_test", print_tests)
+            and run_dag(client, progress, "nightly_file_backup", print_backups)
+            and lose_a_file(stack, client, progress)
         )
         print_messages(stack.slack.messages()[before:])
         if os.environ.get("DEMO_EXIT") != "1":

@@ -80,11 +80,13 @@ class S3Gateway(Daemon):
             config=config,
         )
 
-    def create_bucket(self, name: str) -> None:
-        """Does nothing when it exists."""
+    def create_bucket(self, name: str, *, versions: bool = False) -> None:
+        """Does nothing when it exists. versions: it keeps them."""
         client = self.client()
         with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
             client.create_bucket(Bucket=name)
+        if versions:
+            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
 
     def shell_environment(self) -> dict[str, str]:
         """What the aws command line and boto3 read."""

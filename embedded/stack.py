@@ -27,6 +27,8 @@ BACKUP_ROLE = "backup"
 PRIMARY_BUCKET = "playbook-backups"
 REVIEWS_DATABASE = "reviews"
 OFFSITE_BUCKET = "playbook-backups-offsite"
+FILES_BUCKET = "playbook-files"
+FILES_OFFSITE_BUCKET = "playbook-files-offsite"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class PartStatus:
 
 
 class Stack:
-    """A source, a staging server, two S3 servers that play two regions, and Slack, below one directory.
+    """A shop, its uploads, a staging server, two S3 servers that play two regions, and Slack, below one directory.
 
     A MongoDB too, for sources and staging alike, where this machine has Java; in continuous integration it has to.
     Stacks in different directories run side by side. All methods raise EmbeddedError.
@@ -51,6 +53,7 @@ class Stack:
         self.s3_offsite = S3Gateway(self.directory / "s3-offsite", region="us-west-2")
         self.slack = SlackReceiver(self.directory / "slack")
         self.mongo = MongoServer(self.directory / "mongo")
+        self.uploads, self.restores = self.directory / "uploads", self.directory / "restores"
         self.has_mongo = "CI" in os.environ or not mongo.missing()
         self._state_file = self.directory / "stack.json"
 
@@ -73,6 +76,8 @@ class Stack:
         with locked(self.directory):
             if not self._state_file.exists():
                 save_json(self._state_file, {"backup_password": secrets.token_urlsafe(16)})
+            for folder in (self.uploads, self.restores):
+                folder.mkdir(exist_ok=True)
             others = [self.staging.start, self.slack.start, *([self.mongo.start] if self.has_mongo else [])]
             _at_once([self._start_shop, self._start_primary, self._start_offsite, *others])
         return self
@@ -155,9 +160,11 @@ class Stack:
 
     def _start_primary(self) -> None:
         self.s3_primary.start().create_bucket(PRIMARY_BUCKET)
+        self.s3_primary.create_bucket(FILES_BUCKET, versions=True)
 
     def _start_offsite(self) -> None:
         self.s3_offsite.start().create_bucket(OFFSITE_BUCKET)
+        self.s3_offsite.create_bucket(FILES_OFFSITE_BUCKET, versions=True)
 
     @staticmethod
     def _postgres(server: PostgresServer, database: str, user: str, password: str) -> dict[str, Any]:

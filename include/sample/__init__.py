@@ -1,4 +1,4 @@
-"""The sample application: a shop with a database worth protecting.
+"""The sample application: a shop with a database, reviews and uploaded files worth protecting.
 
 It knows nothing of backups. The demo, the tests and the benchmarks back it up, damage it and bring it back; `check` is
 what the application's own integration tests would be.

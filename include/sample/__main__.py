@@ -4,12 +4,14 @@ import argparse
 import contextlib
 import os
 import sys
+from pathlib import Path
 
 import psycopg
 
 from include.sample.checks import check
 from include.sample.generate import SampleError, load, load_huge
 from include.sample.server import ShopServer
+from include.sample.uploads import write_uploads
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,6 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     reviewing.add_argument("--count", type=int, default=20_000, help="of about half a kilobyte each (default: 20,000)")
     reviewing.set_defaults(run=_load_reviews)
 
+    uploading = commands.add_parser("load-uploads", help="write the uploaded files into a directory")
+    uploading.add_argument("directory", type=Path)
+    uploading.set_defaults(run=_load_uploads)
+
     checking = commands.add_parser("check", help="run the application's integration checks; exit code 1 if one fails")
     checking.set_defaults(run=_check)
 
@@ -65,6 +71,11 @@ def _load_reviews(options: argparse.Namespace) -> int:
     from include.sample.reviews import load_reviews
 
     load_reviews(options.uri, options.database, options.count)
+    return 0
+
+
+def _load_uploads(options: argparse.Namespace) -> int:
+    print(f"{write_uploads(options.directory):>12,}  files")
     return 0
 
 

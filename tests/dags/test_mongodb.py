@@ -1,6 +1,7 @@
 """A MongoDB source by configuration alone: from its entry and its Airflow connections to a backup, and to a scratch."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from pymongo import MongoClient
 
 from backup_playbook.config import PlaybookConfig, load_config
+from backup_playbook.config.load import DEFAULT_FOLDER
 from backup_playbook.core.errors import ConfigError, GuardError
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.dag_parts import connections
@@ -24,9 +26,9 @@ from backup_playbook.operators.documentation import DocumentResult
 from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch, ProveRestore, RestoreBackup
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.processes import Cancellation
-from embedded import reviews
 from embedded.mongo import MongoServer
 from embedded.s3 import S3Gateway
+from embedded.sample import REVIEWS, TARGET
 from tests.conftest import Bucket, MongoDatabase
 from tests.dags.run_of_tasks import RunOfTasks
 from tests.support.mongo_mask import ReplicaSet
@@ -50,9 +52,10 @@ def config(
     monkeypatch: pytest.MonkeyPatch,
 ) -> PlaybookConfig:  # fmt: skip
     """The source `reviews` alone, in a database of the test's own."""
-    folder = reviews.configure(tmp_path / "config")
+    folder = shutil.copytree(DEFAULT_FOLDER, tmp_path / "config")
     for file, section, entries in (
-        ("sources.yaml", "sources", {"reviews": reviews.SOURCE}),
+        ("sources.yaml", "sources", {"reviews": REVIEWS}),
+        ("targets.yaml", "targets", {"mongo_staging": TARGET}),
         ("repositories.yaml", "repositories", {"primary": {"connection": "s3_primary", "bucket": bucket.name}}),
     ):
         (folder / file).write_text(yaml.safe_dump({section: entries}))

@@ -12,6 +12,7 @@ from tests.e2e.browser import open_browser
 from tests.e2e.command_lines import CommandLines
 from tests.e2e.playground import SOURCES, Playground, Run
 
+FILE_DAG_ID = "nightly_file_backup"
 REASON = "before the upgrade of <shop> & co"
 
 
@@ -74,6 +75,16 @@ def next_night(rough_night: Run, playground: Playground) -> Run:
     playground.repair()
     with playground.stack.slack.failing(500):
         return playground.run(sources=["lost", "locked_out"])
+
+
+@pytest.fixture(scope="session")
+def file_night(playground: Playground) -> str:
+    """The id of a run that has backed up the uploads."""
+    client = playground.client
+    client.unpause(FILE_DAG_ID)
+    run_id = client.trigger(FILE_DAG_ID)
+    assert client.wait_for_run(FILE_DAG_ID, run_id, seconds=300) == "success"
+    return run_id
 
 
 def kill_the_task_that_waits_for_a_lock(playground: Playground) -> None:

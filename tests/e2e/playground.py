@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from embedded import reviews
 from embedded.airflow import AirflowServer
 from embedded.airflow_client import AirflowClient, Json
 from embedded.s3 import S3Gateway
+from embedded.sample import REVIEWS, configure, load_reviews_and_uploads
 from embedded.stack import OFFSITE_BUCKET, PRIMARY_BUCKET, Stack
 from include.sample import load
 from include.sample.server import ShopServer
@@ -27,7 +27,7 @@ WRONG_PASSWORD = "the-wrong-password-of-locked-out"
 RECIPIENT = "backup@example.com"
 SHOP_SCALE = 0.002
 
-# Beside `shop`, which is as in the demo; each is a database of that name. An off-site repository costs two tasks.
+# Beside `shop` and `uploads`, which are as in the demo; each is a database of that name. An off-site repository costs two tasks.
 PLAIN = {"engine": "postgres", "repository": "primary", "retention": "standard", "objectives": "standard"}
 SOURCES: Mapping[str, Mapping[str, Any]] = {
     "vault_sealed": PLAIN | {"connection": "postgres_shop", "encryption": "sealed"},
@@ -36,7 +36,7 @@ SOURCES: Mapping[str, Mapping[str, Any]] = {
     | {"connection": "postgres_shop", "encryption": "phrase", "restore_test": {"target": "staging"}},
     "lost": PLAIN | {"connection": "postgres_shop", "offsite": ["offsite"]},
     "locked_out": PLAIN | {"connection": "postgres_locked_out"},
-    "reviews": reviews.SOURCE | {"minimum_size": "100MB"},
+    "reviews": REVIEWS | {"minimum_size": "100MB"},
 }
 MAINTENANCE = {
     "by": "http",
@@ -101,7 +101,7 @@ class Playground:
         self.stack.start()
         load(self.stack.shop_dsn, SHOP_SCALE)
         Thread(target=self.application.serve_forever, name="shop").start()
-        reviews.load(self.stack)
+        load_reviews_and_uploads(self.stack)
         for name in SOURCES.keys() - {"lost", "reviews"}:
             self._create_database(name)
         self._make_keys()
@@ -219,7 +219,7 @@ class Playground:
         subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=True)
 
     def _write_config(self) -> None:
-        reviews.configure(self.config)
+        configure(self.stack, self.config)
         shutil.copy(self.gpg_home / "public.asc", self.config)
         sources = yaml.safe_load((self.config / "sources.yaml").read_text())
         sources["sources"] |= {name: {**settings, "database": name} for name, settings in SOURCES.items()}

@@ -33,7 +33,7 @@ class Checked:
 
 
 @pytest.fixture(scope="module")
-def check(playground: Playground, next_night: Run) -> Check:
+def check(playground: Playground, next_night: Run, file_night: str) -> Check:
     playground.client.unpause(DAG_ID)
 
     def run() -> Checked:
@@ -118,7 +118,7 @@ def test_recovery_points_are_listed(repaired: Checked, playground: Playground, r
     run_id = client.trigger(dag_id)
     assert client.wait_for_run(dag_id, run_id, seconds=120) == "success"
     points: dict[str, Any] = client.xcom(dag_id, run_id, dag_id)
-    assert points.keys() == {"shop", *SOURCES}
+    assert points.keys() == {"shop", "uploads", *SOURCES}
     newest = points["shop"]["verified"]
     assert newest["backup_id"] == rough_night.backup_id("shop")
     assert newest["sound_in"] == ["primary", "offsite"]

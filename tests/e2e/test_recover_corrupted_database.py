@@ -1,7 +1,6 @@
 """A corrupted database, while the shop serves its users: rejected, approved, recovered, rolled back; by REST."""
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,15 +13,12 @@ from selenium import webdriver
 
 from backup_playbook.core.recovery_report import RecoveryReport
 from embedded.airflow_client import AirflowClient, Json
-from embedded.processes import wait_until
 from embedded.slack_server import render
 from tests.e2e.browser import run_page, show_form, show_graph, show_question
 from tests.e2e.playground import Playground, Run
 
 DAG_ID = "recover_corrupted_database"
 TABLE = "order_items"
-READING_SECONDS = 3
-"""No person is faster. Airflow fails a task that is answered before the scheduler has heard that its process ended."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +45,13 @@ def ask(playground: Playground, dag_id: str, **params: Any) -> tuple[str, Json]:
     client = playground.client
     client.unpause(dag_id)
     run_id = client.trigger(dag_id, params)
-    asked: list[Json] = []
-
-    def asks() -> bool:
-        found = client.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails")["hitl_details"]
-        asked[:] = [detail for detail in found if not detail["response_received"]]
-        return bool(asked) or client.run(dag_id, run_id)["state"] == "failed"
-
-    assert wait_until(asks, 300, 0.5)
-    assert asked, "the run failed before anybody was asked"
-    time.sleep(READING_SECONDS)
-    return run_id, asked[0]
+    return run_id, client.question(dag_id, run_id)
 
 
-def respond(playground: Playground, dag_id: str, run_id: str, option: str) -> str:
+def respond(playground: Playground, asked: Json, option: str) -> str:
     """The state in which the run ends."""
-    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails"
-    playground.client.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
+    playground.client.answer(asked, option)
+    dag_id, run_id = (asked["task_instance"][key] for key in ("dag_id", "dag_run_id"))
     return playground.client.wait_for_run(dag_id, run_id, seconds=300)
 
 
@@ -73,7 +59,7 @@ def answer(playground: Playground, dag_id: str, option: str, **params: Any) -> A
     """Trigger it, read its plan, and answer. option: empty for the first that is offered."""
     before = len(playground.stack.slack.messages())
     run_id, asked = ask(playground, dag_id, **params)
-    state = respond(playground, dag_id, run_id, option or asked["options"][0])
+    state = respond(playground, asked, option or asked["options"][0])
     told = [render(message) for message in playground.stack.slack.messages()[before:]]
     return Answered(playground.client, dag_id, run_id, state, asked["body"], told)
 
@@ -153,7 +139,7 @@ def test_pages_before_the_recovery(browser: webdriver.Chrome, playground: Playgr
     run_id, asked = ask(playground, DAG_ID)
     show_question(browser, run_page(playground.airflow.url, DAG_ID, run_id), DAG_ID, ["Backups, newest first", TABLE])
     assert len(asked["options"]) > 1
-    respond(playground, DAG_ID, run_id, "Reject")
+    respond(playground, asked, "Reject")
 
 
 def test_graph_of_the_recovery(browser: webdriver.Chrome, recovered: Answered, playground: Playground) -> None:

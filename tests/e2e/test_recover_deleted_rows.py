@@ -57,9 +57,9 @@ def test_rejected_touches_nothing(rejected: Answered, playground: Playground) ->
 @pytest.mark.usefixtures("rejected")
 def test_pages_before_the_recovery(browser: webdriver.Chrome, playground: Playground) -> None:
     show_form(browser, playground.airflow.url, DAG_ID, ["Table", "Keys", "On conflict"])
-    run_id, _ = ask(playground, DAG_ID, source="shop", table="users", keys=[str(USER)])
+    run_id, asked = ask(playground, DAG_ID, source="shop", table="users", keys=[str(USER)])
     show_question(browser, run_page(playground.airflow.url, DAG_ID, run_id), DAG_ID, ["public.users", "missing"])
-    respond(playground, DAG_ID, run_id, "Reject")
+    respond(playground, asked, "Reject")
 
 
 def test_graph_of_the_recovery(browser: webdriver.Chrome, approved: Answered, playground: Playground) -> None:

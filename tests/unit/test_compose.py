@@ -105,7 +105,23 @@ def test_every_bucket_is_on_the_server_of_its_connection() -> None:
     repositories = yaml.safe_load((CONFIG / "repositories.yaml").read_text())["repositories"]
     for name, repository in repositories.items():
         endpoint = urlsplit(connections()[repository["connection"]]["extra"]["endpoint_url"]).hostname
-        assert SERVICES[str(endpoint)]["environment"]["BUCKET"] == repository["bucket"], name
+        assert repository["bucket"] in SERVICES[str(endpoint)]["environment"]["BUCKETS"].split(), name
+
+
+def test_buckets_of_files_keep_versions() -> None:
+    repositories, sources = (
+        yaml.safe_load((CONFIG / f"{name}.yaml").read_text())[name] for name in ("repositories", "sources")
+    )
+    trees = [source for source in sources.values() if source["engine"] == "files"]
+    named = [repositories[name] for tree in trees for name in (tree["repository"], *tree["offsite"])]
+    calls = {f"S3Hook('{one['connection']}').conn.put_bucket_versioning(Bucket='{one['bucket']}'" for one in named}
+    assert calls
+    assert {call for call in calls if call not in SERVICES["airflow-init"]["command"][-1]} == set()
+
+
+def test_directories_of_the_configuration_are_mounted() -> None:
+    assert configuration("directory")
+    assert configuration("directory") <= set(mounts(WORKER))
 
 
 def test_creates_the_pools_that_the_configuration_names() -> None:

@@ -46,7 +46,9 @@ def test_the_default_is_found_from_any_directory(tmp_path: Path) -> None:
         env={**environment, "PYTHONPATH": str(DEFAULT_FOLDER.parents[1] / "plugins")},
         text=True,
     )
-    assert printed == f"{DEFAULT_FOLDER} is right: sources shop; repositories primary, offsite.\n"
+    assert printed == (
+        f"{DEFAULT_FOLDER} is right: sources shop, uploads; repositories primary, offsite, files, files_offsite.\n"
+    )
 
 
 def test_the_environment_names_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,15 +89,18 @@ def test_public_keys_are_found_beside_the_configuration(folder: Path) -> None:
     [
         (
             lambda config: config.source("shpo"),
-            "There is no source 'shpo' in sources.yaml.\nWhat to do: Name one of: shop.",
+            "There is no source 'shpo' in sources.yaml.\nWhat to do: Name one of: shop, uploads.",
         ),
         (
             lambda config: config.repository("primery"),
-            "There is no repository 'primery' in repositories.yaml.\nWhat to do: Name one of: primary, offsite.",
+            (
+                "There is no repository 'primery' in repositories.yaml.\n"
+                "What to do: Name one of: primary, files, files_offsite, offsite."
+            ),
         ),
         (
             lambda config: config.retention_of("x`id`"),
-            "There is no source 'x`id`' in sources.yaml.\nWhat to do: Name one of: shop.",
+            "There is no source 'x`id`' in sources.yaml.\nWhat to do: Name one of: shop, uploads.",
         ),
     ],
 )

@@ -57,7 +57,7 @@ WRONG = {
         "sources.yaml",
         "target: staging",
         "target: stagin",
-        f"{SHOP}.restore_test.target: Name one of: staging. There is no target 'stagin'.",
+        f"{SHOP}.restore_test.target: Name one of: staging, restores. There is no target 'stagin'.",
     ),
     "a size without its unit": Wrong(
         "sources.yaml",
@@ -81,13 +81,13 @@ WRONG = {
         "sources.yaml",
         "repository: primary",
         "repository: primery",
-        f"{SHOP}.repository: Name one of: primary, offsite. There is no repository 'primery'.",
+        f"{SHOP}.repository: Name one of: primary, files, files_offsite, offsite. There is no repository 'primery'.",
     ),
     "missing off-site repository": Wrong(
         "sources.yaml",
         "[offsite]",
         "[elsewhere]",
-        f"{SHOP}.offsite: Name one of: offsite, primary. There is no repository 'elsewhere'.",
+        f"{SHOP}.offsite: Name one of: files, files_offsite, offsite, primary. There is no repository 'elsewhere'.",
     ),
     "encryption that is not defined": Wrong(
         "sources.yaml",
