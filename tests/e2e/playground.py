@@ -27,7 +27,7 @@ WRONG_PASSWORD = "the-wrong-password-of-locked-out"
 RECIPIENT = "backup@example.com"
 SHOP_SCALE = 0.002
 
-# Beside `shop` and `uploads`, which are as in the demo; each is a database of that name. An off-site copy costs two tasks.
+# Beside `shop` and `uploads`, as in the demo; each is a database of that name. An off-site copy costs two tasks.
 PLAIN = {"engine": "postgres", "repository": "primary", "retention": "standard", "objectives": "standard"}
 SOURCES: Mapping[str, Mapping[str, Any]] = {
     "vault_sealed": PLAIN | {"connection": "postgres_shop", "encryption": "sealed"},
