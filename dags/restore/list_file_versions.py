@@ -4,7 +4,8 @@
 
 **What:** `list_versions` writes to its log, and returns, the versions of a file with their dates, sizes and ids, and
 when it was deleted; of a folder (a slash at its end) those of all files that are, or were, in it: at most 1,000.
-Nothing is changed. `restore_files` takes a version by its id.
+Nothing is changed. `restore_files` takes a version by its id. A name that cannot be a key in S3 (a line break, a
+tab, not UTF-8) is not in the list of its folder; it comes back with the folder nevertheless.
 
 **When it fails:** the error says what is wrong with the path. Versions that no kept backup names are removed: look into
 the off-site repository, too.
@@ -24,7 +25,7 @@ from backup_playbook.operators.file_restore import ListFileVersions
     doc_md=__doc__,
     params={
         "source": source_param(file_tree_names(), "Whose files?"),
-        "path": path_param("A file, or a folder with a slash at its end, relative to the source."),
+        "path": path_param("A file, or a folder."),
         "repository": repository_param("Where to look."),
     },
     **BY_BUTTON,

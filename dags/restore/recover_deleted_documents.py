@@ -61,20 +61,23 @@ from backup_playbook.operators.restore import CreateScratch, DropScratch
     deadline=finished_within(longest_rto(recoverable_sources("mongodb"))),
     params={
         "source": source_param(recoverable_sources("mongodb")),
-        "collection": Param(type="string", title="Collection", minLength=1),
+        "collection": Param(
+            type="string", title="Collection", minLength=1, description="Its name alone, without that of the database."
+        ),
+        # null, so that the form does not call both of them required
         "ids": Param(
             [],
-            type="array",
+            type=["null", "array"],
             items={"type": "string", "minLength": 1},
             title="Ids",
-            description_md='Values of `_id`, one a line: 24 hexadecimal digits, `7`, text (`"7"` if it looks like '
-            'something else), or extended JSON: `{"$uuid": "..."}`.',
+            description="Values of _id, one a line: 24 hexadecimal digits, a number, or text. Others as extended JSON: "
+            '{"$uuid": "..."}. A text that looks like a number or like JSON, in quotes: "7".',
         ),
         "query": Param(
             "",
-            type="string",
+            type=["null", "string"],
             title="Or a query",
-            description_md='As in find(), in extended JSON: `{"user": 7}`. Instead of ids; `{}` means all documents.',
+            description='As in find(), in extended JSON: {"user": 7}. Instead of ids; {} means all documents.',
         ),
         "deleted_at": before_param("When were they deleted?"),
         "backup": backup_param(),

@@ -8,7 +8,7 @@ id, or the one that has a file in a version that `list_file_versions` shows.
 | step | what it does |
 |---|---|
 | `choose_backup` | finds the backup, and reads its manifest |
-| `plan_restore` | counts what will come back, and says where to |
+| `plan_restore` | says what will come back, and where to; in place, what is missing, replaced, or newer and stays |
 | `approve_plan` | in place only: waits until a person has read the plan |
 | `restore` | brings the files back with times, modes, owners (as root) and links |
 | `prove` | reads them all again: contents by SHA-256, links, times, modes |
@@ -59,17 +59,14 @@ from backup_playbook.operators.file_restore import (
     deadline=finished_within(longest_rto(file_tree_names())),
     params={
         "source": source_param(file_tree_names(), "Whose files?"),
-        "path": path_param("A file, or a folder with a slash at its end, relative to the source. Empty: everything."),
-        "backup": backup_param(),
-        "before": before_param(),
-        "version": Param(
-            "",
-            type=["null", "string"],
-            title="Version",
-            description="Of the file, from list_file_versions; instead of a backup.",
+        "path": path_param("A file, a folder, or empty for everything."),
+        "before": before_param("When were they lost?"),
+        "destination": choice_param(
+            "Destination",
+            "A new directory; or in place, into the source itself, after an approval.",
+            NEW_DIRECTORY,
+            IN_PLACE,
         ),
-        "repository": repository_param(),
-        "destination": choice_param("Destination", "In place asks for approval.", NEW_DIRECTORY, IN_PLACE),
         "target": files_target_param(),
         "overwrite_newer": Param(
             False,
@@ -77,6 +74,14 @@ from backup_playbook.operators.file_restore import (
             title="Overwrite newer",
             description="In place: also replace files that were written after the backup.",
         ),
+        "backup": backup_param(),
+        "version": Param(
+            "",
+            type=["null", "string"],
+            title="Version",
+            description="Of one file, from list_file_versions; instead of a backup.",
+        ),
+        "repository": repository_param(),
         "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),
     },

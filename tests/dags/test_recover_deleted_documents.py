@@ -56,7 +56,7 @@ def test_nothing_is_done_without_approval_and_the_scratch_goes(dag: DAG) -> None
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("collection", ""), ("ids", "7"), ("ids", [7]), ("ids", [""]), ("query", None), ("deleted_at", "yesterday"),
+        ("collection", ""), ("ids", "7"), ("ids", [7]), ("ids", [""]), ("query", 7), ("deleted_at", "yesterday"),
         ("backup", "newest"), ("repository", "alternate"), ("on_conflict", "ask"), ("drill", "yes"),
     ],
 )  # fmt: skip

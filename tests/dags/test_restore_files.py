@@ -121,13 +121,19 @@ def test_deletions_are_listed(taken: list[str]) -> None:
 def test_in_place_asks_first_and_keeps_what_is_newer(uploads: Path, taken: list[str]) -> None:
     run = Run(backup=taken[0], destination=IN_PLACE)
     run.plan()
-    assert f".replaced-{taken[0]}/" in run.left["plan"]
+    lines = run.left["plan"].splitlines()
+    assert "| 1 | are missing and come back | folder/gone |" in lines
+    assert "| 1 | were written after the backup, and stay (*Overwrite newer* replaces them) | a |" in lines
+    assert any(line.startswith("| 8 | look as backed up, and stay | keep0, keep1") for line in lines)
+    assert "1 file (8 B) missing, 0 replaced, 1 newer, in place in" in run.left["in_short"]
     approve = ApproveInPlace(task_id="approve_plan", subject="", plan="plan_restore", drill="False")
     assert approve.execute(Run().context)["chosen_options"] == ["Approve"], "nobody is asked about a new directory"
     assert run.restore() == uploads
     assert (uploads / "folder/gone").read_bytes() == b"precious"
     assert (uploads / "a").read_bytes() == b"after!!"
-    Run(backup=taken[0], destination=IN_PLACE, overwrite_newer=True).restore()
+    run = Run(backup=taken[0], destination=IN_PLACE, overwrite_newer=True)
+    run.restore()
+    assert f"what is there now goes to `.replaced-{taken[0]}/` there | a |" in run.left["plan"]
     assert (uploads / "a").read_bytes() == b"before"
     assert (uploads / f".replaced-{taken[0]}/a").read_bytes() == b"after!!"
 
@@ -149,6 +155,21 @@ def test_into_another_bucket(uploads: Path, taken: list[str], s3: S3Gateway) -> 
 def test_a_path_that_is_not_in_the_backup(taken: list[str]) -> None:
     with pytest.raises(RestoreError, match="has no 'nothing'"):
         Run(path="nothing").plan()
+
+
+def test_a_directory_that_is_gone_is_made_by_a_person(uploads: Path, taken: list[str]) -> None:
+    uploads.rename(uploads.parent / "away")
+    with pytest.raises(RestoreError, match="is not there on"):
+        Run(destination=IN_PLACE).plan()
+
+
+def test_names_make_no_table(uploads: Path) -> None:
+    (uploads / "a|b\n<i>").write_bytes(b"content")
+    back_up()
+    (uploads / "a|b\n<i>").unlink()
+    run = Run(destination=IN_PLACE)
+    run.plan()
+    assert "| 1 | are missing and come back | a\\|b &lt;i> |" in run.left["plan"].splitlines()
 
 
 def test_a_target_within_a_source_is_refused(uploads: Path, taken: list[str]) -> None:

@@ -114,7 +114,7 @@ def test_buckets_of_files_keep_versions() -> None:
     )
     trees = [source for source in sources.values() if source["engine"] == "files"]
     named = [repositories[name] for tree in trees for name in (tree["repository"], *tree["offsite"])]
-    calls = {f"S3Hook('{one['connection']}').conn.put_bucket_versioning(Bucket='{one['bucket']}'" for one in named}
+    calls = {f'S3Hook("{one["connection"]}").conn.put_bucket_versioning(Bucket="{one["bucket"]}"' for one in named}
     assert calls
     assert {call for call in calls if call not in SERVICES["airflow-init"]["command"][-1]} == set()
 

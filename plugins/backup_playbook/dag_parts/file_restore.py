@@ -15,11 +15,17 @@ from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import first_failure, run_url, tell
 from backup_playbook.operators.file_restore import IN_PLACE, RESULT
 
+COUNTED = {
+    "file": "files", "directory": "folders", "symlink": "links", "right_already": "right already",
+    "kept_newer": "newer ones that stay",
+}  # fmt: skip
+"""What is counted, in words."""
 STEPS = ("choose_backup", "plan_restore", "approve_plan", "restore", "prove")
 
 
 def path_param(description: str) -> Param:
-    return Param("", type=["null", "string"], title="Path", description=description, examples=["images/", "a/b.pdf"])
+    words = f"{description} As seen from the source: invoices/2026/12.pdf; a folder with a slash at its end: invoices/"
+    return Param("", type=["null", "string"], title="Path", description=words)
 
 
 def files_target_param() -> Param:
@@ -28,7 +34,7 @@ def files_target_param() -> Param:
         names[0] if names else "",
         type="string",
         title="Target",
-        description="For a new directory: below which one of targets.yaml it is made.",
+        description="Where the new directory is made; from targets.yaml.",
         **choices(names),
     )
 
@@ -73,5 +79,5 @@ def report_result(ti: Any, params: dict[str, Any]) -> str:
 
 def _counted(what: str, result: dict[str, Any]) -> str:
     counts = result.get("counts", {})
-    listed = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+    listed = ", ".join(f"{COUNTED.get(name, name)} {count:,}" for name, count in counts.items())
     return f"{what}: {listed}" if counts else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _wanted(form: Any) -> WantedDocuments:
     from backup_playbook.engines.mongodb.document_search import wanted_documents
 
-    return wanted_documents(form["collection"], form["ids"], form["query"])
+    return wanted_documents(form["collection"], form["ids"] or [], form["query"] or "")
 
 
 class ChooseDocumentsBackup(ChooseBackup):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
 from backup_playbook.core.errors import ConfigError, RestoreError
+from backup_playbook.core.markdown import cell
 from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from backup_playbook.core.tree import Entry
     from backup_playbook.engines.files.restore import FilesRestore
     from backup_playbook.engines.files.scratch import ScratchDirectory
     from backup_playbook.engines.files.to_bucket import BucketRestore
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from backup_playbook.repository.store import ObjectStore
 
 NEW_DIRECTORY, IN_PLACE = "new_directory", "in_place"
+EXAMPLES = 10
 RESULT = "result"
 """XCom of `restore` and of `prove`: what was counted, and `root`, where the files are."""
 
@@ -86,6 +91,11 @@ class FilesRestoreStep(RestoreStep):
                 f"The source {self.source!r} is a bucket: its files cannot be restored in place.",
                 "Restore them into a new directory, and copy them from there.",
             )
+        if not Path(directory).is_dir():
+            raise RestoreError(
+                f"The directory {directory} of {self.source} is not there on {platform.node()}.",
+                "Mount it, or make it (empty) when it was deleted, and clear this task; or take a new directory.",
+            )
         return Path(directory)
 
     def new_place(self, context: Context) -> ScratchDirectory | ObjectStore:
@@ -128,42 +138,93 @@ class FilesRestoreStep(RestoreStep):
 
 
 class PlanFilesRestore(FilesRestoreStep):
-    """Count what will come back, and leave the plan for people."""
+    """Look at what will come back, and leave the plan for people."""
 
     def execute(self, context: Context) -> TestedBackup:
-        from backup_playbook.core.progress import human_age, human_bytes
+        from backup_playbook.core.progress import human_age
         from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
-        from backup_playbook.engines.files.shards import below
 
         form: Any = context["params"]
-        in_place = form["destination"] == IN_PLACE
-        where = f"in place, {self.live_directory()}" if in_place else f"into {_address(self.new_place(context))}"
-        files = size = others = 0
         with self.reader() as reader:
-            for entry in below(reader, wanted_path(form)):
-                files, size = files + entry.stored, size + (entry.size if entry.stored else 0)
-                others += not entry.stored
             taken = reader.manifest.snapshot_at
-        if not files + others:
-            raise RestoreError(
-                f"The backup {self.tested['backup_id']} of {self.source} has no {form['path']!r}.",
-                "Write the path as list_file_versions shows it, a folder with a slash at its end; or choose another "
-                "backup.",
-            )
-        in_short = f"{files:,} files, {human_bytes(size)}, of {self.tested['backup_id']} {where}"
-        newer = "are replaced too" if form["overwrite_newer"] else "stay as they are"
-        rules = (
-            f"\n\nFiles that are equal are not touched. Those that were written after the backup {newer}. What is "
-            f"replaced goes to `.replaced-{self.tested['backup_id']}/` in the same directory. Nothing is deleted."
-        )
-        plan = (
-            f"**{in_short}**\n\nThe backup shows {taken:%Y-%m-%d %H:%M:%S} UTC, {human_age(datetime.now(UTC) - taken)} "
-            f"ago. It has {others:,} folders and links there, too.{rules if in_place else ''}"
-        )
+        short, lines = self._in_place(context) if form["destination"] == IN_PLACE else self._elsewhere(context)
+        in_short = f"{form['path'] or 'everything'}, as of {taken:%Y-%m-%d %H:%M} UTC: {short}"
+        shows = f"The backup {self.tested['backup_id']} is {human_age(datetime.now(UTC) - taken)} old."
+        plan = "\n".join([f"**{cell(in_short)}**", "", shows, *lines])
         self.log.info("%s", plan)
         context["ti"].xcom_push(PLAN, plan)
         context["ti"].xcom_push(IN_SHORT, in_short)
         return self.tested
+
+    def _elsewhere(self, context: Context) -> tuple[str, list[str]]:
+        from backup_playbook.engines.files.shards import below
+
+        with self.reader() as reader:
+            found = [0, 0]
+            others = 0
+            for entry in below(reader, wanted_path(context["params"])):
+                others += not entry.stored
+                found[0] += entry.stored
+                found[1] += entry.size if entry.stored else 0
+        if not found[0] + others:
+            raise self._nothing(context)
+        where = _address(self.new_place(context))
+        return f"{_files(*found)} into {where}", [f"There are {others:,} folders and links, too."] if others else []
+
+    def _in_place(self, context: Context) -> tuple[str, list[str]]:
+        from backup_playbook.engines.files.restore import KEPT_NEWER, MISSING, REPLACED, RIGHT_ALREADY
+
+        outlook = {MISSING: Outlook(), REPLACED: Outlook(), KEPT_NEWER: Outlook(), RIGHT_ALREADY: Outlook()}
+        with self.restoring(context) as work:
+            for what, entry in work.preview():
+                outlook[what].add(entry)
+        missing, replaced, newer, right = outlook.values()
+        if not sum(one.files for one in outlook.values()):
+            raise self._nothing(context)
+        aside = f"`.replaced-{self.tested['backup_id']}/` there"
+        rows = [
+            ("are missing and come back", missing),
+            (f"differ: they are replaced, and what is there now goes to {aside}", replaced),
+            ("were written after the backup, and stay (*Overwrite newer* replaces them)", newer),
+            ("look as backed up, and stay", right),
+        ]
+        table = [f"| {one.files:,} | {words} | {one.names()} |" for words, one in rows if one.files]
+        short = f"{_files(missing.files, missing.bytes)} missing, {replaced.files:,} replaced, {newer.files:,} newer"
+        return f"{short}, in place in {self.live_directory()}", [
+            "", "| files and links | | the first of them |", "|---:|---|---|", *table, "", "Nothing is deleted."
+        ]  # fmt: skip
+
+    def _nothing(self, context: Context) -> RestoreError:
+        form: Any = context["params"]
+        return RestoreError(
+            f"The backup {self.tested['backup_id']} of {self.source} has no {form['path']!r}.",
+            "Run list_file_versions for it: it shows when it was deleted, and its versions. Give the moment, or the "
+            "version. A folder is written with a slash at its end.",
+        )
+
+
+@dataclass
+class Outlook:
+    """Files that fare alike."""
+
+    files: int = 0
+    bytes: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        self.files += 1
+        self.bytes += entry.size
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(entry.name)
+
+    def names(self) -> str:
+        return ", ".join(map(cell, self.examples)) + (", ..." if self.files > len(self.examples) else "")
+
+
+def _files(count: int, size: int) -> str:
+    from backup_playbook.core.progress import human_bytes
+
+    return f"{count:,} {'file' if count == 1 else 'files'} ({human_bytes(size)})"
 
 
 class RestoreFiles(FilesRestoreStep):

@@ -21,7 +21,7 @@ from backup_playbook.streams.processes import Cancellation
 
 WINDOW = 1_000
 PROBLEMS_TOLD = 1_000
-KEPT_NEWER = "kept_newer"
+MISSING, REPLACED, RIGHT_ALREADY, KEPT_NEWER = "missing", "replaced", "right_already", "kept_newer"
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,20 @@ class FilesRestore:
         for entry in self._entries(FileType.DIRECTORY):
             self.place.set_attributes(entry)
         return counts
+
+    def preview(self) -> Iterator[tuple[str, Entry]]:
+        """What run() will do with each file and link, by their sizes and times: no content is read."""
+        for entry in self._entries(FileType.FILE, FileType.SYMLINK):
+            self.cancellation.check()
+            yield self._outlook(entry, self.place.status(entry.path)), entry
+
+    def _outlook(self, entry: Entry, found: os.stat_result | None) -> str:
+        if found is None:
+            return MISSING
+        if kind_of(found) == entry.type and found.st_mtime_ns == entry.mtime_ns and found.st_size == entry.size:
+            return RIGHT_ALREADY
+        newer = stat.S_ISREG(found.st_mode) and found.st_mtime_ns > entry.mtime_ns
+        return KEPT_NEWER if newer and not self.overwrite_newer and entry.type == FileType.FILE else REPLACED
 
     def prove(self) -> Counter[str]:
         """Compare what is there with the backup: contents, links, attributes. Raises VerificationError."""
@@ -114,7 +128,7 @@ class FilesRestore:
             return "links"
         if found and self._same_content(entry, found):
             self.place.set_attributes(entry)
-            return "right_already"
+            return RIGHT_ALREADY
         store, key = self.reader.store, key_of(self.reader.manifest.source, entry)
         self.place.write(entry, verified(store.read(key, entry.version), store, key, entry))
         return "files"
