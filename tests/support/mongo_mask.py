@@ -32,7 +32,7 @@ class ReplicaSet:
     """Use as a context manager. uri: where it answers. commands: all but hello, in the order in which they came.
 
     refuse: from a command to an error `(code, message)`, or None. stored: content of `database.collection` which the
-    server behind cannot hold, as raw documents.
+    server behind cannot hold, as raw documents. answers: to commands that it does not know, by name.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -43,6 +43,8 @@ class ReplicaSet:
         self.commands: list[Document] = []
         self.refuse: Callable[[Document], tuple[int, str] | None] = lambda _: None
         self.stored: dict[str, list[RawBSONDocument]] = {}
+        self.answers: dict[str, Document] = {}
+        self._dropped_indexes: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         mask = self
@@ -94,6 +96,8 @@ class ReplicaSet:
             self.commands.append(command)
         if refused := self.refuse(command):
             return {"ok": 0.0, "code": refused[0], "codeName": "Refused", "errmsg": refused[1]}
+        if name in self.answers:
+            return self.answers[name]
         own = getattr(self, f"_{name}", self._pass_on)
         found: Document = own(command)
         return found
@@ -141,6 +145,42 @@ class ReplicaSet:
         known = ("create", *_NOT_SENT_ON)
         self._options[namespace] = {key: value for key, value in command.items() if key not in known}
         return self._pass_on({"create": command["create"], "$db": command["$db"]})
+
+    def _renameCollection(self, command: Document) -> Document:  # noqa: N802
+        found = self._pass_on(command)
+        if found["ok"]:
+            for known in (self._options, self._uuids):
+                if command["renameCollection"] in known:
+                    known[command["to"]] = known.pop(command["renameCollection"])
+            moved = {command["renameCollection"]: command["to"]}
+            self._dropped_indexes = {(moved.get(where, where), index) for where, index in self._dropped_indexes}
+        return found
+
+    def _drop(self, command: Document) -> Document:
+        namespace = f"{command['$db']}.{command['drop']}"
+        for known in (self._options, self._uuids):
+            known.pop(namespace, None)
+        return self._pass_on(command)
+
+    def _dropIndexes(self, command: Document) -> Document:  # noqa: N802
+        """The server behind drops those of other collections that have the same name: it is not asked."""
+        self._dropped_indexes.add((f"{command['$db']}.{command['dropIndexes']}", command["index"]))
+        return {"ok": 1.0}
+
+    def _createIndexes(self, command: Document) -> Document:  # noqa: N802
+        namespace = f"{command['$db']}.{command['createIndexes']}"
+        again = {(namespace, index["name"]) for index in command["indexes"]} & self._dropped_indexes
+        self._dropped_indexes -= again
+        return {"ok": 1.0} if again else self._pass_on(command)
+
+    def _listIndexes(self, command: Document) -> Document:  # noqa: N802
+        found = self._pass_on(command)
+        if found["ok"]:
+            namespace = f"{command['$db']}.{command['listIndexes']}"
+            indexes = found["cursor"]["firstBatch"]
+            there = [index for index in indexes if (namespace, index["name"]) not in self._dropped_indexes]
+            found["cursor"] = {**found["cursor"], "firstBatch": there}
+        return found
 
     def _collStats(self, command: Document) -> Document:  # noqa: N802
         namespace = f"{command['$db']}.{command['collStats']}"

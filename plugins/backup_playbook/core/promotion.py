@@ -36,6 +36,15 @@ class DatabaseEntry:
 
 
 @dataclass(frozen=True)
+class Promoted:
+    """unreachable_seconds: from when the old one refused connections, or was renamed, until the new one took its
+    place; 0.0 when an earlier run did it. sessions_ended: whose work, if it was not committed, was rolled back."""
+
+    unreachable_seconds: float
+    sessions_ended: int
+
+
+@dataclass(frozen=True)
 class Swap:
     """What takes whose place. The oids were read when it was planned: a name may lead elsewhere since."""
 

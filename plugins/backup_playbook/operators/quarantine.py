@@ -16,7 +16,7 @@ from backup_playbook.notifiers.runs import run_url, tell
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator
 
 if TYPE_CHECKING:
-    from backup_playbook.engines.postgres.quarantine import Quarantine
+    from backup_playbook.engines.quarantine import Quarantine
 
 
 class Replaced(TypedDict):
@@ -136,7 +136,7 @@ class BringBackQuarantine(QuarantineStep):
         from backup_playbook.core.promotion import Swap
         from backup_playbook.dag_parts.recovery import production_server
         from backup_playbook.engines.postgres.promotion import Promotion
-        from backup_playbook.engines.postgres.quarantine import Quarantine
+        from backup_playbook.engines.quarantine import Quarantine
 
         known, now = self.known, datetime.now(UTC)
         by = f"{context['ti'].dag_id}|{context['run_id']}"

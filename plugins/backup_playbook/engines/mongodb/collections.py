@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +25,9 @@ TTL = "expireAfterSeconds"
 
 SCRATCH_MARK = "backup_playbook_scratch"
 """A collection that only scratch databases have; see `scratch`. It is no part of what is backed up, or proven."""
+
+SETS = "backup_playbook_sets"
+"""A collection of a live database: which others in it are a copy, or were replaced by one; see `sets`."""
 
 _NAMESPACE_NOT_FOUND = 26
 # as mongodump cuts names that are too long for a file
@@ -56,6 +59,10 @@ class Collection:
         """Where its documents are: those of a time series are in buckets."""
         return f"system.buckets.{self.name}" if self.kind == "timeseries" else self.name
 
+    def within(self, name: str) -> Collection:
+        """The same in a set; an empty name means none."""
+        return replace(self, name=in_set(name, self.name)) if name else self
+
     def to_json(self) -> bytes:
         """Canonical extended JSON, as mongodump writes it."""
         body = {"options": self.options, "indexes": list(self.indexes), "uuid": self.uuid}
@@ -80,16 +87,32 @@ def from_json(text: str) -> Any:
     return json_util.loads(text, json_options=JSON)
 
 
-def list_collections(database: Database[Document], leave_out: Iterable[str] = ()) -> list[Collection]:
-    """Without what the server keeps for itself, by name; without indexes."""
+def list_collections(database: Database[Document], leave_out: Iterable[str] = (), within: str = "") -> list[Collection]:
+    """Without what the server keeps for itself, and what is ours, by name; without indexes.
+
+    within: those of this set, with its prefix in their names.
+    """
+    items = list(database.list_collections())
+    sets = tuple(in_set(mark["_id"], "") for mark in _marks(database, items))
     found = []
-    for item in database.list_collections():
+    for item in items:
         name = item["name"]
-        if (name.startswith("system.") and name != "system.js") or name == SCRATCH_MARK or name in leave_out:
+        if not name.startswith(in_set(within, "")) if within else name.startswith(sets):
+            continue
+        if (name.startswith("system.") and name != "system.js") or name in (SCRATCH_MARK, SETS, *leave_out):
             continue
         uuid = bytes(item.get("info", {}).get("uuid", b"")).hex()
         found.append(Collection(name, item.get("type", "collection"), item.get("options", {}), uuid=uuid))
     return sorted(found, key=lambda collection: collection.name)
+
+
+def in_set(name: str, collection: str) -> str:
+    """What a collection of a set is called in its database."""
+    return f"{name}.{collection}"
+
+
+def _marks(database: Database[Document], items: Iterable[Any]) -> Iterable[Document]:
+    return database[SETS].find({}, ["_id"]) if any(item["name"] == SETS for item in items) else ()
 
 
 def list_indexes(database: Database[Document], collection: Collection) -> tuple[Document, ...]:
@@ -106,8 +129,10 @@ def list_indexes(database: Database[Document], collection: Collection) -> tuple[
     return tuple({key: value for key, value in index.items() if key != "ns"} for index in indexes)
 
 
-def identity(database: Database[Document]) -> CollectionsIdentity:
-    return CollectionsIdentity(database.name, frozenset(item.uuid for item in list_collections(database) if item.uuid))
+def identity(database: Database[Document], within: str = "") -> CollectionsIdentity:
+    """within: see `list_collections`."""
+    found = list_collections(database, within=within)
+    return CollectionsIdentity(database.name, frozenset(item.uuid for item in found if item.uuid))
 
 
 def create_indexes(database: Database[Document], collection: Collection, indexes: Iterable[Document]) -> None:

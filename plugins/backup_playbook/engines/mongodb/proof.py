@@ -20,6 +20,7 @@ from backup_playbook.engines.mongodb.collections import (
     TTL,
     Collection,
     create_indexes,
+    in_set,
     list_collections,
     list_indexes,
     to_json,
@@ -40,13 +41,16 @@ PROBLEMS_SHOWN = 20
 _NOTHING = TablePart(object="", rows=0, bytes=0, sha256=Digest().sha256)
 
 
-def prove(server: MongoServer, reader: BackupReader, cancellation: Cancellation, *, streams: int = 2) -> Proof:
+def prove(
+    server: MongoServer, reader: BackupReader, cancellation: Cancellation, *, streams: int = 2, within: str = ""
+) -> Proof:
     """Compare a database with the backup that it was restored from; then give it the indexes that remove documents.
 
+    within: only a set of its collections, which has no views.
     Raises VerificationError with everything that differs in `problems`, SourceError when the copy cannot be read.
     """
     with server.connect() as database:
-        proving = _Proving(database, reader, streams, cancellation)
+        proving = _Proving(database, reader, streams, cancellation, within)
         problems = proving.problems()
         if problems:
             raise _failure(server.label, reader.manifest, problems)
@@ -57,14 +61,20 @@ def prove(server: MongoServer, reader: BackupReader, cancellation: Cancellation,
 
 class _Proving:
     def __init__(
-        self, database: Database[Document], reader: BackupReader, streams: int, cancellation: Cancellation
+        self,
+        database: Database[Document],
+        reader: BackupReader,
+        streams: int,
+        cancellation: Cancellation,
+        within: str,
     ) -> None:
         self._database, self._manifest = database, reader.manifest
         self._streams, self._cancellation = streams, cancellation
-        self._expected = {item.name: item for item in read_collections(reader, streams, cancellation)}
-        found = list_collections(database)
+        expected = read_collections(reader, streams, cancellation)
+        self._expected = {item.name: item for item in expected if not (within and item.is_view)}
+        found = list_collections(database, within=within)
         self._moment = Moment(tuple(found), datetime.now(UTC))
-        self._found = {item.name: item for item in found}
+        self._found = {item.name.removeprefix(in_set(within, "") if within else ""): item for item in found}
 
     def problems(self) -> list[str]:
         problems = [f"{name} is missing." for name in self._expected.keys() - self._found.keys()]
@@ -87,10 +97,11 @@ class _Proving:
         )
 
     def let_documents_expire(self) -> None:
-        for collection in self._expected.values():
-            create_indexes(self._database, collection, (index for index in collection.indexes if TTL in index))
+        for name, collection in self._expected.items():
+            there = self._found[name]
+            create_indexes(self._database, there, (index for index in collection.indexes if TTL in index))
             if TTL in collection.options:
-                self._database.command({"collMod": collection.name, TTL: collection.options[TTL]})
+                self._database.command({"collMod": there.name, TTL: collection.options[TTL]})
 
     def _definitions(self, name: str) -> Iterator[str]:
         expected, found = self._expected[name], self._found[name]

@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class Restore:
-    """One backup into one database, which must be empty and none of `production`."""
+    """One backup into one database, which must be empty and none of `production`.
+
+    within: into this set of collections of a database; views are left out then, for they have no documents.
+    """
 
     def __init__(
         self,
@@ -39,8 +42,9 @@ class Restore:
         reader: BackupReader,
         streams: int,
         cancellation: Cancellation,
+        within: str = "",
     ) -> None:
-        self._server, self._streams, self._cancellation = server, streams, cancellation
+        self._server, self._streams, self._cancellation, self._within = server, streams, cancellation, within
         self._reader, self._manifest = reader, reader.manifest
         self._production = [*production, source_identity(reader.manifest)]
         self._database: Database[Document]
@@ -49,9 +53,11 @@ class Restore:
         """Seconds by phase. Raises as `engines.contract.Target.restore`."""
         self._cancellation.check()
         with self._server.connect() as self._database:
-            require_no_production_collections(identity(self._database), self._production)
-            require_empty(self._database, self._server.label)
-            self._collections = read_collections(self._reader, self._streams, self._cancellation)
+            require_no_production_collections(identity(self._database, self._within), self._production)
+            require_empty(self._database, self._server.label, self._within)
+            backed_up = read_collections(self._reader, self._streams, self._cancellation)
+            self._names = {item.name: item.within(self._within).data_name for item in backed_up}
+            self._collections = [item.within(self._within) for item in backed_up if not (self._within and item.is_view)]
             return {name: timed(name, phase) for name, phase in (
                 ("collections", self._create), ("data", self._load), ("indexes", self._index),
             )}  # fmt: skip
@@ -65,10 +71,9 @@ class Restore:
 
     def _load(self) -> None:
         objects = {item.name: item for item in self._manifest.objects}
-        names = {collection.name: collection.data_name for collection in self._collections}
         with Progress(self._database.name, self._manifest.content_bytes) as self._progress:
             jobs = [
-                Job(part.bytes, partial(self._load_part, objects[part.object], table, names[table.name]))
+                Job(part.bytes, partial(self._load_part, objects[part.object], table, self._names[table.name]))
                 for table in self._manifest.tables
                 for part in table.parts
             ]
@@ -98,8 +103,8 @@ def source_identity(manifest: Manifest) -> CollectionsIdentity:
     return CollectionsIdentity(manifest.details["database"], frozenset(manifest.details["collections"].values()))
 
 
-def require_empty(database: Database[Document], label: str) -> None:
-    if found := list_collections(database):
+def require_empty(database: Database[Document], label: str, within: str = "") -> None:
+    if found := list_collections(database, within=within):
         raise RestoreError(
             f"{label} is not empty: it has {len(found)} collections and views. A restore writes into empty databases "
             "only.",

@@ -17,10 +17,11 @@ from psycopg import Connection, errors, sql
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import PlaybookError, RestoreError
-from backup_playbook.core.promotion import DatabaseEntry, State, Swap
+from backup_playbook.core.promotion import DatabaseEntry, Promoted, State, Swap
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.handover import comment_of, hand_over, set_comment
-from backup_playbook.engines.postgres.quarantine import Quarantine
+from backup_playbook.engines.postgres.quarantine import mark_of
+from backup_playbook.engines.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +38,6 @@ WHERE datid = ANY (%s) AND pid <> pg_catalog.pg_backend_pid() AND usesysid IS NO
 """
 _DATABASES = "SELECT datname::text, oid::bigint, datallowconn FROM pg_catalog.pg_database WHERE datname = ANY (%s)"
 _LOCK = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('backup_playbook promotion'), %s::int)"
-
-
-@dataclass(frozen=True)
-class Promoted:
-    """unreachable_seconds: from when the old database refused connections until the new one took them; 0.0 when an
-    earlier run did it. sessions_ended: whose work, if it was not committed, was rolled back."""
-
-    unreachable_seconds: float
-    sessions_ended: int
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ class Promotion:
 
     def _exchange(self, connection: Connection[TupleRow]) -> Promoted:
         swap, comment = self.swap, comment_of(connection, self.swap.live)
-        mark = Quarantine(swap.quarantine, self.source, swap.live, self.now, self.by, comment).mark()
+        mark = mark_of(Quarantine(swap.quarantine, self.source, swap.live, self.now, self.by, comment))
         if self.returning:
             comment = self.returning.comment
         else:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.errors import GuardError
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.promotion import is_quarantine_name
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
 from backup_playbook.engines.postgres.restore import explained
+from backup_playbook.engines.quarantine import Quarantine, wanted_quarantine
 
 _MARK = {"backup_playbook": "quarantine"}
 _DATABASES = """
@@ -23,22 +23,10 @@ FROM pg_catalog.pg_database WHERE datname ~ '__quarantine_' ORDER BY datname DES
 """
 
 
-@dataclass(frozen=True)
-class Quarantine:
-    """A database that was replaced. live: the name that it had. comment: what it had as its comment."""
-
-    name: str
-    source: str
-    live: str
-    quarantined_at: datetime
-    by: str
-    """The run that replaced it."""
-    comment: str | None = None
-    bytes: int = 0
-
-    def mark(self) -> str:
-        body = asdict(self) | {"quarantined_at": self.quarantined_at.isoformat()}
-        return json.dumps(_MARK | {key: value for key, value in body.items() if key not in ("name", "bytes")})
+def mark_of(one: Quarantine) -> str:
+    """Its comment: what tells a quarantine from other databases."""
+    body = asdict(one) | {"quarantined_at": one.quarantined_at.isoformat()}
+    return json.dumps(_MARK | {key: value for key, value in body.items() if key not in ("name", "bytes")})
 
 
 def list_quarantines(connection: Connection[TupleRow], source: str) -> list[Quarantine]:
@@ -50,17 +38,7 @@ def list_quarantines(connection: Connection[TupleRow], source: str) -> list[Quar
 
 def find_quarantine(connection: Connection[TupleRow], source: str, wanted: str, label: str) -> Quarantine:
     """wanted: a name, or `newest`. Raises GuardError when the source has no such quarantine."""
-    found = list_quarantines(connection, source)
-    for one in found:
-        if wanted in ("newest", one.name):
-            return one
-    names = ", ".join(one.name for one in found)
-    raise GuardError(
-        f"{label} has no quarantine {'' if wanted == 'newest' else wanted!r} of {source}."
-        if names
-        else f"{label} has no quarantine of {source}.",
-        f"Choose one of: {names}." if names else "Nothing is to be done: no database was replaced, or it was released.",
-    )
+    return wanted_quarantine(list_quarantines(connection, source), source, wanted, label)
 
 
 def drop_quarantine(server: PostgresServer, source: str, name: str, production: list[DatabaseIdentity]) -> None:

@@ -1,0 +1,111 @@
+"""A copy beside the live collections, in the same database, from where it can take their names."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.core.model import Manifest
+from backup_playbook.core.proof import Proof
+from backup_playbook.engines.mongodb.archive import read_collections
+from backup_playbook.engines.mongodb.connection import MongoServer, explained
+from backup_playbook.engines.mongodb.proof import prove
+from backup_playbook.engines.mongodb.restore import Restore
+from backup_playbook.engines.mongodb.sets import (
+    CollectionSet,
+    collections_of,
+    drop_set,
+    read_sets,
+    save_set,
+    views_of,
+)
+from backup_playbook.engines.scratch import Scratch
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.processes import Cancellation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LiveMongo:
+    """A live database that copies are made in. server: leads to it, as a user who may write there."""
+
+    server: MongoServer
+
+    def list_scratches(self) -> list[Scratch]:
+        """All that there are, also those of other runs and of killed workers. Raises SourceError."""
+        with self.server.connect() as database:
+            found = [one for one in read_sets(database).values() if one.kind == "scratch"]
+        return [Scratch(one.name, one.source, one.backup_id, one.owner, one.created_at) for one in found]
+
+    def drop(self, name: str) -> None:
+        """Does nothing when it is gone. Raises GuardError, and drops nothing, when it is no copy, or half live."""
+        with self.server.connect() as database:
+            sets = read_sets(database)
+            if name not in sets:
+                return
+            half = next((one.name for one in sets.values() if one.exchanged_with == name), "")
+            if sets[name].kind != "scratch" or half:
+                raise GuardError(
+                    f"{name} in {self.server.label} is not dropped: "
+                    + (f"its exchange with {half} has not ended." if half else f"it is a {sets[name].kind}."),
+                    "Clear the task `promote_copy`, which completes it." if half else "Nothing was dropped.",
+                )
+            with explained(f"The copy {name} in {self.server.label} could not be dropped", RestoreError):
+                drop_set(database, name)
+        log.info("The copy %s is gone.", name)
+
+
+@dataclass(frozen=True)
+class MongoCopy:
+    """A copy as the target of one restore; see `engines.scratch.ScratchTarget`. streams: how many load at once."""
+
+    host: LiveMongo
+    name: str
+    owner: str
+    streams: int = 2
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} in {self.host.server.label}"
+
+    @property
+    def url(self) -> str:
+        raise GuardError(
+            f"No application can be sent to {self.label}: its collections have other names.",
+            "Run the application's checks on staging, whose copy is equal.",
+        )
+
+    def create(self, manifest: Manifest) -> None:
+        now = datetime.now(UTC)
+        with self.host.server.connect() as database:
+            save_set(
+                database, CollectionSet(self.name, "scratch", manifest.source, self.owner, now, manifest.backup_id)
+            )
+
+    def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        self._mark()
+        return Restore(self.host.server, (), reader, self.streams, cancellation, within=self.name).run()
+
+    def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
+        """Also writes down which collections it is that are proven: nothing else goes live."""
+        proof = prove(self.host.server, reader, cancellation, streams=self.streams, within=self.name)
+        views = views_of(read_collections(reader, self.streams, cancellation))
+        mark = self._mark()
+        with self.host.server.connect() as database:
+            save_set(database, replace(mark, collections=collections_of(database, self.name), views=views))
+        return proof
+
+    def drop(self) -> None:
+        self.host.drop(self.name)
+
+    def _mark(self) -> CollectionSet:
+        with self.host.server.connect() as database:
+            mark = read_sets(database).get(self.name)
+        if mark is None or mark.kind != "scratch":
+            raise GuardError(
+                f"There is no copy {self.label}.", "Nothing was written. Clear the task that makes it: it starts anew."
+            )
+        return mark

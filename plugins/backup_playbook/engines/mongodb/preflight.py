@@ -1,0 +1,113 @@
+"""What a user, a server and a database need so that a copy can take the place of the live one; asked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.model import Manifest
+from backup_playbook.core.progress import human_bytes
+from backup_playbook.engines.mongodb.collections import TTL, in_set, list_collections
+from backup_playbook.engines.mongodb.connection import Document, MongoServer, deployment
+
+LONGEST_NAMESPACE = 255
+"""Bytes, of database and collection, since MongoDB 4.4."""
+NAMED = 5
+# readWrite has all but the last two, which dbAdmin has
+_ACTIONS = frozenset((
+    "find", "insert", "update", "remove", "createCollection", "createIndex", "dropIndex", "dropCollection",
+    "renameCollectionSameDB", "listCollections", "listIndexes", "collMod", "bypassDocumentValidation",
+))  # fmt: skip
+_NO_SUCH_COMMAND = 59
+
+
+@dataclass(frozen=True)
+class LiveCollections:
+    """Sizes in bytes; `free`: None when it could not be found out."""
+
+    bytes: int
+    free: int | None
+
+
+def inspect_live(server: MongoServer, manifest: Manifest, quarantine: str) -> LiveCollections:
+    """server: the live database, as the user of `recovery.connection`. quarantine: the name of the set.
+
+    Raises RestoreError that names everything that stands in the way of an exchange.
+    """
+    with server.connect() as database:
+        problems = [
+            *_missing_rights(database),
+            *_sharded(database),
+            *_fixed(database, manifest),
+            *_too_long(database, quarantine),
+        ]
+        if problems:
+            raise RestoreError(
+                f"The collections of {server.label} cannot be exchanged as they are: "
+                f"{' '.join(problem for problem, _ in problems)}",
+                f"Nothing was touched. {' '.join(dict.fromkeys(remedy for _, remedy in problems))}",
+            )
+        stats = database.command("dbStats")
+        free = int(stats["fsTotalSize"] - stats["fsUsedSize"]) if "fsTotalSize" in stats else None
+        if free is not None and free < manifest.content_bytes:
+            raise RestoreError(
+                f"The server of {server.label} has {human_bytes(free)} free, and the copy needs about "
+                f"{human_bytes(manifest.content_bytes)}.",
+                "Nothing was touched. Release a quarantine (release_quarantine), or add disk space.",
+            )
+        return LiveCollections(int(stats["dataSize"]), free)
+
+
+def _missing_rights(database: Database[Document]) -> Iterator[tuple[str, str]]:
+    """What is missing, and the command that gives it."""
+    try:
+        status = database.command("connectionStatus", showPrivileges=True)["authInfo"]
+    except OperationFailure as error:
+        if error.code != _NO_SUCH_COMMAND:
+            raise
+        return  # what speaks MongoDB's protocol, and knows no users
+    granted: set[str] = set()
+    for privilege in status["authenticatedUserPrivileges"]:
+        place = privilege["resource"]
+        if place.get("anyResource") or (place.get("db") in ("", database.name) and place.get("collection") == ""):
+            granted.update(privilege["actions"])
+    if status["authenticatedUsers"] and (missing := sorted(_ACTIONS - granted)):
+        user = status["authenticatedUsers"][0]
+        roles = ", ".join(f'{{role: "{role}", db: "{database.name}"}}' for role in ("readWrite", "dbAdmin"))
+        yield (
+            f"{user['user']} lacks {', '.join(missing)} on {database.name}.",
+            f'db.getSiblingDB("{user["db"]}").grantRolesToUser("{user["user"]}", [{roles}])',
+        )
+
+
+def _sharded(database: Database[Document]) -> Iterator[tuple[str, str]]:
+    if deployment(database).kind == "sharded cluster":
+        yield "They are in a sharded cluster, and a copy is not sharded.", _ELSEWHERE
+
+
+def _fixed(database: Database[Document], manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """What MongoDB does not rename, or would empty when it is put aside."""
+    live = list_collections(database)
+    fixed = {item.name for item in live if item.kind == "timeseries" or item.name.startswith("system.")}
+    fixed |= {item.name for item in live if not item.is_view and TTL in item.options}
+    fixed |= {table.name for table in manifest.tables if table.kind == "timeseries" or table.name.startswith("system.")}
+    if fixed:
+        names = ", ".join(sorted(fixed)[:NAMED])
+        yield (
+            f"Time series, system collections and clustered ones that expire cannot be put aside: {names}.",
+            _ELSEWHERE,
+        )
+
+
+def _too_long(database: Database[Document], quarantine: str) -> Iterator[tuple[str, str]]:
+    longest = LONGEST_NAMESPACE - len(in_set(f"{database.name}.{quarantine}", "").encode())
+    names = [item.name for item in list_collections(database) if len(item.name.encode()) > longest]
+    if names:
+        yield f"Names have no room for the quarantine's in front of them: {', '.join(names[:NAMED])}.", _ELSEWHERE
+
+
+_ELSEWHERE = "Restore into a new database, and let the application use that one."

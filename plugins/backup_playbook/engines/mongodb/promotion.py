@@ -1,0 +1,234 @@
+"""The collections of a set take the place of the live ones, while clients go on.
+
+Each collection is renamed at once; all of them together are not. What has happened is seen by the names, and which way
+it goes by the mark of the quarantine: a run that died is completed by the next try, or taken back by `reopen`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import count
+from typing import Literal
+
+from pymongo.database import Database
+from pymongo.errors import OperationFailure, PyMongoError
+
+from backup_playbook.core.errors import GuardError, PlaybookError, RestoreError
+from backup_playbook.core.promotion import Promoted
+from backup_playbook.core.promotion import State as Outcome
+from backup_playbook.engines.mongodb.collections import (
+    TTL,
+    Collection,
+    create_indexes,
+    from_json,
+    in_set,
+    list_collections,
+    list_indexes,
+    to_json,
+)
+from backup_playbook.engines.mongodb.connection import Document, MongoServer
+from backup_playbook.engines.mongodb.sets import (
+    CollectionSet,
+    collections_of,
+    forget_set,
+    read_sets,
+    save_set,
+    views_of,
+)
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 20
+_EXISTS = 48
+
+State = Literal["before", "half", "promoted"]
+
+
+@dataclass(frozen=True)
+class MongoPromotion:
+    """server: leads to the live database. candidate, quarantine: names of sets. by: the run."""
+
+    server: MongoServer
+    candidate: str
+    quarantine: str
+    source: str
+    by: str
+    now: datetime
+
+    def run(self) -> Promoted:
+        """Exchange the live collections and those of the candidate; can be repeated.
+
+        Raises GuardError when they are not what was proven, RestoreError otherwise; the live ones then are as they
+        were, unless the error says that they are not.
+        """
+        with self.server.connect() as database:
+            took = 0.0
+            if self.state(database) != "promoted":  # by an earlier try
+                self._require_proven(database)
+                started = time.monotonic()
+                try:
+                    self._exchange(database)
+                except (PyMongoError, RestoreError) as error:
+                    raise self._taken_back(database, error) from error
+                took = time.monotonic() - started
+            forget_set(database, self.candidate)
+            return Promoted(took, 0)
+
+    def reopen(self) -> Outcome:
+        """After a run that died: take back what it left half done. Returns what is live then."""
+        with self.server.connect() as database:
+            state = self.state(database)
+            if state == "half":
+                self._put_back(database)
+        return "promoted" if state == "promoted" else "before"
+
+    def state(self, database: Database[Document]) -> State:
+        sets = read_sets(database)
+        if quarantine := sets.get(self.quarantine):
+            return "half" if quarantine.exchanged_with else "promoted"
+        if self.candidate in sets:
+            return "before"
+        raise GuardError(
+            f"{self.server.label} has no set {self.candidate}: another recovery, or a person, has moved or dropped it.",
+            "Nothing was touched. Look at the marks (db.backup_playbook_sets.find()), and start a new run.",
+        )
+
+    def _require_proven(self, database: Database[Document]) -> None:
+        proven, there = read_sets(database)[self.candidate].collections, collections_of(database, self.candidate)
+        # without UUIDs (very old servers), the names have to do; what an earlier try has moved is not there any more
+        strange = sorted(name for name, uuid in there.items() if proven.get(name) != uuid)
+        if not proven or strange or (self.state(database) == "before" and proven.keys() != there.keys()):
+            raise GuardError(
+                f"{self.candidate} in {self.server.label} is not what was proven: "
+                f"{', '.join(strange) or 'collections are missing'}.",
+                "Nothing was touched. Start a new run: it makes the copy anew.",
+            )
+
+    def _exchange(self, database: Database[Document]) -> None:
+        sets, live = read_sets(database), list_collections(database)
+        candidate, quarantine = sets[self.candidate], sets.get(self.quarantine)
+        if quarantine is None:
+            names = {item.name: item.uuid for item in live if not item.is_view}
+            quarantine = CollectionSet(
+                self.quarantine, "quarantine", self.source, self.by, self.now, candidate.backup_id, names,
+                views_of(live), _expiring(database, live), exchanged_with=self.candidate,
+            )  # fmt: skip
+            save_set(database, quarantine)
+        views = [Collection.from_json(text.encode()) for text in candidate.views]
+        _drop_views(database, live, views)
+        for name in sorted({*quarantine.collections, *candidate.collections}):
+            expiring = [from_json(index)["name"] for collection, index in quarantine.ttl if collection == name]
+            self._exchange_one(database, name, expiring, replaced=name in candidate.collections)
+        _create_views(database, views)
+        for collection, index in candidate.ttl:
+            create_indexes(database, Collection(collection, "collection", {}), [from_json(index)])
+        for late in read_sets(database).values():
+            if late.kind == "late":
+                save_set(database, replace(late, quarantine=self.quarantine))
+        aside = collections_of(database, self.quarantine)
+        save_set(database, replace(quarantine, collections=aside, exchanged_with=""))
+
+    def _exchange_one(self, database: Database[Document], name: str, expiring: list[str], *, replaced: bool) -> None:
+        """replaced: the candidate has one, too. Clients may make one anew in the moment when there is none.
+
+        expiring: indexes without which nothing expires in the quarantine.
+        """
+        candidate = in_set(self.candidate, name)
+        for _ in range(ATTEMPTS):
+            if replaced and not _exists(database, candidate):
+                return  # an earlier try
+            if _exists(database, name):
+                for index in expiring:
+                    _drop_index(database, name, index)
+                if not _rename(database, name, in_set(self.quarantine, name)):
+                    self._keep_late(database, name)
+            if not replaced or _rename(database, candidate, name):
+                return
+        raise RestoreError(
+            f"Clients make {name} anew faster than it can be exchanged.",
+            "Switch the application's maintenance mode on, or stop it; then clear this task.",
+        )
+
+    def _keep_late(self, database: Database[Document], name: str) -> None:
+        """What clients wrote in that moment is kept too."""
+        late = self.quarantine.replace("__quarantine_", "__late_")
+        mark = CollectionSet(late, "late", self.source, self.by, self.now, quarantine=self.quarantine)
+        save_set(database, mark)
+        kept = next(kept for number in count(1) if _rename(database, name, kept := in_set(late, f"{name}.{number}")))
+        log.warning("Clients wrote to %s while it was exchanged: what they wrote is in %s.", name, kept)
+
+    def _put_back(self, database: Database[Document]) -> None:
+        sets = read_sets(database)
+        candidate, quarantine = sets[self.candidate], sets[self.quarantine]
+        views = [Collection.from_json(text.encode()) for text in quarantine.views]
+        _drop_views(database, list_collections(database), views)
+        aside = collections_of(database, self.quarantine)
+        for name in sorted({*aside, *candidate.collections}):
+            back = in_set(self.candidate, name)
+            if name in candidate.collections and not _exists(database, back):
+                _rename(database, name, back)
+            if name in aside and not _rename(database, in_set(self.quarantine, name), name):
+                self._keep_late(database, name)
+                _rename(database, in_set(self.quarantine, name), name)
+        for collection, index in quarantine.ttl:
+            create_indexes(database, Collection(collection, "collection", {}), [from_json(index)])
+        _create_views(database, views)
+        forget_set(database, self.quarantine)
+
+    def _taken_back(self, database: Database[Document], error: Exception) -> RestoreError:
+        """Take back what was done, and say whether that worked."""
+        what = error.what if isinstance(error, PlaybookError) else str(error).partition(", full error:")[0]
+        left, remedy = "It is as it was.", "Correct what the message names, and clear this task."
+        try:
+            if self.state(database) == "half":
+                self._put_back(database)
+        except (PyMongoError, PlaybookError) as again:
+            left = f"PRODUCTION IS HALF EXCHANGED, and could not be taken back: {again}"
+            remedy = "Clear this task as soon as the server answers: it goes on where it was."
+        return RestoreError(f"{self.server.label} could not be exchanged: {what}. {left}", remedy)
+
+
+def _expiring(database: Database[Document], live: Iterable[Collection]) -> tuple[tuple[str, str], ...]:
+    indexes = ((item.name, index) for item in live for index in list_indexes(database, item))
+    return tuple((name, to_json(index)) for name, index in indexes if TTL in index)
+
+
+def _drop_index(database: Database[Document], collection: str, name: str) -> None:
+    if name in database[collection].index_information():
+        database[collection].drop_index(name)
+
+
+def _drop_views(database: Database[Document], live: Iterable[Collection], wanted: Iterable[Collection]) -> None:
+    """All that are not wanted as they are. A view has no documents; its definition is in a mark."""
+    for view in _missing(wanted=(item for item in live if item.is_view), there=wanted):
+        database.drop_collection(view.name)
+
+
+def _create_views(database: Database[Document], wanted: Iterable[Collection]) -> None:
+    for view in _missing(wanted, there=list_collections(database)):
+        database.command({"create": view.name, **view.options})
+
+
+def _missing(wanted: Iterable[Collection], there: Iterable[Collection]) -> Iterator[Collection]:
+    options = {item.name: item.options for item in there if item.is_view}
+    return (view for view in wanted if options.get(view.name) != view.options)
+
+
+def _exists(database: Database[Document], name: str) -> bool:
+    return name in database.list_collection_names(filter={"name": name})
+
+
+def _rename(database: Database[Document], old: str, new: str) -> bool:
+    """False: there is a `new` one already. An election must not take it back."""
+    command = {"renameCollection": f"{database.name}.{old}", "to": f"{database.name}.{new}"}
+    try:
+        database.client.admin.command({**command, "writeConcern": {"w": "majority"}})
+    except OperationFailure as error:
+        if error.code == _EXISTS:
+            return False
+        raise
+    return True

@@ -1,0 +1,46 @@
+"""Collections that were replaced: found again, and dropped when nobody needs them any more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.engines.mongodb.collections import list_collections
+from backup_playbook.engines.mongodb.connection import MongoServer, explained
+from backup_playbook.engines.mongodb.sets import drop_set, read_sets
+from backup_playbook.engines.quarantine import Quarantine, wanted_quarantine
+
+
+def find_quarantine(server: MongoServer, source: str, wanted: str) -> Quarantine:
+    """wanted: a name, or `newest`. Raises GuardError when the source has no such quarantine, or half of it is live."""
+    with server.connect() as database:
+        found = [one for one in read_sets(database).values() if one.kind == "quarantine" and one.source == source]
+        newest_first = [
+            Quarantine(name=one.name, source=source, live=server.database, quarantined_at=one.created_at, by=one.owner)
+            for one in reversed(found)
+        ]
+        chosen = wanted_quarantine(newest_first, source, wanted, server.label)
+        half = next((one.exchanged_with for one in found if one.name == chosen.name), "")
+        if half:
+            raise GuardError(
+                f"{chosen.name} is half of an exchange with {half} that has not ended.",
+                f"Nothing was touched. Look at the run {chosen.by} first: its task `promote_copy` completes it.",
+            )
+        kept = list_collections(database, within=chosen.name)
+        return replace(chosen, bytes=sum(int(database.command("collStats", item.name)["size"]) for item in kept))
+
+
+def drop_quarantine(server: MongoServer, source: str, name: str) -> None:
+    """With what clients made in the moment of its exchange. Does nothing when it is gone.
+
+    Raises GuardError, and drops nothing, when it is no quarantine of this source.
+    """
+    with server.connect() as database:
+        sets = read_sets(database)
+        if name not in sets:
+            return
+        find_quarantine(server, source, name)
+        with explained(f"{name} of {server.label} could not be dropped", RestoreError):
+            for one in sets.values():
+                if one.name == name or one.quarantine == name:
+                    drop_set(database, one.name)
