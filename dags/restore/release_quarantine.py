@@ -19,15 +19,21 @@ from airflow.sdk import dag
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
 from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
-from backup_playbook.dag_parts.recovery_form import drill_param, longest_rto, quarantine_param, source_param
+from backup_playbook.dag_parts.recovery_form import (
+    drill_param,
+    longest_rto,
+    quarantine_param,
+    replaceable_sources,
+    source_param,
+)
 from backup_playbook.operators.quarantine import DropQuarantine, PlanRelease
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto()),
-    params={"source": source_param(), "quarantine": quarantine_param(), "drill": drill_param()},
+    deadline=finished_within(longest_rto(replaceable_sources())),
+    params={"source": source_param(replaceable_sources()), "quarantine": quarantine_param(), "drill": drill_param()},
     **BY_BUTTON,
     **ALERTS,
 )

@@ -46,8 +46,8 @@ from backup_playbook.dag_parts.full_restore import (
     branch_on_target,
     name_param,
     only_param,
-    postgres_sources,
     server_param,
+    sources_of,
     target_param,
 )
 from backup_playbook.dag_parts.recovery_form import (
@@ -78,15 +78,15 @@ from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropS
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto(postgres_sources())),
+    deadline=finished_within(longest_rto(sources_of("postgres"))),
     params={
-        "source": source_param(postgres_sources()),
+        "source": source_param(sources_of("postgres")),
         "backup": backup_param(),
         "before": before_param(),
         "repository": repository_param(),
         "target": target_param(),
         "database": name_param(),
-        "server": server_param(),
+        "server": server_param("postgres"),
         "only": only_param(),
         "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),

@@ -3,18 +3,18 @@
 **When:** by the button, when a recovery has put a restored database in the place of the live one, and that was a
 mistake.
 
-**What:** the quarantine and the live database are exchanged again, with owners, grants and settings, in one
-transaction.
+**What:** the quarantine and the live database are exchanged again: in Postgres with owners, grants and settings, in one
+transaction; in MongoDB collection by collection, with the views and the indexes that let documents expire.
 
 | step | what it does |
 |---|---|
 | `plan_rollback` | finds the quarantine; says how old it is, and what its return means |
 | `approve_plan` | waits for a person |
-| `bring_back_quarantine` | ends all connections and exchanges the two; tells people |
+| `bring_back_quarantine` | exchanges the two (Postgres: ends all connections first); tells people |
 
 What was live becomes a quarantine itself: run this again to take the rollback back.
 
-**When it fails:** nothing was exchanged, and the live database accepts connections, unless the message says otherwise.
+**When it fails:** nothing is exchanged, and the live database accepts connections, unless the message says otherwise.
 Correct what it names and clear the red task; it goes on where it was.
 """
 
@@ -23,15 +23,21 @@ from airflow.sdk import dag
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
 from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BY_BUTTON
-from backup_playbook.dag_parts.recovery_form import drill_param, longest_rto, quarantine_param, source_param
+from backup_playbook.dag_parts.recovery_form import (
+    drill_param,
+    longest_rto,
+    quarantine_param,
+    replaceable_sources,
+    source_param,
+)
 from backup_playbook.operators.quarantine import BringBackQuarantine, PlanRollback
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto()),
-    params={"source": source_param(), "quarantine": quarantine_param(), "drill": drill_param()},
+    deadline=finished_within(longest_rto(replaceable_sources())),
+    params={"source": source_param(replaceable_sources()), "quarantine": quarantine_param(), "drill": drill_param()},
     **BY_BUTTON,
     **ALERTS,
 )

@@ -5,12 +5,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pymongo import MongoClient
 
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.naming import new_backup_id
@@ -19,11 +21,13 @@ from backup_playbook.engines.postgres.engine import PostgresEngine
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
+from embedded.mongo import MongoServer
 from embedded.postgres import SUPERUSER, PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
-from tests.conftest import Bucket
+from tests.conftest import Bucket, MongoDatabase
 from tests.integration.files.lab import make_lab
 from tests.integration.postgres.lab import source_of
+from tests.support.mongo_mask import ReplicaSet
 
 # Airflow reads these when it is first imported, and writes its configuration where AIRFLOW_HOME points to.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
@@ -32,9 +36,10 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 from airflow.dag_processing.dagbag import DagBag  # noqa: E402 - after its settings
 
-from backup_playbook.config import load_config  # noqa: E402
+from backup_playbook.config import PlaybookConfig, load_config  # noqa: E402
 from backup_playbook.config.load import DEFAULT_FOLDER  # noqa: E402
 from backup_playbook.dag_parts import connections  # noqa: E402
+from embedded.sample import REVIEWS, TARGET  # noqa: E402
 
 PROJECT = Path(__file__).parents[2]
 
@@ -112,3 +117,39 @@ def connect(monkeypatch: pytest.MonkeyPatch, connection: str, server: PostgresSe
     words = {"conn_type": "postgres", "host": host, "port": server.port, "schema": database}
     login = {"login": SUPERUSER, "password": server.password}
     monkeypatch.setenv(f"AIRFLOW_CONN_{connection.upper()}", json.dumps(words | login))
+
+
+def mongo_connection(monkeypatch: pytest.MonkeyPatch, name: str, address: str, **more: Any) -> None:
+    host, _, port = address.partition(":")
+    connection = {"conn_type": "mongo", "host": host, "port": int(port), **more}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+
+
+@pytest.fixture
+def replica_set(mongo: MongoServer) -> Iterator[ReplicaSet]:
+    with ReplicaSet(mongo.uri) as mask:
+        yield mask
+
+
+@pytest.fixture
+def mongo_config(
+    replica_set: ReplicaSet, mongo_database: MongoDatabase, s3: S3Gateway, bucket: Bucket, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> PlaybookConfig:  # fmt: skip
+    """The source `reviews` alone, in a database of the test's own."""
+    folder = shutil.copytree(DEFAULT_FOLDER, tmp_path / "config")
+    for file, section, entries in (
+        ("sources.yaml", "sources", {"reviews": REVIEWS}),
+        ("targets.yaml", "targets", {"mongo_staging": TARGET}),
+        ("repositories.yaml", "repositories", {"primary": {"connection": "s3_primary", "bucket": bucket.name}}),
+    ):
+        (folder / file).write_text(yaml.safe_dump({section: entries}))
+    monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(folder))
+    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}
+    store = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_S3_PRIMARY", json.dumps(store))
+    mongo_connection(monkeypatch, "mongo_reviews", replica_set.address, schema=mongo_database.name)
+    mongo_connection(monkeypatch, "mongo_staging", replica_set.address)
+    with MongoClient[dict[str, Any]](replica_set.uri) as client:
+        client[mongo_database.name]["reviews"].insert_many([{"_id": 1}, {"_id": 2}])
+    return load_config()

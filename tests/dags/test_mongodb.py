@@ -1,18 +1,10 @@
 """A MongoDB source by configuration alone: from its entry and its Airflow connections to a backup, and to a scratch."""
 
-import json
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from pymongo import MongoClient
 
-from backup_playbook.config import PlaybookConfig, load_config
-from backup_playbook.config.load import DEFAULT_FOLDER
+from backup_playbook.config import PlaybookConfig
 from backup_playbook.core.errors import ConfigError, GuardError
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.dag_parts import connections
@@ -26,48 +18,15 @@ from backup_playbook.operators.documentation import DocumentResult
 from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch, ProveRestore, RestoreBackup
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.processes import Cancellation
-from embedded.mongo import MongoServer
-from embedded.s3 import S3Gateway
-from embedded.sample import REVIEWS, TARGET
-from tests.conftest import Bucket, MongoDatabase
+from tests.conftest import MongoDatabase
+from tests.dags.conftest import mongo_connection
 from tests.dags.run_of_tasks import RunOfTasks
 from tests.support.mongo_mask import ReplicaSet
 
 
-def connect(monkeypatch: pytest.MonkeyPatch, name: str, address: str, **more: Any) -> None:
-    host, _, port = address.partition(":")
-    connection = {"conn_type": "mongo", "host": host, "port": int(port), **more}
-    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
-
-
 @pytest.fixture
-def replica_set(mongo: MongoServer) -> Iterator[ReplicaSet]:
-    with ReplicaSet(mongo.uri) as mask:
-        yield mask
-
-
-@pytest.fixture
-def config(
-    replica_set: ReplicaSet, mongo_database: MongoDatabase, s3: S3Gateway, bucket: Bucket, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> PlaybookConfig:  # fmt: skip
-    """The source `reviews` alone, in a database of the test's own."""
-    folder = shutil.copytree(DEFAULT_FOLDER, tmp_path / "config")
-    for file, section, entries in (
-        ("sources.yaml", "sources", {"reviews": REVIEWS}),
-        ("targets.yaml", "targets", {"mongo_staging": TARGET}),
-        ("repositories.yaml", "repositories", {"primary": {"connection": "s3_primary", "bucket": bucket.name}}),
-    ):
-        (folder / file).write_text(yaml.safe_dump({section: entries}))
-    monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(folder))
-    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}
-    store = {"conn_type": "aws", "login": s3.access_key, "password": s3.secret_key, "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_S3_PRIMARY", json.dumps(store))
-    connect(monkeypatch, "mongo_reviews", replica_set.address, schema=mongo_database.name)
-    connect(monkeypatch, "mongo_staging", replica_set.address)
-    with MongoClient[dict[str, Any]](replica_set.uri) as client:
-        client[mongo_database.name]["reviews"].insert_many([{"_id": 1}, {"_id": 2}])
-    return load_config()
+def config(mongo_config: PlaybookConfig) -> PlaybookConfig:
+    return mongo_config
 
 
 def test_backed_up_counted_and_restored(config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
@@ -118,7 +77,7 @@ def test_production_is_known_from_its_newest_backup_when_it_is_away(
         source, engine = connections.live_source(config, "reviews"), connections.engine(config, "reviews")
         take_backup(source, engine, writer, Cancellation())
     [reached] = production_collections(config)
-    connect(monkeypatch, "mongo_reviews", "127.0.0.1:1", schema="x", extra={"serverSelectionTimeoutMS": 200})
+    mongo_connection(monkeypatch, "mongo_reviews", "127.0.0.1:1", schema="x", extra={"serverSelectionTimeoutMS": 200})
     [remembered] = production_collections(config)
     assert remembered.collections == reached.collections
     assert remembered.name == "reviews"
@@ -139,7 +98,7 @@ def test_production_is_known_from_its_newest_backup_when_it_is_away(
 def test_connections_that_lead_nowhere(
     connection: dict[str, str], message: str, config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect(monkeypatch, "mongo_reviews", "127.0.0.1:1", **connection)
+    mongo_connection(monkeypatch, "mongo_reviews", "127.0.0.1:1", **connection)
     with pytest.raises(ConfigError, match=message) as caught:
         connections.live_source(config, "reviews")
     assert "mongo_reviews" in str(caught.value)
@@ -153,7 +112,7 @@ def test_a_connection_that_airflow_does_not_have(config: PlaybookConfig, monkeyp
 
 def test_options_of_the_connection_reach_the_driver(config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     extra = {"ssl": True, "allow_insecure": True, "replicaSet": "rs0", "authSource": "users"}
-    connect(monkeypatch, "mongo_reviews", "db:27017", schema="shop", login="u", password="p@:/", extra=extra)
+    mongo_connection(monkeypatch, "mongo_reviews", "db:27017", schema="shop", login="u", password="p@:/", extra=extra)
     server = connections.mongo_server(config.source("reviews"), "reviews")  # type: ignore[arg-type]
     assert server.label == "shop at db:27017 as u"
     assert server.uri == "mongodb://u:p%40%3A%2F@db:27017/shop"

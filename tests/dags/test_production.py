@@ -115,7 +115,7 @@ def test_plan_of_a_part_names_what_is_left_out(plan: Plan) -> None:
         ({"database": "template1"}, "is reserved"),
         ({"database": "scratch_shop_0123abcd"}, "is reserved"),
         ({"database": "shop__quarantine_20261123_120000"}, "is reserved"),
-        ({"database": ""}, "cannot be the name"),
+        ({"database": ""}, "has no name"),
         ({"database": 'a"; DROP DATABASE shop; --'}, "cannot be the name"),
         ({"database": "x" * 64}, "cannot be the name"),
         ({"target": "staging"}, "takes no name"),

@@ -46,7 +46,14 @@ class CommandMaintenance(Strict):
 Maintenance = Annotated[HttpMaintenance | CommandMaintenance, Field(discriminator="by")]
 
 
-class SourceRecovery(Strict):
+class _Recovery(Strict):
+    maintenance: Maintenance | None = Field(
+        default=None,
+        description="null: the application has none. It then meets errors while its database is exchanged.",
+    )
+
+
+class SourceRecovery(_Recovery):
     """How production itself is written to; without it, a source is only ever restored elsewhere."""
 
     connection: ConnectionId = Field(
@@ -55,17 +62,16 @@ class SourceRecovery(Strict):
             "databases of its server, and end connections; a plan names the grants that it lacks."
         ),
     )
-    maintenance: Maintenance | None = Field(
-        default=None,
-        description="null: the application has none. It then meets errors while its database is exchanged.",
-    )
 
 
-class MongoRecovery(Strict):
+class MongoRecovery(_Recovery):
     """The same for a MongoDB database."""
 
     connection: ConnectionId = Field(
-        description="Airflow connection (type MongoDB) of a user with the role `readWrite` on the database.",
+        description=(
+            "Airflow connection (type MongoDB) of a user with the role `readWrite` on the database; restore_mongodb "
+            "needs `dbAdmin` too."
+        ),
     )
 
 

@@ -10,6 +10,16 @@ from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
 SHOWN = 50
+_PAUSE = {
+    "postgres": "The live name refuses connections for less than two seconds, when the two are exchanged.",
+    "mongodb": "Each collection is then renamed, in milliseconds; what clients write in its moment is kept apart.",
+}
+_TOUCHED = {
+    "postgres": "a copy is made on the server of `{live}`, proven and checked. Only then it takes the live name; what "
+    "is live now becomes `{quarantine}`, closed and unchanged.",
+    "mongodb": "a copy is made in `{live}`, under other names, and proven. Only then its collections take the live "
+    "names; each of now is kept unchanged, as `{quarantine}.` and its name.",
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class RecoveryPlan:
     """
 
     source: str
+    engine: str
     live: str
     quarantine: str
     backup_id: str
@@ -83,13 +94,9 @@ class RecoveryPlan:
             ),
             (
                 f"**How long:** restore with proof {self._duration()}; the objective (RTO) is {_span(self.rto)}. "
-                "The live name refuses connections for less than two seconds, when the two are exchanged."
+                f"{_PAUSE[self.engine]}"
             ),
-            (
-                f"**What will be touched:** a copy is made on the server of `{cell(self.live)}`, proven and checked. "
-                f"Only then it takes the live name; what is live now becomes `{cell(self.quarantine)}`, closed and "
-                f"unchanged. {self.maintenance}"
-            ),
+            f"**What will be touched:** {self._touched()} {self.maintenance}",
             (
                 "**How to undo it:** before the exchange, nothing is to be undone. After it, "
                 "`rollback_promotion` brings "
@@ -102,6 +109,9 @@ class RecoveryPlan:
             *(self._choice(at) if self.choose else [*self._rows(), *self._others()]),
             "",
         ])  # fmt: skip
+
+    def _touched(self) -> str:
+        return _TOUCHED[self.engine].format(live=cell(self.live), quarantine=cell(self.quarantine))
 
     def _duration(self) -> str:
         return f"about {_span(self.estimate)}" if self.estimate else "not measured yet"

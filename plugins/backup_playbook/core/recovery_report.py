@@ -26,6 +26,7 @@ class RecoveryReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
+    engine: str
     live: str
     backup_id: str
     taken_at: datetime
@@ -117,6 +118,8 @@ class RecoveryReport(BaseModel):
         ])  # fmt: skip
 
     def _unreachable(self) -> str:
+        if self.engine == "mongodb":
+            return f"- the collections were exchanged within {self.unreachable_seconds:.2f} s, one after another"
         return (
             f"- the live name refused connections for {self.unreachable_seconds:.2f} s; {self.sessions_ended} sessions "
             "were ended"

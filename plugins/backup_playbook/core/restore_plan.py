@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +11,9 @@ from backup_playbook.core.markdown import cell
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
 
-def drop_statement(database: str) -> str:
+def drop_statement(engine: str, database: str) -> str:
+    if engine == "mongodb":
+        return f"db.getSiblingDB({json.dumps(database)}).dropDatabase()"
     name = database.replace('"', '""')
     return f'DROP DATABASE "{name}" WITH (FORCE);'
 
@@ -19,15 +22,17 @@ def drop_statement(database: str) -> str:
 class RestorePlan:
     """only: what was asked for; empty: all. tables, rows, content_bytes: of what is restored, sizes in bytes.
 
-    free: None when it could not be found out.
+    without: what belongs to a database, and this one will not have. free: None when it could not be found out.
     """
 
+    engine: str
     backup_id: str
     repository: str
     taken_at: datetime
     known: str
     database: str
     server: str
+    without: str
     only: Sequence[str]
     tables: int
     rows: int
@@ -51,12 +56,12 @@ class RestorePlan:
         steps = [
             f"**Backup:** `{self.backup_id}` from repository {self.repository}; {taken}; {self.known}.",
             f"**What will be touched:** nothing that exists. A copy is made on the server of `{cell(self.server)}`.",
-            f"**What will be there:** once proven and checked, `{cell(self.database)}`, without owners and grants.",
+            f"**What will be there:** once proven and checked, `{cell(self.database)}`, without {self.without}.",
             f"**Rows:** {cell(what)}: {self.tables} tables, {self.rows:,} rows, {human_bytes(self.content_bytes)}.",
             f"**Left out:** {cell('; '.join(self.left_out))}.",
             f"**How long:** {self._duration()}; the objective (RTO) is {human_seconds(self.rto.total_seconds())}.",
             f"**Free space:** {free}; the copy needs at least {human_bytes(self.content_bytes)}.",
-            f"**How to undo it:** `{cell(drop_statement(self.database))}`",
+            f"**How to undo it:** `{cell(drop_statement(self.engine, self.database))}`",
         ]
         return "\n\n".join([*steps, ""])
 

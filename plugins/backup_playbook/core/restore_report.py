@@ -37,6 +37,7 @@ class RestoreReport(_Record):
     """`phases`: seconds by step, in their order. `failed_step`: empty when all succeeded."""
 
     source: str
+    engine: str
     backup_id: str
     taken_at: datetime
     repository: str
@@ -122,7 +123,7 @@ class RestoreReport(_Record):
         if self.left_out:
             lines.append(f"- left out: {cell('; '.join(self.left_out))}")
         if self.kept:
-            lines.append(f"- stays as `{cell(self.kept)}`; to undo: `{cell(drop_statement(self.kept))}`")
+            lines.append(f"- stays as `{cell(self.kept)}`; to undo: `{cell(drop_statement(self.engine, self.kept))}`")
         if not self.passed:
             lines.append(f"- what failed: `{self.failed_step}`: {cell(self.problem)}")
         return [*lines, f"- run: {self.run_url or self.run_id}"]

@@ -6,13 +6,13 @@ from typing import Any
 
 from airflow.sdk import Param, task
 
-from backup_playbook.config import PostgresSource, PostgresTarget, load_config
+from backup_playbook.config import load_config
 from backup_playbook.dag_parts.recovery_form import choice_param
 from backup_playbook.operators.full_restore import TARGETS, TESTED_ON
 
 
-def postgres_sources() -> list[str]:
-    return [name for name, source in load_config().sources.items() if isinstance(source, PostgresSource)]
+def sources_of(engine: str) -> list[str]:
+    return [name for name, source in load_config().sources.items() if source.engine == engine]
 
 
 def target_param() -> Param:
@@ -29,10 +29,10 @@ def name_param() -> Param:
     )
 
 
-def server_param() -> Param:
+def server_param(engine: str) -> Param:
     return choice_param(
         "Server of the new database", "One of targets.yaml; by default that of the source's restore test.",
-        TESTED_ON, *(name for name, target in load_config().targets.items() if isinstance(target, PostgresTarget)),
+        TESTED_ON, *(name for name, target in load_config().targets.items() if target.engine == engine),
     )  # fmt: skip
 
 

@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from backup_playbook.config import MongoSource, PlaybookConfig, SourceRecovery
+from backup_playbook.config import MongoRecovery, MongoSource, PlaybookConfig, SourceRecovery
 from backup_playbook.core.errors import ConfigError
+from backup_playbook.core.promotion import Swap
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.restore_targets import production_databases
+from backup_playbook.engines.mongodb.beside import LiveMongo, MongoCopy
 from backup_playbook.engines.mongodb.connection import MongoServer
+from backup_playbook.engines.mongodb.promotion import MongoPromotion
 from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.promotion import Promotion
 from backup_playbook.engines.postgres.recovery_preflight import MAINTENANCE_DATABASE
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.quarantine import Quarantine
+from backup_playbook.engines.scratch import ScratchTarget
 
 
-def recovery_settings(config: PlaybookConfig, source: str) -> SourceRecovery:
+def recovery_settings(config: PlaybookConfig, source: str) -> SourceRecovery | MongoRecovery:
     """Raises ConfigError when production of `source` is not to be touched."""
     settings = config.source(source).recovery
-    if not isinstance(settings, SourceRecovery):
-        raise _untouchable(source)
+    if settings is None:
+        raise ConfigError(
+            f"The source {source!r} has no `recovery`: its production database is not to be touched.",
+            f"Add `recovery` to sources.{source} in sources.yaml; or restore it elsewhere.",
+        )
     return settings
-
-
-def _untouchable(source: str) -> ConfigError:
-    return ConfigError(
-        f"The source {source!r} has no `recovery`: its production database is not to be touched.",
-        f"Add `recovery` to sources.{source} in sources.yaml; or restore it elsewhere.",
-    )
 
 
 def live_mongo(config: PlaybookConfig, source: str) -> MongoServer:
     """Production of a MongoDB source, as the user who may write to it. Raises ConfigError."""
-    settings = config.source(source)
-    if not isinstance(settings, MongoSource) or settings.recovery is None:
-        raise _untouchable(source)
-    where = f"sources.yaml: sources.{source}.recovery.connection"
-    database = connections.mongo_server(settings, source).database
-    return connections.mongo_server_of(settings.recovery.connection, where, database)
+    connection = recovery_settings(config, source).connection
+    database = live_database(config, source)
+    return connections.mongo_server_of(connection, f"sources.yaml: sources.{source}.recovery.connection", database)
 
 
 def live_database(config: PlaybookConfig, source: str) -> str:
     """The name under which applications find it."""
-    return connections.postgres_server(config.source(source), source).database
+    settings = config.source(source)
+    if isinstance(settings, MongoSource):
+        return connections.mongo_server(settings, source).database
+    return connections.postgres_server(settings, source).database
 
 
 def production_server(config: PlaybookConfig, source: str) -> PostgresServer:
@@ -53,11 +56,23 @@ def production_server(config: PlaybookConfig, source: str) -> PostgresServer:
     return connections.server_of(connections.airflow_connection(settings.connection, where), MAINTENANCE_DATABASE)
 
 
-def production_scratch(config: PlaybookConfig, source: str, name: str, owner: str = "") -> ScratchDatabase:
-    """A copy beside the live database, with its owners and grants."""
+def production_scratch(config: PlaybookConfig, source: str, name: str, owner: str = "") -> ScratchTarget:
+    """A copy beside the live database, with its owners and grants; of MongoDB, in it."""
+    settings = config.source(source)
+    if isinstance(settings, MongoSource):
+        return MongoCopy(LiveMongo(live_mongo(config, source)), name, owner, settings.streams)
     server = production_server(config, source)
-    restoring = RestoreOptions(streams=config.source(source).streams, owners=True)
+    restoring = RestoreOptions(streams=settings.streams, owners=True)
     return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, restoring)
+
+
+def exchange_of(
+    config: PlaybookConfig, source: str, swap: Swap, by: str, now: datetime, returning: Quarantine | None = None
+) -> Promotion | MongoPromotion:
+    """by: the run. returning: the candidate of the swap, when it is a quarantine that comes back."""
+    if isinstance(config.source(source), MongoSource):
+        return MongoPromotion(live_mongo(config, source), swap.candidate, swap.quarantine, source, by, now)
+    return Promotion(production_server(config, source), swap, source, by, now, returning)
 
 
 def newest_proof(config: PlaybookConfig, source: str) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from backup_playbook.config import PlaybookConfig, load_config
+from backup_playbook.config import MongoSource, PlaybookConfig, load_config
 from backup_playbook.core.errors import GuardError, PlaybookError
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_report import RecoveryReport
@@ -22,6 +22,7 @@ from backup_playbook.operators.restore import DAMAGED
 from backup_playbook.streams.processes import Cancellation
 
 if TYPE_CHECKING:
+    from backup_playbook.engines.mongodb.promotion import MongoPromotion
     from backup_playbook.engines.postgres.promotion import Promotion
     from backup_playbook.operators.recovery import Recovery
     from backup_playbook.repository.catalog import Catalog
@@ -38,8 +39,8 @@ LEFT_ON = "left on"
 """XCom of `switch_maintenance_off`: that users are still refused."""
 
 
-def reopen_production(promotion: Promotion, context: Context) -> None:
-    """After a failed exchange: a killed worker may have left the live database closed, or have exchanged it."""
+def reopen_production(promotion: Promotion | MongoPromotion, context: Context) -> None:
+    """After a failed exchange: a killed worker may have left it closed or half done, or have completed it."""
     try:
         context["ti"].xcom_push(STATE, promotion.reopen())
     except GuardError as error:
@@ -81,7 +82,11 @@ def _require_usable(config: PlaybookConfig, source: str) -> None:
     from backup_playbook.dag_parts import connections
     from backup_playbook.engines.postgres.investigation import read_every_table
 
-    unreadable = read_every_table(connections.postgres_server(config.source(source), source), whole=False).unreadable
+    settings = config.source(source)
+    if isinstance(settings, MongoSource):
+        connections.rows_now(config, source)
+        return
+    unreadable = read_every_table(connections.postgres_server(settings, source), whole=False).unreadable
     if unreadable:
         table, why = next(iter(unreadable.items()))
         raise PlaybookError(
@@ -148,6 +153,7 @@ def _report(config: PlaybookConfig, instance: Any, recovery: Any, failed: str, p
     manifest = connections.catalog(config, recovery["repository"]).manifest(recovery["source"], recovery["backup_id"])
     return RecoveryReport(
         source=recovery["source"],
+        engine=manifest.engine,
         live=recovery["live"],
         backup_id=recovery["backup_id"],
         taken_at=manifest.snapshot_at,

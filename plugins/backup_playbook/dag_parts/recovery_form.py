@@ -18,9 +18,17 @@ CHOSEN_BY_FORM = {
 """What ChooseBackup takes from a form that has these fields."""
 
 
-def recoverable_sources(engine: str = "postgres") -> list[str]:
+def recoverable_sources(*engines: str) -> list[str]:
     """The sources whose production database may be touched. Raises ConfigError: an import error of the DAG."""
-    return [name for name, settings in load_config().sources.items() if settings.recovery and settings.engine == engine]
+    engines = engines or ("postgres",)
+    return [
+        name for name, settings in load_config().sources.items() if settings.recovery and settings.engine in engines
+    ]
+
+
+def replaceable_sources() -> list[str]:
+    """Those whose production a restored copy can replace, so that there can be a quarantine."""
+    return recoverable_sources("postgres", "mongodb")
 
 
 def longest_rto(names: Sequence[str] | None = None) -> timedelta:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import psycopg
 from airflow.sdk import Context
 
-from backup_playbook.config import PlaybookConfig
+from backup_playbook.config import MongoSource, PlaybookConfig
 from backup_playbook.core.errors import PlaybookError, RestoreError
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
 from backup_playbook.core.recovery_points import RATES_CONSIDERED, is_sound, restore_rate
 from backup_playbook.dag_parts import connections
-from backup_playbook.dag_parts.recovery import recovery_settings
+from backup_playbook.dag_parts.recovery import live_mongo, production_server, recovery_settings
+from backup_playbook.engines.mongodb.preflight import inspect_live as inspect_collections
+from backup_playbook.engines.mongodb.proof import LEFT_OUT
 from backup_playbook.engines.postgres.archive import left_out
-from backup_playbook.engines.postgres.recovery_preflight import LiveDatabase
-from backup_playbook.engines.postgres.row_counts import count_rows
-from backup_playbook.engines.postgres.scratch import ScratchServer
+from backup_playbook.engines.postgres.recovery_preflight import inspect_live
+from backup_playbook.engines.scratch import ScratchHost
 from backup_playbook.engines.survey import Survey, newest_evidence, survey
 from backup_playbook.operators.assessment import rows_by_table
 from backup_playbook.operators.restore import TestedBackup, is_active
@@ -31,7 +32,7 @@ CHECKS = (EvidenceKind.VERIFIED, EvidenceKind.REJECTED, EvidenceKind.RESTORED)
 CHECKS_SHOWN = 3
 
 
-def refuse_a_second_recovery(host: ScratchServer, source: str, context: Context) -> None:
+def refuse_a_second_recovery(host: ScratchHost, source: str, context: Context) -> None:
     """Raises RestoreError while another run has a copy of `source` beside production."""
     ours = f"{context['ti'].dag_id}|{context['run_id']}|"
     for scratch in host.list_scratches():
@@ -49,12 +50,15 @@ def draw_up_plan(
     manifest: Manifest,
     live: str,
     quarantine: str,
-    found: LiveDatabase,
+    remarks: Sequence[str],
     *,
     choose: bool = False,
     unverified: bool = False,
 ) -> RecoveryPlan:
-    """choose: a person takes one of the newest backups; unverified: also of those that nobody has checked."""
+    """choose: a person takes one of the newest backups; unverified: also of those that nobody has checked.
+
+    remarks: of `look_at_live`.
+    """
     source, repository = chosen["source"], chosen["repository"]
     now, uncounted = _rows_now(config, source)
     seen, entries, rate = look_up(config, source, repository)
@@ -65,6 +69,7 @@ def draw_up_plan(
     maintenance = recovery_settings(config, source).maintenance
     return RecoveryPlan(
         source=source,
+        engine=manifest.engine,
         live=live,
         quarantine=quarantine,
         backup_id=manifest.backup_id,
@@ -78,7 +83,7 @@ def draw_up_plan(
         estimate=timedelta(seconds=manifest.content_bytes / rate) if rate else None,
         rto=config.objectives_of(source).rto,
         maintenance="The application is in maintenance mode meanwhile." if maintenance else NO_MAINTENANCE,
-        remarks=(*found.remarks, _space(found), f"No copy has these: {', '.join(left_out(manifest))}."),
+        remarks=remarks,
         candidates=[
             _candidate(one, seen.manifest(repository, one.backup_id), offered=choose and one in fit) for one in shown
         ],
@@ -116,7 +121,7 @@ NO_MAINTENANCE = "There is no maintenance mode: what is written until the exchan
 def _rows_now(config: PlaybookConfig, source: str) -> tuple[dict[str, int], str]:
     """Or why they cannot be counted: production may be what is broken."""
     try:
-        return count_rows(connections.postgres_server(config.source(source), source)), ""
+        return connections.rows_now(config, source), ""
     except PlaybookError as error:
         return {}, error.what
     except psycopg.Error as error:
@@ -134,7 +139,25 @@ def _known(entry: CatalogEntry) -> str:
     return f"verified on {entry.verified.at:%Y-%m-%d}, not yet restored" if entry.verified else UNVERIFIED
 
 
-def _space(found: LiveDatabase) -> str:
-    if found.free is None:
-        return f"Free disk space could not be found out; the copy needs about {human_bytes(found.bytes)}."
-    return f"The server has {human_bytes(found.free)} free; the copy needs about {human_bytes(found.bytes)}."
+def look_at_live(config: PlaybookConfig, manifest: Manifest, live: str, quarantine: str) -> tuple[int, tuple[str, ...]]:
+    """The oid of the live database (of MongoDB: 0), and remarks for the plan. Raises RestoreError."""
+    source = manifest.source
+    if isinstance(config.source(source), MongoSource):
+        free = inspect_collections(live_mongo(config, source), manifest, quarantine)
+        return 0, (_space(free, manifest.content_bytes), _no_copy_has(LEFT_OUT), EXPIRES, STREAMS)
+    found = inspect_live(production_server(config, source), live, manifest.content_bytes)
+    return found.oid, (*found.remarks, _space(found.free, found.bytes), _no_copy_has(left_out(manifest)))
+
+
+EXPIRES = "Indexes that let documents expire are taken off the quarantine; rollback_promotion puts them back."
+STREAMS = "Change streams on the collections end when these are renamed."
+
+
+def _space(free: int | None, needed: int) -> str:
+    if free is None:
+        return f"Free disk space could not be found out; the copy needs about {human_bytes(needed)}."
+    return f"The server has {human_bytes(free)} free; the copy needs about {human_bytes(needed)}."
+
+
+def _no_copy_has(what: Sequence[str]) -> str:
+    return f"No copy has these: {', '.join(what)}."

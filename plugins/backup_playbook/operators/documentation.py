@@ -122,6 +122,7 @@ class DocumentResult(SourceOperator):
         settings = self.config.source(self.source).restore_test
         return RestoreReport(
             source=self.source,
+            engine=manifest.engine,
             backup_id=manifest.backup_id,
             taken_at=manifest.snapshot_at,
             repository=chosen["repository"],

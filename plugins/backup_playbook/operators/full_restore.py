@@ -6,6 +6,8 @@ comes first. What is asked for stands in the run's params.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,11 +23,11 @@ from backup_playbook.operators.recovery import PlanRecovery, Recovery, RecoveryS
 from backup_playbook.operators.restore import RestoreStep
 
 if TYPE_CHECKING:
-    from backup_playbook.core.model import Manifest
+    from backup_playbook.core.model import Manifest, TableRecord
     from backup_playbook.core.restore_plan import RestorePlan
     from backup_playbook.core.restore_report import RestoreReport
-    from backup_playbook.engines.postgres.partial import Part
     from backup_playbook.repository.catalog import Catalog
+    from backup_playbook.repository.objects import BackupReader
 
 TARGETS = ("new_database", "staging", "production")
 REMEDY = "open the red task, correct what its error names, and clear it. Nothing live was touched."
@@ -50,16 +52,24 @@ class Planned(Recovery):
     left_out: list[str]
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a restore brings. only: as it was asked for; empty: everything. left_out: in words."""
+
+    tables: Sequence[TableRecord]
+    content_bytes: int
+    left_out: Sequence[str]
+    only: Sequence[str] = ()
+
+
 class PlanRestore(PlanRecovery):
     """Refuse what makes no sense or has no room; write down what will happen. Returns a `Planned`."""
 
+    without = "owners and grants"
+
     def execute(self, context: Context) -> Planned:
         from backup_playbook.core.promotion import restored_name
-        from backup_playbook.dag_parts.restore_targets import scratch_database, tested_on
-        from backup_playbook.engines.postgres.clients import find_clients
-        from backup_playbook.engines.postgres.kept import require_fitting_name, require_new
-        from backup_playbook.engines.postgres.partial import read_part
-        from backup_playbook.engines.postgres.recovery_preflight import require_room
+        from backup_playbook.dag_parts.restore_targets import tested_on
 
         form, now = context["params"], datetime.now(UTC)
         self._require_sense(form)
@@ -67,34 +77,57 @@ class PlanRestore(PlanRecovery):
         if form["target"] != "new_database" or target == TESTED_ON:
             target = tested_on(self.config, self.source)
         with self.reader() as reader:
-            manifest = reader.manifest
-            clients = find_clients(int(str(manifest.tools["postgres_clients"]).partition(".")[0]))
-            part = read_part(reader, clients, form["only"])
-        host = scratch_database(self.config, self.source, "", target=target).host
-        name = restored_name(manifest.details["database"]["datname"], now)
-        if form["target"] == "new_database":
-            name = form["database"]
-            require_fitting_name(name)
-        with host.server.connect(autocommit=True) as connection:
-            free = require_room(connection, part.content_bytes(manifest), f"The server {target}")
-        if form["target"] == "production":
-            planned, name = super().execute(context), ""
-            self.log.info("Before that, it is restored, proven and checked on %s; that copy is dropped.", target)
-        else:
-            require_new(host.server, name)
+            manifest, scope = reader.manifest, self.scope(reader, form)
+        name = form["database"] or restored_name(self.database(manifest), now)
+        name = "" if form["target"] == "production" else name
+        server, free = self.look_at_target(target, name, scope)
+        if name:
             planned = Recovery(
                 **self.tested, live="", live_oid=0, quarantine="", planned_at="", candidate_oid=0, exchange=None
             )
-            show_plan(context, self._plan(manifest, part, name, f"{host.server.label} ({target})", free))
-        extra = {"target": target, "only": list(part.only), "kept": name, "left_out": list(part.left_out)}
-        return cast("Planned", {**planned, **extra, "tables": sorted(".".join(table) for table in part.tables)})
+            show_plan(context, self._plan(manifest, scope, name, f"{server} ({target})", free))
+        else:
+            planned = super().execute(context)
+            self.log.info("Before that, it is restored, proven and checked on %s; that copy is dropped.", target)
+        extra = {"target": target, "only": list(scope.only), "kept": name, "left_out": list(scope.left_out)}
+        tables = sorted(f"{table.namespace}.{table.name}" for table in scope.tables)
+        return cast("Planned", {**planned, **extra, "tables": tables})
+
+    def scope(self, reader: BackupReader, form: Any) -> Scope:
+        from backup_playbook.engines.postgres.clients import find_clients
+        from backup_playbook.engines.postgres.partial import read_part
+
+        manifest = reader.manifest
+        clients = find_clients(int(str(manifest.tools["postgres_clients"]).partition(".")[0]))
+        part = read_part(reader, clients, form["only"])
+        tables = [table for table in manifest.tables if part.has_rows_of(table)]
+        return Scope(tables, part.content_bytes(manifest), part.left_out, part.only)
+
+    def database(self, manifest: Manifest) -> str:
+        return str(manifest.details["database"]["datname"])
+
+    def look_at_target(self, target: str, name: str, scope: Scope) -> tuple[str, int | None]:
+        """The server, for people, and its free bytes, if they can be found out. name: empty if it gets none.
+
+        Raises RestoreError when there is no room, or when the name does not fit or is taken.
+        """
+        from backup_playbook.dag_parts.restore_targets import scratch_database
+        from backup_playbook.engines.postgres.kept import require_fitting_name, require_new
+        from backup_playbook.engines.postgres.recovery_preflight import require_room
+
+        server = scratch_database(self.config, self.source, "", target=target).host.server
+        if name:
+            require_fitting_name(name)
+            require_new(server, name)
+        with server.connect(autocommit=True) as connection:
+            return server.label, require_room(connection, scope.content_bytes, f"The server {target}")
 
     def _require_sense(self, form: Any) -> None:
         from backup_playbook.dag_parts.recovery import recovery_settings
 
         if form["target"] == "production":
             recovery_settings(self.config, self.source)
-            if form["only"]:
+            if form.get("only"):
                 raise RestoreError(
                     f"Only {', '.join(form['only'])} in the place of production: the rest of it would be lost.",
                     "Nothing was done. Restore that part into a new database, and copy from there what you need; for "
@@ -105,29 +138,33 @@ class PlanRestore(PlanRecovery):
                 f"The target {form['target']} takes no name, and {form['database']!r} was given.",
                 "Nothing was done. Choose the target new_database, or leave the name empty.",
             )
+        if form["target"] == "new_database" and not form["database"]:
+            raise RestoreError("The new database has no name.", "Nothing was done. Give it one, such as shop_copy.")
         if form["target"] == "new_database" and form["server"] not in (TESTED_ON, *self.config.targets):
             raise ConfigError(
                 f"targets.yaml has no server {form['server']!r}.", f"Choose one of: {', '.join(self.config.targets)}."
             )
 
-    def _plan(self, manifest: Manifest, part: Part, name: str, server: str, free: int | None) -> RestorePlan:
+    def _plan(self, manifest: Manifest, scope: Scope, name: str, server: str, free: int | None) -> RestorePlan:
         from backup_playbook.core.restore_plan import RestorePlan
         from backup_playbook.dag_parts.recovery_planning import known_of, look_up
 
-        repository, size = self.tested["repository"], part.content_bytes(manifest)
+        repository, size = self.tested["repository"], scope.content_bytes
         _, entries, rate = look_up(self.config, self.source, repository)
         return RestorePlan(
+            engine=manifest.engine,
             backup_id=manifest.backup_id,
             repository=repository,
             taken_at=manifest.snapshot_at,
             known=known_of(entries, manifest.backup_id),
             database=name,
             server=server,
-            only=part.only,
-            tables=len(part.tables),
-            rows=sum(table.rows for table in manifest.tables if part.has_rows_of(table)),
+            without=self.without,
+            only=scope.only,
+            tables=len(scope.tables),
+            rows=sum(table.rows for table in scope.tables),
             content_bytes=size,
-            left_out=part.left_out,
+            left_out=scope.left_out,
             free=free,
             estimate=timedelta(seconds=size / rate) if rate else None,
             rto=self.config.objectives_of(self.source).rto,
@@ -194,7 +231,8 @@ class DocumentRestore(DocumentResult):
         where = f" as {kept} on {self._planned['target']}" if kept else ""
         lines = [documented["in_short"]]
         lines += [f"Left out: {'; '.join(self._planned['left_out'])}."] if self._planned.get("only") else []
-        lines += [f"To undo: `{drop_statement(kept)}`"] if kept and passed else []
+        engine = self.config.source(self.source).engine
+        lines += [f"To undo: `{drop_statement(engine, kept)}`"] if kept and passed else []
         lines += [f"Report: {documented['report']}"] if documented["report"] else []
         message = Message(
             severity="info" if passed else "high",

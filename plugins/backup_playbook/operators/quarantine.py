@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from backup_playbook.engines.quarantine import Quarantine
 
 
+EFFECT = {"postgres": "All connections are ended.", "mongodb": "Its collections are renamed, one after another."}
+
+
 class Replaced(TypedDict):
-    """A quarantine, and what has its name now. next_quarantine: what that becomes when they are exchanged."""
+    """A quarantine, and what has its name now. next_quarantine: what that becomes when they are exchanged.
+
+    The oids: 0 for MongoDB, which has none.
+    """
 
     source: str
     quarantine: str
@@ -42,20 +48,10 @@ class QuarantinePlan(SourceOperator):
 
     def execute(self, context: Context) -> Replaced:
         from backup_playbook.core.promotion import quarantine_name
-        from backup_playbook.dag_parts.recovery import production_server
-        from backup_playbook.engines.postgres.connection import identity
-        from backup_playbook.engines.postgres.quarantine import find_quarantine
+        from backup_playbook.dag_parts.quarantines import find_quarantine
 
         now = datetime.now(UTC)
-        server = production_server(self.config, self.source)
-        with server.connect(autocommit=True) as connection:
-            found = find_quarantine(connection, self.source, self.wanted, server.label)
-            kept, live = identity(connection, found.name), identity(connection, found.live)
-        if kept is None or live is None:
-            raise GuardError(
-                f"{found.name} was {found.live}, and there is no database {found.live} now.",
-                f"Nothing was touched. If it was renamed by hand, rename it back to {found.live}.",
-            )
+        found, kept, live = find_quarantine(self.config, self.source, self.wanted)
         in_short = self.describe(found, now)
         self.log.info("%s", in_short)
         context["ti"].xcom_push(PLAN, in_short)
@@ -63,10 +59,10 @@ class QuarantinePlan(SourceOperator):
         return Replaced(
             source=self.source,
             quarantine=found.name,
-            quarantine_oid=kept.database_oid,
+            quarantine_oid=kept,
             comment=found.comment,
             live=found.live,
-            live_oid=live.database_oid,
+            live_oid=live,
             next_quarantine=quarantine_name(found.live, now),
         )
 
@@ -83,7 +79,7 @@ class PlanRollback(QuarantinePlan):
             f"`{found.name}` ({human_bytes(found.bytes)}), which {found.by.partition('|')[0]} replaced "
             f"{human_age(now - found.quarantined_at)} ago, becomes {found.live} again. What was written to "
             f"{found.live} since then is lost to its users; that database becomes a quarantine itself, and can come "
-            "back in the same way. All connections are ended."
+            f"back in the same way. {EFFECT[self.config.source(self.source).engine]}"
         )
 
 
@@ -134,8 +130,7 @@ class BringBackQuarantine(QuarantineStep):
 
     def execute(self, context: Context) -> None:
         from backup_playbook.core.promotion import Swap
-        from backup_playbook.dag_parts.recovery import production_server
-        from backup_playbook.engines.postgres.promotion import Promotion
+        from backup_playbook.dag_parts.recovery import exchange_of
         from backup_playbook.engines.quarantine import Quarantine
 
         known, now = self.known, datetime.now(UTC)
@@ -144,13 +139,12 @@ class BringBackQuarantine(QuarantineStep):
             known["live"], known["live_oid"], known["quarantine"], known["quarantine_oid"], known["next_quarantine"]
         )
         returning = Quarantine(known["quarantine"], self.source, known["live"], now, by, known["comment"])
-        server = production_server(self.config, self.source)
-        done = Promotion(server, swap, self.source, by, now, returning).run()
+        done = exchange_of(self.config, self.source, swap, by, now, returning).run()
         self.tell(
             context,
             f"{self.source} is what it was before the recovery",
-            f"`{known['quarantine']}` is {known['live']} again, which refused connections for "
-            f"{done.unreachable_seconds:.2f} s. What was live is `{known['next_quarantine']}`.",
+            f"`{known['quarantine']}` is {known['live']} again; the exchange took {done.unreachable_seconds:.2f} s. "
+            f"What was live is `{known['next_quarantine']}`.",
         )
 
 
@@ -158,11 +152,8 @@ class DropQuarantine(QuarantineStep):
     """Drop it for good."""
 
     def execute(self, context: Context) -> None:
-        from backup_playbook.dag_parts.recovery import production_server
-        from backup_playbook.dag_parts.restore_targets import production_databases
-        from backup_playbook.engines.postgres.quarantine import drop_quarantine
+        from backup_playbook.dag_parts.quarantines import drop_quarantine
 
         name = self.known["quarantine"]
-        server = production_server(self.config, self.source)
-        drop_quarantine(server, self.source, name, production_databases(self.config))
+        drop_quarantine(self.config, self.source, name)
         self.tell(context, f"A quarantine of {self.source} was released", f"`{name}` is dropped.")

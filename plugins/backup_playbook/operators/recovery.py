@@ -29,8 +29,9 @@ from backup_playbook.operators.restore import (
 if TYPE_CHECKING:
     from backup_playbook.core.recovery_plan import RecoveryPlan
     from backup_playbook.core.restore_plan import RestorePlan
+    from backup_playbook.engines.mongodb.promotion import MongoPromotion
     from backup_playbook.engines.postgres.promotion import Promotion
-    from backup_playbook.engines.postgres.scratch import ScratchDatabase
+    from backup_playbook.engines.scratch import ScratchTarget
 
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Exchange(TypedDict):
 
 
 class Recovery(TestedBackup):
-    """What goes from step to step. candidate_oid and exchange: once known."""
+    """What goes from step to step. candidate_oid and exchange: once known. MongoDB has no oids: 0."""
 
     live: str
     live_oid: int
@@ -62,20 +63,19 @@ class RecoveryStep(RestoreStep):
     def recovery(self) -> Recovery:
         return cast("Recovery", self.backup)
 
-    def scratch(self, name: str = "", owner: str = "") -> ScratchDatabase:
+    def scratch(self, name: str = "", owner: str = "") -> ScratchTarget:
         from backup_playbook.dag_parts.recovery import production_scratch
 
         return production_scratch(self.config, self.source, name or self.tested["scratch"], owner)
 
-    def promotion(self, context: Context) -> Promotion:
+    def promotion(self, context: Context) -> Promotion | MongoPromotion:
         from backup_playbook.core.promotion import Swap
-        from backup_playbook.dag_parts.recovery import production_server
-        from backup_playbook.engines.postgres.promotion import Promotion
+        from backup_playbook.dag_parts.recovery import exchange_of
 
         known = self.recovery
         swap = Swap(known["live"], known["live_oid"], known["scratch"], known["candidate_oid"], known["quarantine"])
         by = f"{context['ti'].dag_id}|{context['run_id']}"
-        return Promotion(production_server(self.config, self.source), swap, self.source, by, datetime.now(UTC))
+        return exchange_of(self.config, self.source, swap, by, datetime.now(UTC))
 
 
 class PlanRecovery(RecoveryStep):
@@ -94,26 +94,25 @@ class PlanRecovery(RecoveryStep):
 
     def execute(self, context: Context) -> Recovery:
         from backup_playbook.core.promotion import quarantine_name
-        from backup_playbook.dag_parts.recovery import live_database, production_server
-        from backup_playbook.dag_parts.recovery_planning import draw_up_plan, refuse_a_second_recovery
-        from backup_playbook.engines.postgres.recovery_preflight import inspect_live
+        from backup_playbook.dag_parts.recovery import live_database
+        from backup_playbook.dag_parts.recovery_planning import draw_up_plan, look_at_live, refuse_a_second_recovery
 
         now = datetime.now(UTC)
         live = live_database(self.config, self.source)
         refuse_a_second_recovery(self.scratch("unused").host, self.source, context)
         with self.reader() as reader:
             manifest = reader.manifest
-        found = inspect_live(production_server(self.config, self.source), live, manifest.content_bytes)
         quarantine = quarantine_name(live, now)
+        oid, remarks = look_at_live(self.config, manifest, live, quarantine)
         choose, unverified = is_true(self.choose), is_true(self.allow_unverified)
         plan = draw_up_plan(
-            self.config, self.tested, manifest, live, quarantine, found, choose=choose, unverified=unverified
+            self.config, self.tested, manifest, live, quarantine, remarks, choose=choose, unverified=unverified
         )
         show_plan(context, plan)
         planned = Recovery(
             **self.tested,
             live=live,
-            live_oid=found.oid,
+            live_oid=oid,
             quarantine=quarantine,
             planned_at=now.isoformat(),
             candidate_oid=0,
@@ -161,11 +160,12 @@ class ProveCopy(RecoveryStep, ProveRestore):
     """Compare it with the backup; adds which database it was that is proven."""
 
     def execute(self, context: Context) -> TestedBackup:
-        from backup_playbook.engines.postgres.scratch import read_identity
+        from backup_playbook.engines.postgres.scratch import ScratchDatabase, read_identity
 
-        proven = super().execute(context)
-        oid = read_identity(self.scratch().server).database_oid
-        return cast("TestedBackup", {**proven, "candidate_oid": oid})
+        proven, scratch = super().execute(context), self.scratch()
+        if isinstance(scratch, ScratchDatabase):  # MongoDB's writes it down beside the collections
+            proven = cast("TestedBackup", {**proven, "candidate_oid": read_identity(scratch.server).database_oid})
+        return proven
 
 
 class CheckCopy(RecoveryStep, RunApplicationChecks):

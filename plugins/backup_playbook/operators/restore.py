@@ -187,10 +187,8 @@ class CreateScratch(RestoreStep):
     """Make a database for this restore alone; first remove those of runs that ended without removing theirs."""
 
     def execute(self, context: Context) -> TestedBackup:
-        from backup_playbook.engines.scratch import scratch_name
-
         owner = f"{context['ti'].dag_id}|{context['run_id']}|{self.source}"
-        scratch = self.scratch(scratch_name(self.source), owner)
+        scratch = self.scratch(self.new_name(), owner)
         for found in scratch.host.list_scratches():
             if found.owner == owner or self._is_orphan(context, found.owner, found.created_at):
                 self.log.info("Removing the scratch %s, which %s left.", found.name, found.owner or "a killed worker")
@@ -198,6 +196,11 @@ class CreateScratch(RestoreStep):
         with self.noticing_damage(context), self.reader() as reader:
             scratch.create(reader.manifest)
         return {**self.tested, "scratch": scratch.name}
+
+    def new_name(self) -> str:
+        from backup_playbook.engines.scratch import scratch_name
+
+        return scratch_name(self.source)
 
     def _is_orphan(self, context: Context, owner: str, created_at: datetime | None) -> bool:
         """Whether nobody uses it any more: its run has ended, or it is old and of a run that this Airflow never had."""

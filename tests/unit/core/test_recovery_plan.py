@@ -11,6 +11,7 @@ TAKEN = datetime(2026, 11, 23, 2, tzinfo=UTC)
 NOW = TAKEN + timedelta(hours=8)
 QUARANTINE = "shop__quarantine_20261123_100000"
 PLAN = RecoveryPlan(
+    engine="postgres",
     source="shop",
     live="shop",
     quarantine=QUARANTINE,
@@ -96,6 +97,7 @@ def report(**changes: Any) -> RecoveryReport:
         "live": "shop",
         "backup_id": PLAN.backup_id,
         "taken_at": TAKEN,
+        "engine": "postgres",
         "repository": "primary",
         "quarantine": QUARANTINE,
         "run_id": "run",
@@ -145,3 +147,10 @@ def test_report_of_a_failure_after_the_exchange() -> None:
 
 def test_a_late_recovery_is_over_its_objective() -> None:
     assert "*over* the RTO" in report(waited=timedelta()).in_short()
+
+
+def test_mongodb_is_exchanged_in_another_way() -> None:
+    plan = replace(PLAN, engine="mongodb").to_markdown(NOW)
+    assert f"each of now is kept unchanged, as `{PLAN.quarantine}.` and its name" in plan
+    assert "refuses connections" not in plan
+    assert "exchanged within 0.13 s, one after another" in report(engine="mongodb").to_markdown()

@@ -12,12 +12,14 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 def plan(**changes: Any) -> RestorePlan:
     values: dict[str, Any] = {
+        "engine": "postgres",
         "backup_id": "20261123T020004Z-7f3a91",
         "repository": "offsite",
         "taken_at": NOW - timedelta(hours=10),
         "known": "proven by a restore on 2026-11-23",
         "database": "shop_copy",
         "server": "postgres at db.example.com:5432 as restorer (staging)",
+        "without": "owners and grants",
         "only": (),
         "tables": 12,
         "rows": 1200,
@@ -53,4 +55,9 @@ def test_plan_of_a_part_with_much_unknown() -> None:
 
 @pytest.mark.parametrize(("name", "quoted"), [("shop", '"shop"'), ('a"; DROP TABLE b; --', '"a""; DROP TABLE b; --"')])
 def test_names_stay_names(name: str, quoted: str) -> None:
-    assert drop_statement(name) == f"DROP DATABASE {quoted} WITH (FORCE);"
+    assert drop_statement("postgres", name) == f"DROP DATABASE {quoted} WITH (FORCE);"
+
+
+def test_mongodb_drops_in_its_own_words() -> None:
+    assert drop_statement("mongodb", 'a"b') == r'db.getSiblingDB("a\"b").dropDatabase()'
+    assert "without users and roles" in plan(engine="mongodb", without="users and roles").to_markdown(NOW)

@@ -13,6 +13,7 @@ START = datetime(2026, 12, 7, 6, 0, 5, tzinfo=UTC)
 def report(**changes: Any) -> RestoreReport:
     values: dict[str, Any] = {
         "source": "shop",
+        "engine": "postgres",
         "backup_id": "20261207T020004Z-7f3a91",
         "taken_at": datetime(2026, 12, 7, 2, 0, 4, tzinfo=UTC),
         "repository": "offsite",

@@ -36,7 +36,9 @@ CODEC: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConvers
 
 # the whole answer, and all that is known of all servers
 _TOO_MUCH = re.compile(", (?:full error|Timeout): ")
-_UNAUTHORIZED, _AUTHENTICATION_FAILED, _DUPLICATE_KEY = 13, 18, 11000
+MAY_NOT, HAS_NONE = 13, 59
+"""Codes: the user may not do that, and the server has no such command."""
+_AUTHENTICATION_FAILED, _DUPLICATE_KEY = 18, 11000
 _SNAPSHOT_GONE = (239, 246)  # SnapshotTooOld, SnapshotUnavailable
 _READ_ENDED = (43, 175, 11600, 11602, 91)  # cursor or plan killed, shutdown
 
@@ -144,7 +146,7 @@ def _remedy(error: PyMongoError) -> str:
 def _remedy_of_code(code: int) -> str:
     if code == _AUTHENTICATION_FAILED:
         return "Correct login and password of the Airflow connection, and `authSource` in its extra."
-    if code == _UNAUTHORIZED:
+    if code == MAY_NOT:
         return "Grant the connection's user the role that the README names; then run it again."
     if code == _DUPLICATE_KEY:
         return (

@@ -17,7 +17,15 @@ from pymongo.errors import OperationFailure
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.mongodb.collections import Collection, bson_file, metadata_file, object_name
-from backup_playbook.engines.mongodb.connection import Deployment, Document, MongoServer, deployment, explained
+from backup_playbook.engines.mongodb.connection import (
+    HAS_NONE,
+    MAY_NOT,
+    Deployment,
+    Document,
+    MongoServer,
+    deployment,
+    explained,
+)
 from backup_playbook.engines.mongodb.documents import BATCH_BYTES, DocumentCounter
 from backup_playbook.engines.mongodb.moment import Moment, require_unchanged, take_moment
 from backup_playbook.engines.mongodb.ranges import IdRange, split
@@ -32,7 +40,6 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 128 << 20
 USERS = {"users": {"db": "{}"}, "roles": {"db": "{}"}, "version": {"_id": "authSchema"}}
 """Collections of `admin` with the users and roles of a database, and how to find them."""
-_MAY_NOT, _HAS_NONE = 13, 59
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ class _Dump:
                 found = {key: value.format(name) for key, value in query.items()}
                 contents[kind] = b"".join(admin[f"system.{kind}"].find_raw_batches(found))
         except OperationFailure as error:
-            if error.code not in (_MAY_NOT, _HAS_NONE):
+            if error.code not in (MAY_NOT, HAS_NONE):
                 raise
             log.info("Users and roles are not stored: the connection's user may not read them.")
             return []

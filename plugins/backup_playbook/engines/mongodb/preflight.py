@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
-from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.mongodb.collections import TTL, in_set, list_collections
-from backup_playbook.engines.mongodb.connection import Document, MongoServer, deployment
+from backup_playbook.engines.mongodb.connection import HAS_NONE, Document, MongoServer, deployment
+from backup_playbook.engines.mongodb.kept import require_room
 
 LONGEST_NAMESPACE = 255
 """Bytes, of database and collection, since MongoDB 4.4."""
@@ -22,20 +21,12 @@ _ACTIONS = frozenset((
     "find", "insert", "update", "remove", "createCollection", "createIndex", "dropIndex", "dropCollection",
     "renameCollectionSameDB", "listCollections", "listIndexes", "collMod", "bypassDocumentValidation",
 ))  # fmt: skip
-_NO_SUCH_COMMAND = 59
 
 
-@dataclass(frozen=True)
-class LiveCollections:
-    """Sizes in bytes; `free`: None when it could not be found out."""
+def inspect_live(server: MongoServer, manifest: Manifest, quarantine: str) -> int | None:
+    """Free bytes of its server, if they can be found out.
 
-    bytes: int
-    free: int | None
-
-
-def inspect_live(server: MongoServer, manifest: Manifest, quarantine: str) -> LiveCollections:
-    """server: the live database, as the user of `recovery.connection`. quarantine: the name of the set.
-
+    server: the live database, as the user of `recovery.connection`. quarantine: the name of the set.
     Raises RestoreError that names everything that stands in the way of an exchange.
     """
     with server.connect() as database:
@@ -51,15 +42,7 @@ def inspect_live(server: MongoServer, manifest: Manifest, quarantine: str) -> Li
                 f"{' '.join(problem for problem, _ in problems)}",
                 f"Nothing was touched. {' '.join(dict.fromkeys(remedy for _, remedy in problems))}",
             )
-        stats = database.command("dbStats")
-        free = int(stats["fsTotalSize"] - stats["fsUsedSize"]) if "fsTotalSize" in stats else None
-        if free is not None and free < manifest.content_bytes:
-            raise RestoreError(
-                f"The server of {server.label} has {human_bytes(free)} free, and the copy needs about "
-                f"{human_bytes(manifest.content_bytes)}.",
-                "Nothing was touched. Release a quarantine (release_quarantine), or add disk space.",
-            )
-        return LiveCollections(int(stats["dataSize"]), free)
+    return require_room(server, manifest.content_bytes)
 
 
 def _missing_rights(database: Database[Document]) -> Iterator[tuple[str, str]]:
@@ -67,7 +50,7 @@ def _missing_rights(database: Database[Document]) -> Iterator[tuple[str, str]]:
     try:
         status = database.command("connectionStatus", showPrivileges=True)["authInfo"]
     except OperationFailure as error:
-        if error.code != _NO_SUCH_COMMAND:
+        if error.code != HAS_NONE:
             raise
         return  # what speaks MongoDB's protocol, and knows no users
     granted: set[str] = set()

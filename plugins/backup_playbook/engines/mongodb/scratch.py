@@ -21,11 +21,14 @@ from backup_playbook.engines.mongodb.collections import SCRATCH_MARK, identity
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, deployment, explained, release
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
-from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
+from backup_playbook.engines.scratch import Scratch
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
 
 log = logging.getLogger(__name__)
+
+SERVERS_OWN = ("admin", "config", "local")
+"""Databases that every server has."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class MongoScratchServer:
     def list_scratches(self) -> list[Scratch]:
         """All that there are, also those of other runs and of killed workers. Raises SourceError."""
         with self.server.connect() as database:
-            names = [name for name in database.client.list_database_names() if SCRATCH_NAME.fullmatch(name)]
+            names = [name for name in database.client.list_database_names() if name not in SERVERS_OWN]
             return [found for name in names if (found := _recognise(database.client, name))]
 
     def create(self, scratch: Scratch) -> None:
@@ -47,6 +50,11 @@ class MongoScratchServer:
             self.server.at(scratch.name).connect() as database,
             explained(f"No scratch could be made on {self.server.label}", RestoreError),
         ):
+            if scratch.name in database.client.list_database_names():
+                raise RestoreError(
+                    f"There is a database {scratch.name} already on the server of {self.server.label}.",
+                    "Nothing was touched. Start a new run, with another name.",
+                )
             database[SCRATCH_MARK].insert_one({**mark, "created_at": datetime.now(UTC).isoformat()})
 
     def drop(self, name: str) -> None:
@@ -119,8 +127,6 @@ class MongoScratch:
 
 
 def _recognise(client: MongoClient[Document], name: str) -> Scratch | None:
-    if not SCRATCH_NAME.fullmatch(name):
-        return None
     mark = client[name][SCRATCH_MARK].find_one({"_id": name})
     if mark is None:
         return None
