@@ -12,7 +12,7 @@ restored, and nothing is changed. Keys have to be written as they are in the bac
 from airflow.sdk import dag
 
 from backup_playbook.dag_parts.defaults import BY_BUTTON
-from backup_playbook.dag_parts.full_restore import postgres_sources
+from backup_playbook.dag_parts.full_restore import sources_of
 from backup_playbook.dag_parts.recovery_form import backup_param, repository_param, source_param
 from backup_playbook.dag_parts.rows import keys_param, table_param
 from backup_playbook.operators.restore import ChooseBackup
@@ -23,7 +23,7 @@ from backup_playbook.operators.rows import ListContents
     schedule=None,
     doc_md=__doc__,
     params={
-        "source": source_param(postgres_sources()),
+        "source": source_param(sources_of("postgres")),
         "backup": backup_param(),
         "repository": repository_param("Which copy of the backup is read."),
         "table": table_param(""),

@@ -24,20 +24,15 @@ from tests.dags.run_of_tasks import RunOfTasks
 from tests.support.mongo_mask import ReplicaSet
 
 
-@pytest.fixture
-def config(mongo_config: PlaybookConfig) -> PlaybookConfig:
-    return mongo_config
-
-
-def test_backed_up_counted_and_restored(config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
-    catalog, engine = connections.catalog(config, "primary"), connections.engine(config, "reviews")
-    with connections.codec(config, "reviews", Cancellation()) as codec:
+def test_backed_up_counted_and_restored(mongo_config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
+    catalog, engine = connections.catalog(mongo_config, "primary"), connections.engine(mongo_config, "reviews")
+    with connections.codec(mongo_config, "reviews", Cancellation()) as codec:
         writer = BackupWriter(catalog.store, "reviews", new_backup_id(datetime.now(UTC)), codec)
-        manifest = take_backup(connections.live_source(config, "reviews"), engine, writer, Cancellation())
+        manifest = take_backup(connections.live_source(mongo_config, "reviews"), engine, writer, Cancellation())
     assert manifest.engine == engine.name == "mongodb"
     assert connections.summary(manifest) == "2 documents in 1 collections"
-    assert connections.rows_now(config, "reviews") == {f"{mongo_database.name}.reviews": 2}
-    scratch = scratch_target(config, "reviews", scratch_name("reviews"), "run")
+    assert connections.rows_now(mongo_config, "reviews") == {f"{mongo_database.name}.reviews": 2}
+    scratch = scratch_target(mongo_config, "reviews", scratch_name("reviews"), "run")
     scratch.create(manifest)
     try:
         assert [found.owner for found in scratch.host.list_scratches() if found.name == scratch.name] == ["run"]
@@ -46,7 +41,7 @@ def test_backed_up_counted_and_restored(config: PlaybookConfig, mongo_database: 
         scratch.drop()
 
 
-def test_steps_of_a_night_and_of_a_restore_test(config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
+def test_steps_of_a_night_and_of_a_restore_test(mongo_config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
     run = RunOfTasks()
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
     assert taken["summary"] == "2 documents in 1 collections"
@@ -64,25 +59,28 @@ def test_steps_of_a_night_and_of_a_restore_test(config: PlaybookConfig, mongo_da
     assert documented["remarks"] == []
     run.do(DropScratch(task_id="drop_scratch", backup=scratch))
     assert scratch["scratch"] not in mongo_database.client.list_database_names()
-    [entry] = connections.catalog(config, "primary").backups("reviews")
+    [entry] = connections.catalog(mongo_config, "primary").backups("reviews")
     assert entry.proven
 
 
 def test_production_is_known_from_its_newest_backup_when_it_is_away(
-    config: PlaybookConfig, replica_set: ReplicaSet, mongo_database: MongoDatabase, monkeypatch: pytest.MonkeyPatch
+    mongo_config: PlaybookConfig,
+    replica_set: ReplicaSet,
+    mongo_database: MongoDatabase,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    catalog = connections.catalog(config, "primary")
-    with connections.codec(config, "reviews", Cancellation()) as codec:
+    catalog = connections.catalog(mongo_config, "primary")
+    with connections.codec(mongo_config, "reviews", Cancellation()) as codec:
         writer = BackupWriter(catalog.store, "reviews", new_backup_id(datetime.now(UTC)), codec)
-        source, engine = connections.live_source(config, "reviews"), connections.engine(config, "reviews")
+        source, engine = connections.live_source(mongo_config, "reviews"), connections.engine(mongo_config, "reviews")
         take_backup(source, engine, writer, Cancellation())
-    [reached] = production_collections(config)
+    [reached] = production_collections(mongo_config)
     mongo_connection(monkeypatch, "mongo_reviews", "127.0.0.1:1", schema="x", extra={"serverSelectionTimeoutMS": 200})
-    [remembered] = production_collections(config)
+    [remembered] = production_collections(mongo_config)
     assert remembered.collections == reached.collections
     assert remembered.name == "reviews"
-    assert production_databases(config) == []
-    scratch = scratch_target(config, "reviews", mongo_database.name)
+    assert production_databases(mongo_config) == []
+    scratch = scratch_target(mongo_config, "reviews", mongo_database.name)
     assert isinstance(scratch, MongoScratch)
     with pytest.raises(GuardError, match="is the production database reviews"):
         scratch.drop()
@@ -96,24 +94,26 @@ def test_production_is_known_from_its_newest_backup_when_it_is_away(
     ],
 )
 def test_connections_that_lead_nowhere(
-    connection: dict[str, str], message: str, config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch
+    connection: dict[str, str], message: str, mongo_config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mongo_connection(monkeypatch, "mongo_reviews", "127.0.0.1:1", **connection)
     with pytest.raises(ConfigError, match=message) as caught:
-        connections.live_source(config, "reviews")
+        connections.live_source(mongo_config, "reviews")
     assert "mongo_reviews" in str(caught.value)
 
 
-def test_a_connection_that_airflow_does_not_have(config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_airflow_does_not_have(mongo_config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_MONGO_REVIEWS")
     with pytest.raises(ConfigError, match=r"sources\.yaml: sources\.reviews\.connection names"):
-        connections.live_source(config, "reviews")
+        connections.live_source(mongo_config, "reviews")
 
 
-def test_options_of_the_connection_reach_the_driver(config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_the_connection_reach_the_driver(
+    mongo_config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     extra = {"ssl": True, "allow_insecure": True, "replicaSet": "rs0", "authSource": "users"}
     mongo_connection(monkeypatch, "mongo_reviews", "db:27017", schema="shop", login="u", password="p@:/", extra=extra)
-    server = connections.mongo_server(config.source("reviews"), "reviews")  # type: ignore[arg-type]
+    server = connections.mongo_server(mongo_config.source("reviews"), "reviews")  # type: ignore[arg-type]
     assert server.label == "shop at db:27017 as u"
     assert server.uri == "mongodb://u:p%40%3A%2F@db:27017/shop"
     assert {"tls": True, "tlsAllowInvalidCertificates": True, "replicaSet": "rs0"}.items() <= server.options.items()

@@ -24,7 +24,6 @@ from backup_playbook.operators.documents import (
 from backup_playbook.operators.restore import CreateScratch, DropScratch
 from tests.conftest import MongoDatabase
 from tests.dags.run_of_tasks import RunOfTasks
-from tests.dags.test_mongodb import config, replica_set  # noqa: F401 - fixtures
 
 FORM = {"source": "reviews", "collection": "reviews", "ids": ["2"], "query": "", "on_conflict": "stop"}
 
@@ -66,7 +65,7 @@ def test_form_refuses(dag: DAG, name: str, value: Any) -> None:
 
 
 @pytest.fixture
-def run(config: PlaybookConfig) -> RunOfTasks:  # noqa: F811
+def run(mongo_config: PlaybookConfig) -> RunOfTasks:
     """With a backup that was verified."""
     run = RunOfTasks()
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
@@ -85,7 +84,7 @@ def drop(run: RunOfTasks) -> None:
     run.do(DropScratch(task_id="drop_scratch", backup=run.left["create_scratch", ""]))
 
 
-def test_steps(run: RunOfTasks, config: PlaybookConfig, mongo_database: MongoDatabase) -> None:  # noqa: F811
+def test_steps(run: RunOfTasks, mongo_config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
     mongo_database["reviews"].delete_one({"_id": 2})
     found = find(run)
     assert "Documents of **reviews**" in run.left["find_documents", PLAN]
@@ -96,7 +95,7 @@ def test_steps(run: RunOfTasks, config: PlaybookConfig, mongo_database: MongoDat
     drop(run)
     assert imported["inserted"] == {"reviews": 1}
     assert mongo_database["reviews"].find_one({"_id": 2}) == {"_id": 2}
-    home = connections.catalog(config, "primary").store
+    home = connections.catalog(mongo_config, "primary").store
     undo = json.loads(home.get(imported["undo"].removeprefix(f"{home.url}/")))
     assert (undo["collection"], len(undo["documents"])) == ("reviews", 1)
 
