@@ -24,6 +24,7 @@ from pymongo.errors import (
 )
 
 from backup_playbook.core.errors import PlaybookError, SourceError
+from backup_playbook.streams.memory import give_back_large_blocks
 
 APPLICATION_NAME = "backup-playbook"
 CONNECT_TIMEOUT_MS = 15_000
@@ -77,6 +78,7 @@ class MongoServer:
     @contextmanager
     def connect(self) -> Iterator[Database[Document]]:
         """The database, with a client of its own; it may be used by several threads. Raises SourceError."""
+        give_back_large_blocks()  # documents have up to 16 MB
         with explained(f"{self.label} could not be read"):
             defaults = {"serverSelectionTimeoutMS": CONNECT_TIMEOUT_MS, "connectTimeoutMS": CONNECT_TIMEOUT_MS}
             client: MongoClient[Document]

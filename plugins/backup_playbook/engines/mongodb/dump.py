@@ -31,6 +31,7 @@ from backup_playbook.engines.mongodb.moment import Moment, require_unchanged, ta
 from backup_playbook.engines.mongodb.ranges import IdRange, split
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.blocks import BLOCK_BYTES, tap
+from backup_playbook.streams.memory import Room
 from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 128 << 20
 USERS = {"users": {"db": "{}"}, "roles": {"db": "{}"}, "version": {"_id": "authSchema"}}
 """Collections of `admin` with the users and roles of a database, and how to find them."""
+FETCHES = Room(16 << 20)
+"""The driver takes a batch apart in several copies: those of the largest documents come one after the other."""
 
 
 @dataclass(frozen=True)
@@ -216,10 +219,17 @@ def read_documents(
     order = [("$natural", 1)] if collection.is_capped else [("_id", 1)]
     count = max(1, BATCH_BYTES // max(average, 1))
     with moment.reading(database, collection).find_raw_batches(part.query, sort=order, batch_size=count) as cursor:
-        for batch in cursor:
-            for start in range(0, len(batch), BLOCK_BYTES):
+        expected = average
+        while True:
+            with FETCHES.hold(expected):
+                batch = next(cursor, b"")
+            if not batch:
+                return
+            expected = len(batch)
+            for start in range(0, expected, BLOCK_BYTES):
                 cancellation.check()
                 yield batch[start : start + BLOCK_BYTES]
+            del batch  # else it is still there when the next one comes
 
 
 def _record(database: str, collection: Collection, parts: list[TablePart]) -> TableRecord:
