@@ -11,7 +11,7 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -114,6 +114,35 @@ class S3Proxy:
             request = Request(len(self.requests) + 1, method, path, headers)
             self.requests.append(request)
             return self.decide(request)
+
+
+def fails_once_at_each_request(proxy: S3Proxy, run: Callable[[], object], error: type[Exception]) -> Iterator[Request]:
+    """Run again and again; a run fails at its first request, the next at its second. Yields the request that failed.
+
+    The last run, where none is left to fail, has to succeed.
+    """
+    number = 1
+    while True:
+        failed: list[Request] = []
+
+        def decide(request: Request, number: int = number, failed: list[Request] = failed) -> Fault | None:
+            if request.number != number:
+                return None
+            failed.append(request)
+            return Fault(503, "SlowDown")
+
+        proxy.reset(decide)
+        try:
+            run()
+        except error:
+            assert failed, "it failed for another reason"
+        else:
+            assert not failed, f"{failed} failed, and nobody said so"
+            proxy.reset()
+            return
+        proxy.reset()
+        yield failed[0]
+        number += 1
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -22,7 +22,7 @@ from backup_playbook.repository.objects import (
     read_content,
 )
 from backup_playbook.streams.codec import Codec
-from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 
 log = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ class Verification:
             return run
 
         jobs = [Job(item.content_bytes, job(item)) for item in manifest.objects]
-        problems = [problem for problem in run_jobs(jobs, self.streams, cancellation) if problem]
+        problems = [problem for problem in run_by_size(jobs, self.streams, cancellation) if problem]
         if isinstance(self.engine, SharesContent) and not problems:
             reader = BackupReader(self.catalog.store, manifest, self.codec)
             read = self.depth is not Depth.CHECKSUMS

@@ -13,6 +13,10 @@ from backup_playbook.streams.processes import Cancellation
 T = TypeVar("T")
 
 
+SMALL_BYTES = 1 << 20
+SMALL_AT_ONCE = 4
+
+
 @dataclass(frozen=True)
 class Job(Generic[T]):
     """A piece of work; `weight` is its expected size, in any unit."""
@@ -45,3 +49,14 @@ def run_jobs(jobs: Sequence[Job[T]], workers: int, cancellation: Cancellation) -
     if errors:
         raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
     return [futures[index].result() for index in range(len(jobs))]
+
+
+def run_by_size(jobs: Sequence[Job[T]], streams: int, cancellation: Cancellation) -> list[T]:
+    """As run_jobs, for weights in bytes: small ones mostly wait for answers, so that there are more of them at once."""
+    large = [index for index, job in enumerate(jobs) if job.weight >= SMALL_BYTES]
+    small = [index for index, job in enumerate(jobs) if job.weight < SMALL_BYTES]
+    results: dict[int, T] = {}
+    for indexes, workers in ((large, streams), (small, SMALL_AT_ONCE * streams)):
+        found = run_jobs([jobs[index] for index in indexes], workers, cancellation)
+        results.update(zip(indexes, found, strict=True))
+    return [results[index] for index in range(len(jobs))]

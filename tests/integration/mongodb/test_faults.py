@@ -64,6 +64,7 @@ def test_a_server_that_goes_away_while_it_is_read(lab: Lab, mongo_database: Mong
         error = lab.refused(MongoSource(server))
     assert "letters" in error.what
     assert "server's log" in error.remedy
+    assert lab.backup(MongoSource(server)).rows == 20_001
 
 
 @pytest.mark.faults
@@ -80,6 +81,9 @@ def test_a_server_that_goes_away_while_it_is_filled(
         target.prove(lab.reader(manifest), lab.cancellation)
     target.drop()
     assert target.host.list_scratches() == []
+    lab.restore_into(target, manifest)
+    lab.prove(target, manifest)
+    target.drop()
 
 
 def test_documents_that_a_unique_index_refuses(lab: Lab, mongo_database: MongoDatabase, target: MongoScratch) -> None:
@@ -152,6 +156,13 @@ FORGERIES: dict[str, tuple[Callable[[dict], object], str]] = {
     "options are missing": (
         lambda body: body["objects"].remove(next(item for item in body["objects"] if item["kind"] == "metadata")),
         "Options and indexes of .* are missing",
+    ),
+    "options of no collection": (
+        lambda body: (
+            body["tables"].pop(0),
+            body.update(objects=[item for item in body["objects"] if "/letters.bson" not in item["name"]]),
+        ),
+        "letters.metadata.json.zst holds options and indexes of no collection",
     ),
     "documents of no collection": (
         lambda body: body["tables"][0]["parts"].pop(),

@@ -1,5 +1,7 @@
 """What only a replica set has. No mongod can be installed here: the tests look at the commands that one would get."""
 
+import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,8 @@ from pymongo import MongoClient
 from backup_playbook.core.errors import GuardError, RestoreError, SourceError
 from backup_playbook.core.model import ObjectKind
 from backup_playbook.engines.mongodb.connection import MongoServer
+from backup_playbook.engines.mongodb.document_import import import_documents, preview_documents
+from backup_playbook.engines.mongodb.document_search import load_documents, wanted_documents
 from backup_playbook.engines.mongodb.dump import MongoSource
 from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer, read_collections_identity
 from backup_playbook.engines.scratch import scratch_name
@@ -141,14 +145,19 @@ def test_time_series_travel_as_their_buckets(
     lab.prove(target, manifest)
 
 
-def test_keys_that_a_document_has_twice(
-    lab: Lab, replica_set: ReplicaSet, origin: MongoDatabase, target: MongoScratch
-) -> None:
-    """Drivers read the last one; the bytes have both."""
+@pytest.fixture
+def twice(replica_set: ReplicaSet, origin: MongoDatabase) -> RawBSONDocument:
+    """A document with a key that is there two times, in the collection `twice`. Drivers read the last one."""
     body = bson.encode({"_id": 1, "a": 1})[4:-1] + bson.encode({"a": 2})[4:-1]
-    twice = RawBSONDocument(struct_length(body) + body + b"\0")
+    document = RawBSONDocument(struct_length(body) + body + b"\0")
     origin["twice"].insert_one({"_id": 1})
-    replica_set.stored[f"{origin.name}.twice"] = [twice]
+    replica_set.stored[f"{origin.name}.twice"] = [document]
+    return document
+
+
+def test_keys_that_a_document_has_twice(
+    lab: Lab, replica_set: ReplicaSet, origin: MongoDatabase, target: MongoScratch, twice: RawBSONDocument
+) -> None:
     manifest = lab.backup(source_of(replica_set, origin))
     [table] = manifest.tables
     assert (table.rows, table.bytes) == (1, len(twice.raw))
@@ -156,6 +165,23 @@ def test_keys_that_a_document_has_twice(
     lab.restore_into(target, manifest)
     assert [document.raw for document in replica_set.stored[f"{target.name}.twice"]] == [twice.raw]
     lab.prove(target, manifest)
+
+
+def test_a_recovered_document_has_its_keys_twice(
+    lab: Lab, replica_set: ReplicaSet, origin: MongoDatabase, target: MongoScratch, twice: RawBSONDocument
+) -> None:
+    manifest = lab.backup(source_of(replica_set, origin))
+    live, loaded = f"{origin.name}.twice", f"{target.name}.loaded"
+    replica_set.stored |= {live: [], loaded: []}
+    server, wanted, kept = MongoServer(replica_set.uri, origin.name), wanted_documents("twice", ["1"], ""), []
+    target.create(manifest)
+    load_documents(target, lab.reader(manifest), wanted, lab.cancellation)
+    preview = preview_documents(server, target, wanted)
+    assert preview.tables[0].counts == {"missing": 1}
+    import_documents(server, target, wanted, preview, "stop", lambda content: kept.append(content) or "kept")
+    assert [document.raw for document in replica_set.stored[live]] == [twice.raw]
+    [undo] = [json.loads(content) for content in kept]
+    assert base64.b64decode(undo["documents"][0]["written"]) == twice.raw
 
 
 def test_production_is_recognised_by_the_uuids_of_its_collections(

@@ -20,13 +20,13 @@ RoundTrip = Callable[..., tuple[Manifest, Proof]]
 
 IDS = [
     MinKey(), None, -1.5, 0, 1, Int64(2**40), Decimal128("1E+6"), float("inf"), "", "$a", "a", "ä", {"a": 1},
-    {"$gt": 1}, {"b": [1, "x"]}, b"", b"bytes", ObjectId(b"0" * 12), ObjectId(b"z" * 12), False, True,
-    DatetimeMS(-(2**60)), datetime(1950, 1, 1, tzinfo=UTC), DatetimeMS(2**60), Timestamp(1, 2), MaxKey(),
+    {"$gt": 1}, {"b": [1, "x"]}, b"", b"bytes", Binary(b"u" * 16, 4), ObjectId(b"0" * 12), ObjectId(b"z" * 12), False,
+    True, DatetimeMS(-(2**60)), datetime(1950, 1, 1, tzinfo=UTC), DatetimeMS(2**60), Timestamp(1, 2), MaxKey(),
 ]  # fmt: skip
 NAMES = [
     "with space", "a.b.c", "ünïcode ☃", "semi;colon", "single'quote", 'double"quote', "(touch pwned)", "`touch pwned`",
     "new\nline", "slash/es", "back\\slash", "per%cent", "x.bson", "x.zst", "x.bson.zst", "--drop",
-    "metadata.json", "a" * 115, "€" * 38, "UPPER", "upper",
+    "metadata.json", "a" * 115, "\t", "€" * 38, "UPPER", "upper",
 ]  # fmt: skip
 
 

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from botocore.config import Config
 
-from backup_playbook.core.errors import PlaybookError
+from backup_playbook.core.errors import PlaybookError, RepositoryError
 from backup_playbook.core.model import Manifest
+from backup_playbook.engines.files.scratch import ScratchDirectory
+from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.store import ObjectStore
+from backup_playbook.streams.processes import Cancellation
 from tests.conftest import Bucket
-from tests.integration.files.lab import FilesLab
+from tests.integration.files.lab import SOURCE, FilesLab, state
 from tests.integration.repository.conftest import MakeStore
-from tests.support.s3_proxy import Fault, S3Proxy, every, from_on
+from tests.support.s3_proxy import Fault, S3Proxy, every, fails_once_at_each_request, from_on
 
 Labs = Callable[..., FilesLab]
 
@@ -84,3 +87,27 @@ def test_a_backup_that_ends_anywhere_loses_nothing(labs: Labs, proxy: S3Proxy) -
     manifest = lab.backup()
     lab.verify(manifest)
     assert lab.current() == {path.name: path.read_bytes() for path in lab.root.iterdir() if path.name.isprintable()}
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_what_follows_a_backup(labs: Labs, proxy: S3Proxy, tmp_path: Path) -> None:
+    lab = labs(Config(retries={"total_max_attempts": 1, "mode": "standard"}))
+    manifest = first_night(lab)
+    for _ in fails_once_at_each_request(proxy, lambda: lab.verify(manifest), RepositoryError):
+        [entry] = lab.catalog.backups()
+        # a store that does not answer says nothing against the backup
+        assert not entry.rejected
+    target = ScratchDirectory(tmp_path, scratch_name(SOURCE), [lab.root])
+
+    def restore() -> None:
+        target.create(manifest)
+        target.restore(lab.reader(manifest), Cancellation())
+
+    for _ in fails_once_at_each_request(proxy, restore, RepositoryError):
+        target.drop()
+    for _ in fails_once_at_each_request(
+        proxy, lambda: target.prove(lab.reader(manifest), Cancellation()), RepositoryError
+    ):
+        pass
+    assert state(target.root) == state(lab.root)

@@ -1,10 +1,11 @@
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from backup_playbook.core.errors import CancelledError
-from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.parallel import SMALL_AT_ONCE, SMALL_BYTES, Job, run_by_size, run_jobs
 from backup_playbook.streams.processes import Cancellation, output
 
 
@@ -87,3 +88,25 @@ def test_cancel_from_outside() -> None:
     with pytest.raises(CancelledError):
         run_jobs([Job(1, sleeps(cancellation, started)) for _ in range(4)], 2, cancellation)
     canceller.join()
+
+
+def test_more_small_jobs_at_once_than_large_ones() -> None:
+    lock, running, most = threading.Lock(), {"small": 0, "large": 0}, {"small": 0, "large": 0}
+    all_small = threading.Barrier(2 * SMALL_AT_ONCE)
+
+    def run(size: str, number: int) -> int:
+        with lock:
+            running[size] += 1
+            most[size] = max(most[size], running[size])
+        if size == "small":
+            all_small.wait(30)
+        with lock:
+            running[size] -= 1
+        return number
+
+    jobs = [
+        Job(SMALL_BYTES - 1 if number % 2 else SMALL_BYTES, partial(run, "small" if number % 2 else "large", number))
+        for number in range(4 * SMALL_AT_ONCE)
+    ]
+    assert run_by_size(jobs, 2, Cancellation()) == list(range(4 * SMALL_AT_ONCE))
+    assert (most["small"], most["large"] <= 2) == (2 * SMALL_AT_ONCE, True)

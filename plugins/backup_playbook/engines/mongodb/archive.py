@@ -9,7 +9,7 @@ from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.engines.mongodb.collections import Collection, metadata_file, object_name
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.blocks import Blocks
-from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 
 
@@ -21,10 +21,13 @@ def in_words(manifest: Manifest) -> str:
 
 def metadata_names(manifest: Manifest) -> dict[str, str]:
     """Object name to collection or view: where the options and indexes of each are."""
-    suffix = ".zst" if manifest.encryption.method == "none" else ".zst.gpg"
     names = (*(table.name for table in manifest.tables), *manifest.details["views"])
-    database = manifest.details["database"]
-    return {object_name(metadata_file(database, name)) + suffix: name for name in names}
+    return {_metadata_object(manifest, name): name for name in names}
+
+
+def _metadata_object(manifest: Manifest, name: str) -> str:
+    suffix = ".zst" if manifest.encryption.method == "none" else ".zst.gpg"
+    return object_name(metadata_file(manifest.details["database"], name)) + suffix
 
 
 def read_collections(reader: BackupReader, streams: int, cancellation: Cancellation) -> list[Collection]:
@@ -34,7 +37,7 @@ def read_collections(reader: BackupReader, streams: int, cancellation: Cancellat
         return read_collection(reader.manifest, item, reader.content(item))
 
     jobs = [Job(0, partial(read, item)) for item in reader.objects(ObjectKind.METADATA)]
-    return sorted(run_jobs(jobs, streams, cancellation), key=lambda collection: collection.name)
+    return sorted(run_by_size(jobs, streams, cancellation), key=lambda collection: collection.name)
 
 
 def read_collection(manifest: Manifest, item: StoredObject, content: Blocks) -> Collection:
@@ -44,7 +47,7 @@ def read_collection(manifest: Manifest, item: StoredObject, content: Blocks) -> 
         found = Collection.from_json(text)
     except (ValueError, KeyError, TypeError, AttributeError):
         found = None
-    if found is None or metadata_names(manifest).get(item.name) != found.name:
+    if found is None or _metadata_object(manifest, found.name) != item.name:
         raise VerificationError(
             f"{item.name} does not hold the options and indexes of the collection that it is named after.",
             "Use another backup, or the off-site copy, and find out who wrote to the bucket.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.core.progress import human_bytes
-from backup_playbook.engines.mongodb.collections import Collection, bson_file, metadata_file, object_name
+from backup_playbook.engines.mongodb.collections import Collection, bson_file, list_indexes, metadata_file, object_name
 from backup_playbook.engines.mongodb.connection import (
     HAS_NONE,
     MAY_NOT,
@@ -32,7 +32,7 @@ from backup_playbook.engines.mongodb.ranges import IdRange, split
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.blocks import BLOCK_BYTES, tap
 from backup_playbook.streams.memory import Room
-from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
 
@@ -93,31 +93,33 @@ class _Dump:
 
     def run(self) -> Manifest:
         label, server = self._source.server.label, self._server
-        sizes = {item.name: self._size(item) for item in self._moment.collections if not item.is_view}
+        looks = [Job(0, partial(self._look_at, item)) for item in self._moment.collections]
+        found = run_by_size(looks, self._source.streams, self._cancellation)
+        tables = [one for one in found if not one[0].is_view]
+        total = sum(size for _, size, _ in tables)
         log.info(
             "%s: MongoDB %s, %s, %d collections, %s, %d streams at once.",
-            label, server.version, server.kind, len(sizes), human_bytes(sum(size for size, _ in sizes.values())),
-            self._source.streams,
+            label, server.version, server.kind, len(tables), human_bytes(total), self._source.streams,
         )  # fmt: skip
         if not self._moment.cluster_time:
             log.warning(
                 "%s has no snapshots (%s, %s): each collection is copied at its own moment.",
                 label, server.kind, server.version,
             )  # fmt: skip
-        with Progress(self._database.name, sum(size for size, _ in sizes.values())) as self._progress:
-            jobs: list[Job[Written | None]] = [
-                Job(0, partial(self._metadata, item)) for item in self._moment.collections
-            ]
-            for item in self._moment.collections:
-                if not item.is_view:
-                    jobs += self._jobs(item, *sizes[item.name])
-            written = [one for one in run_jobs(jobs, self._source.streams, self._cancellation) if one]
+        with Progress(self._database.name, total) as self._progress:
+            jobs: list[Job[Written | None]] = [Job(0, partial(self._metadata, item)) for item, _, _ in found]
+            for table in tables:
+                jobs += self._jobs(*table)
+            written = [one for one in run_by_size(jobs, self._source.streams, self._cancellation) if one]
         return self._manifest([*written, *self._users()])
 
-    def _size(self, collection: Collection) -> tuple[int, int]:
-        """Bytes of all documents, and of an average one, as the server keeps count."""
+    def _look_at(self, collection: Collection) -> tuple[Collection, int, int]:
+        """With its indexes; bytes of all documents, and of an average one, as the server keeps count."""
+        if collection.is_view:
+            return collection, 0, 0
         stats = self._database.command("collStats", collection.data_name)
-        return int(stats["size"]), int(stats.get("avgObjSize", 0))
+        indexes = list_indexes(self._database, collection)
+        return replace(collection, indexes=indexes), int(stats["size"]), int(stats.get("avgObjSize", 0))
 
     def _jobs(self, collection: Collection, size: int, average: int) -> Iterator[Job[Written | None]]:
         chunks = size // self._source.chunk_bytes

@@ -48,6 +48,8 @@ class MongoEngine:
         expected = metadata_names(manifest)
         problems += [f"Options and indexes of {expected[name]} are missing." for name in
                      sorted(expected.keys() - set(by_kind[ObjectKind.METADATA]))]  # fmt: skip
+        problems += [f"{name} holds options and indexes of no collection." for name in
+                     sorted(set(by_kind[ObjectKind.METADATA]) - expected.keys())]  # fmt: skip
         return problems
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:

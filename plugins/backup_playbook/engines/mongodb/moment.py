@@ -14,7 +14,7 @@ from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
 from backup_playbook.core.errors import SourceError
-from backup_playbook.engines.mongodb.collections import Collection, list_collections, list_indexes
+from backup_playbook.engines.mongodb.collections import Collection, list_collections
 from backup_playbook.engines.mongodb.connection import Deployment, Document
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class AtClusterTime(ReadConcern):
 
 @dataclass(frozen=True)
 class Moment:
-    """cluster_time: None where each collection is read at its own moment. taken_at: what the data shows, or the
-    earliest of it."""
+    """collections: without indexes. cluster_time: None where each collection is read at its own moment.
+    taken_at: what the data shows, or the earliest of it."""
 
     collections: tuple[Collection, ...]
     taken_at: datetime
@@ -60,11 +60,7 @@ def take_moment(database: Database[Document], server: Deployment, label: str, le
         taken_at = datetime.now(UTC)
         time = _cluster_time(database, before[0]) if server.has_snapshots else None
         if list_collections(database, leave_out) == before:
-            full = (
-                Collection(item.name, item.kind, item.options, list_indexes(database, item), item.uuid)
-                for item in before
-            )
-            return Moment(tuple(full), time.as_datetime() if time else taken_at, time)
+            return Moment(tuple(before), time.as_datetime() if time else taken_at, time)
         log.info("Collections were made or dropped meanwhile: taking the snapshot again.")
     raise SourceError(
         f"The collections of {label} changed {ATTEMPTS} times while a snapshot was taken.",

@@ -32,7 +32,7 @@ from backup_playbook.engines.mongodb.moment import Moment
 from backup_playbook.engines.mongodb.ranges import IdRange, between
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.blocks import Digest, drain, tap
-from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
 
@@ -81,7 +81,7 @@ class _Proving:
         problems += [f"{name} is not in the backup." for name in self._found.keys() - self._expected.keys()]
         both = self._expected.keys() & self._found.keys()
         jobs = [Job(0, partial(self._definitions, name)) for name in both]
-        problems += [problem for found in run_jobs(jobs, self._streams, self._cancellation) for problem in found]
+        problems += [problem for found in run_by_size(jobs, self._streams, self._cancellation) for problem in found]
         return sorted([*problems, *self._documents(both)])
 
     def proof(self) -> Proof:
@@ -122,7 +122,7 @@ class _Proving:
         ranges = [(table, part, ids) for table in tables for part, ids in _ranges(table)]
         with Progress(f"proof of {self._database.name}", self._manifest.content_bytes) as self._progress:
             jobs = [Job(part.bytes, partial(self._read, table, part, ids)) for table, part, ids in ranges]
-            read = run_jobs(jobs, self._streams, self._cancellation)
+            read = run_by_size(jobs, self._streams, self._cancellation)
         counted: dict[str, int] = defaultdict(int)
         different = set()
         for (table, part, _), (rows, digest) in zip(ranges, read, strict=True):

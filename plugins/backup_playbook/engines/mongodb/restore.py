@@ -22,7 +22,7 @@ from backup_playbook.engines.mongodb.connection import Document, MongoServer, ex
 from backup_playbook.engines.mongodb.documents import batches
 from backup_playbook.engines.restore import timed
 from backup_playbook.repository.objects import BackupReader
-from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
 
@@ -63,11 +63,13 @@ class Restore:
             )}  # fmt: skip
 
     def _create(self) -> None:
-        for collection in self._collections:
-            self._cancellation.check()
-            options = {name: value for name, value in collection.options.items() if name != TTL}
-            with explained(f"{collection.name} could not be made in {self._server.label}", RestoreError):
-                self._database.command({"create": collection.name, **options})
+        jobs = [Job(0, partial(self._create_one, item)) for item in self._collections]
+        run_by_size(jobs, self._streams, self._cancellation)
+
+    def _create_one(self, collection: Collection) -> None:
+        options = {name: value for name, value in collection.options.items() if name != TTL}
+        with explained(f"{collection.name} could not be made in {self._server.label}", RestoreError):
+            self._database.command({"create": collection.name, **options})
 
     def _load(self) -> None:
         objects = {item.name: item for item in self._manifest.objects}
@@ -77,7 +79,7 @@ class Restore:
                 for table in self._manifest.tables
                 for part in table.parts
             ]
-            run_jobs(jobs, self._streams, self._cancellation)
+            run_by_size(jobs, self._streams, self._cancellation)
 
     def _load_part(self, item: StoredObject, table: TableRecord, name: str) -> None:
         # what an election takes back is missed by the proof
@@ -90,8 +92,9 @@ class Restore:
                 collection.insert_many(map(RawBSONDocument, batch), bypass_document_validation=True)
 
     def _index(self) -> None:
-        run_jobs([Job(0, partial(self._index_one, item)) for item in self._collections], self._streams,
-                 self._cancellation)  # fmt: skip
+        sizes = {table.name: table.bytes for table in self._manifest.tables}
+        jobs = [Job(sizes.get(item.name, 0), partial(self._index_one, item)) for item in self._collections]
+        run_by_size(jobs, self._streams, self._cancellation)
 
     def _index_one(self, collection: Collection) -> None:
         with explained(f"{collection.name} could not be indexed in {self._server.label}", RestoreError):
