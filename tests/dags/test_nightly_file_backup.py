@@ -1,5 +1,6 @@
 """The graph of the nightly file backup, and its steps one after the other on a real repository."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,11 +105,12 @@ def test_seal_may_be_cleared(uploads: Path) -> None:
 
 
 def test_a_person_is_asked_when_files_are_lost(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(12):
-        (uploads / str(number)).write_bytes(b"content")
+    (uploads / "a|b").mkdir()
+    for name in [f"a|b/{number}" for number in range(11)] + ["c"]:
+        (uploads / name).write_bytes(b"content")
     back_up()
-    for number in range(12):
-        (uploads / str(number)).unlink()
+    shutil.rmtree(uploads / "a|b")
+    (uploads / "c").unlink()
     scanned = scan()
     assert "12 of 12 files (100%) are lost" in scanned["stop"]
     guard = GuardDeletions(task_id="guard", scanned=scanned)
@@ -123,6 +125,8 @@ def test_a_person_is_asked_when_files_are_lost(uploads: Path, monkeypatch: pytes
     message, detail = told
     assert (message.severity, message.lines) == ("high", (scanned["stop"],))
     assert "nothing is deleted" in detail["body"]
+    assert "No longer there, the first of them: a\\|b/, c\n" in detail["body"]
+    assert "would remove 13 paths" in detail["body"]
     with pytest.raises(GuardError, match="Nothing was deleted"):
         guard.execute_complete(context(), {"chosen_options": ["Reject"]})
     with pytest.raises(GuardError, match="Nobody has answered"):

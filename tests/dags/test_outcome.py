@@ -1,5 +1,6 @@
 """What a run says at its end, from the states of its steps."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -106,3 +107,9 @@ def test_last_verified_backup_against_the_promise() -> None:
     assert young.sentence() == "Its newest verified backup is `A`, 5 h 00 min old."
     assert old.sentence() == "Its newest verified backup is `B`, 3 days 4 h old, older than the RPO of 24 h 00 min."
     assert human_age(timedelta(seconds=8)) == "8 s"
+
+
+def test_error_is_told_without_its_remedy_and_not_at_length() -> None:
+    assert replace(UNVERIFIED, error="It is gone.\nWhat to do: Look for it.").why() == "It is gone."
+    assert UNVERIFIED.why() == ""
+    assert len(replace(UNVERIFIED, error="word " * 1000).why()) <= 300

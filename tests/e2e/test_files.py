@@ -4,10 +4,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from selenium import webdriver
+
 from embedded.slack_server import render
+from tests.e2e.browser import run_page, show_form, show_question
 from tests.e2e.conftest import FILE_DAG_ID
 from tests.e2e.playground import Playground
-from tests.e2e.test_recover_corrupted_database import answer
+from tests.e2e.test_recover_corrupted_database import answer, ask, respond
 from tests.integration.files.lab import state
 
 FILE = "pictures/0/0007.jpg"
@@ -50,3 +53,19 @@ def test_files_are_backed_up_lost_and_brought_back(playground: Playground, file_
 def test_backup_of_files_is_told(playground: Playground, file_night: str) -> None:
     told = [render(message) for message in playground.stack.slack.messages()]
     assert any(text.startswith("*:white_check_mark: uploads is backed up and verified") for text in told)
+
+
+def test_pages_of_a_restore(browser: webdriver.Chrome, playground: Playground, file_night: str) -> None:
+    dag_id, uploads = "restore_files", playground.stack.uploads
+    (uploads / "invoices").rename(uploads / "elsewhere")
+    (uploads / FILE).rename(uploads / "kept.jpg")
+    (uploads / FILE).write_bytes(b"written over")
+    try:
+        show_form(browser, playground.airflow.url, dag_id, ["When were they lost?", "Destination", "Overwrite newer"])
+        run_id, asked = ask(playground, dag_id, source="uploads", destination="in_place", overwrite_newer=True)
+        page = run_page(playground.airflow.url, dag_id, run_id)
+        show_question(browser, page, dag_id, ["are missing and come back", "they are replaced", FILE])
+        respond(playground, asked, "Reject")
+    finally:
+        (uploads / "kept.jpg").replace(uploads / FILE)
+        (uploads / "elsewhere").rename(uploads / "invoices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import task
@@ -12,7 +13,7 @@ from backup_playbook.core.errors import PlaybookError
 from backup_playbook.dag_parts.outcome import STEPS, Outcome, headline, outcome, severity
 from backup_playbook.dag_parts.standing import last_verified
 from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import REMEDY, run_url, task_states, tell
+from backup_playbook.notifiers.runs import ERROR, KILLED, REMEDY, run_url, task_states, tell
 from backup_playbook.operators.backup import TakenBackup
 
 GROUP = "protect"
@@ -36,7 +37,7 @@ def announce_result(ti: Any, params: dict[str, Any], kind: str = "databases") ->
     )
     tell(ti, message)
     if failed:
-        problems = "; ".join(f"{item.source}: {item.problem()}" for item in failed)
+        problems = "; ".join(f"{item.source}: {item.problem()}. {item.why()}".rstrip(" .") for item in failed)
         raise AirflowFailException(f"{title}. {problems}. What to do: {REMEDY}")
     return [item.taken for item in outcomes if item.taken]
 
@@ -45,7 +46,7 @@ def _outcomes(instance: Any, names: list[str], kind: str) -> list[Outcome]:
     # one that left the configuration since the form was filled in has failed at the first task
     sources = load_config().sources
     states = {key.removeprefix(f"{GROUP}."): state for key, state in task_states(instance).items()}
-    return [
+    found = [
         outcome(
             name,
             index,
@@ -56,6 +57,14 @@ def _outcomes(instance: Any, names: list[str], kind: str) -> list[Outcome]:
         )
         for index, name in enumerate(names)
     ]
+    return [replace(item, error=_error(instance, item, index)) for index, item in enumerate(found)]
+
+
+def _error(instance: Any, item: Outcome, index: int) -> str:
+    if item.state != "failed":  # one that was not reached has said nothing
+        return ""
+    task = item.failed if item.failed == "prune" else f"{GROUP}.{item.failed}"
+    return str(instance.xcom_pull(task_ids=task, map_indexes=index, key=ERROR) or KILLED)
 
 
 def _results(instance: Any, index: int, kind: str) -> dict[str, TakenBackup]:
@@ -68,7 +77,7 @@ def _line(item: Outcome) -> str:
     if not item.failed:
         return item.line()
     consequence = "" if item.safe else f" {_last_verified(item.source)}"
-    return f"{item.line()} *{item.problem()}.*{consequence}"
+    return " ".join(filter(None, [item.line(), f"*{item.problem()}.*", item.why()])) + consequence
 
 
 def _last_verified(source: str) -> str:

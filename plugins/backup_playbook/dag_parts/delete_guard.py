@@ -10,6 +10,7 @@ from airflow.sdk import Context, XComArg
 
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import GuardError
+from backup_playbook.core.markdown import cell
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import run_url
@@ -51,7 +52,8 @@ class GuardDeletions(ApprovalOperator):
             return {"chosen_options": [self.APPROVE], "responded_at": datetime.now(UTC), "responded_by_user": None}
         self.subject = f"{self.source}: {self.found['stop']}"
         self.body = (
-            f"**{self.found['stop']}**\n\nThe run would: {self.found['in_short']} paths.\n\n"
+            f"**{self.found['stop']}**\n\nNo longer there, the first of them: "
+            f"{', '.join(map(cell, self.found['gone'])) or '-'}\n\nThe run would {self.found['in_short']} paths.\n\n"
             "*Approve*: the backup follows, and the files leave the current state; older backups keep them until "
             "retention removes these.\n\n*Reject*: nothing is deleted, and there is no new backup."
         )

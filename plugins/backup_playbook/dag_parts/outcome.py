@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,12 +26,16 @@ STEPS = {"databases": MEANING, "file trees": FILES_MEANING}
 
 @dataclass(frozen=True)
 class Outcome:
-    """One source. `failed`: its first step without success. `taken`: what the last good step returned."""
+    """One source. `failed`: its first step without success. `taken`: what the last good step returned.
+
+    error: what the failed step said.
+    """
 
     source: str
     failed: str | None = None
     state: str = ""
     taken: TakenBackup | None = None
+    error: str = ""
 
     @property
     def safe(self) -> bool:
@@ -54,6 +59,11 @@ class Outcome:
         """What did not; only for an outcome with a failed step."""
         assert self.failed
         return f"`{self.failed}` {self.state}: {(FILES_MEANING | MEANING)[self.failed]}"
+
+    def why(self) -> str:
+        """A sentence or two; empty when nobody knows."""
+        said = textwrap.shorten(self.error.partition("\nWhat to do:")[0], 300, placeholder=" ...")
+        return f"{said.rstrip('.')}." if said else ""
 
 
 def outcome(

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 
 class ScannedFiles(TypedDict):
-    """What goes from step to step. stop: why a person must look before anything is deleted; empty when nobody must."""
+    """What goes from step to step. stop: why a person must look before anything is deleted; empty when nobody must.
+
+    in_short: how many paths are to be treated how. gone: the first that are no longer there.
+    """
 
     source: str
     backup_id: str
     started: float
     stop: str
     in_short: str
+    gone: list[str]
 
 
 class ScanFiles(SourceOperator):
@@ -38,6 +42,7 @@ class ScanFiles(SourceOperator):
         from backup_playbook.core.files_guard import reason_to_stop
         from backup_playbook.core.naming import new_backup_id
         from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.files.plan import Action
         from backup_playbook.engines.files.source import losses
         from backup_playbook.engines.files.steps import SCANNED, leave
         from backup_playbook.repository.objects import BackupWriter
@@ -55,7 +60,8 @@ class ScanFiles(SourceOperator):
             backup_id=writer.backup_id,
             started=started,
             stop=reason_to_stop(losses(draft), source.options.limits),
-            in_short=", ".join(f"{plan.get(word, 0):,} to {word}" for word in ("add", "change", "touch", "remove")),
+            in_short=", ".join(f"{word} {plan[word]:,}" for word in map(str, Action) if word in plan),
+            gone=draft.details["gone"],
         )
 
 

@@ -12,7 +12,7 @@ from backup_playbook.core.errors import ConfigError, SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.tree import current_folder, hashed_folder, to_line
-from backup_playbook.engines.files.plan import Plan
+from backup_playbook.engines.files.plan import Action, Plan
 from backup_playbook.engines.files.shards import SHARDS, ShardWriter
 from backup_playbook.engines.files.sync import Sync
 from backup_playbook.engines.files.trees import Tree
@@ -27,6 +27,8 @@ from backup_playbook.streams.processes import Cancellation
 log = logging.getLogger(__name__)
 
 ENGINE = "files"
+GONE_NAMED = 10
+"""Of what is gone, so many are named to the person who is asked; of a folder, not what was in it."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,13 @@ class FilesSource:
         run = previous.manifest.details["runs_since_rehash"] + 1 if previous else 0
         rehash = run >= self.options.rehash_every
         plan = Plan(self.tree, previous, rehash, cancellation)
-        shards, counts = ShardWriter(writer, "plan"), Counter[str]()
+        shards, counts, gone = ShardWriter(writer, "plan"), Counter[str](), list[str]()
+        within = None
         for action, entry in plan.differences():
             counts[action] += 1
+            if action == Action.REMOVE and not (within and entry.path.startswith(within)) and len(gone) < GONE_NAMED:
+                gone.append(entry.name)
+                within = entry.path if entry.is_directory else None
             shards.add(entry.path, to_line(entry, action=action))
         shards.flush()
         lost = plan.losses
@@ -82,6 +88,7 @@ class FilesSource:
             "runs_since_rehash": 0 if rehash else run,
             "plan": dict(counts),
             "losses": {"before": lost.before, "vanished": lost.vanished, "emptied": lost.emptied},
+            "gone": gone,
             "entries": plan.counts["entries"],
         }
         log.info(
