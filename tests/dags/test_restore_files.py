@@ -165,11 +165,18 @@ def test_a_directory_that_is_gone_is_made_by_a_person(uploads: Path, taken: list
 
 def test_names_make_no_table(uploads: Path) -> None:
     (uploads / "a|b\n<i>").write_bytes(b"content")
+    (uploads / "link").symlink_to("a")
+    (uploads / "other").symlink_to("a")
     back_up()
     (uploads / "a|b\n<i>").unlink()
+    (uploads / "other").unlink()
+    (uploads / "other").symlink_to("b")
     run = Run(destination=IN_PLACE)
     run.plan()
-    assert "| 1 | are missing and come back | a\\|b &lt;i> |" in run.left["plan"].splitlines()
+    lines = run.left["plan"].splitlines()
+    assert "| 1 | are missing and come back | a\\|b &lt;i> |" in lines
+    assert "| 1 | look as backed up, and stay | link |" in lines
+    assert any(line.startswith("| 1 | differ: they are replaced") and line.endswith("| other |") for line in lines)
 
 
 def test_a_target_within_a_source_is_refused(uploads: Path, taken: list[str]) -> None:

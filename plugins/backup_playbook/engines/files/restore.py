@@ -74,10 +74,15 @@ class FilesRestore:
     def _outlook(self, entry: Entry, found: os.stat_result | None) -> str:
         if found is None:
             return MISSING
-        if kind_of(found) == entry.type and found.st_mtime_ns == entry.mtime_ns and found.st_size == entry.size:
+        if kind_of(found) == entry.type and self._looks_equal(entry, found):
             return RIGHT_ALREADY
         newer = stat.S_ISREG(found.st_mode) and found.st_mtime_ns > entry.mtime_ns
         return KEPT_NEWER if newer and not self.overwrite_newer and entry.type == FileType.FILE else REPLACED
+
+    def _looks_equal(self, entry: Entry, found: os.stat_result) -> bool:
+        if entry.type == FileType.SYMLINK:
+            return self.place.target(entry.path) == entry.target
+        return (found.st_mtime_ns, found.st_size) == (entry.mtime_ns, entry.size)
 
     def prove(self) -> Counter[str]:
         """Compare what is there with the backup: contents, links, attributes. Raises VerificationError."""
