@@ -115,6 +115,7 @@ def test_options_of_the_connection_reach_the_driver(
     mongo_connection(monkeypatch, "mongo_reviews", "db:27017", schema="shop", login="u", password="p@:/", extra=extra)
     server = connections.mongo_server(mongo_config.source("reviews"), "reviews")  # type: ignore[arg-type]
     assert server.label == "shop at db:27017 as u"
+    assert server.at_primary().options == {**server.options, "readPreference": "primary"}
     assert server.uri == "mongodb://u:p%40%3A%2F@db:27017/shop"
     assert {"tls": True, "tlsAllowInvalidCertificates": True, "replicaSet": "rs0"}.items() <= server.options.items()
     assert "p%40" not in repr(server)

@@ -207,7 +207,8 @@ def target_server(config: PlaybookConfig, name: str) -> PostgresServer:
 
 
 def mongo_target(config: PlaybookConfig, name: str) -> MongoServer:
-    return mongo_server_of(_server_target(config, name).connection, f"targets.yaml: targets.{name}.connection", "admin")
+    connection = _server_target(config, name).connection
+    return mongo_server_of(connection, f"targets.yaml: targets.{name}.connection", "admin").at_primary()
 
 
 def _server_target(config: PlaybookConfig, name: str) -> PostgresTarget | MongoTarget:

@@ -38,7 +38,8 @@ def live_mongo(config: PlaybookConfig, source: str) -> MongoServer:
     """Production of a MongoDB source, as the user who may write to it. Raises ConfigError."""
     connection = recovery_settings(config, source).connection
     database = live_database(config, source)
-    return connections.mongo_server_of(connection, f"sources.yaml: sources.{source}.recovery.connection", database)
+    where = f"sources.yaml: sources.{source}.recovery.connection"
+    return connections.mongo_server_of(connection, where, database).at_primary()
 
 
 def live_database(config: PlaybookConfig, source: str) -> str:

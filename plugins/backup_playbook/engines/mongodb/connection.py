@@ -75,6 +75,10 @@ class MongoServer:
         """Another database of the same server."""
         return replace(self, database=database)
 
+    def at_primary(self) -> MongoServer:
+        """Where what was written is read: a URI may send reads to members that are behind."""
+        return replace(self, options={**self.options, "readPreference": "primary"})
+
     @contextmanager
     def connect(self) -> Iterator[Database[Document]]:
         """The database, with a client of its own; it may be used by several threads. Raises SourceError."""

@@ -7,12 +7,14 @@ the collection SETS tells that a prefix is one of ours: without it, a name means
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from pymongo.collection import Collection as DriverCollection
 from pymongo.database import Database
+from pymongo.write_concern import WriteConcern
 
 from backup_playbook.engines.mongodb.collections import SETS, Collection, list_collections
 from backup_playbook.engines.mongodb.connection import Document
@@ -42,7 +44,7 @@ class CollectionSet:
 
 def read_sets(database: Database[Document]) -> dict[str, CollectionSet]:
     """By name, the newest last."""
-    marks = (_from_mark(mark) for mark in database[SETS].find())
+    marks = (_from_mark(mark) for mark in _marks(database).find())
     return {one.name: one for one in sorted(marks, key=lambda one: one.created_at)}
 
 
@@ -50,13 +52,13 @@ def save_set(database: Database[Document], one: CollectionSet) -> None:
     body: dict[str, Any] = {key: value for key, value in asdict(one).items() if key != "name"}
     # names of collections have dots, which older servers refuse as names of fields
     body |= {"created_at": one.created_at.isoformat(), "collections": list(map(list, one.collections.items()))}
-    database[SETS].replace_one({"_id": one.name}, body, upsert=True)
+    _marks(database).replace_one({"_id": one.name}, body, upsert=True)
 
 
 def forget_set(database: Database[Document], name: str) -> None:
     """Where nothing is in use any more, nothing of ours stays."""
-    database[SETS].delete_one({"_id": name})
-    if database[SETS].find_one() is None:
+    _marks(database).delete_one({"_id": name})
+    if _marks(database).find_one() is None:
         database.drop_collection(SETS)
 
 
@@ -71,8 +73,13 @@ def collections_of(database: Database[Document], name: str) -> dict[str, str]:
     return {item.name.partition(".")[2]: item.uuid for item in list_collections(database, within=name)}
 
 
-def views_of(collections: list[Collection]) -> tuple[str, ...]:
-    return tuple(item.to_json().decode() for item in collections if item.is_view)
+def views_of(found: Iterable[Collection]) -> tuple[str, ...]:
+    return tuple(item.to_json().decode() for item in found if item.is_view)
+
+
+def _marks(database: Database[Document]) -> DriverCollection[Document]:
+    """No election may take back what was written."""
+    return database.get_collection(SETS, write_concern=WriteConcern("majority"))
 
 
 def _from_mark(mark: Document) -> CollectionSet:
