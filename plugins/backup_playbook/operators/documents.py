@@ -14,7 +14,6 @@ from backup_playbook.operators.rows import PREVIEW, keep_undo, leave_plan, requi
 if TYPE_CHECKING:
     from backup_playbook.engines.mongodb.connection import MongoServer
     from backup_playbook.engines.mongodb.document_search import WantedDocuments
-    from backup_playbook.engines.mongodb.scratch import MongoScratch
 
 
 def _wanted(form: Any) -> WantedDocuments:
@@ -41,13 +40,6 @@ class _DocumentsStep(RestoreStep):
         from backup_playbook.dag_parts.recovery import live_mongo
 
         return live_mongo(self.config, self.source)
-
-    def mongo_scratch(self) -> MongoScratch:
-        from backup_playbook.engines.mongodb.scratch import MongoScratch
-
-        scratch = self.scratch()
-        assert isinstance(scratch, MongoScratch)  # the form offers no other sources
-        return scratch
 
 
 class FindDocuments(_DocumentsStep):

@@ -12,7 +12,6 @@ from backup_playbook.operators.restore import CreateScratch, DropScratch, Restor
 
 if TYPE_CHECKING:
     from backup_playbook.core.model import Manifest
-    from backup_playbook.engines.mongodb.scratch import MongoScratch
     from backup_playbook.repository.objects import BackupReader
 
 
@@ -46,16 +45,7 @@ class CreateNamed(CreateScratch):
         return cast("Planned", self.tested)["kept"] or super().new_name()
 
 
-class _MongoStep(RestoreStep):
-    def mongo_scratch(self) -> MongoScratch:
-        from backup_playbook.engines.mongodb.scratch import MongoScratch
-
-        scratch = self.scratch()
-        assert isinstance(scratch, MongoScratch)  # the form offers no other sources
-        return scratch
-
-
-class KeepMongoCopy(_MongoStep):
+class KeepMongoCopy(RestoreStep):
     """Take the mark off the proven copy: it is no scratch any more. Can be repeated."""
 
     def execute(self, context: Context) -> str:  # noqa: ARG002 - passed by name

@@ -18,6 +18,7 @@ from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_
 
 if TYPE_CHECKING:
     from backup_playbook.core.model import Manifest
+    from backup_playbook.engines.mongodb.scratch import MongoScratch
     from backup_playbook.engines.postgres.scratch import ScratchDatabase
     from backup_playbook.engines.scratch import ScratchTarget
     from backup_playbook.repository.objects import BackupReader
@@ -169,6 +170,14 @@ class RestoreStep(PlaybookOperator):
         from backup_playbook.dag_parts.restore_targets import scratch_database
 
         return scratch_database(self.config, self.source, self.tested["scratch"], **self._where())
+
+    def mongo_scratch(self) -> MongoScratch:
+        """The same of MongoDB."""
+        from backup_playbook.engines.mongodb.scratch import MongoScratch
+
+        scratch = self.scratch()
+        assert isinstance(scratch, MongoScratch)  # the form offers no other sources
+        return scratch
 
     def _where(self) -> dict[str, Any]:
         return {"target": self.tested.get("target", ""), "only": self.tested.get("only", ())}
