@@ -44,6 +44,15 @@ class OtherBucket(Strict):
     region: NonEmpty | None = Field(default=None, description="If it is not the one that the connection names.")
 
 
+class SourceBucket(OtherBucket):
+    """A bucket that is backed up. Its versioning, and `replication`, are compared with what it has before each run."""
+
+    replication: BucketName | None = Field(
+        default=None,
+        description="Bucket that S3 must replicate it to by a rule of its own; null: that is not looked at.",
+    )
+
+
 class DeleteGuard(Strict):
     """When more than this is lost since the previous backup, nothing is deleted until a person agrees."""
 
@@ -59,7 +68,7 @@ class FilesSource(Protected):
         default=None,
         description="Absolute path, on every worker that runs the tasks. Symbolic links in it are not followed.",
     )
-    bucket: OtherBucket | None = Field(default=None, description="Instead of `directory`. It must keep versions.")
+    bucket: SourceBucket | None = Field(default=None, description="Instead of `directory`. It must keep versions.")
     encryption: Annotated[str | None, AfterValidator(_not_encrypted)] = Field(
         default=None,
         description="null: any S3 tool can read the files. Let the bucket encrypt: a default encryption with SSE-KMS.",

@@ -123,7 +123,7 @@ def files_source(config: PlaybookConfig, name: str) -> LiveFiles:
     settings = files_settings(config, name)
     if bucket := settings.bucket:
         named_by = f"sources.yaml: sources.{name}.bucket.connection"
-        tree: Tree = BucketTree(other_bucket(config, bucket, named_by))
+        tree: Tree = BucketTree(other_bucket(config, bucket, named_by), bucket.replication or "")
     else:
         tree = DirectoryTree(Path(settings.directory or "/nowhere"))
     return LiveFiles(tree, files_options(settings))

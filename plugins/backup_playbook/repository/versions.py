@@ -19,14 +19,16 @@ class Version(NamedTuple):
     version: str
 
 
-def require_versioning(store: ObjectStore) -> None:
+_NEEDED = "the backups of files are versions of its objects, and the next run would overwrite the last one"
+
+
+def require_versioning(store: ObjectStore, why: str = _NEEDED) -> None:
     """Raises RepositoryError unless the bucket keeps what is overwritten or deleted."""
     with explained(f"ask whether the bucket {store.bucket} keeps versions"):
         status = store.client.get_bucket_versioning(Bucket=store.bucket).get("Status", "off")
     if status != "Enabled":
         raise RepositoryError(
-            f"The versioning of the bucket {store.bucket} (repository {store.name!r}) is {status.lower()}: the backups "
-            "of files are versions of its objects, and the next run would overwrite the last one.",
+            f"The versioning of the bucket {store.bucket} is {status.lower()}: {why}.",
             f"Switch it on: aws s3api put-bucket-versioning --bucket {store.bucket} "
             "--versioning-configuration Status=Enabled",
         )

@@ -101,6 +101,15 @@ def test_a_bucket_without_versions_is_no_source(lab: FilesLab, s3: S3Gateway, tm
         lab.backup(source)
 
 
+def test_replication_that_the_store_does_not_know_is_no_replication(
+    lab: FilesLab, s3: S3Gateway, tmp_path: Path
+) -> None:
+    live, _ = bucket_source(make_lab(s3, tmp_path / "unused"))
+    with pytest.raises(SourceError, match="NotImplemented") as error:
+        lab.backup(FilesSource(BucketTree(live, replica="replica")))
+    assert "remove `replication`" in error.value.remedy
+
+
 def test_retention_removes_what_no_backup_names(lab: FilesLab, tmp_path: Path) -> None:
     for number in range(8):
         lab.write(f"keep{number}")

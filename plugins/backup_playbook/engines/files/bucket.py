@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from backup_playbook.core.errors import RepositoryError, SourceError
 from backup_playbook.core.tree import Entry, FileType
+from backup_playbook.repository.replication import require_replication
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import list_versions, require_versioning
@@ -19,9 +20,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BucketTree:
-    """The bucket must keep versions: then what is read is what was listed, whoever writes meanwhile."""
+    """The bucket must keep versions: then what is read is what was listed, whoever writes meanwhile.
+
+    replica: the bucket that its own rules must replicate it to; empty: that is not looked at.
+    """
 
     store: ObjectStore
+    replica: str = ""
 
     @property
     def details(self) -> dict[str, Any]:
@@ -29,7 +34,9 @@ class BucketTree:
 
     def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
         try:
-            require_versioning(self.store)
+            require_versioning(self.store, "what is read would not be what was listed")
+            if self.replica:
+                require_replication(self.store, self.replica)
             for item in list_versions(self.store, ""):
                 cancellation.check()
                 if item.latest and not item.deleted and item.path:
