@@ -29,6 +29,7 @@ from backup_playbook.engines.mongodb.connection import (
 from backup_playbook.engines.mongodb.documents import BATCH_BYTES, DocumentCounter
 from backup_playbook.engines.mongodb.moment import Moment, require_unchanged, take_moment
 from backup_playbook.engines.mongodb.ranges import IdRange, split
+from backup_playbook.engines.mongodb.raw_batches import RawBatches
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.blocks import BLOCK_BYTES, tap
 from backup_playbook.streams.memory import Room
@@ -220,7 +221,7 @@ def read_documents(
     """
     order = [("$natural", 1)] if collection.is_capped else [("_id", 1)]
     count = max(1, BATCH_BYTES // max(average, 1))
-    with moment.reading(database, collection).find_raw_batches(part.query, sort=order, batch_size=count) as cursor:
+    with RawBatches(moment.reading(database, collection), part.query, sort=order, batch_size=count) as cursor:
         expected = average
         while True:
             with FETCHES.hold(expected):
