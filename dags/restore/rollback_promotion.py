@@ -4,7 +4,7 @@
 mistake.
 
 **What:** the quarantine and the live database are exchanged again: in Postgres with owners, grants and settings, in one
-transaction; in MongoDB collection by collection, with the views and the indexes that let documents expire.
+transaction; in MongoDB collection by collection, with the views, and documents expire again.
 
 | step | what it does |
 |---|---|

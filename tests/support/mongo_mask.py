@@ -44,7 +44,7 @@ class ReplicaSet:
         self.refuse: Callable[[Document], tuple[int, str] | None] = lambda _: None
         self.stored: dict[str, list[RawBSONDocument]] = {}
         self.answers: dict[str, Document] = {}
-        self._dropped_indexes: set[tuple[str, str]] = set()
+        self._expiry: dict[tuple[str, str], int] = {}
 
     def __enter__(self) -> Self:
         mask = self
@@ -153,7 +153,7 @@ class ReplicaSet:
                 if command["renameCollection"] in known:
                     known[command["to"]] = known.pop(command["renameCollection"])
             moved = {command["renameCollection"]: command["to"]}
-            self._dropped_indexes = {(moved.get(where, where), index) for where, index in self._dropped_indexes}
+            self._expiry = {(moved.get(where, where), index): then for (where, index), then in self._expiry.items()}
         return found
 
     def _drop(self, command: Document) -> Document:
@@ -162,24 +162,15 @@ class ReplicaSet:
             known.pop(namespace, None)
         return self._pass_on(command)
 
-    def _dropIndexes(self, command: Document) -> Document:  # noqa: N802
-        """The server behind drops those of other collections that have the same name: it is not asked."""
-        self._dropped_indexes.add((f"{command['$db']}.{command['dropIndexes']}", command["index"]))
-        return {"ok": 1.0}
-
-    def _createIndexes(self, command: Document) -> Document:  # noqa: N802
-        namespace = f"{command['$db']}.{command['createIndexes']}"
-        again = {(namespace, index["name"]) for index in command["indexes"]} & self._dropped_indexes
-        self._dropped_indexes -= again
-        return {"ok": 1.0} if again else self._pass_on(command)
-
     def _listIndexes(self, command: Document) -> Document:  # noqa: N802
         found = self._pass_on(command)
         if found["ok"]:
             namespace = f"{command['$db']}.{command['listIndexes']}"
-            indexes = found["cursor"]["firstBatch"]
-            there = [index for index in indexes if (namespace, index["name"]) not in self._dropped_indexes]
-            found["cursor"] = {**found["cursor"], "firstBatch": there}
+            indexes = [dict(index) for index in found["cursor"]["firstBatch"]]
+            for index in indexes:
+                if (namespace, index["name"]) in self._expiry:
+                    index["expireAfterSeconds"] = self._expiry[namespace, index["name"]]
+            found["cursor"] = {**found["cursor"], "firstBatch": indexes}
         return found
 
     def _collStats(self, command: Document) -> Document:  # noqa: N802
@@ -187,7 +178,10 @@ class ReplicaSet:
         size = sum(len(document.raw) for document in self.stored.get(namespace, ()))
         return {"size": size, "avgObjSize": 100, "count": 1, "ok": 1.0} if size else self._pass_on(command)
 
-    def _collMod(self, _command: Document) -> Document:  # noqa: N802
+    def _collMod(self, command: Document) -> Document:  # noqa: N802
+        if index := command.get("index"):
+            namespace = f"{command['$db']}.{command['collMod']}"
+            self._expiry[namespace, index["name"]] = index["expireAfterSeconds"]
         return {"ok": 1.0}
 
     def _listCollections(self, command: Document) -> Document:  # noqa: N802

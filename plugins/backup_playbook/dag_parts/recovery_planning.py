@@ -149,7 +149,7 @@ def look_at_live(config: PlaybookConfig, manifest: Manifest, live: str, quaranti
     return found.oid, (*found.remarks, _space(found.free, found.bytes), _no_copy_has(left_out(manifest)))
 
 
-EXPIRES = "Indexes that let documents expire are taken off the quarantine; rollback_promotion puts them back."
+EXPIRES = "Nothing expires in the quarantine; after rollback_promotion it does again."
 STREAMS = "Change streams on the collections end when these are renamed."
 
 

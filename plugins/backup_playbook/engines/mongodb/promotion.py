@@ -23,16 +23,14 @@ from backup_playbook.core.promotion import State as Outcome
 from backup_playbook.engines.mongodb.collections import (
     TTL,
     Collection,
-    create_indexes,
-    from_json,
     in_set,
     list_collections,
     list_indexes,
-    to_json,
 )
-from backup_playbook.engines.mongodb.connection import Document, MongoServer
+from backup_playbook.engines.mongodb.connection import HAS_NONE, Document, MongoServer
 from backup_playbook.engines.mongodb.sets import (
     CollectionSet,
+    Expiry,
     collections_of,
     forget_set,
     read_sets,
@@ -43,6 +41,8 @@ from backup_playbook.engines.mongodb.sets import (
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
+NEVER = 2**31 - 1
+"""Seconds: the most that an index takes."""
 _EXISTS = 48
 
 State = Literal["before", "half", "promoted"]
@@ -121,31 +121,24 @@ class MongoPromotion:
         views = [Collection.from_json(text.encode()) for text in candidate.views]
         _drop_views(database, live, views)
         for name in sorted({*quarantine.collections, *candidate.collections}):
-            expiring = [from_json(index)["name"] for collection, index in quarantine.ttl if collection == name]
-            self._exchange_one(database, name, expiring, replaced=name in candidate.collections)
+            self._exchange_one(database, name, replaced=name in candidate.collections)
         _create_views(database, views)
-        for collection, index in candidate.ttl:
-            create_indexes(database, Collection(collection, "collection", {}), [from_json(index)])
+        _expire(database, candidate.ttl)
+        _expire(database, ((in_set(self.quarantine, name), index, NEVER) for name, index, _ in quarantine.ttl))
         for late in read_sets(database).values():
             if late.kind == "late":
                 save_set(database, replace(late, quarantine=self.quarantine))
         aside = collections_of(database, self.quarantine)
         save_set(database, replace(quarantine, collections=aside, exchanged_with=""))
 
-    def _exchange_one(self, database: Database[Document], name: str, expiring: list[str], *, replaced: bool) -> None:
-        """replaced: the candidate has one, too. Clients may make one anew in the moment when there is none.
-
-        expiring: indexes without which nothing expires in the quarantine.
-        """
+    def _exchange_one(self, database: Database[Document], name: str, *, replaced: bool) -> None:
+        """replaced: the candidate has one, too. Clients may make one anew in the moment when there is none."""
         candidate = in_set(self.candidate, name)
         for _ in range(ATTEMPTS):
             if replaced and not _exists(database, candidate):
                 return  # an earlier try
-            if _exists(database, name):
-                for index in expiring:
-                    _drop_index(database, name, index)
-                if not _rename(database, name, in_set(self.quarantine, name)):
-                    self._keep_late(database, name)
+            if _exists(database, name) and not _rename(database, name, in_set(self.quarantine, name)):
+                self._keep_late(database, name)
             if not replaced or _rename(database, candidate, name):
                 return
         raise RestoreError(
@@ -174,8 +167,7 @@ class MongoPromotion:
             if name in aside and not _rename(database, in_set(self.quarantine, name), name):
                 self._keep_late(database, name)
                 _rename(database, in_set(self.quarantine, name), name)
-        for collection, index in quarantine.ttl:
-            create_indexes(database, Collection(collection, "collection", {}), [from_json(index)])
+        _expire(database, quarantine.ttl)
         _create_views(database, views)
         forget_set(database, self.quarantine)
 
@@ -192,14 +184,18 @@ class MongoPromotion:
         return RestoreError(f"{self.server.label} could not be exchanged: {what}. {left}", remedy)
 
 
-def _expiring(database: Database[Document], live: Iterable[Collection]) -> tuple[tuple[str, str], ...]:
+def _expiring(database: Database[Document], live: Iterable[Collection]) -> tuple[Expiry, ...]:
     indexes = ((item.name, index) for item in live for index in list_indexes(database, item))
-    return tuple((name, to_json(index)) for name, index in indexes if TTL in index)
+    return tuple((name, index["name"], int(index[TTL])) for name, index in indexes if TTL in index)
 
 
-def _drop_index(database: Database[Document], collection: str, name: str) -> None:
-    if name in database[collection].index_information():
-        database[collection].drop_index(name)
+def _expire(database: Database[Document], indexes: Iterable[Expiry]) -> None:
+    for collection, name, seconds in indexes:
+        try:
+            database.command({"collMod": collection, "index": {"name": name, TTL: seconds}})
+        except OperationFailure as error:
+            if error.code != HAS_NONE:  # then nothing expires there
+                raise
 
 
 def _drop_views(database: Database[Document], live: Iterable[Collection], wanted: Iterable[Collection]) -> None:

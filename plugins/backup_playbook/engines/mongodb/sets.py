@@ -19,13 +19,16 @@ from pymongo.write_concern import WriteConcern
 from backup_playbook.engines.mongodb.collections import SETS, Collection, list_collections
 from backup_playbook.engines.mongodb.connection import Document
 
+Expiry = tuple[str, str, int]
+"""Collection, index, and seconds."""
+
 
 @dataclass(frozen=True)
 class CollectionSet:
     """kind: `late` is what clients made anew in the moment of an exchange. owner: the run that made it.
 
     collections: UUIDs by name without prefix, once they are proven or complete. views: as Collection.to_json.
-    ttl: indexes (as JSON) by collection that a quarantine has lost, so that nothing in it expires.
+    ttl: when documents of a quarantine expired before; in it, nothing does.
     exchanged_with: of a quarantine, while the exchange with this set goes on. quarantine: of what is late.
     """
 
@@ -37,7 +40,7 @@ class CollectionSet:
     backup_id: str = ""
     collections: Mapping[str, str] = field(default_factory=dict)
     views: tuple[str, ...] = ()
-    ttl: tuple[tuple[str, str], ...] = ()
+    ttl: tuple[Expiry, ...] = ()
     exchanged_with: str = ""
     quarantine: str = ""
 
