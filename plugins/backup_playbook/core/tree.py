@@ -120,7 +120,7 @@ class Entry(NamedTuple):
 
 _CONTENT_FIELDS = ("sha256", "version", "parts", "checksum", "hashed_key", "added", "size")
 _DEFAULTS = Entry._field_defaults
-_BYTES_FIELDS = ("path", "target")
+_BYTES_FIELDS = (("path", "path_base64"), ("target", "target_base64"))
 
 
 def to_line(entry: Entry, **more: str) -> bytes:
@@ -141,11 +141,11 @@ def to_line(entry: Entry, **more: str) -> bytes:
 
 def from_document(document: dict[str, Any]) -> Entry:
     """Raises ValueError or TypeError for what `to_line` does not write."""
-    for name in _BYTES_FIELDS:
-        if (text := document.get(name)) is not None:
-            document[name] = text.encode()
-        elif (encoded := document.pop(f"{name}_base64", None)) is not None:
-            document[name] = b64decode(encoded, validate=True)
+    for name, encoded in _BYTES_FIELDS:
+        if name in document:
+            document[name] = document[name].encode()
+        elif encoded in document:
+            document[name] = b64decode(document.pop(encoded), validate=True)
     return Entry(**document)
 
 

@@ -9,7 +9,7 @@ import pwd
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,10 @@ class DirectoryTree:
 
     root: Path
 
+    @cached_property
+    def _root(self) -> bytes:
+        return os.fsencode(self.root) + b"/"
+
     @property
     def details(self) -> dict[str, Any]:
         return {"directory": str(self.root), "host": platform.node()}
@@ -55,8 +59,9 @@ class DirectoryTree:
                 folders.pop()
                 continue
             path = folders[-1] + name
+            real = self._real(path)
             try:
-                entry = _entry(path, os.lstat(self._real(path)), self._real(path))
+                entry = _entry(path, os.lstat(real), real)
             except OSError as error:
                 if isinstance(error, FileNotFoundError):
                     continue  # deleted since its name was read
@@ -66,7 +71,7 @@ class DirectoryTree:
             if entry.is_directory and not entry.outcome:
                 cancellation.check()
                 try:
-                    waiting.append(iter(_names(self._real(path))))
+                    waiting.append(iter(_names(real)))
                     folders.append(path)
                 except FileNotFoundError:
                     continue
@@ -95,7 +100,7 @@ class DirectoryTree:
             os.close(descriptor)
 
     def _real(self, path: bytes) -> bytes:
-        return os.fsencode(self.root) + b"/" + path.removesuffix(b"/")
+        return self._root + path.removesuffix(b"/")
 
 
 def _names(directory: bytes) -> list[bytes]:

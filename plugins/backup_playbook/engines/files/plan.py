@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 
 from backup_playbook.core.files_guard import Losses
 from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, merge
@@ -30,6 +31,7 @@ class Action(StrEnum):
 
 
 Identity = tuple[int, int, int]
+_PATH: Callable[[Entry], bytes] = attrgetter("path")
 
 
 def identity(entry: Entry) -> Identity | None:
@@ -55,9 +57,7 @@ class Plan:
     def differences(self) -> Iterator[tuple[Action, Entry]]:
         before = () if self.previous is None else (from_document(document) for _, document in documents(self.previous))
         kept = b""
-        paired = merge(
-            self.tree.scan(self.cancellation), before, left_path=lambda one: one.path, right_path=lambda one: one.path
-        )
+        paired = merge(self.tree.scan(self.cancellation), before, left_path=_PATH, right_path=_PATH)
         for now, old in paired:
             if now and now.outcome == Outcome.UNREADABLE and now.is_directory:
                 kept = now.path  # nobody knows what is below: it is not gone

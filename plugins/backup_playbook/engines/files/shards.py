@@ -6,7 +6,7 @@ The manifest's details say of each shard which paths are in it, so that one path
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -14,10 +14,13 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.tree import Entry, from_document
+from backup_playbook.engines.files.batches import batches
 from backup_playbook.repository.objects import BackupReader, BackupWriter
 from backup_playbook.streams.blocks import Blocks
 
 ENTRIES_PER_SHARD = 10_000
+PARSED_AT_ONCE = 1_000
+"""As one JSON array: line by line, Python takes twice as long."""
 _REMEDY = "Use another backup, or the off-site copy."
 SHARDS = "shards"
 """Of the manifest's details: a list of `{object, first, last, entries}`, paths percent-encoded."""
@@ -68,8 +71,7 @@ def lines(blocks: Blocks) -> Iterator[bytes]:
 def documents(reader: BackupReader) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Every line with what it says. Raises VerificationError for a damaged one."""
     for item in reader.objects(ObjectKind.TREE):
-        for line in lines(reader.content(item)):
-            yield line, _parsed(line, item)
+        yield from _parsed(lines(reader.content(item)), item)
 
 
 def entries(reader: BackupReader) -> Iterator[Entry]:
@@ -81,8 +83,7 @@ def below(reader: BackupReader, path: bytes) -> Iterator[Entry]:
     wanted = {shard["object"] for shard in reader.manifest.details[SHARDS] if _may_hold(shard, path)}
     for item in reader.objects(ObjectKind.TREE):
         if item.name in wanted:
-            for line in lines(reader.content(item)):
-                entry = _entry(line, item)
+            for entry in _entries(lines(reader.content(item)), item):
                 if not path or entry.path == path or (path.endswith(b"/") and entry.path.startswith(path)):
                     yield entry
 
@@ -95,8 +96,8 @@ def _may_hold(shard: dict[str, Any], path: bytes) -> bool:
 def check_shard(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
     """Read a shard to its end and compare it with what the manifest says of it. Raises VerificationError."""
     count, first, last, ordered = 0, b"", b"", True
-    for line in lines(content):
-        path = _entry(line, item).path
+    for entry in _entries(lines(content), item):
+        path = entry.path
         ordered = ordered and last < path
         first, last = first or path, path
         count += 1
@@ -110,21 +111,33 @@ def check_shard(manifest: Manifest, item: StoredObject, content: Blocks) -> None
         )
 
 
-def _entry(line: bytes, item: StoredObject) -> Entry:
-    try:
-        return from_document(_parsed(line, item))
-    except (TypeError, ValueError):
-        raise _damaged(line, item) from None
+def _entries(found: Iterable[bytes], item: StoredObject) -> Iterator[Entry]:
+    for line, document in _parsed(found, item):
+        try:
+            yield from_document(document)
+        except (TypeError, ValueError):
+            raise _damaged(line, item) from None
 
 
-def _parsed(line: bytes, item: StoredObject) -> dict[str, Any]:
+def _parsed(found: Iterable[bytes], item: StoredObject) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for some in batches(found, PARSED_AT_ONCE):
+        try:
+            parsed = json.loads(b"[%b]" % b",".join(some))
+        except ValueError:
+            parsed = []
+        if len(parsed) != len(some):
+            parsed = [_one(line, item) for line in some]
+        for line, document in zip(some, parsed, strict=True):
+            if not isinstance(document, dict):
+                raise _damaged(line, item)
+            yield line, document
+
+
+def _one(line: bytes, item: StoredObject) -> object:
     try:
-        document = json.loads(line)
+        return json.loads(line)
     except ValueError:
         raise _damaged(line, item) from None
-    if not isinstance(document, dict):
-        raise _damaged(line, item)
-    return document
 
 
 def _damaged(line: bytes, item: StoredObject) -> VerificationError:
