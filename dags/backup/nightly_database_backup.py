@@ -51,7 +51,7 @@ def nightly_database_backup():
     @task_group
     def protect(source: str):
         taken = DumpCompressUpload(
-            task_id="dump_compress_upload", source=source, hold="{{ params.hold }}", reason="{{ params.reason }}"
+            task_id="dump_compress_upload", source=source, hold="{{ params.hold }}", reason="{{ params.reason or '' }}"
         )
         verified = VerifyBackup(task_id="verify", backup=taken.output, outlets=[VERIFIED_BACKUPS])
         copied = CopyOffsite(task_id="copy_offsite", backup=verified.output)

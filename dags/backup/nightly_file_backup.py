@@ -61,7 +61,7 @@ def nightly_file_backup():
         guarded = GuardDeletions(task_id="guard", scanned=scanned.output)
         synced = SyncFiles(task_id="sync", scanned=scanned.output)
         sealed = SealFiles(
-            task_id="seal", scanned=synced.output, hold="{{ params.hold }}", reason="{{ params.reason }}"
+            task_id="seal", scanned=synced.output, hold="{{ params.hold }}", reason="{{ params.reason or '' }}"
         )
         verified = VerifyBackup(task_id="verify", backup=sealed.output, outlets=[VERIFIED_BACKUPS])
         copied = CopyFilesOffsite(task_id="copy_offsite", backup=verified.output)

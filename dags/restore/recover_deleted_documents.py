@@ -41,6 +41,8 @@ from backup_playbook.dag_parts.recovery_form import (
     before_param,
     drill_param,
     longest_rto,
+    optional_list_param,
+    optional_text_param,
     recoverable_sources,
     repository_param,
     source_param,
@@ -64,20 +66,13 @@ from backup_playbook.operators.restore import CreateScratch, DropScratch
         "collection": Param(
             type="string", title="Collection", minLength=1, description="Its name alone, without that of the database."
         ),
-        # null, so that the form does not call both of them required
-        "ids": Param(
-            [],
-            type=["null", "array"],
-            items={"type": "string", "minLength": 1},
-            title="Ids",
-            description="Values of _id, one a line: 24 hexadecimal digits, a number, or text. Others as extended JSON: "
-            '{"$uuid": "..."}. A text that looks like a number or like JSON, in quotes: "7".',
+        "ids": optional_list_param(
+            "Ids",
+            "Values of `_id`, one a line: 24 hexadecimal digits, a number, or text. Others as extended JSON: "
+            '`{"$uuid": "..."}`. A text that looks like a number or like JSON, in quotes: `"7"`.',
         ),
-        "query": Param(
-            "",
-            type=["null", "string"],
-            title="Or a query",
-            description='As in find(), in extended JSON: {"user": 7}. Instead of ids; {} means all documents.',
+        "query": optional_text_param(
+            "Or a query", 'As in find(), in extended JSON: `{"user": 7}`. Instead of ids; `{}` means all documents.'
         ),
         "deleted_at": before_param("When were they deleted?"),
         "backup": backup_param(),

@@ -25,7 +25,7 @@ message names and clear the red task, or start again with another choice. To tak
 the report names with psql: rows that were changed since then stay.
 """
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 
 from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
@@ -38,6 +38,7 @@ from backup_playbook.dag_parts.recovery_form import (
     choice_param,
     drill_param,
     longest_rto,
+    optional_text_param,
     repository_param,
     source_param,
 )
@@ -54,11 +55,8 @@ from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRow
         "source": source_param(),
         "table": table_param(),
         "keys": keys_param(),
-        "where": Param(
-            "",
-            type="string",
-            title="Or a condition",
-            description_md="On the columns of the table, as in SQL after WHERE, without subqueries. Instead of keys.",
+        "where": optional_text_param(
+            "Or a condition", "On the columns of the table, as in SQL after WHERE, without subqueries. Instead of keys."
         ),
         "deleted_at": before_param("When were they deleted?"),
         "backup": backup_param(),

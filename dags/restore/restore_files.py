@@ -39,6 +39,7 @@ from backup_playbook.dag_parts.recovery_form import (
     choice_param,
     drill_param,
     longest_rto,
+    optional_text_param,
     repository_param,
     source_param,
 )
@@ -75,12 +76,7 @@ from backup_playbook.operators.file_restore import (
             description="In place: also replace files that were written after the backup.",
         ),
         "backup": backup_param(),
-        "version": Param(
-            "",
-            type=["null", "string"],
-            title="Version",
-            description="Of one file, from list_file_versions; instead of a backup.",
-        ),
+        "version": optional_text_param("Version", "Of one file, from list_file_versions; instead of a backup."),
         "repository": repository_param(),
         "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),

@@ -18,7 +18,7 @@ _TOUCHED = {
     "postgres": "a copy is made on the server of `{live}`, proven and checked. Only then it takes the live name; what "
     "is live now becomes `{quarantine}`, closed and unchanged.",
     "mongodb": "a copy is made in `{live}`, under other names, and proven. Only then its collections take the live "
-    "names; each of now is kept unchanged, as `{quarantine}.` and its name.",
+    "names; those of now are kept unchanged, as `{quarantine}.<name>`.",
 }
 
 

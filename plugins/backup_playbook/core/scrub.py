@@ -14,6 +14,8 @@ from backup_playbook.core.recovery_points import AnyBackup
 DAY = timedelta(days=1)
 JUST_READ = timedelta(hours=12)
 """Half a day, so that a run that starts early still reads what yesterday's found damaged."""
+RESERVE = DAY + JUST_READ
+"""What is late after it is read now: tomorrow's run comes to its last backup somewhat later than today's."""
 
 
 def plan_scrub(backups: Iterable[AnyBackup], within: timedelta, now: datetime) -> list[AnyBackup]:
@@ -23,7 +25,8 @@ def plan_scrub(backups: Iterable[AnyBackup], within: timedelta, now: datetime) -
     tomorrow's run; and what the last reading rejected, until it is repaired or removed.
     """
     everything = sorted(backups, key=lambda one: (one.last_read, one.backup_id))
-    share = math.ceil(len(everything) / max(1.0, within / DAY))
+    # in a round of all that is shorter than `within`: else what was read at once is late at once
+    share = math.ceil(len(everything) / max(1.0, (within - RESERVE) / DAY))
     return [
         one
         for place, one in enumerate(everything)
@@ -37,5 +40,4 @@ def is_late(backup: AnyBackup, within: timedelta, now: datetime) -> bool:
 
 
 def _late_tomorrow(backup: AnyBackup, within: timedelta, now: datetime) -> bool:
-    # tomorrow's run comes to its last backup somewhat later than today's
-    return is_late(backup, within, now + DAY + JUST_READ)
+    return is_late(backup, within, now + RESERVE)

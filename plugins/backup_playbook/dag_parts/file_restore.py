@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from backup_playbook.config import FilesTarget, load_config
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.dag_parts.approval import IN_SHORT, ApprovePlan, by_nobody
-from backup_playbook.dag_parts.recovery_form import choices
+from backup_playbook.dag_parts.recovery_form import choices, optional_text_param
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import first_failure, run_url, tell
 from backup_playbook.operators.file_restore import IN_PLACE, RESULT
@@ -25,7 +25,7 @@ STEPS = ("choose_backup", "plan_restore", "approve_plan", "restore", "prove")
 
 def path_param(description: str) -> Param:
     words = f"{description} As seen from the source: invoices/2026/12.pdf; a folder with a slash at its end: invoices/"
-    return Param("", type=["null", "string"], title="Path", description=words)
+    return optional_text_param("Path", words)
 
 
 def files_target_param() -> Param:

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Param, task
 
 from backup_playbook.config import load_config
-from backup_playbook.dag_parts.recovery_form import choice_param
+from backup_playbook.dag_parts.recovery_form import choice_param, optional_list_param, optional_text_param
 from backup_playbook.operators.full_restore import TARGETS, TESTED_ON
 
 
@@ -20,11 +20,9 @@ def target_param() -> Param:
 
 
 def name_param() -> Param:
-    return Param(
-        "",
-        type="string",
-        title="Name of the new database",
-        description="For the target new_database: small letters, digits and underscores.",
+    return optional_text_param(
+        "Name of the new database",
+        "For the target new_database: small letters, digits and underscores.",
         pattern=r"^([a-z_][a-z0-9_]{0,62})?$",
     )
 
@@ -37,12 +35,8 @@ def server_param(engine: str) -> Param:
 
 
 def only_param() -> Param:
-    return Param(
-        [],
-        type="array",
-        items={"type": "string", "minLength": 1},
-        title="Only",
-        description="Rows of these schemas or tables only, one a line: `public.orders`. Empty: everything.",
+    return optional_list_param(
+        "Only", "Rows of these schemas or tables only, one a line: `public.orders`. Empty: everything."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import Param
 
@@ -54,6 +55,17 @@ def source_param(names: Sequence[str] | None = None, description: str = "Whose d
         names, description = recoverable_sources(), f"{description} Those with `recovery` in sources.yaml."
     default = {"default": names[0]} if len(names) == 1 else {}
     return Param(type="string", title="Source", description_md=description, **choices(names), **default)
+
+
+def optional_text_param(title: str, description: str, **schema: Any) -> Param:
+    """It may be null: the form takes an empty text that may not for one that is missing, and cannot be sent then."""
+    return Param("", type=["null", "string"], title=title, description_md=description, **schema)
+
+
+def optional_list_param(title: str, description: str) -> Param:
+    """Texts, one a line."""
+    items = {"type": "string", "minLength": 1}
+    return Param([], type=["null", "array"], items=items, title=title, description_md=description)
 
 
 def before_param(title: str = "Before", if_empty: str = "Empty: the newest of all.") -> Param:

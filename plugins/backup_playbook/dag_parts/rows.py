@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from backup_playbook.config import load_config
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.dag_parts.approval import PLAN, approved_by
-from backup_playbook.dag_parts.recovery_form import choice_param
+from backup_playbook.dag_parts.recovery_form import choice_param, optional_list_param
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import first_failure, run_url, tell
 
@@ -36,13 +36,7 @@ def table_param(default: str | None = None) -> Param:
 
 
 def keys_param() -> Param:
-    return Param(
-        [],
-        type="array",
-        items={"type": "string", "minLength": 1},
-        title="Keys",
-        description_md='Primary keys, one a line; of several columns, as JSON: ["12", "3"].',
-    )
+    return optional_list_param("Keys", 'Primary keys, one a line; of several columns, as JSON: ["12", "3"].')
 
 
 def on_conflict_param(what: str) -> Param:

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import Param, task
 
 from backup_playbook.config import FilesSource, load_config
+from backup_playbook.dag_parts.recovery_form import optional_text_param
 
 
 def database_names() -> list[str]:
@@ -39,7 +40,7 @@ def backup_form(names: list[str]) -> dict[str, Param]:
     return {
         "sources": sources_param(names),
         "hold": Param(False, type="boolean", title="Hold", description="Keep this backup until someone releases it."),
-        "reason": Param("", type="string", title="Reason", description="Why: stored with a hold.", maxLength=500),
+        "reason": optional_text_param("Reason", "Why: stored with a hold.", maxLength=500),
         "dry_run": Param(False, type="boolean", title="Prune: dry run", description="Only show what would be removed."),
     }
 

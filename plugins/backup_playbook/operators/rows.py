@@ -39,7 +39,7 @@ def _wanted(config: PlaybookConfig, source: str, form: Any) -> WantedRows:
     from backup_playbook.engines.postgres.row_recovery import wanted_rows
 
     children = form["children"] == "restore"
-    return wanted_rows(_live(config, source), form["table"], form["keys"], form["where"], children=children)
+    return wanted_rows(_live(config, source), form["table"], form["keys"] or [], form["where"] or "", children=children)
 
 
 def leave_plan(

@@ -151,6 +151,6 @@ def test_a_late_recovery_is_over_its_objective() -> None:
 
 def test_mongodb_is_exchanged_in_another_way() -> None:
     plan = replace(PLAN, engine="mongodb").to_markdown(NOW)
-    assert f"each of now is kept unchanged, as `{PLAN.quarantine}.` and its name" in plan
+    assert f"those of now are kept unchanged, as `{PLAN.quarantine}.<name>`" in plan
     assert "refuses connections" not in plan
     assert "exchanged within 0.13 s, one after another" in report(engine="mongodb").to_markdown()
