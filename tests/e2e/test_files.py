@@ -24,9 +24,13 @@ def run(playground: Playground, dag_id: str, **params: Any) -> str:
     return run_id
 
 
+def backup_of(playground: Playground, file_night: str) -> str:
+    return str(playground.client.xcom(FILE_DAG_ID, file_night, "protect.seal", 0)["backup_id"])
+
+
 def test_files_are_backed_up_lost_and_brought_back(playground: Playground, file_night: str) -> None:
     client, uploads, before = playground.client, playground.stack.uploads, state(playground.stack.uploads)
-    backup_id = client.xcom(FILE_DAG_ID, file_night, "protect.seal", 0)["backup_id"]
+    backup_id = backup_of(playground, file_night)
     content = (uploads / FILE).read_bytes()
 
     shutil.rmtree(uploads / "pictures")
@@ -62,7 +66,8 @@ def test_pages_of_a_restore(browser: webdriver.Chrome, playground: Playground, f
     (uploads / FILE).write_bytes(b"written over")
     try:
         show_form(browser, playground.airflow.url, dag_id, ["When were they lost?", "Destination", "Overwrite newer"])
-        run_id, asked = ask(playground, dag_id, source="uploads", destination="in_place", overwrite_newer=True)
+        form = {"source": "uploads", "backup": backup_of(playground, file_night), "destination": "in_place"}
+        run_id, asked = ask(playground, dag_id, **form, overwrite_newer=True)
         page = run_page(playground.airflow.url, dag_id, run_id)
         show_question(browser, page, dag_id, ["are missing and come back", "they are replaced", FILE])
         respond(playground, asked, "Reject")
