@@ -1,6 +1,6 @@
 """`make demo`: a real Airflow backs up real databases, restores them elsewhere and proves them equal, while you watch.
 
-It backs up a folder of files too, loses one, and brings it back. DEMO_EXIT=1 ends it after
+It backs up a folder of files too, loses a file and a document, and brings them back. DEMO_EXIT=1 ends it after
 these runs instead of waiting for Ctrl-C; the exit code is 1 when one is not green.
 """
 
@@ -14,13 +14,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+
 from embedded import mongo
 from embedded.airflow import AirflowServer
 from embedded.airflow_client import AirflowClient, Json
 from embedded.errors import EmbeddedError
 from embedded.sample import configure, load_reviews_and_uploads
 from embedded.slack_server import render
-from embedded.stack import DEFAULT_DIRECTORY, Stack
+from embedded.stack import DEFAULT_DIRECTORY, REVIEWS_DATABASE, Stack
 from include.sample import load
 
 SHOP_SCALE = 0.05  # about 65 MB
@@ -116,20 +119,39 @@ def print_tests(tests: list[Json]) -> None:
 
 
 def lose_a_file(stack: Stack, client: AirflowClient, progress: Progress) -> bool:
-    """Delete an uploaded file, and bring it back as a person does by REST. Whether it is what it was."""
-    file, dag_id = stack.uploads / UPLOAD, "restore_files"
+    """Delete an uploaded file, and bring it back. Whether it is what it was."""
+    file = stack.uploads / UPLOAD
     content = file.read_bytes()
     file.unlink()
-    client.unpause(dag_id)
-    run_id = client.trigger(dag_id, {"source": "uploads", "path": UPLOAD, "destination": "in_place"})
-    progress.say(f"deleted {UPLOAD}; triggered {dag_id}")
-    client.answer(client.question(dag_id, run_id), "Approve")
-    state = client.wait_for_run(dag_id, run_id, watch=progress.watch)
-    if state != "success":
-        print_failures(client, dag_id, run_id)
+    form = {"source": "uploads", "path": UPLOAD, "destination": "in_place"}
+    url = recover(client, progress, "restore_files", form, f"the upload {UPLOAD}")
     back = file.exists() and file.read_bytes() == content
-    progress.say(f"{UPLOAD} is {'back, byte for byte' if back else 'NOT back'}: {client.run_url(dag_id, run_id)}")
+    progress.say(f"{UPLOAD} is {'back, byte for byte' if back else 'NOT back'}: {url}\n")
     return back
+
+
+def lose_a_document(stack: Stack, client: AirflowClient, progress: Progress) -> bool:
+    """The same with a review."""
+    with MongoClient[RawBSONDocument](stack.mongo.uri, document_class=RawBSONDocument) as server:
+        reviews = server[REVIEWS_DATABASE]["reviews"]
+        document = reviews.find_one_and_delete({})
+        assert document
+        form = {"source": "reviews", "collection": "reviews", "ids": [str(document["_id"])]}
+        url = recover(client, progress, "recover_deleted_documents", form, f"the review {document['_id']}")
+        back = reviews.find_one({"_id": document["_id"]}) == document
+    progress.say(f"the review is {'back, byte for byte' if back else 'NOT back'}: {url}\n")
+    return back
+
+
+def recover(client: AirflowClient, progress: Progress, dag_id: str, form: Json, what: str) -> str:
+    """As a person does by REST: fill in the form, read the plan, approve it. Returns the address of the run."""
+    client.unpause(dag_id)
+    run_id = client.trigger(dag_id, form)
+    progress.say(f"deleted {what}; triggered {dag_id}")
+    client.answer(client.question(dag_id, run_id), "Approve")
+    if client.wait_for_run(dag_id, run_id, watch=progress.watch) != "success":
+        print_failures(client, dag_id, run_id)
+    return client.run_url(dag_id, run_id)
 
 
 def print_failures(client: AirflowClient, dag_id: str, run_id: str) -> None:
@@ -159,6 +181,7 @@ def run(directory: Path) -> int:
             and run_dag(client, progress, "monthly_restore_test", print_tests)
             and run_dag(client, progress, "nightly_file_backup", print_backups)
             and lose_a_file(stack, client, progress)
+            and (not stack.has_mongo or lose_a_document(stack, client, progress))
         )
         print_messages(stack.slack.messages()[before:])
         if os.environ.get("DEMO_EXIT") != "1":

@@ -90,9 +90,10 @@ class RestoreReport(_Record):
         if not self.passed:
             return f"`{self.failed_step}` failed for {self.backup_id} from {self.repository}. {self.problem}"
         rows, met = sum(table.rows for table in self.proven), "within" if self.within_rto else "*over*"
+        checks = f"{len(self.checks)} application checks passed; " if self.checks else ""
         return (
             f"{self.backup_id} from {self.repository}: {len(self.proven)} tables, {rows:,} rows, "
-            f"{human_bytes(self.content_bytes)} equal byte for byte; {len(self.checks)} application checks passed; "
+            f"{human_bytes(self.content_bytes)} equal byte for byte; {checks}"
             f"took {_seconds(self.rto)}, {met} the RTO of {_seconds(self.rto_objective)}."
         )
 

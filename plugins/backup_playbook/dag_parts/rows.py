@@ -60,8 +60,8 @@ def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[s
     headline = f"{inserted} {what} of {source} are back"
     if failed:
         headline = f"Recovery of {what} of {source} failed at {failed}"
-    where = params.get("table") or params["collection"]
-    lines = [problem] if failed else [f"{where}: {recovered.get('inserted')}, overwritten: {overwritten}."]
+    counts = ", ".join(f"{count:,} of {name}" for name, count in recovered.get("inserted", {}).items())
+    lines = [problem] if failed else [f"Inserted: {counts or 'none'}; overwritten: {overwritten:,}."]
     if recovered.get("undo"):
         lines.append(f"To undo: fetch {recovered['undo']} and {UNDO[what]}.")
     if chosen:
