@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
+from backup_playbook.dag_parts.run_queued import RunQueued
 from backup_playbook.web.tokens import WrongTokenIs401
 
 
@@ -12,3 +13,4 @@ class BackupPlaybookPlugin(AirflowPlugin):
     fastapi_root_middlewares: ClassVar[list[Any]] = [
         {"name": "A wrong token is answered with 401", "middleware": WrongTokenIs401, "args": [], "kwargs": {}}
     ]
+    deadline_references: ClassVar[list[Any]] = [RunQueued]

@@ -144,3 +144,12 @@ def test_late_night_is_told_by_the_deadline_and_its_end_once(rehearsal: Rehearsa
     assert late[0] == f"*:red_circle: {NIGHTLY} is late: not done after 3 s*"
     assert late[2] == NO_BACKUP
     assert end[0] == "*:red_circle: shop is not safely backed up*"
+
+
+def test_red_task_can_be_cleared(rehearsal: Rehearsal, runs: dict[str, str]) -> None:
+    """While its run is not late, too: that is when people do it."""
+    run_id = rehearsal.run("error", 1)
+    assert rehearsal.about(run_id)[0][0] == "*:red_circle: rehearsal failed*"
+    rehearsal.client.clear(DAG_ID, run_id, "obey")
+    wait_until(lambda: rehearsal.client.task_instances(DAG_ID, run_id)[0]["try_number"] == 2, 60, 0.5)
+    assert rehearsal.client.wait_for_run(DAG_ID, run_id, seconds=120) == "failed"

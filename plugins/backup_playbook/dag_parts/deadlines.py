@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from backup_playbook.config import load_config
+from backup_playbook.dag_parts.run_queued import RunQueued
 from backup_playbook.notifiers.runs import RunLate
 
 
@@ -17,7 +18,7 @@ def finished_within(interval: timedelta) -> DeadlineAlert:
     Airflow keeps the deadline of a run that has failed: unless it was repaired by then, that is told too.
     """
     return DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        reference=RunQueued(),
         interval=interval,
         callback=AsyncCallback(RunLate, {"seconds": interval.total_seconds()}),
     )
