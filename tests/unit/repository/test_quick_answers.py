@@ -1,11 +1,18 @@
 """What a quick PUT makes of answers: of whatever is not simply a success, botocore's way is left to judge."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import boto3
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from backup_playbook.repository.quick import QuickPuts
 from backup_playbook.repository.store import ObjectStore, Put
@@ -19,7 +26,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Give each request the next answer; b"" closes its connection. Returns also the first lines of the requests."""
     servers: list[ThreadingTCPServer] = []
 
-    def start(*answers: bytes) -> tuple[QuickPuts, list[bytes]]:
+    def start(*answers: bytes, certificate: Path | None = None, trusted: bool = True) -> tuple[QuickPuts, list[bytes]]:
         waiting, requests = list(answers), list[bytes]()
 
         class Handler(StreamRequestHandler):
@@ -37,11 +44,16 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
         server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
+        if certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         servers.append(server)
+        verify = str(certificate) if certificate and trusted else None
         client = boto3.client(
-            "s3", "us-east-1", endpoint_url=f"http://127.0.0.1:{server.server_address[1]}",
-            aws_access_key_id="a", aws_secret_access_key="b",
+            "s3", "us-east-1", endpoint_url=f"http{'s' * bool(certificate)}://127.0.0.1:{server.server_address[1]}",
+            aws_access_key_id="a", aws_secret_access_key="b", verify=verify,
         )  # fmt: skip
         monkeypatch.setattr(ObjectStore, "put", lambda *_: Put(None, "by botocore"))
         return QuickPuts(ObjectStore(client, bucket="bucket", prefix="p")), requests
@@ -50,6 +62,32 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 127.0.0.1, signed by itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file = tmp_path_factory.mktemp("certificate") / "server.pem"
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    file.write_bytes(private + made.public_bytes(pem))
+    return file
+
+
+def test_server_is_asked_who_it_is(serve: Serve, certificate: Path) -> None:
+    puts, requests = serve(TAKEN, TAKEN, certificate=certificate)
+    assert versions(puts, 2) == ["one", "one"]
+    strangers, others = serve(certificate=certificate, trusted=False)
+    assert versions(strangers, 1) == ["by botocore"]
+    assert (len(requests), others) == (2, [])
 
 
 def versions(puts: QuickPuts, count: int) -> Sequence[str]:
