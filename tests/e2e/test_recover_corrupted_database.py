@@ -96,8 +96,8 @@ def recovered(rejected: Answered, playground: Playground) -> Answered:
 @pytest.fixture(scope="module")
 def rolled_back(recovered: Answered, playground: Playground) -> Iterator[Answered]:
     """And forth again at the end: what others look at is the recovered shop."""
-    yield answer(playground, "rollback_promotion", "Approve")
-    answer(playground, "rollback_promotion", "Approve")
+    yield answer(playground, "rollback_promotion", "Approve", source="shop")
+    answer(playground, "rollback_promotion", "Approve", source="shop")
 
 
 def test_rejected_plan_touches_nothing(rejected: Answered, playground: Playground) -> None:
@@ -183,7 +183,7 @@ def test_quarantine_is_not_released_before_a_newer_backup_is_proven(
 ) -> None:
     client = playground.client
     client.unpause("release_quarantine")
-    run_id = client.trigger("release_quarantine")
+    run_id = client.trigger("release_quarantine", {"source": "shop"})
     assert client.wait_for_run("release_quarantine", run_id, seconds=120) == "failed"
     assert "is kept: no backup of shop" in client.log("release_quarantine", run_id, "plan_release")
 
