@@ -12,6 +12,7 @@ from pymongo.database import Database
 from embedded.mongo import MongoServer
 from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
+from tests.support.mongo_mask import ReplicaSet
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -94,6 +95,13 @@ def mongo_database(mongo: MongoServer) -> Iterator[MongoDatabase]:
         name = f"test_{uuid.uuid4().hex[:12]}"
         yield client[name]
         client.drop_database(name)
+
+
+@pytest.fixture
+def replica_set(mongo: MongoServer) -> Iterator[ReplicaSet]:
+    """The same server with the face of a replica set."""
+    with ReplicaSet(mongo.uri) as mask:
+        yield mask
 
 
 def _postgres(directory: Path, version: str) -> Iterator[PostgresServer]:

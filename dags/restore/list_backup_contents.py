@@ -12,9 +12,9 @@ restored, and nothing is changed. Keys have to be written as they are in the bac
 from airflow.sdk import dag
 
 from backup_playbook.dag_parts.defaults import BY_BUTTON
-from backup_playbook.dag_parts.full_restore import sources_of
 from backup_playbook.dag_parts.recovery_form import backup_param, repository_param, source_param
 from backup_playbook.dag_parts.rows import keys_param, table_param
+from backup_playbook.dag_parts.sources import sources_of
 from backup_playbook.operators.restore import ChooseBackup
 from backup_playbook.operators.rows import ListContents
 

@@ -50,7 +50,6 @@ from backup_playbook.dag_parts.full_restore import (
     branch_on_target,
     name_param,
     server_param,
-    sources_of,
     target_param,
 )
 from backup_playbook.dag_parts.recovery_form import (
@@ -63,6 +62,7 @@ from backup_playbook.dag_parts.recovery_form import (
     repository_param,
     source_param,
 )
+from backup_playbook.dag_parts.sources import sources_of
 from backup_playbook.operators.assessment import RunApplicationChecks
 from backup_playbook.operators.full_restore import DocumentRestore, PresentPlan
 from backup_playbook.operators.mongodb_restore import CreateNamed, DropUnlessKept, KeepMongoCopy, PlanMongoRestore

@@ -47,7 +47,6 @@ from backup_playbook.dag_parts.full_restore import (
     name_param,
     only_param,
     server_param,
-    sources_of,
     target_param,
 )
 from backup_playbook.dag_parts.recovery_form import (
@@ -60,6 +59,7 @@ from backup_playbook.dag_parts.recovery_form import (
     repository_param,
     source_param,
 )
+from backup_playbook.dag_parts.sources import sources_of
 from backup_playbook.operators.assessment import RunApplicationChecks
 from backup_playbook.operators.full_restore import DocumentRestore, KeepCopy, PlanRestore, PresentPlan
 from backup_playbook.operators.recovery import (

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from backup_playbook.engines.postgres.engine import PostgresEngine
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
-from embedded.mongo import MongoServer
 from embedded.postgres import SUPERUSER, PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket, MongoDatabase
@@ -123,12 +122,6 @@ def mongo_connection(monkeypatch: pytest.MonkeyPatch, name: str, address: str, *
     host, _, port = address.partition(":")
     connection = {"conn_type": "mongo", "host": host, "port": int(port), **more}
     monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
-
-
-@pytest.fixture
-def replica_set(mongo: MongoServer) -> Iterator[ReplicaSet]:
-    with ReplicaSet(mongo.uri) as mask:
-        yield mask
 
 
 @pytest.fixture

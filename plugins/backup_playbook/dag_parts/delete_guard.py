@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -12,6 +11,7 @@ from backup_playbook.config import load_config
 from backup_playbook.core.errors import GuardError
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.progress import human_seconds
+from backup_playbook.dag_parts.approval import by_nobody
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import run_url
 from backup_playbook.notifiers.slack import deliver
@@ -49,7 +49,7 @@ class GuardDeletions(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         if not self.found["stop"]:
-            return {"chosen_options": [self.APPROVE], "responded_at": datetime.now(UTC), "responded_by_user": None}
+            return by_nobody(self.APPROVE)
         self.subject = f"{self.source}: {self.found['stop']}"
         self.body = (
             f"**{self.found['stop']}**\n\nNo longer there, the first of them: "

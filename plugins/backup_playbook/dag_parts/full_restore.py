@@ -11,10 +11,6 @@ from backup_playbook.dag_parts.recovery_form import choice_param, optional_list_
 from backup_playbook.operators.full_restore import TARGETS, TESTED_ON
 
 
-def sources_of(engine: str) -> list[str]:
-    return [name for name, source in load_config().sources.items() if source.engine == engine]
-
-
 def target_param() -> Param:
     return choice_param("Target", "Where to? Production is restored on staging first, and asks for approval.", *TARGETS)
 

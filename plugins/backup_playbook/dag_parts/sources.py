@@ -15,9 +15,13 @@ def database_names() -> list[str]:
     return [name for name, settings in load_config().sources.items() if not isinstance(settings, FilesSource)]
 
 
+def sources_of(engine: str) -> list[str]:
+    """The same for one engine."""
+    return [name for name, settings in load_config().sources.items() if settings.engine == engine]
+
+
 def file_tree_names() -> list[str]:
-    """The same for trees of files."""
-    return [name for name, settings in load_config().sources.items() if isinstance(settings, FilesSource)]
+    return sources_of("files")
 
 
 def sources_param(names: list[str]) -> Param:

@@ -160,16 +160,14 @@ class PlanFilesRestore(FilesRestoreStep):
         from backup_playbook.engines.files.shards import below
 
         with self.reader() as reader:
-            found = [0, 0]
-            others = 0
+            stored, others = Outlook(), Outlook()
             for entry in below(reader, wanted_path(context["params"])):
-                others += not entry.stored
-                found[0] += entry.stored
-                found[1] += entry.size if entry.stored else 0
-        if not found[0] + others:
+                (stored if entry.stored else others).add(entry)
+        if not stored.files + others.files:
             raise self._nothing(context)
         where = _address(self.new_place(context))
-        return f"{_files(*found)} into {where}", [f"There are {others:,} folders and links, too."] if others else []
+        more = [f"There are {others.files:,} folders and links, too."] if others.files else []
+        return f"{_files(stored.files, stored.bytes)} into {where}", more
 
     def _in_place(self, context: Context) -> tuple[str, list[str]]:
         from backup_playbook.engines.files.restore import KEPT_NEWER, MISSING, REPLACED, RIGHT_ALREADY

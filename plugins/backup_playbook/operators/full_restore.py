@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import Context
 
-from backup_playbook.core.errors import ConfigError, GuardError, RestoreError
+from backup_playbook.core.errors import ConfigError, RestoreError
 from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
@@ -178,8 +178,7 @@ class KeepCopy(RestoreStep):
         from backup_playbook.engines.postgres.kept import keep
 
         copy = cast("Planned", self.tested)
-        if not copy["proof"]:
-            raise GuardError(f"The copy {copy['scratch']} was not proven equal to its backup.", "Clear `prove`.")
+        self.require_proof()
         keep(self.postgres_scratch().host, copy["scratch"], copy["kept"])
         return copy["kept"]
 

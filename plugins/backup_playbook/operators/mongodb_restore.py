@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import Context
 
-from backup_playbook.core.errors import GuardError
 from backup_playbook.operators.full_restore import Planned, PlanRestore, Scope
 from backup_playbook.operators.restore import CreateScratch, DropScratch, RestoreStep
 
@@ -51,8 +50,7 @@ class KeepMongoCopy(RestoreStep):
     def execute(self, context: Context) -> str:  # noqa: ARG002 - passed by name
         from backup_playbook.engines.mongodb.kept import keep
 
-        if not self.tested["proof"]:
-            raise GuardError(f"The copy {self.tested['scratch']} was not proven equal to its backup.", "Clear `prove`.")
+        self.require_proof()
         keep(self.mongo_scratch())
         return self.tested["scratch"]
 

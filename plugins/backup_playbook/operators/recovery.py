@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
-from backup_playbook.core.errors import GuardError
 from backup_playbook.dag_parts.approval import APPROVE, CHOICES, IN_SHORT, PLAN
 from backup_playbook.operators.assessment import RunApplicationChecks
 from backup_playbook.operators.base import PlaybookOperator, is_true
@@ -177,11 +176,7 @@ class PromoteCopy(RecoveryStep):
 
     def execute(self, context: Context) -> Recovery:
         started = time.monotonic()
-        if not self.recovery["proof"]:
-            raise GuardError(
-                f"The copy {self.recovery['scratch']} was not proven equal to its backup.",
-                "Nothing was touched. Clear the task `prove`.",
-            )
+        self.require_proof()
         promoted = self.promotion(context).run()
         exchange = Exchange(
             promoted_at=datetime.now(UTC).isoformat(),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
-from backup_playbook.core.errors import RestoreError, VerificationError
+from backup_playbook.core.errors import GuardError, RestoreError, VerificationError
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
 if TYPE_CHECKING:
@@ -178,6 +178,14 @@ class RestoreStep(PlaybookOperator):
         scratch = self.scratch()
         assert isinstance(scratch, MongoScratch)  # the form offers no other sources
         return scratch
+
+    def require_proof(self) -> None:
+        """Raises GuardError for a copy that nobody has compared with its backup."""
+        if not self.tested["proof"]:
+            raise GuardError(
+                f"The copy {self.tested['scratch']} was not proven equal to its backup.",
+                "Nothing was touched. Clear the task `prove`.",
+            )
 
     def _where(self) -> dict[str, Any]:
         return {"target": self.tested.get("target", ""), "only": self.tested.get("only", ())}

@@ -32,12 +32,6 @@ WRITES = ("renameCollection", "update", "insert", "delete", "drop", "create", "c
 
 
 @pytest.fixture
-def replica_set(mongo: EmbeddedMongo) -> Iterator[ReplicaSet]:
-    with ReplicaSet(mongo.uri) as mask:
-        yield mask
-
-
-@pytest.fixture
 def live(replica_set: ReplicaSet, mongo_database: MongoDatabase) -> Iterator[MongoDatabase]:
     """Three collections, one empty, one whose documents expire, and a view."""
     with MongoClient(replica_set.uri) as client:

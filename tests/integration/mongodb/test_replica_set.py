@@ -26,12 +26,6 @@ from tests.support.mongo_mask import SNAPSHOT, ReplicaSet
 
 
 @pytest.fixture
-def replica_set(mongo: EmbeddedMongo) -> Iterator[ReplicaSet]:
-    with ReplicaSet(mongo.uri) as mask:
-        yield mask
-
-
-@pytest.fixture
 def origin(replica_set: ReplicaSet, mongo_database: MongoDatabase) -> Iterator[MongoDatabase]:
     with MongoClient(replica_set.uri) as client:
         yield client[mongo_database.name]

@@ -6,11 +6,12 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from pymongo.database import Database
+
 from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
-from backup_playbook.engines.mongodb.archive import read_collections
-from backup_playbook.engines.mongodb.connection import MongoServer, explained
+from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
 from backup_playbook.engines.mongodb.sets import (
@@ -86,24 +87,26 @@ class MongoCopy:
             )
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
-        self._mark()
-        return Restore(self.host.server, (), reader, self.streams, cancellation, within=self.name).run()
+        """Also writes down the views, which are made when the copy goes live."""
+        with self.host.server.connect() as database:
+            mark = self._mark(database)
+            restore = Restore(self.host.server, (), reader, self.streams, cancellation, within=self.name)
+            phases = restore.run()
+            save_set(database, replace(mark, views=views_of(restore.views)))
+        return phases
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
         """Also writes down which collections it is that are proven: nothing else goes live."""
         proof = prove(self.host.server, reader, cancellation, streams=self.streams, within=self.name)
-        views = views_of(read_collections(reader, self.streams, cancellation))
-        mark = self._mark()
         with self.host.server.connect() as database:
-            save_set(database, replace(mark, collections=collections_of(database, self.name), views=views))
+            save_set(database, replace(self._mark(database), collections=collections_of(database, self.name)))
         return proof
 
     def drop(self) -> None:
         self.host.drop(self.name)
 
-    def _mark(self) -> CollectionSet:
-        with self.host.server.connect() as database:
-            mark = read_sets(database).get(self.name)
+    def _mark(self, database: Database[Document]) -> CollectionSet:
+        mark = read_sets(database).get(self.name)
         if mark is None or mark.kind != "scratch":
             raise GuardError(
                 f"There is no copy {self.label}.", "Nothing was written. Clear the task that makes it: it starts anew."

@@ -9,6 +9,7 @@ from pymongo.errors import OperationFailure
 from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.guards import require_no_production_collections
 from backup_playbook.core.progress import human_bytes
+from backup_playbook.core.restore_plan import drop_statement
 from backup_playbook.engines.mongodb.collections import SCRATCH_MARK, identity
 from backup_playbook.engines.mongodb.connection import HAS_NONE, MAY_NOT, MongoServer, explained
 from backup_playbook.engines.mongodb.scratch import SERVERS_OWN, MongoScratch
@@ -29,7 +30,7 @@ def require_new(server: MongoServer, name: str) -> None:
         if name in database.client.list_database_names():
             raise RestoreError(
                 f"There is a database {name} already on the server of {server.label}; a restore overwrites nothing.",
-                f'Choose another name; or, if nobody needs it: db.getSiblingDB("{name}").dropDatabase()',
+                f"Choose another name; or, if nobody needs it: {drop_statement('mongodb', name)}",
             )
 
 

@@ -67,8 +67,8 @@ class MongoPromotion:
         """
         with self.server.connect() as database:
             took = 0.0
-            if self.state(database) != "promoted":  # by an earlier try
-                self._require_proven(database)
+            if (state := self.state(database)) != "promoted":  # by an earlier try
+                self._require_proven(database, state)
                 started = time.monotonic()
                 try:
                     self._exchange(database)
@@ -97,11 +97,11 @@ class MongoPromotion:
             "Nothing was touched. Look at the marks (db.backup_playbook_sets.find()), and start a new run.",
         )
 
-    def _require_proven(self, database: Database[Document]) -> None:
+    def _require_proven(self, database: Database[Document], state: State) -> None:
         proven, there = read_sets(database)[self.candidate].collections, collections_of(database, self.candidate)
         # without UUIDs (very old servers), the names have to do; what an earlier try has moved is not there any more
         strange = sorted(name for name, uuid in there.items() if proven.get(name) != uuid)
-        if not proven or strange or (self.state(database) == "before" and proven.keys() != there.keys()):
+        if not proven or strange or (state == "before" and proven.keys() != there.keys()):
             raise GuardError(
                 f"{self.candidate} in {self.server.label} is not what was proven: "
                 f"{', '.join(strange) or 'collections are missing'}.",
@@ -118,11 +118,12 @@ class MongoPromotion:
                 views_of(live), _expiring(database, live), exchanged_with=self.candidate,
             )  # fmt: skip
             save_set(database, quarantine)
-        views = [Collection.from_json(text.encode()) for text in candidate.views]
-        _drop_views(database, live, views)
-        for name in sorted({*quarantine.collections, *candidate.collections}):
-            self._exchange_one(database, name, replaced=name in candidate.collections)
-        _create_views(database, views)
+        _drop_views(database, live, candidate.definitions)
+        waiting = collections_of(database, self.candidate)
+        moved = candidate.collections.keys() - waiting.keys()  # by an earlier try
+        for name in sorted({*quarantine.collections, *waiting} - moved):
+            self._exchange_one(database, name, replaced=name in waiting)
+        _create_views(database, candidate.definitions)
         _expire(database, candidate.ttl)
         _expire(database, ((in_set(self.quarantine, name), index, NEVER) for name, index, _ in quarantine.ttl))
         for late in read_sets(database).values():
@@ -133,13 +134,10 @@ class MongoPromotion:
 
     def _exchange_one(self, database: Database[Document], name: str, *, replaced: bool) -> None:
         """replaced: the candidate has one, too. Clients may make one anew in the moment when there is none."""
-        candidate = in_set(self.candidate, name)
         for _ in range(ATTEMPTS):
-            if replaced and not _exists(database, candidate):
-                return  # an earlier try
             if _exists(database, name) and not _rename(database, name, in_set(self.quarantine, name)):
                 self._keep_late(database, name)
-            if not replaced or _rename(database, candidate, name):
+            if not replaced or _rename(database, in_set(self.candidate, name), name):
                 return
         raise RestoreError(
             f"Clients make {name} anew faster than it can be exchanged.",
@@ -157,18 +155,16 @@ class MongoPromotion:
     def _put_back(self, database: Database[Document]) -> None:
         sets = read_sets(database)
         candidate, quarantine = sets[self.candidate], sets[self.quarantine]
-        views = [Collection.from_json(text.encode()) for text in quarantine.views]
-        _drop_views(database, list_collections(database), views)
-        aside = collections_of(database, self.quarantine)
+        _drop_views(database, list_collections(database), quarantine.definitions)
+        aside, waiting = (collections_of(database, name) for name in (self.quarantine, self.candidate))
         for name in sorted({*aside, *candidate.collections}):
-            back = in_set(self.candidate, name)
-            if name in candidate.collections and not _exists(database, back):
-                _rename(database, name, back)
+            if name in candidate.collections and name not in waiting:
+                _rename(database, name, in_set(self.candidate, name))
             if name in aside and not _rename(database, in_set(self.quarantine, name), name):
                 self._keep_late(database, name)
                 _rename(database, in_set(self.quarantine, name), name)
         _expire(database, quarantine.ttl)
-        _create_views(database, views)
+        _create_views(database, quarantine.definitions)
         forget_set(database, self.quarantine)
 
     def _taken_back(self, database: Database[Document], error: Exception) -> RestoreError:

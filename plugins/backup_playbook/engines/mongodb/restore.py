@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Restore:
     """One backup into one database, which must be empty and none of `production`.
 
-    within: into this set of collections of a database; views are left out then, for they have no documents.
+    within: into this set of collections of a database; without the views, which have no documents: see `views`.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Restore:
             require_no_production_collections(identity(self._database, self._within), self._production)
             require_empty(self._database, self._server.label, self._within)
             backed_up = read_collections(self._reader, self._streams, self._cancellation)
+            self.views = [item for item in backed_up if item.is_view]
             self._names = {item.name: item.within(self._within).data_name for item in backed_up}
             self._collections = [item.within(self._within) for item in backed_up if not (self._within and item.is_view)]
             return {name: timed(name, phase) for name, phase in (

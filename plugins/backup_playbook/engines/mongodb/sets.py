@@ -44,6 +44,11 @@ class CollectionSet:
     exchanged_with: str = ""
     quarantine: str = ""
 
+    @property
+    def definitions(self) -> list[Collection]:
+        """Of its views."""
+        return [Collection.from_json(text.encode()) for text in self.views]
+
 
 def read_sets(database: Database[Document]) -> dict[str, CollectionSet]:
     """By name, the newest last."""
