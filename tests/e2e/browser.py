@@ -55,8 +55,12 @@ def texts(browser: webdriver.Chrome, selector: str) -> str:
     return "\n".join(element.text for element in browser.find_elements(By.CSS_SELECTOR, selector))
 
 
-def wait_for_texts(browser: webdriver.Chrome, selector: str, words: list[str]) -> None:
+def wait_for_texts(browser: webdriver.Chrome, selector: str, words: list[str], *, press: str = "") -> None:
+    """Wait until all words stand there. `press` is a button to press before each look."""
+
     def shows_all(browser: webdriver.Chrome) -> bool:
+        if press:
+            click(browser, press)
         return all(word in texts(browser, selector) for word in words)
 
     try:
@@ -72,8 +76,8 @@ def show_graph(browser: webdriver.Chrome, page: str, steps: list[str], picture: 
     if grouped:
         click(browser, "[data-testid='expand-all-button']")
     click(browser, "[aria-label='Collapse Details Panel']")
-    wait_for_texts(browser, ".react-flow__node", [*steps, "success"])
-    click(browser, ".react-flow__controls-fitview")
+    # Nodes outside of the view are not in the page: what is laid out late may have to be brought into it.
+    wait_for_texts(browser, ".react-flow__node", [*steps, "success"], press=".react-flow__controls-fitview")
     if os.environ.get("UPDATE_SCREENSHOTS") == "1":
         take_picture(browser, IMAGES / picture)
 
