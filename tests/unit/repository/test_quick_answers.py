@@ -1,4 +1,4 @@
-"""What a quick PUT makes of answers: of whatever is not simply a success, botocore's way is left to judge."""
+"""What quick requests make of answers: of whatever is not simply a success, botocore's way is left to judge."""
 
 import ssl
 import threading
@@ -14,11 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from backup_playbook.repository.quick import QuickPuts
+from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
 from backup_playbook.repository.store import ObjectStore, Put
 
 TAKEN = b"HTTP/1.1 200 OK\r\nx-amz-version-id: one\r\nContent-Length: 0\r\n\r\n"
-Serve = Callable[..., tuple[QuickPuts, list[bytes]]]
+Serve = Callable[..., tuple[QuickRequests, list[bytes]]]
 
 
 @pytest.fixture
@@ -26,14 +26,16 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Give each request the next answer; b"" closes its connection. Returns also the first lines of the requests."""
     servers: list[ThreadingTCPServer] = []
 
-    def start(*answers: bytes, certificate: Path | None = None, trusted: bool = True) -> tuple[QuickPuts, list[bytes]]:
+    def start(
+        *answers: bytes, certificate: Path | None = None, trusted: bool = True
+    ) -> tuple[QuickRequests, list[bytes]]:
         waiting, requests = list(answers), list[bytes]()
 
         class Handler(StreamRequestHandler):
             def handle(self) -> None:
                 while line := self.rfile.readline():
                     requests.append(line.strip())
-                    while (header := self.rfile.readline().strip()) and not header.startswith(b"content-length"):
+                    while not (header := self.rfile.readline().strip()).startswith(b"content-length"):
                         pass
                     self.rfile.readline()
                     self.rfile.read(int(header.partition(b":")[2]))
@@ -56,7 +58,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             aws_access_key_id="a", aws_secret_access_key="b", verify=verify,
         )  # fmt: skip
         monkeypatch.setattr(ObjectStore, "put", lambda *_: Put(None, "by botocore"))
-        return QuickPuts(ObjectStore(client, bucket="bucket", prefix="p")), requests
+        monkeypatch.setattr(ObjectStore, "read", lambda *_: iter([b"by botocore"]))
+        monkeypatch.setattr(ObjectStore, "stored_checksum", lambda *_: (11, "by botocore"))
+        return QuickRequests(ObjectStore(client, bucket="bucket", prefix="p")), requests
 
     yield start
     for server in servers:
@@ -90,7 +94,7 @@ def test_server_is_asked_who_it_is(serve: Serve, certificate: Path) -> None:
     assert (len(requests), others) == (2, [])
 
 
-def versions(puts: QuickPuts, count: int) -> Sequence[str]:
+def versions(puts: QuickRequests, count: int) -> Sequence[str]:
     return [puts.put(f"{number} ü", b"body") for number in range(count)]
 
 
@@ -134,3 +138,41 @@ def test_a_store_that_refuses_is_left_to_botocore_for_good(serve: Serve) -> None
     puts, requests = serve(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     assert versions(puts, 3) == ["by botocore"] * 3
     assert len(requests) == 1
+
+
+FOUND = b"HTTP/1.1 200 OK\r\nx-amz-checksum-sha256: sum\r\nContent-Length: 4\r\n\r\n"
+GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n"
+
+
+def read(quick: QuickRequests, size: int = 4) -> bytes:
+    return b"".join(quick.read("a", "v+/", size))
+
+
+def test_an_object_and_its_checksum_are_read(serve: Serve) -> None:
+    quick, requests = serve(FOUND + b"body", FOUND)
+    assert (read(quick), quick.stored_checksum("a", "")) == (b"body", (4, "sum"))
+    assert requests == [b"GET /bucket/p/a?versionId=v%2B%2F HTTP/1.1", b"HEAD /bucket/p/a HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "size"),
+    [(FOUND + b"bo cut", 9), (FOUND + b"body cut", 3), (FOUND.replace(b"4", b"9") + b"body cut", 9),
+     (GONE + b"gone", 4),
+     (FOUND.replace(b"Content-Length: 4", b"Transfer-Encoding: chunked, close") + b"4\r\nbody\r\n0\r\n\r\n", 4)],
+    ids=["shorter", "longer", "cut", "gone", "chunked"],
+)  # fmt: skip
+def test_what_is_not_as_expected_is_read_by_botocore(serve: Serve, answer: bytes, size: int) -> None:
+    quick, requests = serve(answer, FOUND + b"body")
+    assert (read(quick, size), read(quick)) == (b"by botocore", b"body")
+    assert len(requests) == 2
+
+
+def test_what_is_large_is_a_stream(serve: Serve) -> None:
+    quick, requests = serve()
+    assert (read(quick, SMALL_BYTES + 1), requests) == (b"by botocore", [])
+
+
+def test_what_has_no_checksum_is_looked_up_without_one(serve: Serve) -> None:
+    quick, _ = serve(FOUND.replace(b"sum", b"", 1), GONE)
+    found = [quick.stored_checksum("a", "") for _ in range(2)]
+    assert found == [(4, None), (11, "by botocore")]

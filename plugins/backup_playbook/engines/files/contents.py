@@ -15,7 +15,7 @@ from backup_playbook.core.errors import RepositoryError
 from backup_playbook.core.tree import Entry, Outcome, key_of
 from backup_playbook.engines.files.plan import Identity, identity
 from backup_playbook.engines.files.trees import Tree
-from backup_playbook.repository.quick import QuickPuts
+from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
 from backup_playbook.repository.s3errors import code_of
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import Uploaded, first_part_bytes, upload
@@ -25,8 +25,6 @@ from backup_playbook.streams.processes import Cancellation
 
 T = TypeVar("T")
 
-SMALL_BYTES = 4 << 20
-"""Up to this size a file is read whole, and is one PUT."""
 COPIED_BYTES = 5 << 30
 """S3 copies no larger object in one request."""
 _KEY_REFUSED = frozenset({"ObjectParentIsFile", "ExistingObjectIsDirectory", "KeyTooLongError"})
@@ -76,8 +74,8 @@ class Contents:
         return kept, How.SILENT if old and old.stored and now.same_content(old) else How.UPLOADED
 
     @cached_property
-    def _quick(self) -> QuickPuts:
-        return QuickPuts(self.store)
+    def _quick(self) -> QuickRequests:
+        return QuickRequests(self.store)
 
     def _copy(self, now: Entry) -> Entry | None:
         known = identity(now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
@@ -17,6 +18,7 @@ from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.objects import BackupReader, BackupWriter
 from backup_playbook.repository.offsite import has_copy
+from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
@@ -34,20 +36,24 @@ class BackupTree:
     def details(self) -> dict[str, Any]:
         return {}
 
+    @cached_property
+    def _stored(self) -> QuickRequests:
+        return QuickRequests(self.reader.store)
+
     def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
         for entry in entries(self.reader):
             cancellation.check()
             yield entry
 
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
-        store, key = self.reader.store, key_of(self.reader.manifest.source, entry)
+        key = key_of(self.reader.manifest.source, entry)
         try:
-            return entry, consume(verified(store.read(key, entry.version), store, key, entry))
+            return entry, consume(verified(self._stored, key, entry))
         except RepositoryError as error:
             if not is_missing(error):
                 raise
             raise VerificationError(
-                f"{store.url}/{key} (version {entry.version}) is gone: the backup is not copied.",
+                f"{self.reader.store.url}/{key} (version {entry.version}) is gone: the backup is not copied.",
                 "Clear the task `verify` of this run to see what is wrong with the backup.",
             ) from error
 

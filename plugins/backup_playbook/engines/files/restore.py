@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 from backup_playbook.core.errors import RestoreError, VerificationError
 from backup_playbook.core.tree import Entry, FileType, key_of
@@ -17,6 +18,7 @@ from backup_playbook.engines.files.place import Place, kind_of
 from backup_playbook.engines.files.shards import below
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.streams.processes import Cancellation
 
 WINDOW = 1_000
@@ -37,6 +39,10 @@ class FilesRestore:
     path: bytes = b""
     overwrite_newer: bool = False
     files_at_once: int = 8
+
+    @cached_property
+    def _stored(self) -> QuickRequests:
+        return QuickRequests(self.reader.store)
 
     def run(self) -> Counter[str]:
         """Returns how many files, folders and links were restored, were right already, or were kept.
@@ -134,8 +140,7 @@ class FilesRestore:
         if found and self._same_content(entry, found):
             self.place.set_attributes(entry)
             return RIGHT_ALREADY
-        store, key = self.reader.store, key_of(self.reader.manifest.source, entry)
-        self.place.write(entry, verified(store.read(key, entry.version), store, key, entry))
+        self.place.write(entry, verified(self._stored, key_of(self.reader.manifest.source, entry), entry))
         return "files"
 
     def _keeps(self, entry: Entry, found: os.stat_result) -> bool:

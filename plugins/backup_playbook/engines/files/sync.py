@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, key_of, merge, to_line
-from backup_playbook.engines.files.contents import SMALL_BYTES, Contents, How, unread
+from backup_playbook.engines.files.contents import Contents, How, unread
 from backup_playbook.engines.files.plan import RENAMES_TRACKED, Action, Identity, identity
 from backup_playbook.engines.files.shards import ShardWriter, documents
 from backup_playbook.engines.files.trees import Tree
 from backup_playbook.repository.objects import BackupReader, BackupWriter
+from backup_playbook.repository.quick import SMALL_BYTES
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 from backup_playbook.core.tree import Entry, key_of
 from backup_playbook.engines.files.batches import batches
-from backup_playbook.engines.files.contents import SMALL_BYTES
 from backup_playbook.engines.files.shards import below
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import first_part_bytes, upload
 from backup_playbook.streams.blocks import drain
@@ -31,6 +32,14 @@ class BucketRestore:
     cancellation: Cancellation
     path: bytes = b""
     files_at_once: int = 8
+
+    @cached_property
+    def _stored(self) -> QuickRequests:
+        return QuickRequests(self.reader.store)
+
+    @cached_property
+    def _restored(self) -> QuickRequests:
+        return QuickRequests(self.store)
 
     def run(self) -> Counter[str]:
         """Returns how many files were restored, and how many paths a bucket cannot hold.
@@ -55,8 +64,7 @@ class BucketRestore:
         if not (entry.stored and entry.natural_key):
             return LEFT_OUT
         self.cancellation.check()
-        origin, key = self.reader.store, key_of(self.reader.manifest.source, entry)
-        content = verified(origin.read(key, entry.version), origin, key, entry)
+        content = verified(self._stored, key_of(self.reader.manifest.source, entry), entry)
         if entry.size <= SMALL_BYTES:
             self.store.put(entry.path.decode(), b"".join(content))
         else:
@@ -67,6 +75,5 @@ class BucketRestore:
         if not (entry.stored and entry.natural_key):
             return LEFT_OUT
         self.cancellation.check()
-        key = entry.path.decode()
-        drain(verified(self.store.read(key), self.store, key, entry))
+        drain(verified(self._restored, entry.path.decode(), entry, version=""))
         return "files"

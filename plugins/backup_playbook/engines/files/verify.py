@@ -11,10 +11,11 @@ from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.tree import Entry, current_folder, key_of
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import list_versions
-from backup_playbook.streams.blocks import Blocks, Digest, tap
+from backup_playbook.streams.blocks import Digest, drain, tap
 from backup_playbook.streams.processes import Cancellation
 
 WINDOW = 1_000
@@ -35,7 +36,7 @@ def check_versions(
     as often as `rehash_every` says. read: else the store's checksums are compared instead of contents.
     """
     whole = reader.manifest.details["runs_since_rehash"] == 0
-    source = reader.manifest.source
+    source, stored = reader.manifest.source, QuickRequests(reader.store)
     check = _check_content if read else _check_checksum
 
     def examine(entry: Entry, listed: int | None) -> VerificationError | None:
@@ -43,11 +44,11 @@ def check_versions(
         key = key_of(source, entry)
         try:
             # a listing in an order of the store's own must not make anything look lost
-            size = reader.store.stored_checksum(key, entry.version)[0] if listed is None else listed
+            size = stored.stored_checksum(key, entry.version)[0] if listed is None else listed
             if size != entry.size:
                 raise _wrong(reader.store, key, entry, f"has {size} bytes instead of {entry.size}")
             if whole or entry.added == reader.manifest.backup_id:
-                check(reader.store, key, entry)
+                check(stored, key, entry)
         except VerificationError as error:
             return error
         except RepositoryError as error:
@@ -65,25 +66,28 @@ def check_versions(
     return problems
 
 
-def verified(blocks: Blocks, store: ObjectStore, key: str, entry: Entry) -> Iterator[bytes]:
-    """The content, compared with the entry at its end. Raises VerificationError: commit nothing before."""
+def verified(stored: QuickRequests, key: str, entry: Entry, version: str | None = None) -> Iterator[bytes]:
+    """The content, compared with the entry at its end. Raises VerificationError: commit nothing before.
+
+    version: "" for the newest, instead of the entry's own.
+    """
     digest = Digest()
+    blocks = stored.read(key, entry.version if version is None else version, entry.size)
     yield from tap(blocks, digest.update)
     if (digest.bytes, digest.sha256) != (entry.size, entry.sha256):
         how = f"has {digest.bytes} bytes with SHA-256 {digest.sha256} instead of {entry.size} with {entry.sha256}"
-        raise _wrong(store, key, entry, how)
+        raise _wrong(stored.store, key, entry, how)
 
 
-def _check_content(store: ObjectStore, key: str, entry: Entry) -> None:
-    for _ in verified(store.read(key, entry.version), store, key, entry):
-        pass
+def _check_content(stored: QuickRequests, key: str, entry: Entry) -> None:
+    drain(verified(stored, key, entry))
 
 
-def _check_checksum(store: ObjectStore, key: str, entry: Entry) -> None:
-    found = store.stored_checksum(key, entry.version)[1]
+def _check_checksum(stored: QuickRequests, key: str, entry: Entry) -> None:
+    found = stored.stored_checksum(key, entry.version)[1]
     expected = entry.checksum or b64encode(bytes.fromhex(entry.sha256)).decode()
     if found != expected:
-        raise _wrong(store, key, entry, f"has the store's checksum {found} instead of {expected}")
+        raise _wrong(stored.store, key, entry, f"has the store's checksum {found} instead of {expected}")
 
 
 def _with_listed_sizes(reader: BackupReader) -> Iterator[tuple[Entry, int | None]]:
