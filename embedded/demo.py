@@ -105,10 +105,8 @@ def print_backups(backups: list[Json]) -> None:
     print("\nWhat was backed up, and then read back from the bucket and compared with the source's own bytes:")
     for backup in backups:
         depths = ", ".join(f"{repository} ({depth})" for repository, depth in backup["verified"].items())
-        sizes = [f"{backup[name] / 2**20:.1f} MB" for name in ("content_bytes", "stored_bytes")]
-        counts = f"{backup['tables']} tables, {backup['rows']:,} rows, {sizes[0]} of data stored as {sizes[1]}"
         print(f"  {backup['source']} {backup['backup_id']}")
-        print(f"    {backup['summary'] or counts}")
+        print(f"    {backup['summary']}")
         print(f"    saved in {backup['seconds']} s; verified in {depths}")
 
 

@@ -104,7 +104,7 @@ def test_plan_of_a_part_names_what_is_left_out(plan: Plan) -> None:
     planned = plan(target="staging", database="", only=["public.notes"])
     assert planned["tables"] == ["public.notes"]
     assert "__restored_" in planned["kept"]
-    assert "only those of public.notes: 1 tables, 7 rows" in planned["plan"]
+    assert "only those of public.notes: 1 table, 7 rows" in planned["plan"]
     assert "subscriptions" in planned["plan"]
 
 

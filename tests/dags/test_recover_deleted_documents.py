@@ -88,7 +88,7 @@ def test_steps(run: RunOfTasks, mongo_config: PlaybookConfig, mongo_database: Mo
     mongo_database["reviews"].delete_one({"_id": 2})
     found = find(run)
     assert "Documents of **reviews**" in run.left["find_documents", PLAN]
-    assert run.left["find_documents", IN_SHORT] == "1 documents of 1 collections will be inserted, 0 overwritten."
+    assert run.left["find_documents", IN_SHORT] == "1 document of 1 collection will be inserted, 0 overwritten."
     assert mongo_database["reviews"].count_documents({}) == 1
     imported = run.do(ImportDocuments(task_id="import_documents", backup=found))
     assert run.do(VerifyDocuments(task_id="verify_documents", backup=found)) == {"equal": 1}
@@ -102,7 +102,7 @@ def test_steps(run: RunOfTasks, mongo_config: PlaybookConfig, mongo_database: Mo
 
 def test_conflicts_end_it_before_anybody_is_asked(run: RunOfTasks, mongo_database: MongoDatabase) -> None:
     mongo_database["reviews"].update_one({"_id": 2}, {"$set": {"stars": 1}})
-    with pytest.raises(RowRecoveryError, match="key reused: 1 documents are there, and differ: 2"):
+    with pytest.raises(RowRecoveryError, match="key reused: 1 document with other values now: 2"):
         find(run)
     assert ("find_documents", PLAN) not in run.left
     drop(run)

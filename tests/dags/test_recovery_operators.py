@@ -260,7 +260,7 @@ def test_maintenance_mode_stays_on_while_production_is_unusable(
     sql(postgres18, live, "CHECKPOINT")
     [(path,)] = sql(postgres18, live, "SELECT pg_relation_filepath('notes')")
     (postgres18.data / path).unlink()
-    with pytest.raises(AirflowFailException, match="production cannot be used: 1 tables cannot be read"):
+    with pytest.raises(AirflowFailException, match="production cannot be used: 1 table cannot be read"):
         run.do(end(run.xcom_pull("plan_recovery")))
     assert maintenance.exists()
     assert (told[-1].severity, "still on" in told[-1].headline) == ("critical", True)

@@ -45,7 +45,7 @@ def test_documents_are_back(approved: Answered, playground: Playground, before: 
     assert approved.state == "success"
     assert "| reviews | 3 |" in approved.plan
     assert reviews(playground) == before
-    assert any("3 documents of reviews are back" in text for text in approved.told)
+    assert any("Back in reviews: 3 documents" in text for text in approved.told)
 
 
 def test_undo_takes_them_back(approved: Answered, playground: Playground, before: list[Any], tmp_path: Path) -> None:
@@ -56,5 +56,5 @@ def test_undo_takes_them_back(approved: Answered, playground: Playground, before
     result = subprocess.run(
         [sys.executable, "-m", module, file], env=environment, check=True, capture_output=True, text=True
     )
-    assert result.stdout.startswith("3 documents of reviews are as before")
+    assert result.stdout.startswith("Taken back: 3 documents of reviews;")
     assert reviews(playground) == before[3:]

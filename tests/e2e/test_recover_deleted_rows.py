@@ -84,7 +84,7 @@ def test_report_says_who_approved(approved: Answered, playground: Playground) ->
     report = json.loads(stored(playground, result["report"].removesuffix("md") + "json"))
     assert report["recovered"]["inserted"]["public.users"] == 1
     assert report["approved_by"] not in ("", "nobody (a drill)")
-    assert any("rows of shop are back" in text for text in approved.told)
+    assert any("Back in shop: " in text for text in approved.told)
 
 
 def test_rows_are_in_the_backup(approved: Answered, playground: Playground) -> None:

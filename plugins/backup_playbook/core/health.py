@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Literal
 
+from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.model import EncryptionRecord, Manifest
 from backup_playbook.core.progress import human_age, human_bytes
 from backup_playbook.core.recovery_points import Backup, is_sound
@@ -205,8 +206,8 @@ def _rereading(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
             yield _Problem(
                 f"unread/{repository}",
                 "high",
-                f"{len(late)} backups in {repository} were not read again within {human_age(within)}, "
-                f"first {late[-1].backup_id}: nobody knows whether they are still what was stored.",
+                f"Not read again within {human_age(within)}: {counted(len(late), 'backup')} in {repository}, "
+                f"first {late[-1].backup_id}: nobody knows whether that is still what was stored.",
                 "Look at the task `scrub` of the last runs for what stopped it, then run daily_backup_verification.",
             )
 
@@ -316,7 +317,7 @@ def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[_Problem]:
 
 def _vanished(previous: Manifest, newest: Manifest) -> Iterator[_Problem]:
     """Each loss in one finding only: a table that is gone is not counted among the rows."""
-    before, after = _rows(previous), _rows(newest)
+    before, after, words = _rows(previous), _rows(newest), nouns(newest.engine)
     remedy = (
         f"Ask whether it was meant (a migration, a clean-up). If not, restore it from {previous.backup_id}, and hold "
         "that backup."
@@ -324,16 +325,17 @@ def _vanished(previous: Manifest, newest: Manifest) -> Iterator[_Problem]:
     since = f"since {previous.backup_id}"
     missing = sorted(before.keys() - after.keys())
     if missing:
-        yield _Problem("tables", "medium", f"{len(missing)} tables are gone {since}: {_some(missing)}.", remedy)
+        gone = counted(len(missing), words.table)
+        yield _Problem("tables", "medium", f"Gone {since}: {gone} ({_some(missing)}).", remedy)
     emptied = sorted(name for name in before.keys() & after.keys() if before[name] and not after[name])
     if emptied:
-        yield _Problem("emptied", "medium", f"{len(emptied)} tables are empty {since}: {_some(emptied)}.", remedy)
+        empty = counted(len(emptied), words.table)
+        yield _Problem("emptied", "medium", f"Empty {since}: {empty} ({_some(emptied)}).", remedy)
     kept = before.keys() & after.keys() - set(emptied)
     was, now = sum(before[name] for name in kept), sum(after[name] for name in kept)
     if now < was * (1 - ROWS_LOST):
-        yield _Problem(
-            "rows", "medium", f"{was - now:,} of {was:,} rows ({1 - now / was:.0%}) are gone {since}.", remedy
-        )
+        lost = f"{was - now:,} of {counted(was, words.row)} ({1 - now / was:.0%})"
+        yield _Problem("rows", "medium", f"Gone {since}: {lost}.", remedy)
 
 
 def _rows(manifest: Manifest) -> dict[str, int]:

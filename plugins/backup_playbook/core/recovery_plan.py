@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
@@ -67,9 +68,8 @@ class RecoveryPlan:
 
     def in_short(self, at: datetime) -> str:
         if self.choose:
-            return (
-                f"{len(self._offered())} backups from {self.repository} can take the place of {self.live}: choose one."
-            )
+            backups = counted(len(self._offered()), "backup")
+            return f"Choose one of {backups} from {self.repository} to take the place of {self.live}."
         return (
             f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, takes the "
             f"place of {self.live}; restore with proof: {self._duration()}."
@@ -120,11 +120,14 @@ class RecoveryPlan:
         if self.uncounted:
             yield f"\nThe rows of production cannot be counted now: {cell(self.uncounted)}"
             return
+        words = nouns(self.engine)
         differing = [name for name in sorted(self.then.keys() | self.now.keys()) if self._differs(name)]
         same = len(self.then) - sum(name in self.then for name in differing)
-        yield f"\n{same} tables have as many rows now as in the backup."
+        yield f"\nAs many {words.row}s now as in the backup: {counted(same, words.table)}."
         rows = [(name, _count(self.then.get(name)), _count(self.now.get(name))) for name in differing]
-        yield from markdown_table("Rows that differ", ("table", "in the backup", "now"), rows, SHOWN)
+        yield from markdown_table(
+            f"{words.row.title()}s that differ", (words.table, "in the backup", "now"), rows, SHOWN
+        )
 
     def _differs(self, name: str) -> bool:
         return self.then.get(name) != self.now.get(name)
@@ -156,13 +159,16 @@ class RecoveryPlan:
         yield "\nFor an older one, reject this, and start again with an earlier time of the corruption, or with its id."
         if self.uncounted:
             yield f"\nThe rows of production cannot be counted now: {cell(self.uncounted)}"
+        words = nouns(self.engine)
         counts = [*([] if self.uncounted else [self.now]), *(one.then for one in self._offered())]
         names = sorted({name for count in counts for name in count})
         differing = [name for name in names if len({count.get(name) for count in counts}) > 1]
-        yield f"\n{len(names) - len(differing)} tables have as many rows in all of these."
+        yield f"\nAs many {words.row}s in all of these: {counted(len(names) - len(differing), words.table)}."
         rows = [(name, *(_count(count.get(name)) for count in counts)) for name in differing]
         columns = [*([] if self.uncounted else ["now"]), *(f"{one.taken_at:%m-%d %H:%M}" for one in self._offered())]
-        yield from markdown_table("Rows that differ, now and then", ("table", *columns), rows, SHOWN)
+        yield from markdown_table(
+            f"{words.row.title()}s that differ, now and then", (words.table, *columns), rows, SHOWN
+        )
 
 
 def _count(rows: int | None) -> str:

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from backup_playbook.core.errors import PlaybookError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.naming import backup_time
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
@@ -90,7 +91,7 @@ def choose_backup(
     kind = "verified" if wanted == "latest" else "proven"
     if not fit:
         raise NoSuchBackupError(
-            f"None of the {len(newest_first)} backups of {newest_first[0].source} in this repository is {kind}.",
+            f"{newest_first[0].source} has {counted(len(newest_first), 'backup')} here, none of them {kind}.",
             f"Choose one by its id, or take a new one; the newest is {newest_first[0].backup_id}.",
         )
     raise NoSuchBackupError(
@@ -124,12 +125,16 @@ def _by_id(newest_first: Sequence[AnyBackup], backup_id: str, *, allow_unverifie
 
 @dataclass(frozen=True)
 class Contents:
-    """What the manifest and the store tell of a backup. Sizes in bytes."""
+    """What the manifest and the store tell of a backup. Sizes in bytes.
 
+    holding: how much it is, in words. stored_bytes: None where backups share contents.
+    """
+
+    holding: str
     tables: int
     rows: int
     content_bytes: int
-    stored_bytes: int
+    stored_bytes: int | None
     storage_class: str
 
 
@@ -245,8 +250,10 @@ def _line(point: RecoveryPoint, offsite: Sequence[str], now: datetime) -> str:
     if point.rejected:
         words.append("REJECTED by its last verification")
     if contents := point.contents:
-        sizes = f"{human_bytes(contents.content_bytes)} stored as {human_bytes(contents.stored_bytes)}"
-        words.append(f"{contents.tables} tables, {contents.rows:,} rows, {sizes}, {contents.storage_class}")
+        sizes = human_bytes(contents.content_bytes)
+        if contents.stored_bytes:
+            sizes += f" stored as {human_bytes(contents.stored_bytes)}"
+        words.append(f"{contents.holding}, {sizes}, {contents.storage_class}")
     if point.retrieval:
         words.append(f"retrieval takes up to {human_age(point.retrieval)}")
     took = f"about {human_seconds(point.restore.total_seconds())}" if point.restore else "not measured yet"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from backup_playbook.core.holdings import tables_and_rows
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
@@ -52,12 +53,13 @@ class RestorePlan:
         """at: now, for the age of the backup."""
         taken = f"taken {self.taken_at:%Y-%m-%d %H:%M:%S UTC}, {human_age(at - self.taken_at)} ago"
         what = f"only those of {', '.join(self.only)}" if self.only else "all"
+        data = f"{tables_and_rows(self.engine, self.tables, self.rows)}, {human_bytes(self.content_bytes)}"
         free = "unknown" if self.free is None else human_bytes(self.free)
         steps = [
             f"**Backup:** `{self.backup_id}` from repository {self.repository}; {taken}; {self.known}.",
             f"**What will be touched:** nothing that exists. A copy is made on the server of `{cell(self.server)}`.",
             f"**What will be there:** once proven and checked, `{cell(self.database)}`, without {self.without}.",
-            f"**Rows:** {cell(what)}: {self.tables} tables, {self.rows:,} rows, {human_bytes(self.content_bytes)}.",
+            f"**Data:** {cell(what)}: {data}.",
             f"**Left out:** {cell('; '.join(self.left_out))}.",
             f"**How long:** {self._duration()}; the objective (RTO) is {human_seconds(self.rto.total_seconds())}.",
             f"**Free space:** {free}; the copy needs at least {human_bytes(self.content_bytes)}.",

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel, ConfigDict
 
 from backup_playbook.core.comparison import TableComparison
+from backup_playbook.core.holdings import counted, tables_and_rows
 from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_bytes, human_seconds
 from backup_playbook.core.restore_plan import drop_statement
@@ -89,11 +90,10 @@ class RestoreReport(_Record):
         """For the message: what was shown, or what failed."""
         if not self.passed:
             return f"`{self.failed_step}` failed for {self.backup_id} from {self.repository}. {self.problem}"
-        rows, met = sum(table.rows for table in self.proven), "within" if self.within_rto else "*over*"
-        checks = f"{len(self.checks)} application checks passed; " if self.checks else ""
+        met = "within" if self.within_rto else "*over*"
+        checks = f"{counted(len(self.checks), 'application check')} passed; " if self.checks else ""
         return (
-            f"{self.backup_id} from {self.repository}: {len(self.proven)} tables, {rows:,} rows, "
-            f"{human_bytes(self.content_bytes)} equal byte for byte; {checks}"
+            f"{self.backup_id} from {self.repository}: {self._proven()} equal byte for byte; {checks}"
             f"took {_seconds(self.rto)}, {met} the RTO of {_seconds(self.rto_objective)}."
         )
 
@@ -107,8 +107,12 @@ class RestoreReport(_Record):
     def to_markdown(self) -> str:
         return "\n".join([*self._summary(), *self._phases(), *self._checks(), *self._comparison(), *self._proof(), ""])
 
-    def _summary(self) -> list[str]:
+    def _proven(self) -> str:
         rows = sum(table.rows for table in self.proven)
+        size = human_bytes(self.content_bytes)
+        return f"{tables_and_rows(self.engine, len(self.proven), rows)}, {size}" if self.proven else size
+
+    def _summary(self) -> list[str]:
         met = "within" if self.within_rto else "**over**"
         took, objective = _seconds(self.rto), _seconds(self.rto_objective)
         lines = [
@@ -119,8 +123,7 @@ class RestoreReport(_Record):
             f"- took {took}, {met} the objective (RTO) of {objective}; from {_time(self.started_at)} on",
         ]
         if self.proven:
-            size = human_bytes(self.content_bytes)
-            lines.append(f"- proven byte for byte: {len(self.proven)} tables, {rows:,} rows, {size}")
+            lines.append(f"- proven byte for byte: {self._proven()}")
         if self.left_out:
             lines.append(f"- left out: {cell('; '.join(self.left_out))}")
         if self.kept:

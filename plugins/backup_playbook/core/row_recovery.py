@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from backup_playbook.core.errors import PlaybookError
+from backup_playbook.core.holdings import Nouns, counted, nouns
 from backup_playbook.core.markdown import cell
 
 TableName = tuple[str, str]
@@ -234,14 +235,14 @@ class TablePreview(_Record):
 class Preview(_Record):
     """fingerprint: of the rows and of what production has in their place; the import refuses when it has changed.
 
-    words: what rows and tables are called, where they are none.
+    nouns: what tables and rows are called.
     """
 
     tables: tuple[TablePreview, ...]
     conflicts: tuple[Conflict, ...]
     remarks: tuple[str, ...]
     fingerprint: str
-    words: tuple[str, str] = ("rows", "table")
+    nouns: Nouns = nouns("postgres")
 
     def stopping(self, on_conflict: OnConflict) -> list[Conflict]:
         return [item for item in self.conflicts if on_conflict not in item.solved_by]
@@ -251,19 +252,19 @@ class Preview(_Record):
         if stopping := self.stopping(on_conflict):
             lines = [f"{item.table}: {item.kind}: {item.what} {item.choices}" for item in stopping]
             raise RowRecoveryError(
-                "\n".join([f"{len(stopping)} conflicts stand in the way, and nothing was touched:", *lines]),
+                "\n".join([f"Nothing was touched, for {counted(len(stopping), 'conflict')}:", *lines]),
                 "Choose for each of them as it says, and start again.",
             )
 
     def in_short(self, on_conflict: OnConflict) -> str:
         written = [item.written(on_conflict) for item in self.tables]
         inserted, overwritten = (sum(counts[which] for counts in written) for which in (0, 1))
-        rows, table = self.words
-        return f"{inserted:,} {rows} of {len(self.tables)} {table}s will be inserted, {overwritten:,} overwritten."
+        rows, tables = counted(inserted, self.nouns.row), counted(len(self.tables), self.nouns.table)
+        return f"{rows} of {tables} will be inserted, {overwritten:,} overwritten."
 
     def to_markdown(self, on_conflict: OnConflict) -> str:
         """What will be done, for the approval page and the log."""
-        lines = [f"| {self.words[1]} | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
+        lines = [f"| {self.nouns.table} | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
         fate = "overwritten" if on_conflict == "overwrite" else "left"
         for item in self.tables:
             missing, differs, equal, taken = (
@@ -276,7 +277,7 @@ class Preview(_Record):
             lines += ["", f"**{cell(item.table)}**", "", "| key | in production | in the backup |", "|---|---|---|"]
             lines += [f"| {cell(row.key)} | {row.state} | {cell(row.values)} |" for row in item.rows]
             if (more := sum(item.counts.values()) - len(item.rows)) > 0:
-                lines.append(f"| ... | | and {more:,} more {self.words[0]} |")
+                lines.append(f"| ... | | and {more:,} more |")
         lines += ["", *(f"- {cell(item.kind)}: {cell(item.what)} {item.choices}" for item in self.conflicts)]
         return "\n".join([*lines, *(f"- {cell(remark)}" for remark in self.remarks)])
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from backup_playbook.core.progress import human_bytes, human_seconds
+from backup_playbook.core.progress import human_seconds
 from backup_playbook.operators.backup import TakenBackup
 
 MEANING = {
@@ -46,14 +46,11 @@ class Outcome:
         """What succeeded."""
         if not self.taken:
             return f"*{self.source}*:"
-        taken = self.taken
-        size = f"{human_bytes(taken['content_bytes'])} stored as {human_bytes(taken['stored_bytes'])}"
-        content = f"{taken['tables']} tables, {taken['rows']:,} rows; {size}"
         facts = [
-            f"{taken.get('summary') or content} in {human_seconds(taken['seconds'])}",
-            *(f"verified in {name} ({depth})" for name, depth in taken["verified"].items()),
+            f"{self.taken['summary']} in {human_seconds(self.taken['seconds'])}",
+            *(f"verified in {name} ({depth})" for name, depth in self.taken["verified"].items()),
         ]
-        return f"*{self.source}* `{taken['backup_id']}`: {'; '.join(facts)}."
+        return f"*{self.source}* `{self.taken['backup_id']}`: {'; '.join(facts)}."
 
     def problem(self) -> str:
         """What did not; only for an outcome with a failed step."""

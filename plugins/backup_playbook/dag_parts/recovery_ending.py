@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from backup_playbook.config import MongoSource, PlaybookConfig, load_config
 from backup_playbook.core.errors import GuardError, PlaybookError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_report import RecoveryReport
 from backup_playbook.dag_parts.approval import CHOSEN, approved_by
@@ -90,8 +91,8 @@ def _require_usable(config: PlaybookConfig, source: str) -> None:
     if unreadable:
         table, why = next(iter(unreadable.items()))
         raise PlaybookError(
-            f"The recovery failed, and production cannot be used: {len(unreadable)} tables cannot be read, such as "
-            f"{table}: {why}",
+            f"The recovery failed, and production cannot be used: {counted(len(unreadable), 'table')} "
+            f"cannot be read, such as {table}: {why}",
             "Clear the first red task of the run to try again. If users are to be let in, switch the maintenance mode "
             "off by hand.",
         )

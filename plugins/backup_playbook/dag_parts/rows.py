@@ -10,6 +10,7 @@ from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.dag_parts.approval import PLAN, approved_by
 from backup_playbook.dag_parts.recovery_form import choice_param, optional_list_param
@@ -57,7 +58,7 @@ def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[s
     chosen = ti.xcom_pull(f"find_{what}") or ti.xcom_pull("choose_backup")
     source, address = params["source"], ""
     inserted, overwritten = (sum(recovered.get(what, {}).values()) for what in ("inserted", "overwritten"))
-    headline = f"{inserted} {what} of {source} are back"
+    headline = f"Back in {source}: {counted(inserted + overwritten, what.removesuffix('s'))}"
     if failed:
         headline = f"Recovery of {what} of {source} failed at {failed}"
     counts = ", ".join(f"{count:,} of {name}" for name, count in recovered.get("inserted", {}).items())

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from backup_playbook.core.errors import AlreadySealedError, PlaybookError, RepositoryError, VerificationError
+from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.contract import Engine, SharesContent, Source
@@ -59,8 +60,8 @@ def take_backup(source: Source, engine: Engine, writer: BackupWriter, cancellati
         raise
     Catalog(writer.store).seal(manifest, restore_script)
     log.info(
-        "%s %s is sealed: %d tables, %d rows, %s, stored as %s in %d objects.",
-        manifest.source, manifest.backup_id, len(manifest.tables), manifest.rows, human_bytes(manifest.content_bytes),
+        "%s %s is sealed: %s, %s, stored as %s in %d objects.",
+        manifest.source, manifest.backup_id, holding(manifest), human_bytes(manifest.content_bytes),
         human_bytes(manifest.stored_bytes), len(manifest.objects),
     )  # fmt: skip
     return manifest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from backup_playbook.core.holdings import data_bytes, holding, shares_contents
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_points import (
     RATES_CONSIDERED,
@@ -47,7 +48,8 @@ def _describe(seen: Survey, point: RecoveryPoint, rate: float | None) -> Recover
                     key = objects_folder(seen.source, point.backup_id) + largest.name
                     storage_class = seen.catalogs[repository].store.storage_class(key)
             contents = Contents(
-                len(manifest.tables), manifest.rows, manifest.content_bytes, manifest.stored_bytes, storage_class
-            )
+                holding(manifest), len(manifest.tables), manifest.rows, data_bytes(manifest),
+                None if shares_contents(manifest) else manifest.stored_bytes, storage_class,
+            )  # fmt: skip
             return replace(point, contents=contents, restore=estimated(contents, rate))
     return point

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow.sdk import Asset, AssetAlias, Context, XComArg
 from airflow.sdk.exceptions import AirflowSkipException
@@ -26,7 +26,7 @@ VERIFIED_BACKUPS = AssetAlias("verified_backups")
 class TakenBackup(TypedDict):
     """What goes from step to step. Sizes in bytes, `seconds` of the dump, `verified`: depth by repository.
 
-    summary: what is in it, where that is not tables and rows.
+    summary: what is in it, as its engine counts.
     """
 
     source: str
@@ -39,7 +39,7 @@ class TakenBackup(TypedDict):
     encryption: str
     seconds: float
     verified: dict[str, str]
-    summary: NotRequired[str]
+    summary: str
 
 
 class DumpCompressUpload(SourceOperator):
@@ -91,7 +91,7 @@ def hold_backup(catalog: Catalog, manifest: Manifest, reason: str, context: Cont
 def taken_backup(
     manifest: Manifest, seconds: float, *, tables: int, rows: int, content_bytes: int, summary: str
 ) -> TakenBackup:
-    """What the steps after it are told of a sealed backup. What it holds is said as its engine counts."""
+    """What the steps after it are told of a sealed backup."""
     return TakenBackup(
         source=manifest.source,
         backup_id=manifest.backup_id,

@@ -10,6 +10,7 @@ from airflow.sdk import Context, XComArg
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.core.comparison import TableComparison
+from backup_playbook.core.holdings import data_bytes
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.restore_report import CheckResult, ProvenTable, RestoreReport
 from backup_playbook.notifiers.runs import ERROR, KILLED, run_url, task_states
@@ -135,7 +136,7 @@ class DocumentResult(SourceOperator):
             problem=problem,
             phases=known["phases"],
             rto_objective=self.config.objectives_of(self.source).rto,
-            content_bytes=manifest.content_bytes,
+            content_bytes=data_bytes(manifest),
             proven=tuple(tables),
             comparison=tuple(
                 TableComparison(**item) for item in self._said("compare_with_production", COMPARISON) or ()

@@ -220,9 +220,10 @@ class Outlook:
 
 
 def _files(count: int, size: int) -> str:
+    from backup_playbook.core.holdings import counted
     from backup_playbook.core.progress import human_bytes
 
-    return f"{count:,} {'file' if count == 1 else 'files'} ({human_bytes(size)})"
+    return f"{counted(count, 'file')} ({human_bytes(size)})"
 
 
 class RestoreFiles(FilesRestoreStep):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk import Context
 
 from backup_playbook.core.errors import ConfigError, RestoreError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
@@ -192,7 +193,8 @@ class PresentPlan(RecoveryStep):
         checks = instance.xcom_pull("staging.run_application_checks", key=CHECKS) or []
         took = human_seconds(sum(staged["phases"].values()))
         plan = instance.xcom_pull("plan_restore", key=PLAN)
-        equal = f"{staged['proof']['tables']} tables, {staged['proof']['schema_objects']} definitions"
+        proof = staged["proof"]
+        equal = f"{counted(proof['tables'], 'table')}, {counted(proof['schema_objects'], 'definition')}"
         passed = [(one["name"], "ok", one["detail"]) for one in checks]
         lines = [
             plan,

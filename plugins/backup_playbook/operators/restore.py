@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 from airflow.sdk import Context, XComArg
 
 from backup_playbook.core.errors import GuardError, RestoreError, VerificationError
+from backup_playbook.core.holdings import holding
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class ChooseBackup(SourceOperator):
         )
         manifest = catalog.manifest(self.source, chosen.backup_id)
         self.log.info(
-            "%s %s from %s: %d tables, %d rows, taken %s.",
-            self.source, chosen.backup_id, catalog.store.url, len(manifest.tables), manifest.rows, manifest.snapshot_at,
+            "%s %s from %s: %s, taken %s.",
+            self.source, chosen.backup_id, catalog.store.url, holding(manifest), manifest.snapshot_at,
         )  # fmt: skip
         return TestedBackup(
             source=self.source,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backup_playbook.core.errors import RepositoryError, SourceError, VerificationError
+from backup_playbook.core.holdings import data_bytes, holding
 from backup_playbook.core.tree import FileType, Outcome
 from backup_playbook.engines.backup import Depth
 from backup_playbook.engines.files.place import Place
@@ -34,7 +35,9 @@ def test_every_kind_of_entry(lab: FilesLab) -> None:
     assert tree[b"empty/"].is_directory
     assert tree[NOT_UTF8].hashed_key
     assert manifest.details["outcomes"] == {"special": 1}
-    assert manifest.details["files"] == len([entry for entry in tree.values() if entry.stored])
+    stored = [entry for entry in tree.values() if entry.stored]
+    assert holding(manifest) == f"{len(stored)} files"
+    assert data_bytes(manifest) == sum(entry.size for entry in stored) > manifest.content_bytes
     for depth in (Depth.FULL, Depth.CHECKSUMS):
         lab.verify(manifest, depth)
 

@@ -83,7 +83,9 @@ def test_everything_comes_back_byte_for_byte_and_goes_again(recovery: Recovery) 
     assert recovery.then == empty  # the undo was stored before anything was written
     assert contents(recovery.database) == before
     assert remaining_documents(recovery.live, recovery.scratch, recovery.wanted) == {"equal": 310}
-    assert recovery.take_back().startswith("310 documents of people are as before; 0 were")
+    assert recovery.take_back().endswith(
+        "Taken back: 310 documents of people; left, for they were changed since or are gone: 0."
+    )
     assert contents(recovery.database) == empty
 
 
@@ -133,7 +135,7 @@ def test_changed_documents_by_choice(recovery: Recovery) -> None:
     recovery.database["people"].delete_one({"_id": 101})
     changed = contents(recovery.database)
     preview = recovery.find("100", "101")
-    with pytest.raises(RowRecoveryError, match="1 documents are there, and differ: 100"):
+    with pytest.raises(RowRecoveryError, match="1 document with other values now: 100"):
         recovery.bring_back(preview)
     assert contents(recovery.database) == changed
     assert recovery.bring_back(preview, "skip").overwritten == {"people": 0}
@@ -214,7 +216,7 @@ def test_undo_leaves_what_was_changed_since(recovery: Recovery) -> None:
     recovery.database["people"].delete_many({"_id": {"$in": [100, 101]}})
     recovery.bring_back(recovery.find("100", "101"))
     recovery.database["people"].update_one({"_id": 101}, {"$set": {"text": "new"}})
-    assert recovery.take_back().startswith("1 documents of people are as before; 1 were changed")
+    assert recovery.take_back().endswith("1 document of people; left, for they were changed since or are gone: 1.")
     assert recovery.database["people"].find_one({"_id": 100}) is None
     assert recovery.database["people"].find_one({"_id": 101}) is not None
 

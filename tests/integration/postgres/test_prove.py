@@ -42,15 +42,15 @@ SCHEMA = """
 # what is done to the copy -> all that the proof must say
 KNOWN_BAD = {
     "rows lost": ("DELETE FROM small WHERE id > 7", ["The table public.small has 7 rows where the backup has 10."]),
-    "all rows lost": ("TRUNCATE big", ["The table public.big has 0 rows where the backup has 20000."]),
-    "a row too many": ("INSERT INTO blank VALUES (1)", ["The table public.blank has 1 rows where the backup has 0."]),
+    "all rows lost": ("TRUNCATE big", ["The table public.big has 0 rows where the backup has 20,000."]),
+    "a row too many": ("INSERT INTO blank VALUES (1)", ["The table public.blank has 1 row where the backup has 0."]),
     "a row changed": (
         "UPDATE small SET v = 'other' WHERE id = 3",
         ["The table public.small has the 10 rows of the backup, but other values in them."],
     ),
     "a row of a chunk changed": (
         "UPDATE big SET v = v || ' ' WHERE id = 11111",
-        ["The table public.big has the 20000 rows of the backup, but other values in them."],
+        ["The table public.big has the 20,000 rows of the backup, but other values in them."],
     ),
     "a row in any order changed": (
         """WITH one AS (SELECT tableoid, ctid FROM paints WHERE c = 'green' LIMIT 1),
@@ -179,7 +179,7 @@ def test_the_copy_of_another_source(restored: Restored, postgres18: PostgresServ
     with pytest.raises(VerificationError) as caught:
         prove_copy(restored, server_of(postgres18.dsn(other)))
     assert "The table public.small is missing." in caught.value.problems
-    assert "The table public.big has 0 rows where the backup has 20000." in caught.value.problems
+    assert "The table public.big has 0 rows where the backup has 20,000." in caught.value.problems
 
 
 def test_many_differences_are_counted(restored: Restored, copy: str, postgres18: PostgresServer) -> None:

@@ -46,7 +46,7 @@ def test_plan_says_what_when_how_long_and_how_to_undo() -> None:
     ):
         assert words in text
     assert "public.users |" not in text
-    assert "1 tables have as many rows" in text
+    assert "As many rows now as in the backup: 1 table." in text
 
 
 def test_page_that_offers_a_choice_shows_what_each_backup_has_and_costs() -> None:
@@ -67,11 +67,11 @@ def test_page_that_offers_a_choice_shows_what_each_backup_has_and_costs() -> Non
         "| Restore B1 | 2026-11-22 02:00:00 UTC | 32 h 00 min | verified | none | 1,010 |",
         "| table | now | 11-23 02:00 | 11-22 02:00 |",
         "| public.orders | 0 | 0 | 1,000 |",
-        "1 tables have as many rows in all of these",
+        "As many rows in all of these: 1 table.",
     ):
         assert words in text
     assert PLAN.backup_id not in text
-    assert plan.in_short(NOW) == "2 backups from primary can take the place of shop: choose one."
+    assert plan.in_short(NOW) == "Choose one of 2 backups from primary to take the place of shop."
     unreadable = replace(plan, now={}, uncounted="invalid page in block 0").to_markdown(NOW)
     assert "cannot be counted now: invalid page" in unreadable
     assert "| public.orders | 0 | 1,000 |" in unreadable

@@ -56,8 +56,8 @@ def test_unverified_is_a_choice_only_by_its_id_and_when_allowed() -> None:
     ("backups", "wanted", "before", "what", "remedy"),
     [
         ([], "latest", None, "has no backup of the source", "Take one"),
-        ([UNVERIFIED, REJECTED], "latest", None, "None of the 2 backups of shop in this rep", "by its id"),
-        ([VERIFIED], "latest_proven", None, "is proven", "the newest is 20261121T020004Z-7f3a91"),
+        ([UNVERIFIED, REJECTED], "latest", None, "shop has 2 backups here, none of them verified", "by its id"),
+        ([VERIFIED], "latest_proven", None, "shop has 1 backup here", "the newest is 20261121T020004Z-7f3a91"),
         (BACKUPS, "latest", TODAY - 30 * DAY, "taken before 2026-10-24 02:00:04 UTC", "oldest verified backup is"),
         (BACKUPS, "20260101T000000Z-000000", None, "no backup '20260101T000000Z-000000'", VERIFIED.backup_id),
         (BACKUPS, "; drop", None, "no backup '; drop'", "list_recovery_points"),
@@ -106,11 +106,11 @@ def test_rate_is_the_median_of_the_newest_restores() -> None:
     ],
 )
 def test_estimate(storage_class: str, rate: float | None, time: timedelta | None) -> None:
-    assert estimated(Contents(1, 1, 600_000, 1, storage_class), rate) == time
+    assert estimated(Contents("1 table, 1 row", 1, 1, 600_000, 1, storage_class), rate) == time
 
 
 def test_text_for_people() -> None:
-    contents = Contents(12, 3_456_789, 5 << 30, 1 << 30, "DEEP_ARCHIVE")
+    contents = Contents("12 tables, 3,456,789 rows", 12, 3_456_789, 5 << 30, 1 << 30, "DEEP_ARCHIVE")
     proven = RecoveryPoint(
         PROVEN.backup_id, False, ("primary",), ("primary",), contents, timedelta(hours=12, minutes=3)
     )

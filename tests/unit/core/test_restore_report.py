@@ -36,7 +36,7 @@ def test_passed() -> None:
     text = report().to_markdown()
     assert text.startswith("# Restore test of shop: restored and proven equal\n")
     assert "took 3 min 20 s, within the objective (RTO) of 30 min 00 s" in text
-    assert "proven byte for byte: 1 tables, 1,200 rows, 3.0 MB" in text
+    assert "proven byte for byte: 1 table, 1,200 rows, 3.0 MB" in text
     assert "| restore: data | 100.2 |" in text
     assert "| public.users | 1,200 | 0 | is empty in production |" in text
     assert "| orders | ok | 0 |" in text

@@ -79,8 +79,8 @@ def test_preview_says_what_will_be_written() -> None:
     assert "| public.t | 30 | 2 overwritten | 0 | 0 |" in text
     assert "id=1 \\| 2" in text
     assert "&lt;b>" in text
-    assert "and 31 more rows" in text
-    assert preview().in_short("overwrite") == "30 rows of 1 tables will be inserted, 2 overwritten."
+    assert "and 31 more |" in text
+    assert preview().in_short("overwrite") == "30 rows of 1 table will be inserted, 2 overwritten."
     assert preview().in_short("skip").endswith("0 overwritten.")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from backup_playbook.core.errors import RestoreError, VerificationError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, FileType, key_of
 from backup_playbook.engines.files.batches import batches
 from backup_playbook.engines.files.place import Place, kind_of
@@ -106,7 +107,7 @@ class FilesRestore:
                         counts[entry.type] += 1
         if problems:
             raise VerificationError(
-                f"{len(problems)} paths in {self.place.root} are not as backed up: " + " | ".join(problems[:5]),
+                f"Not as backed up in {self.place.root}: {counted(len(problems), 'path')}: " + " | ".join(problems[:5]),
                 "If somebody works in that directory, restore into a new one. Else check its disk.",
                 tuple(problems[:PROBLEMS_TOLD]),
             )

@@ -9,6 +9,7 @@ import re
 import shlex
 from pathlib import Path
 
+from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 
@@ -21,7 +22,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "BACKUP": manifest.backup_id,
         "SOURCE": manifest.source,
         "TAKEN": manifest.snapshot_at.isoformat(sep=" ", timespec="seconds"),
-        "SUMMARY": f"{details['files']:,} files, {human_bytes(details['bytes'])}",
+        "SUMMARY": f"{holding(manifest)}, {human_bytes(details['bytes'])}",
         "CURRENT": f"{repository_url}/{details['current']}",
         "REPOSITORY": shlex.quote(repository_url),
         "CURRENT_FOLDER": shlex.quote(details["current"]),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backup_playbook.core.errors import GuardError, RestoreError, VerificationError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.proof import Proof
@@ -103,7 +104,7 @@ class ScratchDirectory:
         extras = [found.name for found, known in paired if found and not known]
         if extras:
             raise VerificationError(
-                f"{self.root} has {len(extras)} paths that the backup has not, first {extras[0]}.",
+                f"{self.root} has {counted(len(extras), 'path')} that the backup has not, first {extras[0]}.",
                 "Somebody works in that directory: restore into a new one.",
                 tuple(extras[:EXTRAS_TOLD]),
             )

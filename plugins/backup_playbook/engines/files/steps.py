@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.files.engine import FilesEngine
@@ -61,5 +62,5 @@ def in_words(manifest: Manifest) -> str:
     news = [f"{done['uploaded']:,} uploaded ({human_bytes(details['new_bytes'])})"]
     news += [f"{done[name]:,} {word}" for name, word in words.items() if done[name]]
     odd = [f"{count:,} {outcome}" for outcome, count in details["outcomes"].items()]
-    text = f"{details['files']:,} files, {human_bytes(details['bytes'])}: {', '.join(news)}"
+    text = f"{holding(manifest)}, {human_bytes(details['bytes'])}: {', '.join(news)}"
     return f"{text}; {', '.join(odd)}" if odd else text

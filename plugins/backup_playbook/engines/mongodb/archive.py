@@ -13,10 +13,9 @@ from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 
 
-def in_words(manifest: Manifest) -> str:
-    """For people: what it holds, and of how many moments."""
-    apart = "" if manifest.details["consistency"] == "snapshot" else ", each collection at a moment of its own"
-    return f"{manifest.rows:,} documents in {len(manifest.tables)} collections{apart}"
+def in_moments(manifest: Manifest) -> str:
+    """For people: of how many moments it is, when of more than one."""
+    return "" if manifest.details["consistency"] == "snapshot" else ", each collection at a moment of its own"
 
 
 def metadata_names(manifest: Manifest) -> dict[str, str]:

@@ -20,6 +20,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.row_recovery import (
     Conflict,
     OnConflict,
@@ -142,8 +143,9 @@ def _preview(wanted: WantedDocuments, compared: Sequence[Compared]) -> Preview:
         rows=tuple(PreviewRow(key=one.key, state=one.state, values=_values(one.then)) for one in shown),
     )
     conflicts = tuple(_conflicts(wanted.collection, compared))
-    words = ("documents", "collection")
-    return Preview(tables=(table,), conflicts=conflicts, remarks=remarks, fingerprint=digest.hexdigest(), words=words)
+    return Preview(
+        tables=(table,), conflicts=conflicts, remarks=remarks, fingerprint=digest.hexdigest(), nouns=nouns("mongodb")
+    )
 
 
 def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Conflict]:
@@ -151,7 +153,7 @@ def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Confli
         yield Conflict(
             table=collection,
             kind="key reused",
-            what=f"{len(differing)} documents are there, and differ: {'; '.join(differing[:ROWS_SHOWN])}.",
+            what=f"{counted(len(differing), 'document')} with other values now: {'; '.join(differing[:ROWS_SHOWN])}.",
             choices="`skip` leaves them as they are; `overwrite` puts those of the backup in their place.",
             solved_by=("skip", "overwrite"),
         )
@@ -159,7 +161,7 @@ def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Confli
         yield Conflict(
             table=collection,
             kind="unique value taken",
-            what=f"Another document has values of {len(taken)} documents that are unique: "
+            what=f"Another document has now a value that is unique of {counted(len(taken), 'document')}: "
             f"{'; '.join(taken[:ROWS_SHOWN])}.",
             choices="`skip` leaves these out; or change the other document first.",
             solved_by=("skip",),

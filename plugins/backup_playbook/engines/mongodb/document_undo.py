@@ -23,6 +23,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.write_concern import WriteConcern
 
+from backup_playbook.core.holdings import counted
 from backup_playbook.engines.mongodb.connection import Document
 from backup_playbook.engines.mongodb.ranges import RAW
 
@@ -76,8 +77,10 @@ def undo(uri: str, content: bytes) -> str:
     with MongoClient[RawBSONDocument](uri, document_class=RawBSONDocument) as client:
         database = client.get_database(body["database"], codec_options=RAW, write_concern=WriteConcern("majority"))
         count = take_back(database[body["collection"]], documents)
-    left = len(documents) - count
-    return f"{count} documents of {body['collection']} are as before; {left} were changed since, or are gone: left."
+    return (
+        f"Taken back: {counted(count, 'document')} of {body['collection']}; "
+        f"left, for they were changed since or are gone: {len(documents) - count}."
+    )
 
 
 def _text(content: bytes) -> str:

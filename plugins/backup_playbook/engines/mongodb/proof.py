@@ -13,6 +13,7 @@ from functools import partial
 from pymongo.database import Database
 
 from backup_playbook.core.errors import RestoreError, VerificationError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, TablePart, TableRecord
 from backup_playbook.core.proof import Proof, TableProof
 from backup_playbook.engines.mongodb.archive import read_collections
@@ -159,8 +160,8 @@ def _described(what: Collection | Document | None) -> str:
 
 def _difference(table: TableRecord, rows: int) -> str:
     if rows == table.rows:
-        return f"{table.name} has the {rows} documents of the backup, but other values in them."
-    return f"{table.name} has {rows} documents where the backup has {table.rows}."
+        return f"{table.name} has the {counted(rows, 'document')} of the backup, but other values in them."
+    return f"{table.name} has {counted(rows, 'document')} where the backup has {table.rows:,}."
 
 
 def _failure(label: str, manifest: Manifest, problems: list[str]) -> VerificationError:

@@ -15,6 +15,7 @@ from pymongo.write_concern import WriteConcern
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.guards import CollectionsIdentity, require_no_production_collections
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, StoredObject, TableRecord
 from backup_playbook.engines.mongodb.archive import read_collections
 from backup_playbook.engines.mongodb.collections import TTL, Collection, create_indexes, identity, list_collections
@@ -110,7 +111,7 @@ def source_identity(manifest: Manifest) -> CollectionsIdentity:
 def require_empty(database: Database[Document], label: str, within: str = "") -> None:
     if found := list_collections(database, within=within):
         raise RestoreError(
-            f"{label} is not empty: it has {len(found)} collections and views. A restore writes into empty databases "
-            "only.",
+            f"{label} is not empty: it has {counted(len(found), 'collection')}, views included. A restore writes "
+            "into empty databases only.",
             "Drop this scratch, and start the restore again with a new one.",
         )

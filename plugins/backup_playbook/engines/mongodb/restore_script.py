@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.mongodb.archive import metadata_names
@@ -23,7 +24,7 @@ _CONSISTENCY = {
 
 
 def render(manifest: Manifest, repository_url: str) -> str:
-    documents = f"{len(manifest.tables)} collections, {manifest.rows} documents, {human_bytes(manifest.content_bytes)}"
+    documents = f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}"
     words = {
         "CONSISTENCY": one_line(_CONSISTENCY[manifest.details["consistency"]]),
         "SIZE": human_bytes(manifest.content_bytes),

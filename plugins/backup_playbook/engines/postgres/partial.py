@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, ObjectKind, TableRecord
 from backup_playbook.engines.postgres.archive import LARGE_OBJECTS, is_left_out, left_out, shortened
 from backup_playbook.engines.postgres.clients import Clients
@@ -190,4 +191,4 @@ class _Selecting:
             yield f"{count} large objects"
         yield from keys.values()
         if views:
-            yield f"the rows of {len(views)} materialised views (REFRESH MATERIALIZED VIEW fills one)"
+            yield f"the rows of {counted(len(views), 'materialised view')} (REFRESH MATERIALIZED VIEW fills one)"

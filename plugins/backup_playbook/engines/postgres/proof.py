@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from backup_playbook.core.errors import ProcessFailedError, RestoreError, VerificationError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import ObjectKind, TableRecord
 from backup_playbook.core.proof import Proof, TableProof
 from backup_playbook.engines.postgres.archive import (
@@ -299,8 +300,8 @@ class _PackedRows(PackReader):
 
 def _difference(label: str, rows: int, expected: int) -> str:
     if rows == expected:
-        return f"The table {label} has the {rows} rows of the backup, but other values in them."
-    return f"The table {label} has {rows} rows where the backup has {expected}."
+        return f"The table {label} has the {counted(rows, 'row')} of the backup, but other values in them."
+    return f"The table {label} has {counted(rows, 'row')} where the backup has {expected:,}."
 
 
 def _value(setval: str) -> str:

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH
@@ -29,7 +30,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "ENCODING": manifest.details["encoding"],
         "ATTACH": ATTACH,
         "AFTER_ATTACH": AFTER_ATTACH,
-        "SUMMARY": f"{len(manifest.tables)} tables, {manifest.rows} rows, {human_bytes(manifest.content_bytes)}",
+        "SUMMARY": f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}",
         "BODY": "\n".join(_body(manifest)),
     }
     return fill(_TEMPLATE, manifest, repository_url, words)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError, State
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.inventory import quoted
@@ -142,8 +143,8 @@ class _Import:
         )
         if count:
             raise RestoreError(
-                f"{count} rows of {table.live.label} are not read back as they were written: a rule or a trigger that "
-                "cannot be switched off changes them.",
+                f"{counted(count, 'row')} of {table.live.label} cannot be read back as written: a rule or a trigger "
+                "that cannot be switched off changes what is written.",
                 "Nothing was written. Choose `triggers: fire` if these changes are meant.",
             )
 

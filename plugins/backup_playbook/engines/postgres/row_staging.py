@@ -11,6 +11,7 @@ from typing import Any, Literal
 from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.row_recovery import (
     Conflict,
     ForeignKey,
@@ -174,7 +175,7 @@ class Staging:
             conflict = Conflict(
                 table=table.live.label,
                 kind="unique value taken",
-                what=f"{len(taken)} rows have a value of {constraint.name} that another row has now: {pairs}.",
+                what=f"Another row has now the value of {constraint.name} of {counted(len(taken), 'row')}: {pairs}.",
                 choices="`skip` leaves these rows out; or change the other row first.",
                 solved_by=("skip",),
             )
@@ -187,7 +188,7 @@ class Staging:
                 yield Conflict(
                     table=table.live.label,
                     kind="key reused",
-                    what=f"{len(rows)} rows are there, and differ: {'; '.join(key for (key,) in rows[:ROWS_SHOWN])}.",
+                    what=f"{counted(len(rows), 'row')} with other values now: {_keys(rows)}.",
                     choices="`skip` leaves them as they are; `overwrite` puts the rows of the backup in their place.",
                     solved_by=("skip", "overwrite"),
                 )
@@ -212,12 +213,12 @@ class Staging:
                 f"AND {known} AND NOT EXISTS (SELECT FROM {quoted(*link.parent)} p WHERE {equal}) {among}"
             )
             if rows:
-                keys, parent_label = "; ".join(key for (key,) in rows[:ROWS_SHOWN]), label(link.parent)
+                whose, missing = label(link.parent), counted(len(rows), "row")
                 yield Conflict(
                     table=label(link.child),
                     kind="parent gone",
-                    what=f"By {link.name} it refers to {len(rows)} rows of {parent_label} that do not exist: {keys}.",
-                    choices=f"Recover these rows of {parent_label} first; what refers to them comes with them.",
+                    what=f"By {link.name} it refers to {missing} missing from {whose}: {_keys(rows)}.",
+                    choices=f"Recover these rows of {whose} first; what refers to them comes with them.",
                 )
 
     def _preview(self, table: StagedTable) -> TablePreview:
@@ -286,6 +287,10 @@ def settable(table: StagedTable, columns: Sequence[str]) -> list[str]:
 
 def written_states(on_conflict: OnConflict) -> str:
     return "'missing', 'differs'" if on_conflict == "overwrite" else "'missing'"
+
+
+def _keys(rows: Sequence[tuple[str]]) -> str:
+    return "; ".join(key for (key,) in rows[:ROWS_SHOWN])
 
 
 def _text(alias: str, columns: Sequence[str]) -> str:
