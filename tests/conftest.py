@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+LONGEST_ID = 80
+
+
 class Bucket(NamedTuple):
     name: str
     client: "S3Client"
 
 
 MongoDatabase = Database[dict[str, Any]]
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A long value is no name: it would be in every report, megabytes of it."""
+    return argname if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
 
 
 @pytest.fixture(scope="session")

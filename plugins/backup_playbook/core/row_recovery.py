@@ -6,6 +6,7 @@ Pure: the engine reads, this decides and says it in words.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,8 @@ OnConflict = Literal["stop", "skip", "overwrite"]
 State = Literal["missing", "equal", "differs", "taken"]
 """A row of the backup beside production: not there, as it was, another row has its key, or one of its unique values."""
 CELL_CHARACTERS = 60
+HIDDEN = "***"
+_CONFIDENTIAL = re.compile(r"passw|passphrase|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 
 
 class RowRecoveryError(PlaybookError):
@@ -290,6 +293,11 @@ class RecoveredRows(_Record):
     sequences: tuple[str, ...]
     finished_at: datetime
     undo: str
+
+
+def is_confidential(name: str) -> bool:
+    """Whether the values of a column or field are not shown: a preview lies in Airflow's database and logs."""
+    return bool(_CONFIDENTIAL.search(name))
 
 
 def shortened(text: str) -> str:

@@ -145,6 +145,19 @@ def test_changed_documents_by_choice(recovery: Recovery) -> None:
     assert recovery.database["people"].find_one({"_id": 100}, {"text": 1}) == {"_id": 100, "text": "changed"}
 
 
+def test_credentials_are_not_in_the_preview(recovery: Recovery) -> None:
+    people = recovery.database["people"]
+    people.insert_one(secret := {"_id": "s", "mail": "s", "in": [{"apiKey": "x"}], "password": {"a": 1}})
+    lost = Recovery(recovery.lab, recovery.database, recovery.lab.backup(source_of(recovery.database)))
+    people.delete_one({"_id": "s"})
+    preview = lost.find('"s"')
+    [row] = preview.tables[0].rows
+    assert row.values == '{"mail": "s", "in": [{"apiKey": "***"}], "password": "***"}'
+    lost.bring_back(preview)
+    assert people.find_one({"_id": "s"}) == secret
+    lost.scratch.drop()
+
+
 def test_unique_values_that_others_have_now(recovery: Recovery) -> None:
     recovery.database["people"].delete_many({"_id": {"$in": [100, 101]}})
     recovery.database["people"].insert_one({"_id": "new", "mail": "m0"})

@@ -222,6 +222,16 @@ def test_overwrite_replaces_what_the_preview_showed_and_can_be_undone(incident: 
     assert difference(lost.dump(), wrong) == set()
 
 
+def test_credentials_are_not_in_the_preview(incident: Open) -> None:
+    lost = incident("CREATE TABLE p (id int PRIMARY KEY, password_hash text, n int); INSERT INTO p VALUES (1, 'x', 7)")
+    lost.do("DELETE FROM p")
+    lost.find("p", "1")
+    [row] = lost.preview().tables[0].rows
+    assert (row.key, row.values) == ("id=1", "id=1, password_hash=***, n=7")
+    lost.bring_back()
+    assert lost.ask("SELECT password_hash FROM p") == [("x",)]
+
+
 def test_import_refuses_what_the_preview_did_not_show(incident: Open) -> None:
     lost = incident(TWO)
     lost.do("DELETE FROM p WHERE id IN (3, 4)")

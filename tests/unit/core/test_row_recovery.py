@@ -13,6 +13,7 @@ from backup_playbook.core.row_recovery import (
     TablePreview,
     TableShape,
     column_conflicts,
+    is_confidential,
     search_order,
     select_rows,
 )
@@ -66,6 +67,15 @@ def test_columns_that_changed() -> None:
     assert "needed" in found["column added"].what
     assert found["column added"].solved_by == ()
     assert list(column_conflicts(then, then)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "confidential"),
+    [("password_hash", True), ("apiKey", True), ("API_KEY", True), ("reset_token", True), ("clientSecret", True),
+     ("email", False), ("passenger", False), ("key", False)],
+)  # fmt: skip
+def test_values_that_a_preview_does_not_show(name: str, confidential: bool) -> None:
+    assert is_confidential(name) is confidential
 
 
 def preview(*conflicts: Conflict) -> Preview:

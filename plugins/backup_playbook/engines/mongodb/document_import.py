@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from pymongo.write_concern import WriteConcern
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.row_recovery import (
+    HIDDEN,
     Conflict,
     OnConflict,
     Preview,
@@ -30,6 +31,7 @@ from backup_playbook.core.row_recovery import (
     RowRecoveryError,
     State,
     TablePreview,
+    is_confidential,
     shortened,
 )
 from backup_playbook.engines.mongodb.collections import for_people
@@ -169,7 +171,13 @@ def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Confli
 
 
 def _values(document: RawBSONDocument) -> str:
-    return shortened(for_people({name: value for name, value in document.items() if name != "_id"}))
+    return shortened(for_people(_shown({name: value for name, value in document.items() if name != "_id"})))
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: HIDDEN if is_confidential(name) else _shown(inner) for name, inner in value.items()}
+    return [_shown(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _written(todo: Sequence[Compared]) -> list[Written]:

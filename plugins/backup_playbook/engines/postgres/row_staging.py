@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.row_recovery import (
+    HIDDEN,
     Conflict,
     ForeignKey,
     OnConflict,
@@ -23,6 +24,7 @@ from backup_playbook.core.row_recovery import (
     TablePreview,
     TableShape,
     column_conflicts,
+    is_confidential,
     label,
     shortened,
 )
@@ -223,8 +225,9 @@ class Staging:
 
     def _preview(self, table: StagedTable) -> TablePreview:
         counts: dict[State, int] = dict(self.ask(f"SELECT {STATE}, count(*) FROM {table.name} GROUP BY 1"))
+        values = _text("s", table.columns, is_confidential)
         shown = self.ask(
-            f"SELECT {_text('s', table.key)}, s.{STATE}, {_text('s', table.columns)} FROM {table.name} s "
+            f"SELECT {_text('s', table.key)}, s.{STATE}, {values} FROM {table.name} s "
             f"ORDER BY s.{STATE} = 'equal', {columns_of('s', table.key)} LIMIT {ROWS_SHOWN}"
         )
         rows = [PreviewRow(key=shortened(key), state=state, values=shortened(values)) for key, state, values in shown]
@@ -293,7 +296,11 @@ def _keys(rows: Sequence[tuple[str]]) -> str:
     return "; ".join(key for (key,) in rows[:ROWS_SHOWN])
 
 
-def _text(alias: str, columns: Sequence[str]) -> str:
+def _text(alias: str, columns: Sequence[str], hide: Callable[[str], bool] = lambda _: False) -> str:
     """`a=1, b=2`, for people."""
-    values = (f"{literal(f'{name}=')} || coalesce({alias}.{quoted(name)}::text, 'NULL')" for name in columns)
+    values = (
+        literal(f"{name}={HIDDEN}") if hide(name)
+        else f"{literal(f'{name}=')} || coalesce({alias}.{quoted(name)}::text, 'NULL')"
+        for name in columns
+    )  # fmt: skip
     return f"array_to_string(ARRAY[{', '.join(values)}], ', ')"
