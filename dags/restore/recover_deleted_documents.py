@@ -17,7 +17,8 @@ role `readWrite`, and a restore test, on whose server documents are looked for.
 | `document_result` | the report, in the repository; tells people |
 | `drop_scratch` | removes the scratch, whatever happened |
 
-Documents come back byte for byte; those that are equal are left alone. What stands in the way (an `_id` with other
+Documents come back byte for byte, also what the preview does not show, for it is named like a credential (passwords,
+tokens, keys). Those that are equal are left alone. What stands in the way (an `_id` with other
 content, a unique value that is taken) is named with the choices there are, and nothing is overwritten unless *On
 conflict* says so. MongoDB does not know which documents refer to each other: recover them collection by collection.
 More than 256 MiB of documents, time series, and collections that are gone need a restore elsewhere.

@@ -16,9 +16,10 @@ their orders, a day of bookings. Nothing else of production is touched, and nobo
 | `document_result` | the report, in the repository; tells people |
 | `drop_scratch` | removes the scratch, whatever happened |
 
-Rows that are equal are left alone. What stands in the way (a key that was used again, a unique value that is taken, a
-parent that is gone, a column that was changed) is named with the choices there are, and nothing is overwritten unless
-*On conflict* says so. Triggers do not fire unless asked; foreign keys are checked as always.
+The preview shows no values of columns that are named like credentials (passwords, tokens, keys); they come back as they
+were. Rows that are equal are left alone. What stands in the way (a key that was used again, a unique value that is
+taken, a parent that is gone, a column that was changed) is named with the choices there are, and nothing is overwritten
+unless *On conflict* says so. Triggers do not fire unless asked; foreign keys are checked as always.
 
 **When it fails:** until `import_rows`, nothing was touched, and when that fails, nothing was written: correct what the
 message names and clear the red task, or start again with another choice. To take an import back, run the script that
