@@ -213,7 +213,7 @@ def test_options_of_another_collection(lab: Lab, manifest: Manifest) -> None:
 
 DIFFERENCES: dict[str, tuple[Callable[[MongoDatabase], object], str]] = {
     "a document gone": (lambda copy: copy["letters"].delete_one({"_id": 7}), "letters has 1,999 documents where"),
-    "a document more": (lambda copy: copy["letters"].insert_one({"_id": 7.5, "unique": -1}), "letters has 2001"),
+    "a document more": (lambda copy: copy["letters"].insert_one({"_id": 7.5, "unique": -1}), "letters has 2,001"),
     "another value": (lambda copy: copy["small"].update_one({}, {"$set": {"v": 1}}), "small has the 1 document "),
     "an index gone": (lambda copy: copy["letters"].drop_index("unique_1"), "index unique_1 of letters is missing"),
     "an index more": (lambda copy: copy["small"].create_index("v"), "index v_1 of small is"),

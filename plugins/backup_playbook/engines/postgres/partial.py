@@ -186,9 +186,9 @@ class _Selecting:
     def _left_out(self, chosen: set[Name], keys: Mapping[bytes, str], views: Sequence[bytes]) -> Iterator[str]:
         yield from left_out(self._manifest)
         if empty := sum(1 for name, table in self._records.items() if name not in chosen and table.rows):
-            yield f"the rows of {empty} other tables"
+            yield f"the rows of {counted(empty, 'other table')}"
         if count := self._manifest.details["large_objects"]:
-            yield f"{count} large objects"
+            yield counted(count, "large object")
         yield from keys.values()
         if views:
             yield f"the rows of {counted(len(views), 'materialised view')} (REFRESH MATERIALIZED VIEW fills one)"
