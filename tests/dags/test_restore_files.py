@@ -94,6 +94,17 @@ def test_everything_into_a_new_directory_is_a_proof(uploads: Path, taken: list[s
     assert not entries[taken[1]].proven
 
 
+def test_the_second_try_begins_anew(taken: list[str]) -> None:
+    run = Run(backup=taken[0])
+    restored = RestoreFiles(task_id="restore", backup=(plan := run.plan())).execute(run.context)
+    root = Path(run.left["result"]["root"])
+    (root / "a").unlink()
+    (root / "half").write_bytes(b"of a file")
+    RestoreFiles(task_id="restore", backup=plan).execute(run.context)
+    ProveFiles(task_id="prove", backup=restored).execute(run.context)
+    assert not (root / "half").exists()
+
+
 @pytest.mark.parametrize("repository", ["primary", "offsite"])
 def test_a_deleted_file(taken: list[str], repository: str) -> None:
     root = Run(path="folder/gone", backup=taken[0], repository=repository).restore()

@@ -249,8 +249,8 @@ class RestoreFiles(FilesRestoreStep):
 
         if not isinstance(place, ScratchDirectory):
             return dict(self.into_bucket(reader, place, context).run())
-        if not place.root.exists():  # a step that was cleared goes on where it was
-            place.create(reader.manifest)
+        place.drop()  # what an earlier try of this run left: the name is the run's own
+        place.create(reader.manifest)
         place.restore(reader, self.cancellation)
         return {}
 

@@ -80,15 +80,16 @@ class QuickRequests:
         # by its path, not by a host name of the bucket's own: the one connection does for all, and dots do no harm
         path = f"{self._address.path}/{self.store.bucket}/{quote(self.store.path(key), safe='/~')}"
         query = f"versionId={quote(version, safe='~')}" if version else ""
-        headers = signed(
-            Request(method, path, query),
-            self._headers(method, hashlib.sha256(body).digest()),
-            self._credentials.get_frozen_credentials(),
-            self.store.client.meta.region_name,
-            datetime.now(UTC),
-        )
+        request = Request(method, path, query)
         try:
-            answer = self._connection().send(Request(method, path, query), headers, body, expected)
+            headers = signed(
+                request,
+                self._headers(method, hashlib.sha256(body).digest()),
+                self._credentials.get_frozen_credentials(),
+                self.store.client.meta.region_name,
+                datetime.now(UTC),
+            )
+            answer = self._connection().send(request, headers, body, expected)
         except (OSError, HTTPException) as error:
             log.debug("%s %s is left to botocore: %s", method, key, error)
             self._close()
@@ -157,9 +158,11 @@ class _Connection:
         if len(first) < 2 or not first[1].isdigit():
             raise HTTPException(f"the answer starts with {first!r}")
         found: dict[bytes, bytes] = {}
-        while line := self._answers.readline().strip():
+        while (line := self._answers.readline()) not in (b"\r\n", b"\n"):
+            if not line.endswith(b"\n"):
+                raise HTTPException("the answer was cut within its headers")
             name, _, value = line.partition(b":")
-            found[name.lower()] = value.strip()
+            found[name.strip().lower()] = value.strip()
         status, length = int(first[1]), found.get(b"content-length", b"")
         reusable = length.isdigit() and found.get(b"connection", b"").lower() != b"close"
         if request.method == "HEAD":

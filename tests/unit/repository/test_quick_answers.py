@@ -123,10 +123,11 @@ def test_a_connection_that_is_not_to_be_kept_is_not(serve: Serve, answer: bytes)
         b"",
         b"220 cut me\r\n",
         b"HTTP/1.1 cut\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nx-cut: 1\r\nx-amz-version-id: o",
         b"HTTP/1.1 503 Slow Down\r\nContent-Length: 5\r\nConnection: close\r\n\r\nagain",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nwhy",
     ],
-    ids=["closed", "not-http", "no-status", "busy", "no-version"],
+    ids=["closed", "not-http", "no-status", "cut", "busy", "no-version"],
 )
 def test_what_is_no_success_is_left_to_botocore_once(serve: Serve, answer: bytes) -> None:
     puts, requests = serve(answer, TAKEN)

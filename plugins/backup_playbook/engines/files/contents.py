@@ -93,11 +93,19 @@ class Contents:
         )
 
     def _small(self, now: Entry, old: Entry | None) -> Entry:
-        found, body = self.tree.read(now, b"".join)
+        found, body = self.tree.read(now, _small_body)
+        if body is None:
+            return self._large(now, old)  # it has grown since the scan
         digest = hashlib.sha256(body).hexdigest()
         if old and old.sha256 == digest:
             return found.with_content_of(old)
-        kept, version = self._at_key(found, lambda key: self._quick.put(key, body))
+        try:
+            kept, version = self._at_key(found, lambda key: self._quick.put(key, body))
+        except OSError as error:  # of credentials that cannot be read, say: not of the file
+            raise RepositoryError(
+                f"Cannot write {self.store.url}/{key_of(self.source, found)}: {error}.",
+                "Look at the credentials of the repository's connection on this worker.",
+            ) from error
         return kept._replace(size=len(body), sha256=digest, version=version, added=self.backup_id, parts=0, checksum="")
 
     def _large(self, now: Entry, old: Entry | None) -> Entry:
@@ -138,6 +146,16 @@ class Contents:
         digest = Digest()
         drain(tap(self._watched(blocks), digest.update))
         return digest.sha256
+
+
+def _small_body(blocks: Blocks) -> bytes | None:
+    """None for what is larger than SMALL_BYTES, of which no more than that is read."""
+    body = bytearray()
+    for block in blocks:
+        body += block
+        if len(body) > SMALL_BYTES:
+            return None
+    return bytes(body)
 
 
 def unread(now: Entry, old: Entry | None, reason: str) -> Entry:

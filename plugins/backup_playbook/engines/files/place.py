@@ -16,7 +16,9 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
+from threading import RLock
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.tree import Entry, FileType, unsafe
@@ -36,6 +38,8 @@ class Place:
     owners: bool = field(default_factory=lambda: os.geteuid() == 0)
     """Whether owners can be restored: only root may give files away."""
     _descriptor: int = -1
+    _making: RLock = field(default_factory=RLock)
+    """Held while a folder is made: setting aside what is in its way makes folders too."""
 
     def __enter__(self) -> Place:
         self._descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
@@ -63,6 +67,10 @@ class Place:
         """Of a symbolic link."""
         with self._parent(path, create=False) as (folder, name):
             return os.readlink(name, dir_fd=folder)
+
+    def set_link_attributes(self, entry: Entry) -> None:
+        with self._parent(entry.path, create=False) as (folder, name):
+            self._link_attributes(entry, folder, name)
 
     def make_folder(self, path: bytes) -> None:
         with self._parent(path + b"x", create=True):
@@ -96,9 +104,7 @@ class Place:
         with self._parent(entry.path, create=True) as (folder, name):
             self._make_room(entry.path, folder, name)
             os.symlink(entry.target, name, dir_fd=folder)
-            if self.owners:
-                os.chown(name, *_owner(entry), dir_fd=folder, follow_symlinks=False)
-            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
+            self._link_attributes(entry, folder, name)
 
     def set_attributes(self, entry: Entry) -> None:
         """Of a file or folder that is there."""
@@ -109,6 +115,11 @@ class Place:
                 self._attributes(entry, descriptor)
             finally:
                 os.close(descriptor)
+
+    def _link_attributes(self, entry: Entry, folder: int, name: bytes) -> None:
+        if self.owners:
+            os.chown(name, *_owner(entry), dir_fd=folder, follow_symlinks=False)
+        os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
     def _attributes(self, entry: Entry, descriptor: int) -> None:
         if self.owners:
@@ -127,7 +138,15 @@ class Place:
                 f"{self.root} has {path!r} already.", "Restore into a directory that is empty, or does not exist."
             )
         with self._parent(self.set_aside + path.removesuffix(b"/"), create=True) as (aside, kept):
-            os.rename(name, kept, src_dir_fd=folder, dst_dir_fd=aside)
+            try:
+                os.rename(name, _free(kept, aside), src_dir_fd=folder, dst_dir_fd=aside)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                raise RestoreError(
+                    f"{path!r} is on a file system of its own below {self.root}, and cannot be set aside.",
+                    "Nothing of it was replaced. Restore it into a new directory, and copy it from there.",
+                ) from error
 
     @contextlib.contextmanager
     def _parent(self, path: bytes, *, create: bool) -> Iterator[tuple[int, bytes]]:
@@ -154,11 +173,25 @@ class Place:
         except OSError as error:
             if not create or error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
-            if error.errno != errno.ENOENT:
-                self._make_room(path, here, step)
-        with contextlib.suppress(FileExistsError):  # another thread was faster
+        with self._making:
+            try:  # another thread was faster
+                return os.open(step, _FOLDER, dir_fd=here)
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    self._make_room(path, here, step)
             os.mkdir(step, 0o700, dir_fd=here)
-        return os.open(step, _FOLDER, dir_fd=here)
+            return os.open(step, _FOLDER, dir_fd=here)
+
+
+def _free(name: bytes, folder: int) -> bytes:
+    """The name, or one like it: what was set aside before stays."""
+    for number in count():
+        found = b"%s~%d" % (name, number) if number else name
+        try:
+            os.stat(found, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return found
+    raise AssertionError
 
 
 def _write_sparse(descriptor: int, block: bytes) -> None:

@@ -119,11 +119,19 @@ class FilesRestore:
                 yield entry
 
     def _require_something(self) -> None:
-        if self.path and next(below(self.reader, self.path), None) is None:
+        if not self.path:
+            return
+        named, backup_id = next(below(self.reader, self.path), None), self.reader.manifest.backup_id
+        if named is None:
             raise RestoreError(
-                f"The backup {self.reader.manifest.backup_id} has no {self.path.decode(errors='backslashreplace')!r}.",
+                f"The backup {backup_id} has no {self.path.decode(errors='backslashreplace')!r}.",
                 "Write the path as list_file_versions shows it, relative to the source, a folder with a slash at its "
                 "end; or choose an earlier backup.",
+            )
+        if named.path == self.path and next(self._entries(*FileType), None) is None:
+            raise RestoreError(
+                f"The backup {backup_id} has no content of {named.name!r}: {named.reason}.",
+                "Choose another backup; list_file_versions shows those that have one.",
             )
 
     def _restore(self, entry: Entry) -> str:
@@ -135,7 +143,9 @@ class FilesRestore:
             self.place.make_folder(entry.path)
             return "folders"
         if entry.type == FileType.SYMLINK:
-            if not (found and stat.S_ISLNK(found.st_mode) and self.place.target(entry.path) == entry.target):
+            if found and stat.S_ISLNK(found.st_mode) and self.place.target(entry.path) == entry.target:
+                self.place.set_link_attributes(entry)
+            else:
                 self.place.link(entry)
             return "links"
         if found and self._same_content(entry, found):

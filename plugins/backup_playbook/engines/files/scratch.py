@@ -13,7 +13,7 @@ from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.proof import Proof
-from backup_playbook.core.tree import Outcome, merge
+from backup_playbook.core.tree import merge
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.place import Place
 from backup_playbook.engines.files.restore import FilesRestore
@@ -80,8 +80,8 @@ class ScratchDirectory:
             counts = self._work(reader, place, cancellation).prove()
         if not self.path:
             self._refuse_extras(reader, cancellation)
-        special = tuple(entry.name for entry in below(reader, self.path) if entry.outcome == Outcome.SPECIAL)
-        return Proof((), 0, 0, schema_objects=counts.total(), left_out=special)
+        left_out = tuple(entry.name for entry in below(reader, self.path) if entry.outcome and not entry.stored)
+        return Proof((), 0, 0, schema_objects=counts.total(), left_out=left_out)
 
     def drop(self) -> None:
         self._guard()

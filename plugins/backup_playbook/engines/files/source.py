@@ -85,6 +85,7 @@ class FilesSource:
         lost = plan.losses
         details = {
             "previous": previous.manifest.backup_id if previous else "",
+            "relies_on": previous.manifest.details.get("relies_on", "") if previous else writer.backup_id,
             "runs_since_rehash": 0 if rehash else run,
             "plan": dict(counts),
             "losses": {"before": lost.before, "vanished": lost.vanished, "emptied": lost.emptied},
@@ -104,10 +105,13 @@ class FilesSource:
         previous = None
         if backup_id := draft.details["previous"]:
             previous = BackupReader(writer.store, catalog.manifest(writer.source, backup_id), writer.codec)
-        sync = Sync(self.tree, self._current(writer.store), writer, previous, self.options.files_at_once, cancellation)
+        sync = Sync(
+            self.tree, self._current(writer.store), writer, previous, self.options.files_at_once, cancellation,
+            self.options.limits, losses(draft).before,
+        )  # fmt: skip
         shards = sync.run(BackupReader(writer.store, draft, writer.codec))
         details = {
-            **{name: draft.details[name] for name in ("previous", "runs_since_rehash", "losses")},
+            **{name: draft.details[name] for name in ("previous", "relies_on", "runs_since_rehash", "losses")},
             **summary(sync.counts),
             "examples": sync.examples,
             "current": current_folder(writer.source),
@@ -157,17 +161,20 @@ def summary(counts: Counter[str]) -> dict[str, Any]:
 def base_of(catalog: Catalog, source: str, codec: Codec) -> BackupReader | None:
     """The backup that the next one builds on; None when there is none, or none that can be trusted.
 
-    Backups share what they store. Once one of them was rejected, everything is uploaded anew.
+    Backups share what they store. Once one of them was rejected, everything is uploaded anew, by a backup that relies
+    on no older one: what is wrong with those does not concern what follows.
     """
     backups = catalog.backups(source)
     if not backups:
         return None
     newest = backups[0]
+    manifest = catalog.manifest(source, newest.backup_id)
     for entry in backups:
-        if entry.rejected and entry.last_read > newest.taken_at:
+        shared = entry.backup_id >= manifest.details.get("relies_on", "")
+        if shared and entry.rejected and entry.last_read > newest.taken_at:
             log.warning("%s was rejected on %s: nothing stored is relied on.", entry.backup_id, entry.last_read)
             return None
-    return BackupReader(catalog.store, catalog.manifest(source, newest.backup_id), codec)
+    return BackupReader(catalog.store, manifest, codec)
 
 
 def _require_plain(writer: BackupWriter) -> None:

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from backup_playbook.core.errors import SourceError
+from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, key_of, merge, to_line
 from backup_playbook.engines.files.contents import Contents, How, unread
 from backup_playbook.engines.files.plan import RENAMES_TRACKED, Action, Identity, identity
@@ -46,6 +48,9 @@ class Sync:
     previous: BackupReader | None
     files_at_once: int
     cancellation: Cancellation
+    limits: DeleteLimits
+    before: int
+    """How many files the previous backup has."""
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, str]] = field(default_factory=list)
     """The first paths that were not backed up as they should: `path`, `outcome`, `reason`."""
@@ -70,6 +75,7 @@ class Sync:
             for threads in (small, large):
                 threads.shutdown(cancel_futures=True)
         shards.flush()
+        self._refuse_losses()
         self._delete(plan)
         return shards
 
@@ -112,6 +118,7 @@ class Sync:
         if done.how:
             self.counts[done.how.value] += 1
         if done.how is How.GONE:
+            self.counts["stored_before"] += bool(old and old.stored)
             return
         if entry.added == self.writer.backup_id and entry.stored:
             self.counts["new_bytes"] += entry.size
@@ -128,6 +135,15 @@ class Sync:
             reason = entry.reason or "its content changed, although its size, time and inode did not"
             self.examples.append(
                 {"path": entry.name, "outcome": entry.outcome or (how or How.SILENT).value, "reason": reason}
+            )
+
+    def _refuse_losses(self) -> None:
+        """The guard has seen what was gone at the scan; a mount can also go away after it."""
+        if reason := reason_to_stop(Losses(self.before, self.counts["stored_before"], 0), self.limits):
+            raise SourceError(
+                f"While it was backed up, files vanished. {reason}",
+                "Nothing was deleted. See whether the directory is mounted, and whole; then start a new run, whose "
+                "guard asks a person when they stay away.",
             )
 
     def _delete(self, plan: BackupReader) -> None:

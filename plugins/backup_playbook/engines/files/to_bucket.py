@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, key_of
 from backup_playbook.engines.files.batches import batches
 from backup_playbook.engines.files.shards import below
@@ -32,6 +34,7 @@ class BucketRestore:
     cancellation: Cancellation
     path: bytes = b""
     files_at_once: int = 8
+    _nameless: list[str] = field(default_factory=list)
 
     @cached_property
     def _stored(self) -> QuickRequests:
@@ -42,11 +45,19 @@ class BucketRestore:
         return QuickRequests(self.store)
 
     def run(self) -> Counter[str]:
-        """Returns how many files were restored, and how many paths a bucket cannot hold.
+        """Returns how many files were restored, and how many folders and links were left out.
 
-        Raises VerificationError for a content that is not what was backed up, RepositoryError.
+        Raises VerificationError for a content that is not what was backed up, RepositoryError, and RestoreError, at the
+        end, for files whose names are no keys.
         """
-        return self._each(self._restore)
+        counts = self._each(self._restore)
+        if self._nameless:
+            raise RestoreError(
+                f"No bucket can hold {counted(len(self._nameless), 'file')} under a name that every client reads back, "
+                f"first {self._nameless[0]!r}. All others are in {self.store.url}.",
+                "Restore these into a directory, one by one or with their folder.",
+            )
+        return counts
 
     def prove(self) -> Counter[str]:
         """Read everything back, and compare it with the backup. Raises VerificationError, RepositoryError."""
@@ -61,7 +72,10 @@ class BucketRestore:
         return counts
 
     def _restore(self, entry: Entry) -> str:
-        if not (entry.stored and entry.natural_key):
+        if not entry.stored:
+            return LEFT_OUT
+        if not entry.natural_key:
+            self._nameless.append(entry.name)
             return LEFT_OUT
         self.cancellation.check()
         content = verified(self._stored, key_of(self.reader.manifest.source, entry), entry)

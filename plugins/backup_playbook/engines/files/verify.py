@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.tree import Entry, current_folder, key_of
 from backup_playbook.engines.files.shards import entries
+from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
@@ -30,13 +31,16 @@ _REMEDY = (
 def check_versions(
     reader: BackupReader, streams: int, cancellation: Cancellation, *, read: bool
 ) -> list[VerificationError]:
-    """All versions are there with their sizes; those that this backup stored have the right content too.
+    """All versions are there with their sizes; those that no verified backup stored have the right content too.
 
     A backup that read every file at its source is read whole as well: contents that many backups share are read again
     as often as `rehash_every` says. read: else the store's checksums are compared instead of contents.
     """
     whole = reader.manifest.details["runs_since_rehash"] == 0
     source, stored = reader.manifest.source, QuickRequests(reader.store)
+    # also of a backup whose own verification never came to its end
+    unread = {one.backup_id for one in Catalog(reader.store).backups(source) if not one.verified}
+    unread.add(reader.manifest.backup_id)
     check = _check_content if read else _check_checksum
 
     def examine(entry: Entry, listed: int | None) -> VerificationError | None:
@@ -47,7 +51,7 @@ def check_versions(
             size = stored.stored_checksum(key, entry.version)[0] if listed is None else listed
             if size != entry.size:
                 raise _wrong(reader.store, key, entry, f"has {size} bytes instead of {entry.size}")
-            if whole or entry.added == reader.manifest.backup_id:
+            if whole or entry.added in unread:
                 check(stored, key, entry)
         except VerificationError as error:
             return error
