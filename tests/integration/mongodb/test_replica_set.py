@@ -13,6 +13,7 @@ from pymongo import MongoClient
 
 from backup_playbook.core.errors import GuardError, RestoreError, SourceError
 from backup_playbook.core.model import ObjectKind
+from backup_playbook.engines.mongodb.archive import in_moments
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.document_import import import_documents, preview_documents
 from backup_playbook.engines.mongodb.document_search import load_documents, wanted_documents
@@ -58,8 +59,46 @@ def test_every_read_is_of_one_cluster_time(lab: Lab, replica_set: ReplicaSet, or
         assert "lsid" in command
 
 
-@pytest.mark.parametrize("code", [239, 246])
-def test_a_snapshot_that_is_too_old(code: int, lab: Lab, replica_set: ReplicaSet, origin: MongoDatabase) -> None:
+def test_capped_collections_have_no_snapshots_before_8(
+    lab: Lab, replica_set: ReplicaSet, origin: MongoDatabase
+) -> None:
+    origin.command({"create": "adults", "viewOn": "people", "pipeline": []})
+    origin.command({"create": "log", "capped": True, "size": 4096})
+    origin["log"].insert_one({"_id": 1})
+    origin["people"].insert_one({"_id": 1})
+    replica_set.answers["buildInfo"] = {"version": "7.0.14", "ok": 1.0}
+    replica_set.refuse = lambda command: (
+        (246, "Unable to read from a snapshot")
+        if command.get("find") == "log" and command.get("readConcern", {}).get("level") == "snapshot"
+        else None
+    )
+    replica_set.commands.clear()
+    manifest = lab.backup(source_of(replica_set, origin))
+    reads = [(command["find"], dict(command["readConcern"])) for command in replica_set.sent("find")
+             if not command["find"].startswith("system.")]  # fmt: skip
+    assert reads[0] == ("people", {"level": "snapshot"})
+    snapshot = {"level": "snapshot", "atClusterTime": SNAPSHOT}
+    assert sorted(reads[1:], key=lambda read: read[0]) == [("log", {"level": "majority"}), ("people", snapshot)]
+    assert (manifest.details["consistency"], manifest.details["unsnapshotted"]) == ("snapshot", ["log"])
+    assert in_moments(manifest) == ", but log at a moment of its own"
+    assert "at a moment of their own: log." in lab.restore_script(manifest)
+
+    origin.drop_collection("people")
+    manifest = lab.backup(source_of(replica_set, origin))
+    assert (manifest.details["consistency"], manifest.details["unsnapshotted"]) == ("per collection", [])
+
+    replica_set.answers.clear()
+    replica_set.refuse = lambda _: None
+    manifest = lab.backup(source_of(replica_set, origin))
+    assert (manifest.details["consistency"], manifest.details["unsnapshotted"]) == ("snapshot", [])
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"), [(239, "minSnapshotHistoryWindowInSeconds"), (246, "createIndexes, collMod or a rename")]
+)
+def test_a_snapshot_that_is_gone(
+    code: int, remedy: str, lab: Lab, replica_set: ReplicaSet, origin: MongoDatabase
+) -> None:
     origin["letters"].insert_one({"_id": 1})
     replica_set.refuse = lambda command: (
         (code, "Read timestamp is older than the oldest available timestamp.")
@@ -68,7 +107,7 @@ def test_a_snapshot_that_is_too_old(code: int, lab: Lab, replica_set: ReplicaSet
     )
     error = lab.refused(source_of(replica_set, origin))
     assert "letters" in error.what
-    assert "minSnapshotHistoryWindowInSeconds" in error.remedy
+    assert remedy in error.remedy
 
 
 def test_options_come_first_and_indexes_last_and_expiry_after_the_proof(
@@ -102,7 +141,10 @@ def test_options_come_first_and_indexes_last_and_expiry_after_the_proof(
     [log] = [command for command in inserts if command["insert"] == "log"]
     assert [document["_id"] for document in log["documents"]] == [3, 1, 2]
     [indexes] = replica_set.sent("createIndexes")
-    assert [index["name"] for index in indexes["indexes"]] == ["age_1"]
+    assert [(index["name"], dict(index["collation"])) for index in indexes["indexes"]] == [
+        ("age_1", {"locale": "simple"})
+    ]
+    assert indexes["commitQuorum"] == "majority"
     names = [next(iter(command)) for command in replica_set.commands]
     assert max(i for i, name in enumerate(names) if name == "create") < names.index("insert", names.index("create"))
     assert names.index("createIndexes") > max(i for i, name in enumerate(names) if name == "insert")

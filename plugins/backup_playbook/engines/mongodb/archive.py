@@ -15,7 +15,10 @@ from backup_playbook.streams.processes import Cancellation
 
 def in_moments(manifest: Manifest) -> str:
     """For people: of how many moments it is, when of more than one."""
-    return "" if manifest.details["consistency"] == "snapshot" else ", each collection at a moment of its own"
+    if manifest.details["consistency"] != "snapshot":
+        return ", each collection at a moment of its own"
+    own = manifest.details.get("unsnapshotted")
+    return f", but {', '.join(own)} at a moment of {'their' if len(own) > 1 else 'its'} own" if own else ""
 
 
 def metadata_names(manifest: Manifest) -> dict[str, str]:

@@ -16,10 +16,12 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from backup_playbook.core.guards import CollectionsIdentity
-from backup_playbook.engines.mongodb.connection import Document
+from backup_playbook.engines.mongodb.connection import Document, builds_by_vote
 
 JSON = CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _SHORT = RELAXED_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+SIMPLE = {"locale": "simple"}
+"""The collation of an index that is listed without one."""
 TTL = "expireAfterSeconds"
 """Of an index, of a time series and of a clustered collection."""
 
@@ -137,9 +139,13 @@ def identity(database: Database[Document], within: str = "") -> CollectionsIdent
 
 def create_indexes(database: Database[Document], collection: Collection, indexes: Iterable[Document]) -> None:
     """All but that of `_id`, which is there. Raises OperationFailure."""
-    wanted = [index for index in indexes if index["name"] != "_id_"]
+    # without one, it would get the collation of the collection
+    plain = {"collation": SIMPLE} if "collation" in collection.options else {}
+    wanted = [{**plain, **index} for index in indexes if index["name"] != "_id_"]
     if wanted:
-        database.command({"createIndexes": collection.name, "indexes": wanted})
+        # by default all members vote: one that is down would hold it up for ever
+        quorum = {"commitQuorum": "majority"} if builds_by_vote(database) else {}
+        database.command({"createIndexes": collection.name, "indexes": wanted, **quorum})
 
 
 def bson_file(database: str, collection: str) -> str:

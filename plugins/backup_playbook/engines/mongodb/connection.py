@@ -22,6 +22,7 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.server_description import ServerDescription
 
 from backup_playbook.core.errors import PlaybookError, SourceError
 from backup_playbook.streams.memory import give_back_large_blocks
@@ -30,6 +31,8 @@ APPLICATION_NAME = "backup-playbook"
 CONNECT_TIMEOUT_MS = 15_000
 SNAPSHOTS_SINCE_WIRE_VERSION = 13
 """MongoDB 5.0."""
+VOTES_SINCE_WIRE_VERSION = 9
+"""MongoDB 4.4."""
 
 Document = dict[str, Any]
 # dates beyond the year 9999 are data too
@@ -40,7 +43,7 @@ _TOO_MUCH = re.compile(", (?:full error|Timeout): ")
 MAY_NOT, HAS_NONE = 13, 59
 """Codes: the user may not do that, and the server has no such command."""
 _AUTHENTICATION_FAILED, _DUPLICATE_KEY = 18, 11000
-_SNAPSHOT_GONE = (239, 246)  # SnapshotTooOld, SnapshotUnavailable
+_SNAPSHOT_TOO_OLD, _SNAPSHOT_UNAVAILABLE = 239, 246
 _READ_ENDED = (43, 175, 11600, 11602, 91)  # cursor or plan killed, shutdown
 
 
@@ -113,16 +116,28 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def deployment(database: Database[Document]) -> Deployment:
-    client = database.client
-    version = client.admin.command("buildInfo")["version"]
-    servers = client.topology_description.server_descriptions().values()
-    known = [server for server in servers if server.server_type_name != "Unknown"]
+    version = database.client.admin.command("buildInfo")["version"]
+    known = _known(database)
     kinds = {"Standalone": "standalone", "Mongos": "sharded cluster", "LoadBalancer": "sharded cluster"}
     return Deployment(
         kind=kinds.get(known[0].server_type_name, "replica set"),
         version=version,
         wire_version=min(server.max_wire_version for server in known),
     )
+
+
+def builds_by_vote(database: Database[Document]) -> bool:
+    """Whether members vote when an index is complete: a standalone refuses to be told how many have to."""
+    known = _known(database)
+    return bool(known) and all(
+        server.server_type_name != "Standalone" and server.max_wire_version >= VOTES_SINCE_WIRE_VERSION
+        for server in known
+    )
+
+
+def _known(database: Database[Document]) -> list[ServerDescription]:
+    servers = database.client.topology_description.server_descriptions().values()
+    return [server for server in servers if server.server_type_name != "Unknown"]
 
 
 @contextmanager
@@ -159,7 +174,12 @@ def _remedy_of_code(code: int) -> str:
             "These documents were never there at the same time: the backup was taken, while they were written, from a "
             "server without snapshots. Restore another backup; take backups from a replica set of MongoDB 5 or newer."
         )
-    if code in _SNAPSHOT_GONE:
+    if code == _SNAPSHOT_UNAVAILABLE:
+        return (
+            "The collection was changed while the backup ran, by createIndexes, collMod or a rename: run it again when "
+            "that is over."
+        )
+    if code == _SNAPSHOT_TOO_OLD:
         return (
             "The server keeps the past for too short a time. Raise it above what the backup takes, on every member: "
             "db.adminCommand({setParameter: 1, minSnapshotHistoryWindowInSeconds: 3600}); or raise `streams`."

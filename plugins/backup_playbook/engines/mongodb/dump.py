@@ -104,8 +104,13 @@ class _Dump:
         )  # fmt: skip
         if not self._moment.cluster_time:
             log.warning(
-                "%s has no snapshots (%s, %s): each collection is copied at its own moment.",
+                "There is no snapshot of %s (%s, %s): each collection is copied at its own moment.",
                 label, server.kind, server.version,
+            )  # fmt: skip
+        elif own := self._moment.unsnapshotted:
+            log.warning(
+                "MongoDB %s has no snapshots of capped collections: %s of %s, each is copied at its own moment.",
+                server.version, ", ".join(own), label,
             )  # fmt: skip
         with Progress(self._database.name, total) as self._progress:
             jobs: list[Job[Written | None]] = [Job(0, partial(self._metadata, item)) for item, _, _ in found]
@@ -200,6 +205,7 @@ class _Dump:
             "deployment": self._server.kind,
             "consistency": "snapshot" if time else "per collection",
             "cluster_time": [time.time, time.inc] if time else None,
+            "unsnapshotted": list(self._moment.unsnapshotted),
             "database": self._database.name,
             "views": [item.name for item in self._moment.collections if item.is_view],
             "left_out": list(self._source.leave_out),

@@ -37,14 +37,18 @@ class AtClusterTime(ReadConcern):
 @dataclass(frozen=True)
 class Moment:
     """collections: without indexes. cluster_time: None where each collection is read at its own moment.
-    taken_at: what the data shows, or the earliest of it."""
+    taken_at: what the data shows, or the earliest of it. unsnapshotted: names of those that no snapshot shows."""
 
     collections: tuple[Collection, ...]
     taken_at: datetime
     cluster_time: Timestamp | None = None
+    unsnapshotted: tuple[str, ...] = ()
 
     def reading(self, database: Database[Document], collection: Collection) -> DriverCollection[Document]:
-        concern = AtClusterTime(self.cluster_time) if self.cluster_time else None
+        concern: ReadConcern | None = None
+        if self.cluster_time:
+            own = collection.name in self.unsnapshotted
+            concern = ReadConcern("majority") if own else AtClusterTime(self.cluster_time)
         return database.get_collection(collection.data_name, read_concern=concern)
 
 
@@ -58,9 +62,11 @@ def take_moment(database: Database[Document], server: Deployment, label: str, le
                 "Correct `database` of this source, or the schema of its Airflow connection.",
             )
         taken_at = datetime.now(UTC)
-        time = _cluster_time(database, before[0]) if server.has_snapshots else None
+        shown = [item for item in before if not item.is_view and _shows_snapshots(item, server)]
+        time = _cluster_time(database, shown[0]) if shown else None
         if list_collections(database, leave_out) == before:
-            return Moment(tuple(before), time.as_datetime() if time else taken_at, time)
+            others = (item.name for item in before if time and not item.is_view and item not in shown)
+            return Moment(tuple(before), time.as_datetime() if time else taken_at, time, tuple(others))
         log.info("Collections were made or dropped meanwhile: taking the snapshot again.")
     raise SourceError(
         f"The collections of {label} changed {ATTEMPTS} times while a snapshot was taken.",
@@ -77,6 +83,11 @@ def require_unchanged(database: Database[Document], moment: Moment, label: str, 
             f"{', '.join(gone)} of {label} was dropped, renamed or made anew while the backup ran.",
             "Run the backup again when that is over; name collections that come and go in `leave_out`.",
         )
+
+
+def _shows_snapshots(collection: Collection, server: Deployment) -> bool:
+    """Before MongoDB 8.0, a snapshot read of a capped collection is refused."""
+    return server.has_snapshots and not (collection.is_capped and server.release < (8, 0))
 
 
 def _cluster_time(database: Database[Document], collection: Collection) -> Timestamp:

@@ -18,6 +18,7 @@ from backup_playbook.core.model import Manifest, TablePart, TableRecord
 from backup_playbook.core.proof import Proof, TableProof
 from backup_playbook.engines.mongodb.archive import read_collections
 from backup_playbook.engines.mongodb.collections import (
+    SIMPLE,
     TTL,
     Collection,
     create_indexes,
@@ -155,7 +156,9 @@ def _described(what: Collection | Document | None) -> str:
         return "missing"
     if isinstance(what, Collection):
         return f"a {what.kind} with {_described(what.options)}"
-    return to_json({name: value for name, value in sorted(what.items()) if name != TTL})
+    return to_json(
+        {name: value for name, value in sorted(what.items()) if name != TTL and (name, value) != ("collation", SIMPLE)}
+    )
 
 
 def _difference(table: TableRecord, rows: int) -> str:

@@ -19,20 +19,26 @@ from backup_playbook.engines.stock_tools import fetched, fill, one_line
 _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 _CONSISTENCY = {
     "snapshot": "The backup shows one moment of all collections.",
-    "per collection": "The backup shows each collection at a moment of its own: the server had no snapshots.",
+    "per collection": "The backup shows each collection at a moment of its own: the server had no snapshots of them.",
 }
 
 
 def render(manifest: Manifest, repository_url: str) -> str:
     documents = f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}"
     words = {
-        "CONSISTENCY": one_line(_CONSISTENCY[manifest.details["consistency"]]),
+        "CONSISTENCY": one_line(_consistency(manifest)),
         "SIZE": human_bytes(manifest.content_bytes),
         "KILOBYTES": str(manifest.content_bytes // 1024 + 1),
         "SUMMARY": documents,
         "BODY": "\n".join(_body(manifest)),
     }
     return fill(_TEMPLATE, manifest, repository_url, words)
+
+
+def _consistency(manifest: Manifest) -> str:
+    own = manifest.details.get("unsnapshotted")
+    more = f" Capped collections are at a moment of their own: {', '.join(own)}." if own else ""
+    return _CONSISTENCY[manifest.details["consistency"]] + more
 
 
 def _body(manifest: Manifest) -> Iterator[str]:

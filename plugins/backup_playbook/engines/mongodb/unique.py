@@ -10,6 +10,7 @@ from bson import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 
+from backup_playbook.engines.mongodb.collections import SIMPLE
 from backup_playbook.engines.mongodb.connection import Document
 
 
@@ -21,7 +22,7 @@ class UniqueIndex:
     fields: tuple[str, ...]
     filter: Document
     sparse: bool
-    collation: Document | None
+    collation: Document
 
     def is_taken(self, live: Collection[RawBSONDocument], document: RawBSONDocument) -> bool:
         """Whether a document with another `_id` has its values.
@@ -42,14 +43,14 @@ def unique_indexes(live: Collection[RawBSONDocument]) -> list[UniqueIndex]:
     found = []
     for index in live.list_indexes():
         if index.get("unique") and index["name"] != "_id_":
-            collation = index.get("collation")
             found.append(
                 UniqueIndex(
                     index["name"],
                     tuple(index["key"]),
                     _plain(index.get("partialFilterExpression", {})),
                     bool(index.get("sparse")),
-                    _plain(collation) if collation else None,
+                    # without one, a query has the collation of the collection
+                    _plain(index.get("collation", SIMPLE)),
                 )
             )
     return found
