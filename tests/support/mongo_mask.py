@@ -144,7 +144,12 @@ class ReplicaSet:
         namespace = f"{command['$db']}.{command['create']}"
         known = ("create", *_NOT_SENT_ON)
         self._options[namespace] = {key: value for key, value in command.items() if key not in known}
-        return self._pass_on({"create": command["create"], "$db": command["$db"]})
+        found = self._pass_on({"create": command["create"], "$db": command["$db"]})
+        if "metaField" in (series := command.get("timeseries", {})):  # has an index by itself
+            key = {series["metaField"]: 1, series["timeField"]: 1}
+            index = {"key": key, "name": "_".join(f"{field}_1" for field in key)}
+            self._pass_on({"createIndexes": command["create"], "indexes": [index], "$db": command["$db"]})
+        return found
 
     def _renameCollection(self, command: Document) -> Document:  # noqa: N802
         found = self._pass_on(command)

@@ -262,6 +262,7 @@ def test_restore_sh_refuses_before_it_changes_anything(
     for environment, message in (
         ({"MONGODB_URI": ""}, "MONGODB_URI is not set"),
         ({"PATH": "/usr/bin:/bin"}, "aws is not"),
+        ({"USERS": "1"}, f"USERS=1 needs the database name {mongo_database.name}"),
     ):
         result = restore_sh(lab, manifest, copy, **environment)
         assert result.returncode == 1

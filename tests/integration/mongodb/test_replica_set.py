@@ -13,12 +13,14 @@ from pymongo import MongoClient
 
 from backup_playbook.core.errors import GuardError, RestoreError, SourceError
 from backup_playbook.core.model import ObjectKind
+from backup_playbook.core.row_recovery import RowRecoveryError
 from backup_playbook.engines.mongodb.archive import in_moments
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.document_import import import_documents, preview_documents
-from backup_playbook.engines.mongodb.document_search import load_documents, wanted_documents
+from backup_playbook.engines.mongodb.document_search import load_documents, raw, require_collection, wanted_documents
 from backup_playbook.engines.mongodb.dump import MongoSource
 from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer, read_collections_identity
+from backup_playbook.engines.mongodb.unique import unique_indexes
 from backup_playbook.engines.scratch import scratch_name
 from embedded.mongo import MongoServer as EmbeddedMongo
 from tests.conftest import MongoDatabase
@@ -163,10 +165,29 @@ def test_options_come_first_and_indexes_last_and_expiry_after_the_proof(
     assert lab.prove(target, manifest) == proof
 
 
+def test_unique_values_are_looked_for_with_the_collation_of_the_index(
+    replica_set: ReplicaSet, origin: MongoDatabase
+) -> None:
+    live = raw(origin["people"])
+    live.create_index("name", unique=True)
+    [index] = unique_indexes(live)
+    assert not index.is_taken(live, RawBSONDocument(bson.encode({"_id": 1, "name": "Ada"})))
+    [command] = replica_set.sent("find")
+    assert dict(command["collation"]) == {"locale": "simple"}
+
+
+def test_no_documents_are_recovered_into_a_capped_collection(replica_set: ReplicaSet, origin: MongoDatabase) -> None:
+    origin.command({"create": "log", "capped": True, "size": 4096})
+    with pytest.raises(RowRecoveryError, match="log is a capped collection of") as caught:
+        require_collection(MongoServer(replica_set.uri, origin.name), "log")
+    assert "restore the backup elsewhere" in caught.value.remedy
+
+
 def test_time_series_travel_as_their_buckets(
     lab: Lab, replica_set: ReplicaSet, origin: MongoDatabase, target: MongoScratch
 ) -> None:
     origin.command({"create": "weather", "timeseries": {"timeField": "at", "metaField": "place"}})
+    origin["weather"].drop_index("place_1_at_1")
     bucket = RawBSONDocument(bson.encode({"_id": 1, "control": {"version": 1}, "data": {}}))
     replica_set.stored[f"{origin.name}.system.buckets.weather"] = [bucket]
     manifest = lab.backup(source_of(replica_set, origin))
@@ -177,6 +198,7 @@ def test_time_series_travel_as_their_buckets(
     replica_set.stored[f"{target.name}.system.buckets.weather"] = []
     lab.restore_into(target, manifest)
     assert replica_set.sent("create")[0]["create"] == "weather"
+    assert [command["index"] for command in replica_set.sent("dropIndexes")] == ["place_1_at_1"]
     assert [command["insert"] for command in replica_set.sent("insert")][-1] == "system.buckets.weather"
     lab.prove(target, manifest)
 

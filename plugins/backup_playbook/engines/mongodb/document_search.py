@@ -88,14 +88,15 @@ def _parse_id(text: str) -> Any:
 
 
 def require_collection(live: MongoServer, name: str) -> None:
-    """Raise RowRecoveryError when production has no such collection of documents."""
+    """Raise RowRecoveryError when production has no such collection of documents, or one that would lose others."""
     with live.connect() as database:
-        kinds = {item.name: item.kind for item in list_collections(database)}
+        kinds = {item.name: "capped collection" if item.is_capped else item.kind for item in list_collections(database)}
     if kinds.get(name) != "collection":
         raise RowRecoveryError(
             f"{name} is {'a ' + kinds[name] if name in kinds else 'no collection'} of {live.label}.",
             f"Choose one of: {', '.join(other for other, kind in kinds.items() if kind == 'collection')}. Of a time "
-            "series, or a collection that is gone, restore the backup elsewhere, and copy it from there.",
+            "series, a capped collection (new documents push out old ones) or a collection that is gone, restore the "
+            "backup elsewhere, and copy it from there.",
         )
 
 

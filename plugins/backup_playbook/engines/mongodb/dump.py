@@ -130,8 +130,7 @@ class _Dump:
     def _jobs(self, collection: Collection, size: int, average: int) -> Iterator[Job[Written | None]]:
         chunks = size // self._source.chunk_bytes
         ranges = [IdRange()]
-        # a capped collection is in the order in which it was written; older servers find no index for a range
-        if chunks > 1 and not collection.is_capped and self._server.release >= (5, 0):
+        if chunks > 1 and has_ranges(collection, self._server):
             ranges = split(self._database[collection.data_name], chunks)
         file = object_name(bson_file(self._database.name, collection.data_name))
         estimate = size // len(ranges)
@@ -211,6 +210,13 @@ class _Dump:
             "left_out": list(self._source.leave_out),
             "collections": {item.name: item.uuid for item in self._moment.collections if item.uuid},
         }
+
+
+def has_ranges(collection: Collection, server: Deployment) -> bool:
+    """Whether ranges are found without reading all of it: older servers have no index for them."""
+    clustered = collection.kind == "timeseries" or "clusteredIndex" in collection.options
+    # a capped collection is in the order in which it was written
+    return not collection.is_capped and server.release >= ((8, 0) if clustered else (5, 0))
 
 
 def read_documents(

@@ -18,7 +18,14 @@ from backup_playbook.core.guards import CollectionsIdentity, require_no_producti
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, StoredObject, TableRecord
 from backup_playbook.engines.mongodb.archive import read_collections
-from backup_playbook.engines.mongodb.collections import TTL, Collection, create_indexes, identity, list_collections
+from backup_playbook.engines.mongodb.collections import (
+    TTL,
+    Collection,
+    create_indexes,
+    identity,
+    list_collections,
+    list_indexes,
+)
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.documents import batches
 from backup_playbook.engines.restore import timed
@@ -72,6 +79,15 @@ class Restore:
         options = {name: value for name, value in collection.options.items() if name != TTL}
         with explained(f"{collection.name} could not be made in {self._server.label}", RestoreError):
             self._database.command({"create": collection.name, **options})
+            if collection.kind == "timeseries":
+                self._drop_own_indexes(collection)
+
+    def _drop_own_indexes(self, collection: Collection) -> None:
+        """Since MongoDB 6.3, the server gives a new time series an index, which the live one may not have."""
+        wanted = {index["name"] for index in collection.indexes}
+        for index in list_indexes(self._database, collection):
+            if index["name"] not in wanted:
+                self._database[collection.name].drop_index(index["name"])
 
     def _load(self) -> None:
         objects = {item.name: item for item in self._manifest.objects}

@@ -30,6 +30,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "SIZE": human_bytes(manifest.content_bytes),
         "KILOBYTES": str(manifest.content_bytes // 1024 + 1),
         "SUMMARY": documents,
+        "DATABASE": shlex.quote(manifest.details["database"]),
         "BODY": "\n".join(_body(manifest)),
     }
     return fill(_TEMPLATE, manifest, repository_url, words)

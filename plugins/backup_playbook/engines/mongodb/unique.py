@@ -40,20 +40,18 @@ class UniqueIndex:
 
 def unique_indexes(live: Collection[RawBSONDocument]) -> list[UniqueIndex]:
     """Without that of `_id`."""
-    found = []
-    for index in live.list_indexes():
-        if index.get("unique") and index["name"] != "_id_":
-            found.append(
-                UniqueIndex(
-                    index["name"],
-                    tuple(index["key"]),
-                    _plain(index.get("partialFilterExpression", {})),
-                    bool(index.get("sparse")),
-                    # without one, a query has the collation of the collection
-                    _plain(index.get("collation", SIMPLE)),
-                )
-            )
-    return found
+    return [
+        UniqueIndex(
+            index["name"],
+            tuple(index["key"]),
+            _plain(index.get("partialFilterExpression", {})),
+            bool(index.get("sparse")),
+            # without one, a query has the collation of the collection
+            _plain(index.get("collation", SIMPLE)),
+        )
+        for index in live.list_indexes()
+        if index.get("unique") and index["name"] != "_id_"
+    ]
 
 
 def _plain(value: Any) -> Any:
