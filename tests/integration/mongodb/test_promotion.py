@@ -94,6 +94,32 @@ def ours(live: MongoDatabase) -> list[str]:
     return [name for name in live.list_collection_names() if name.startswith((COPY, SETS, "shop__"))]
 
 
+def test_what_the_backup_leaves_out_stays_where_it_is(
+    lab: Lab, server: MongoServer, live: MongoDatabase, replica_set: ReplicaSet
+) -> None:
+    live["cache"].insert_one({"_id": 1})
+    live.command({"create": "cached", "viewOn": "cache", "pipeline": []})
+    left_out = ("cache", "cached")
+    manifest, copy = lab.backup(MongoSource(server, leave_out=left_out)), MongoCopy(LiveMongo(server), COPY, "run")
+    lab.restore_into(copy, manifest)
+    lab.prove(copy, manifest)
+    live["orders"].delete_many({})
+    then = everything(live)
+    swap = MongoPromotion(server, COPY, QUARANTINE, SOURCE, "dag|run", NOW)
+    renames = count()
+    replica_set.refuse = lambda command: (
+        (11600, "shutting down") if "renameCollection" in command and next(renames) == 1 else None
+    )
+    with pytest.raises(RestoreError, match="It is as it was"):
+        swap.run()
+    assert everything(live) == then
+    swap.run()
+    assert everything(live)["orders"] != then["orders"]
+    assert {name: everything(live)[name] for name in left_out} == {name: then[name] for name in left_out}
+    replace(swap, candidate=QUARANTINE, quarantine=f"{QUARANTINE}_back").run()
+    assert everything(live) == then
+
+
 def test_copy_takes_the_place_of_the_live_collections(
     live: MongoDatabase, promotion: MongoPromotion, good: dict[str, Any], bad: dict[str, Any], lab: Lab
 ) -> None:

@@ -80,11 +80,10 @@ class MongoCopy:
         )
 
     def create(self, manifest: Manifest) -> None:
-        now = datetime.now(UTC)
+        now, left_out = datetime.now(UTC), tuple(manifest.details.get("left_out", ()))
+        made = CollectionSet(self.name, "scratch", manifest.source, self.owner, now, manifest.backup_id)
         with self.host.server.connect() as database:
-            save_set(
-                database, CollectionSet(self.name, "scratch", manifest.source, self.owner, now, manifest.backup_id)
-            )
+            save_set(database, replace(made, left_out=left_out))
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
         """Also writes down the views, which are made when the copy goes live."""

@@ -74,7 +74,7 @@ def _sharded(database: Database[Document]) -> Iterator[tuple[str, str]]:
 
 def _fixed(database: Database[Document], manifest: Manifest) -> Iterator[tuple[str, str]]:
     """What MongoDB does not rename, or would empty when it is put aside."""
-    live = list_collections(database)
+    live = list_collections(database, manifest.details.get("left_out", ()))
     fixed = {item.name for item in live if item.kind == "timeseries" or item.name.startswith("system.")}
     fixed |= {item.name for item in live if not item.is_view and TTL in item.options}
     fixed |= {table.name for table in manifest.tables if table.kind == "timeseries" or table.name.startswith("system.")}

@@ -109,13 +109,14 @@ class MongoPromotion:
             )
 
     def _exchange(self, database: Database[Document]) -> None:
-        sets, live = read_sets(database), list_collections(database)
+        sets = read_sets(database)
         candidate, quarantine = sets[self.candidate], sets.get(self.quarantine)
+        live = list_collections(database, candidate.left_out)
         if quarantine is None:
             names = {item.name: item.uuid for item in live if not item.is_view}
             quarantine = CollectionSet(
                 self.quarantine, "quarantine", self.source, self.by, self.now, candidate.backup_id, names,
-                views_of(live), _expiring(database, live), exchanged_with=self.candidate,
+                views_of(live), _expiring(database, live), self.candidate, left_out=candidate.left_out,
             )  # fmt: skip
             save_set(database, quarantine)
         _drop_views(database, live, candidate.definitions)
@@ -155,7 +156,7 @@ class MongoPromotion:
     def _put_back(self, database: Database[Document]) -> None:
         sets = read_sets(database)
         candidate, quarantine = sets[self.candidate], sets[self.quarantine]
-        _drop_views(database, list_collections(database), quarantine.definitions)
+        _drop_views(database, list_collections(database, candidate.left_out), quarantine.definitions)
         aside, waiting = (collections_of(database, name) for name in (self.quarantine, self.candidate))
         for name in sorted({*aside, *candidate.collections}):
             if name in candidate.collections and name not in waiting:

@@ -30,6 +30,7 @@ class CollectionSet:
     collections: UUIDs by name without prefix, once they are proven or complete. views: as Collection.to_json.
     ttl: when documents of a quarantine expired before; in it, nothing does.
     exchanged_with: of a quarantine, while the exchange with this set goes on. quarantine: of what is late.
+    left_out: of the backup by the source's `leave_out`; an exchange leaves these collections where they are.
     """
 
     name: str
@@ -43,6 +44,7 @@ class CollectionSet:
     ttl: tuple[Expiry, ...] = ()
     exchanged_with: str = ""
     quarantine: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def definitions(self) -> list[Collection]:
@@ -93,5 +95,9 @@ def _marks(database: Database[Document]) -> DriverCollection[Document]:
 def _from_mark(mark: Document) -> CollectionSet:
     body = {key: value for key, value in mark.items() if key != "_id"}
     body |= {"created_at": datetime.fromisoformat(body["created_at"]), "collections": dict(body["collections"])}
-    body |= {"views": tuple(body["views"]), "ttl": tuple(map(tuple, body["ttl"]))}
+    body |= {
+        "views": tuple(body["views"]),
+        "left_out": tuple(body.get("left_out", ())),
+        "ttl": tuple(map(tuple, body["ttl"])),
+    }
     return CollectionSet(name=mark["_id"], **body)
