@@ -144,7 +144,8 @@ def look_at_live(config: PlaybookConfig, manifest: Manifest, live: str, quaranti
     source = manifest.source
     if isinstance(config.source(source), MongoSource):
         free = inspect_collections(live_mongo(config, source), manifest, quarantine)
-        return 0, (_space(free, manifest.content_bytes), _no_copy_has(LEFT_OUT), EXPIRES, STREAMS)
+        stays = tuple(f"{name} is not in backups, and stays as it is." for name in manifest.details.get("left_out", ()))
+        return 0, (_space(free, manifest.content_bytes), _no_copy_has(LEFT_OUT), *stays, EXPIRES, STREAMS)
     found = inspect_live(production_server(config, source), live, manifest.content_bytes)
     return found.oid, (*found.remarks, _space(found.free, found.bytes), _no_copy_has(left_out(manifest)))
 
