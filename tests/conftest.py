@@ -1,10 +1,13 @@
 """Real servers for the tests: started when the first test of a worker asks for them, stopped at the session's end."""
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import psutil
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -27,6 +30,18 @@ class Bucket(NamedTuple):
 
 
 MongoDatabase = Database[dict[str, Any]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`kill` ends the tests as Ctrl-C does: their servers are stopped."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        for worker in psutil.Process().children():
+            worker.send_signal(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    if not hasattr(config, "workerinput"):
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
