@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -163,7 +164,7 @@ def print_failures(client: AirflowClient, dag_id: str, run_id: str) -> None:
 def print_messages(messages: list[dict[str, Any]]) -> None:
     print("\nWhat Slack got:")
     for message in messages:
-        print("  | " + render(message).replace("\n", "\n  | ") + "\n")
+        print("  | " + unescape(render(message)).replace("\n", "\n  | ") + "\n")
 
 
 def run(directory: Path) -> int:
