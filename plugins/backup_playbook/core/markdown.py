@@ -1,10 +1,13 @@
-"""Tables of reports and plans. Names and messages are data: in a cell they make no columns, lines or markup."""
+"""Plans and reports. Names, messages and values of rows are data: they make no columns, lines, links or pictures."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 ROWS_SHOWN = 200
+# Only what would be markup, so that a report is also read as it lies there: underscores within words are none.
+_MARKUP = re.compile(r"[\\`*|~]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|&(?=#?\w+;)")
 
 
 def markdown_table(
@@ -19,4 +22,12 @@ def markdown_table(
 
 
 def cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """The text in one line, shown as it is."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
+
+
+def code(text: str) -> str:
+    """The same as a code span, which is not for tables: nothing but backticks is markup there."""
+    line = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backup_playbook.core.holdings import counted, nouns
-from backup_playbook.core.markdown import cell, markdown_table
+from backup_playbook.core.markdown import cell, code, markdown_table
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
 SHOWN = 50
@@ -16,10 +16,10 @@ _PAUSE = {
     "mongodb": "Each collection is then renamed, in milliseconds; what clients write in its moment is kept apart.",
 }
 _TOUCHED = {
-    "postgres": "a copy is made on the server of `{live}`, proven and checked. Only then it takes the live name; what "
-    "is live now becomes `{quarantine}`, closed and unchanged.",
-    "mongodb": "a copy is made in `{live}`, under other names, and proven. Only then its collections take the live "
-    "names; those of now are kept unchanged, as `{quarantine}.<name>`.",
+    "postgres": "a copy is made on the server of {live}, proven and checked. Only then it takes the live name; what "
+    "is live now becomes {quarantine}, closed and unchanged.",
+    "mongodb": "a copy is made in {live}, under other names, and proven. Only then its collections take the live "
+    "names; those of now are kept unchanged, as {quarantine}.",
 }
 
 
@@ -111,7 +111,8 @@ class RecoveryPlan:
         ])  # fmt: skip
 
     def _touched(self) -> str:
-        return _TOUCHED[self.engine].format(live=cell(self.live), quarantine=cell(self.quarantine))
+        kept = f"{self.quarantine}.<name>" if self.engine == "mongodb" else self.quarantine
+        return _TOUCHED[self.engine].format(live=code(self.live), quarantine=code(kept))
 
     def _duration(self) -> str:
         return f"about {_span(self.estimate)}" if self.estimate else "not measured yet"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from backup_playbook.core.markdown import cell, markdown_table
+from backup_playbook.core.markdown import cell, code, markdown_table
 from backup_playbook.core.progress import human_age, human_seconds
 
 
@@ -106,9 +106,9 @@ class RecoveryReport(BaseModel):
             cell(self.in_short()),
             "",
             f"- backup: `{self.backup_id}`, taken {_time(self.taken_at)}, from repository {self.repository}",
-            *([f"- replaced: {cell(self.live)}, kept as `{cell(self.quarantine)}`"] if self.recovered else []),
+            *([f"- replaced: {cell(self.live)}, kept as {code(self.quarantine)}"] if self.recovered else []),
             *([self._unreachable()] if self.unreachable_seconds is not None else []),
-            f"- to undo: `{self.undo()}`",
+            f"- to undo: {code(self.undo())}",
             *([f"- pg_amcheck of the quarantine: {cell(self.amcheck)}"] if self.amcheck else []),
             *([f"- server log: {cell(self.log)}"] if self.log else []),
             f"- run: {self.run_url or self.run_id}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backup_playbook.core.holdings import tables_and_rows
-from backup_playbook.core.markdown import cell
+from backup_playbook.core.markdown import cell, code
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
 
@@ -57,13 +57,13 @@ class RestorePlan:
         free = "unknown" if self.free is None else human_bytes(self.free)
         steps = [
             f"**Backup:** `{self.backup_id}` from repository {self.repository}; {taken}; {self.known}.",
-            f"**What will be touched:** nothing that exists. A copy is made on the server of `{cell(self.server)}`.",
-            f"**What will be there:** once proven and checked, `{cell(self.database)}`, without {self.without}.",
+            f"**What will be touched:** nothing that exists. A copy is made on the server of {code(self.server)}.",
+            f"**What will be there:** once proven and checked, {code(self.database)}, without {self.without}.",
             f"**Data:** {cell(what)}: {data}.",
             f"**Left out:** {cell('; '.join(self.left_out))}.",
             f"**How long:** {self._duration()}; the objective (RTO) is {human_seconds(self.rto.total_seconds())}.",
             f"**Free space:** {free}; the copy needs at least {human_bytes(self.content_bytes)}.",
-            f"**How to undo it:** `{cell(drop_statement(self.engine, self.database))}`",
+            f"**How to undo it:** {code(drop_statement(self.engine, self.database))}",
         ]
         return "\n\n".join([*steps, ""])
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from backup_playbook.core.comparison import TableComparison
 from backup_playbook.core.holdings import counted, tables_and_rows
-from backup_playbook.core.markdown import cell, markdown_table
+from backup_playbook.core.markdown import cell, code, markdown_table
 from backup_playbook.core.progress import human_bytes, human_seconds
 from backup_playbook.core.restore_plan import drop_statement
 
@@ -127,7 +127,7 @@ class RestoreReport(_Record):
         if self.left_out:
             lines.append(f"- left out: {cell('; '.join(self.left_out))}")
         if self.kept:
-            lines.append(f"- stays as `{cell(self.kept)}`; to undo: `{cell(drop_statement(self.engine, self.kept))}`")
+            lines.append(f"- stays as {code(self.kept)}; to undo: {code(drop_statement(self.engine, self.kept))}")
         if not self.passed:
             lines.append(f"- what failed: `{self.failed_step}`: {cell(self.problem)}")
         return [*lines, f"- run: {self.run_url or self.run_id}"]
@@ -138,7 +138,7 @@ class RestoreReport(_Record):
         )
 
     def _checks(self) -> list[str]:
-        rows = [(item.name, "ok" if item.ok else "**failed**", item.detail) for item in self.checks]
+        rows = [(item.name, "ok" if item.ok else "FAILED", item.detail) for item in self.checks]
         return markdown_table("Application checks", ("check", "result", "detail"), rows)
 
     def _comparison(self) -> list[str]:

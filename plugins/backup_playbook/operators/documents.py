@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from backup_playbook.core.markdown import cell
 from backup_playbook.core.row_recovery import Preview
 from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup, begin_anew
 from backup_playbook.operators.rows import PREVIEW, keep_undo, leave_plan, require_none_missing
@@ -62,7 +63,7 @@ class FindDocuments(_DocumentsStep):
             "in the repository before the first. Documents that are equal are not touched."
         )
         preview = preview_documents(self.live, scratch, wanted)
-        leave_plan(context, self.tested, preview, f"Documents of **{wanted.collection}**", taken_at, how)
+        leave_plan(context, self.tested, preview, f"Documents of **{cell(wanted.collection)}**", taken_at, how)
         return {**self.tested, "phases": {f"find: {name}": seconds for name, seconds in phases.items()}}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.markdown import cell
 from backup_playbook.core.row_recovery import Preview
 from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup, begin_anew
@@ -109,7 +110,7 @@ class FindRows(RestoreStep):
             "committed. Rows that are equal are not touched."
         )
         leave_plan(
-            context, self.tested, preview, f"Rows of **{wanted.table.label}** and what went along", taken_at, how
+            context, self.tested, preview, f"Rows of **{cell(wanted.table.label)}** and what went along", taken_at, how
         )
         phases = {f"find: {name}": seconds for name, seconds in phases.items() if name != "post_data"}
         return {**self.tested, "phases": {**phases, "find": time.monotonic() - started}}
