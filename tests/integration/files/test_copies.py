@@ -17,7 +17,7 @@ from backup_playbook.repository.removal import remove_backup
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 from embedded.s3 import S3Gateway
-from tests.integration.files.lab import SOURCE, FilesLab, fill, make_lab, state
+from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab, fill, make_lab, state
 from tests.integration.files.test_restore import restore
 
 
@@ -61,6 +61,49 @@ def test_the_next_copy_brings_what_changed(lab: FilesLab, offsite: FilesLab) -> 
     }  # fmt: skip
     assert offsite.current() == lab.current()
     offsite.verify(manifest)
+
+
+def test_an_older_backup_that_is_copied_late_leaves_the_current_state(
+    lab: FilesLab, offsite: FilesLab, tmp_path: Path
+) -> None:
+    for number in range(8):
+        lab.write(str(number), b"%d" % number)
+    lab.write("changed", b"first")
+    lab.write("large", b"first" + bytes(5 << 20))
+    lab.write(NOT_UTF8, b"first")
+    copy(lab, offsite, lab.backup())
+    lab.write("changed", b"second")
+    lab.write("large", b"second" + bytes(5 << 20))
+    lab.write(NOT_UTF8, b"second")
+    lab.write("gone", b"second")
+    (lab.root / "7").rename(lab.root / "renamed")
+    older = lab.backup()  # its copy fails
+    was = state(lab.root)
+    lab.write("changed", b"third")
+    lab.write(NOT_UTF8, b"third")
+    (lab.root / "gone").unlink()
+    (lab.root / "renamed").rename(lab.root / "again")
+    lab.write("new")
+    newer = lab.backup()
+    copy(lab, offsite, newer)
+    assert copy(lab, offsite, older)  # it is cleared
+    assert offsite.current() == lab.current()
+    for manifest in (older, newer):
+        offsite.verify(manifest)
+    copied = offsite.catalog.manifest(SOURCE, older.backup_id)
+    restore(offsite, copied, tmp_path / "older")
+    assert state(tmp_path / "older") == was
+    (lab.root / "1").unlink()
+    last = lab.backup()
+    copy(lab, offsite, last)
+    assert offsite.current() == lab.current()
+    offsite.verify(last)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    remove_backup(offsite.store, SOURCE, older.backup_id)
+    # `changed`, `gone`, the renamed one and the one that is not UTF-8: their contents were only in that backup
+    assert remove_unnamed(offsite.catalog, SOURCE, timedelta(), later).versions >= 4
+    offsite.verify(last)
+    assert offsite.current() == lab.current()
 
 
 def test_a_damaged_content_is_not_copied(lab: FilesLab, offsite: FilesLab) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from backup_playbook.core.errors import RestoreError, SourceError, VerificationError
-from backup_playbook.core.model import EvidenceKind
+from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.engines.files.to_bucket import BucketRestore
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
-from tests.integration.files.lab import SOURCE, FilesLab
+from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab
 from tests.integration.files.restore_sh import run_restore_sh
 from tests.integration.files.test_restore import restore, script_of
 
@@ -33,6 +33,110 @@ def test_a_directory_that_goes_away_after_the_guard_deletes_nothing(lab: FilesLa
     with pytest.raises(SourceError, match=r"30 of 30 files .* are lost"):
         source.sync(writer, draft, Cancellation())
     assert lab.current() == before
+
+
+def test_an_old_scan_is_not_carried_out_after_a_newer_backup(lab: FilesLab) -> None:
+    fill_many(lab)
+    lab.backup()
+    source, writer = lab.source(), lab.writer()
+    lab.write("00", b"second")
+    draft = source.scan(writer, Cancellation())
+    lab.write("01", b"third")
+    (lab.root / "02").unlink()
+    newer = lab.backup()
+    before = lab.current()
+    with pytest.raises(SourceError, match=f"the backup {newer.backup_id} was sealed") as caught:
+        source.sync(writer, draft, Cancellation())
+    assert "clear its task `scan`" in caught.value.remedy
+    assert lab.current() == before
+    lab.verify(newer)
+
+
+def test_after_a_rejection_losses_are_guarded_and_what_is_gone_goes(lab: FilesLab) -> None:
+    fill_many(lab)
+    lab.write("closed/inside")
+    lab.write(NOT_UTF8)
+    first = lab.backup()
+    lab.catalog.add_evidence(SOURCE, first.backup_id, EvidenceKind.REJECTED, {"what": "damaged"})
+    for number in range(1, 30):
+        (lab.root / f"{number:02}").rename(lab.root.parent / f"{number:02}")
+    with pytest.raises(SourceError, match=r"29 of 32 files .* are lost"):
+        lab.backup()
+    for number in range(4, 30):
+        (lab.root.parent / f"{number:02}").rename(lab.root / f"{number:02}")
+    (lab.root / "20").rename(lab.root / "renamed")
+    second = lab.backup()
+    assert (second.details["previous"], second.details["done"]["uploaded"]) == ("", 29)
+    assert second.details["done"]["deleted"] == 4
+    assert set(lab.current()) == {path.decode() for path in files_of(lab, second)}
+    lab.verify(second)
+
+
+def files_of(lab: FilesLab, manifest: Manifest) -> set[bytes]:
+    return {path for path, entry in lab.tree(manifest).items() if entry.stored and entry.natural_key}
+
+
+def test_after_a_rejection_what_cannot_be_read_is_kept(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.write("closed/inside")
+    lab.write("secret")
+    lab.write("open")
+    first = lab.backup()
+    lab.catalog.add_evidence(SOURCE, first.backup_id, EvidenceKind.REJECTED, {"what": "damaged"})
+    scandir, real = os.scandir, os.open
+
+    def refuse(path: bytes) -> object:
+        if path.endswith(b"closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    def refuse_open(path: bytes, flags: int, *arguments: int, **more: int) -> int:
+        if isinstance(path, bytes) and path.endswith(b"secret"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, *arguments, **more)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "open", refuse_open)
+    second = lab.backup()
+    assert files_of(lab, second) == {b"closed/inside", b"open", b"secret"}
+    assert second.details["done"]["uploaded"] == 1
+    assert len(lab.current()) == 3
+    lab.verify(second)
+
+
+@pytest.mark.parametrize("damaged", ["one", "all"])
+def test_a_tree_that_cannot_be_read_does_not_blind_the_guard(lab: FilesLab, damaged: str) -> None:
+    fill_many(lab)
+    backups = [lab.backup(), lab.backup()]
+    for manifest in backups if damaged == "all" else backups[1:]:
+        folder = lab.s3.buckets / lab.store.bucket / f"playbook/objects/{SOURCE}/{manifest.backup_id}"
+        (folder / manifest.objects[0].name).write_bytes(b"damaged")
+        with pytest.raises(VerificationError):
+            lab.verify(manifest)
+    for number in range(30):
+        (lab.root / f"{number:02}").unlink()
+    with pytest.raises(SourceError, match="30 of 30 files"):
+        lab.backup()
+    for number in range(25):
+        lab.write(f"{number:02}")
+    assert lab.backup().details["done"]["deleted"] == 5
+    assert len(lab.current()) == 25
+
+
+def test_what_a_run_left_that_was_cut_short_goes(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_many(lab)
+    lab.backup()
+    temporary = lab.write("temporary")
+    source, writer = lab.source(), lab.writer()
+    draft = source.scan(writer, Cancellation())
+    source.sync(writer, draft, Cancellation())  # the worker is killed before `seal`
+    assert "temporary" in lab.current()
+    temporary.unlink()
+    lab.write("new")
+    manifest = lab.backup()
+    assert set(lab.current()) == {path.decode() for path in files_of(lab, manifest)}
+    lab.verify(manifest)
+    monkeypatch.setattr("backup_playbook.engines.files.source.leftovers", None)
+    lab.backup()  # after a clean one nothing is listed
 
 
 def test_credentials_that_cannot_be_read_are_no_files_that_are_gone(

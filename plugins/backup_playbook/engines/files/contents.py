@@ -46,7 +46,11 @@ class How(StrEnum):
 
 @dataclass(frozen=True)
 class Contents:
-    """Stores contents for one backup, from several threads. renamed: files that vanished, by identity."""
+    """Stores contents for one backup, from several threads. renamed: files that vanished, by identity.
+
+    anew: nothing that is stored already is relied on. aside: the current state stays as it is: contents go where no
+    listing of it shows them, under the hashes of their paths, which are only ever read by their versions.
+    """
 
     tree: Tree
     store: ObjectStore
@@ -54,6 +58,8 @@ class Contents:
     backup_id: str
     renamed: Mapping[Identity, Entry]
     cancellation: Cancellation
+    anew: bool = False
+    aside: bool = False
 
     def keep(self, now: Entry, old: Entry | None) -> tuple[Entry, How]:
         """old: the path in the previous backup. Returns the entry with its content's place.
@@ -61,17 +67,18 @@ class Contents:
         Raises RepositoryError.
         """
         self.cancellation.check()
+        good = None if self.anew else old
         try:
             if old is None and (copied := self._copy(now)):
                 return copied, How.COPIED
-            kept = self._small(now, old) if now.size <= SMALL_BYTES else self._large(now, old)
+            kept = self._small(now, good) if now.size <= SMALL_BYTES else self._large(now, good)
         except FileNotFoundError:
             return now, How.GONE
         except OSError as error:
             return unread(now, old, error.strerror or str(error)), How.UNREAD
-        if old and kept.version == old.version:
+        if good and kept.version == good.version:
             return kept, How.SAME
-        return kept, How.SILENT if old and old.stored and now.same_content(old) else How.UPLOADED
+        return kept, How.SILENT if good and good.stored and now.same_content(good) else How.UPLOADED
 
     @cached_property
     def _quick(self) -> QuickRequests:
@@ -129,7 +136,7 @@ class Contents:
 
     def _at_key(self, entry: Entry, send: Callable[[str], T]) -> tuple[Entry, T]:
         """Under the path, or, where that cannot be a key, under its hash."""
-        if entry.natural_key:
+        if entry.natural_key and not self.aside:
             entry = entry._replace(hashed_key=False)
             try:
                 return entry, send(key_of(self.source, entry))

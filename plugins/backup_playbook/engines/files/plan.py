@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
 
 from backup_playbook.core.files_guard import Losses
 from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, merge
+from backup_playbook.engines.files.base import is_leftover
 from backup_playbook.engines.files.shards import documents
 from backup_playbook.engines.files.trees import Tree
 from backup_playbook.repository.objects import BackupReader
@@ -43,21 +44,22 @@ def identity(entry: Entry) -> Identity | None:
 class Plan:
     """Yields the differences once; afterwards `losses` and `counts` are complete.
 
-    rehash: read the content of every file, for a disk that rots tells nobody.
+    rehash: read the content of every file, for a disk that rots tells nobody. leftovers: what else is in the current
+    state: it goes when the tree does not have it.
     """
 
     tree: Tree
     previous: BackupReader | None
     rehash: bool
     cancellation: Cancellation
+    leftovers: Iterable[Entry] = ()
     counts: Counter[str] = field(default_factory=Counter)
     _added: set[int] = field(default_factory=set)
     _removed: Counter[int] = field(default_factory=Counter)
 
     def differences(self) -> Iterator[tuple[Action, Entry]]:
-        before = () if self.previous is None else (from_document(document) for _, document in documents(self.previous))
         kept = b""
-        paired = merge(self.tree.scan(self.cancellation), before, left_path=_PATH, right_path=_PATH)
+        paired = merge(self.tree.scan(self.cancellation), self._before(), left_path=_PATH, right_path=_PATH)
         for now, old in paired:
             if now and now.outcome == Outcome.UNREADABLE and now.is_directory:
                 kept = now.path  # nobody knows what is below: it is not gone
@@ -71,13 +73,20 @@ class Plan:
             elif action := self._action(now, old):
                 yield action, now
 
+    def _before(self) -> Iterable[Entry]:
+        known = () if self.previous is None else (from_document(document) for _, document in documents(self.previous))
+        if not self.leftovers:
+            return known
+        paired = merge(known, self.leftovers, left_path=_PATH, right_path=_PATH)
+        return (entry or leftover for entry, leftover in paired)  # type: ignore[misc]
+
     @property
     def losses(self) -> Losses:
         renamed = sum(count for known, count in self._removed.items() if known in self._added)
         return Losses(self.counts["files_before"], self.counts["vanished"] - renamed, self.counts["emptied"])
 
     def _action(self, now: Entry, old: Entry | None) -> Action | None:
-        if old is None:
+        if old is None or is_leftover(old):
             self._note(now, self._added)
             return Action.ADD
         is_file = now.type == FileType.FILE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from backup_playbook.core.errors import ConfigError, SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.model import Manifest
-from backup_playbook.core.tree import current_folder, hashed_folder, to_line
+from backup_playbook.core.tree import Entry, current_folder, hashed_folder, to_line
+from backup_playbook.engines.files.base import Base, base_of, leftovers
 from backup_playbook.engines.files.plan import Action, Plan
 from backup_playbook.engines.files.shards import SHARDS, ShardWriter
 from backup_playbook.engines.files.sync import Sync
@@ -21,7 +23,6 @@ from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.objects import BackupReader, BackupWriter
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import require_versioning
-from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 
 log = logging.getLogger(__name__)
@@ -69,10 +70,11 @@ class FilesSource:
         cancellation.check()
         _require_plain(writer)
         require_versioning(writer.store)
-        previous = base_of(Catalog(writer.store), writer.source, writer.codec)
+        base = base_of(Catalog(writer.store), writer.source, writer.codec, writer.backup_id)
+        previous = base.known if base.trusted else None
         run = previous.manifest.details["runs_since_rehash"] + 1 if previous else 0
-        rehash = run >= self.options.rehash_every
-        plan = Plan(self.tree, previous, rehash, cancellation)
+        rehash = not previous or run >= self.options.rehash_every
+        plan = Plan(self.tree, base.known, rehash, cancellation, _left_over(base, writer))
         shards, counts, gone = ShardWriter(writer, "plan"), Counter[str](), list[str]()
         within = None
         for action, entry in plan.differences():
@@ -84,7 +86,9 @@ class FilesSource:
         shards.flush()
         lost = plan.losses
         details = {
-            "previous": previous.manifest.backup_id if previous else "",
+            "newest": base.newest,
+            "known": base.known_id,
+            "previous": base.known_id if previous else "",
             "relies_on": previous.manifest.details.get("relies_on", "") if previous else writer.backup_id,
             "runs_since_rehash": 0 if rehash else run,
             "plan": dict(counts),
@@ -95,19 +99,24 @@ class FilesSource:
         log.info(
             "%d entries: %d new, %d changed, %d with other attributes, %d gone%s.",
             plan.counts["entries"], counts["add"], counts["change"], counts["touch"], counts["remove"],
-            "; every content is read again" if rehash else "",
+            "; every content is read again" if previous and rehash else "",
         )  # fmt: skip
         return self._manifest(writer, shards, writer.started_at, details)
 
     def sync(self, writer: BackupWriter, draft: Manifest, cancellation: Cancellation) -> Manifest:
-        """Carry out what `scan` found. When it is cut short, every file of every sealed backup is still there."""
+        """Carry out what `scan` found. When it is cut short, every file of every sealed backup is still there.
+
+        Raises SourceError, before anything is changed, when another backup was sealed since the scan.
+        """
         catalog = Catalog(writer.store)
-        previous = None
-        if backup_id := draft.details["previous"]:
-            previous = BackupReader(writer.store, catalog.manifest(writer.source, backup_id), writer.codec)
+        _require_newest(catalog, writer, draft)
+        known = None
+        if backup_id := draft.details["known"]:
+            known = BackupReader(writer.store, catalog.manifest(writer.source, backup_id), writer.codec)
         sync = Sync(
-            self.tree, self._current(writer.store), writer, previous, self.options.files_at_once, cancellation,
+            self.tree, self._current(writer.store), writer, known, self.options.files_at_once, cancellation,
             self.options.limits, losses(draft).before,
+            anew=not draft.details["previous"], aside=draft.details["newest"] > writer.backup_id,
         )  # fmt: skip
         shards = sync.run(BackupReader(writer.store, draft, writer.codec))
         details = {
@@ -158,23 +167,27 @@ def summary(counts: Counter[str]) -> dict[str, Any]:
     }
 
 
-def base_of(catalog: Catalog, source: str, codec: Codec) -> BackupReader | None:
-    """The backup that the next one builds on; None when there is none, or none that can be trusted.
+def _left_over(base: Base, writer: BackupWriter) -> Iterable[Entry]:
+    """Listed only when a run may have left something: a listing of millions takes minutes."""
+    if base.aside(writer.backup_id):
+        log.warning(
+            "%s is older than %s, the newest backup in %s: the current state stays that of the newest one.",
+            writer.backup_id, base.newest, writer.store.url,
+        )  # fmt: skip
+        return ()
+    return () if base.clean else leftovers(writer.store, writer.source)
 
-    Backups share what they store. Once one of them was rejected, everything is uploaded anew, by a backup that relies
-    on no older one: what is wrong with those does not concern what follows.
-    """
-    backups = catalog.backups(source)
-    if not backups:
-        return None
-    newest = backups[0]
-    manifest = catalog.manifest(source, newest.backup_id)
-    for entry in backups:
-        shared = entry.backup_id >= manifest.details.get("relies_on", "")
-        if shared and entry.rejected and entry.last_read > newest.taken_at:
-            log.warning("%s was rejected on %s: nothing stored is relied on.", entry.backup_id, entry.last_read)
-            return None
-    return BackupReader(catalog.store, manifest, codec)
+
+def _require_newest(catalog: Catalog, writer: BackupWriter, draft: Manifest) -> None:
+    """What was found holds against the state that it was compared with, and would turn a newer one back."""
+    newest = max((entry.backup_id for entry in catalog.backups(writer.source)), default="")
+    if newest > max(draft.details["newest"], writer.backup_id):
+        raise SourceError(
+            f"Since this run has scanned {writer.source}, the backup {newest} was sealed: the scan is of "
+            f"{draft.started_at:%Y-%m-%d %H:%M} UTC, and carried out now it would turn the current state back.",
+            "Nothing was changed, and nothing is missing from the newer backup: leave this run as it is. For another "
+            "backup clear its task `scan`, which looks again, or start a new run.",
+        )
 
 
 def _require_plain(writer: BackupWriter) -> None:

@@ -40,7 +40,7 @@ _Slot = _Done | Future[_Done]
 
 @dataclass
 class Sync:
-    """One run of one plan. store: with the storage class of the files."""
+    """One run of one plan. store: with the storage class of the files. anew, aside: see Contents."""
 
     tree: Tree
     store: ObjectStore
@@ -51,6 +51,8 @@ class Sync:
     limits: DeleteLimits
     before: int
     """How many files the previous backup has."""
+    anew: bool = False
+    aside: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, str]] = field(default_factory=list)
     """The first paths that were not backed up as they should: `path`, `outcome`, `reason`."""
@@ -64,8 +66,9 @@ class Sync:
         """
         shards = ShardWriter(self.writer, "tree")
         contents = Contents(
-            self.tree, self.store, self.writer.source, self.writer.backup_id, _removed(plan), self.cancellation
-        )
+            self.tree, self.store, self.writer.source, self.writer.backup_id,
+            {} if self.anew else _removed(plan), self.cancellation, self.anew, self.aside,
+        )  # fmt: skip
         small = ThreadPoolExecutor(self.files_at_once, thread_name_prefix="small-file")
         large = ThreadPoolExecutor(LARGE_AT_ONCE, thread_name_prefix="large-file")
         try:
@@ -76,7 +79,8 @@ class Sync:
                 threads.shutdown(cancel_futures=True)
         shards.flush()
         self._refuse_losses()
-        self._delete(plan)
+        if not self.aside:
+            self._delete(plan)
         return shards
 
     def _slots(
