@@ -21,11 +21,18 @@ on. Files are not encrypted by us: give the bucket a default encryption with SSE
 
 What cannot be backed up as it should does not stop the run; it is counted in the message, and named in the log of
 `seal` and in the manifest: `changing` (written to at each of three tries: the last one is stored), `unreadable` (what
-earlier backups stored is kept; of a directory, with all below it), `special` (fifo, socket, device: not restored).
+earlier backups stored is kept, and its attributes where they cannot be seen; of a directory, with all below it),
+`special` (fifo, socket, device: not restored), `nameless` (a key of a bucket that no directory can hold, such as
+`a//b`, `/x` or `a/../b`: not stored; rename it).
 
 **When it fails:** open the red task; its error says what happened and what to do. `guard` waits under *Required
 Actions*; rejected or not answered, nothing was deleted. Clear the red task when the cause is gone: a scan that is
-cleared looks again. Nothing needs to be cleaned up: until `seal`, every file of every earlier backup is still there.
+cleared looks again. Nothing needs to be cleaned up: until `seal`, every file of every earlier backup is still there,
+and what a run that was cut short left in the current state goes with the next one.
+
+An older run never turns the current state back. Its `sync`, cleared after a newer backup was sealed, changes nothing
+and says so; its `copy_offsite` makes the copy of that point in time, beside the current state of the newer one. After a
+backup was rejected everything is uploaded anew; the guard still compares with the newest tree that can be read.
 """
 
 from datetime import timedelta

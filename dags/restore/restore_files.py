@@ -19,7 +19,9 @@ remove it. In a bucket there are contents only, no links and attributes. *in_pla
 that are equal are not touched; those that were written after the backup stay, unless `overwrite_newer` is set; what is
 replaced is moved to `.replaced-<backup id>/` there. Nothing is ever deleted. Whatever a backup names, nothing outside
 of the directory is written, and no link is followed. Special files (fifo, socket, device) do not come back. A name
-that is not UTF-8 comes back with its folder.
+that is not UTF-8 comes back with its folder. Folders above a file that are gone come back as they were, too; what is
+there is not touched. What no directory can hold (keys of a bucket such as `a//b`, which older backups may have) fails
+`restore` when all else is there, and its log has a command for each that fetches it.
 
 **When it fails:** the error of the red task says what happened. A content that is not what was backed up leaves no
 file: take an older backup, or the off-site copy (*Repository*). A restore in place can be cleared and run again as

@@ -39,6 +39,9 @@ class Outcome(StrEnum):
     """Not read. What an earlier backup stored of it is kept; a directory, with all that is below it."""
     SPECIAL = "special"
     """A fifo, socket or device: it has no content that could be stored."""
+    NAMELESS = "nameless"
+    """A key of a bucket that no directory can hold, and that S3 clients resolve to another key (see `unsafe`): it
+    could be brought back nowhere, and is not stored."""
 
 
 class Entry(NamedTuple):
@@ -83,6 +86,11 @@ class Entry(NamedTuple):
     def stored(self) -> bool:
         """Whether there is a content to verify and to restore."""
         return self.sha256 != ""
+
+    @property
+    def has_attributes(self) -> bool:
+        """Whether mode, owner and time are known: of a path that could not even be looked at, they are not."""
+        return self.outcome != Outcome.UNREADABLE or bool(self.inode or self.mode or self.mtime_ns)
 
     @property
     def name(self) -> str:
@@ -189,7 +197,7 @@ def hashed_folder(source: str) -> str:
 
 
 def unsafe(path: bytes) -> bool:
-    """Whether a path from a backup would lead out of the directory that it is restored into."""
+    """Whether no directory can hold a path from a backup: it would lead out of it, or to another path."""
     parts = path.removesuffix(b"/").split(b"/")
     return not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts)
 

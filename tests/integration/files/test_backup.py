@@ -1,6 +1,7 @@
 """Backups of a directory: what is stored, what is not stored again, and what stands in the way."""
 
 import os
+import stat
 from collections.abc import Callable
 from functools import partialmethod
 from pathlib import Path
@@ -17,6 +18,8 @@ from backup_playbook.engines.files.restore import FilesRestore
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import NOT_UTF8, FilesLab, fill, state
+from tests.integration.files.restore_sh import run_restore_sh
+from tests.integration.files.test_restore import restore, script_of
 
 
 def test_every_kind_of_entry(lab: FilesLab) -> None:
@@ -193,6 +196,55 @@ def test_an_unreadable_directory_hides_files_and_deletes_none(lab: FilesLab, mon
     assert second[b"closed/inside"] == first[b"closed/inside"]
     assert manifest.details["examples"][0]["path"] == "closed/"
     lab.verify(manifest)
+
+
+def test_what_cannot_be_looked_at_keeps_its_attributes(
+    lab: FilesLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk with damaged inodes: names are there, and nothing else."""
+    lab.write("closed/inside")
+    lab.write("file", b"was readable").chmod(0o640)
+    (lab.root / "link").symlink_to("file")
+    (lab.root / "closed").chmod(0o2750)
+    first, was = lab.tree(lab.backup()), state(lab.root)
+    lab.write("new")
+    (lab.root / "unknown").mkdir()
+    real, real_open = os.lstat, os.open
+    bad = (b"/file", b"/closed", b"/link", b"/new", b"/unknown")
+
+    def refuse(path: bytes) -> os.stat_result:
+        if isinstance(path, bytes) and path.endswith(bad):
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    def refuse_open(path: bytes, flags: int, *arguments: int, **more: int) -> int:
+        if isinstance(path, bytes) and path.startswith(os.fsencode(lab.root)) and path.endswith(bad):
+            raise OSError(5, "Input/output error")
+        return real_open(path, flags, *arguments, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "lstat", refuse)
+        patched.setattr(os, "open", refuse_open)
+        for rehash_every in (30, 1):
+            manifest = lab.backup(lab.source(rehash_every=rehash_every))
+            assert manifest.details["outcomes"] == {"unreadable": 5}
+            tree = lab.tree(manifest)
+            for path in (b"file", b"closed/", b"link"):
+                assert tree[path]._replace(outcome="", reason="") == first[path]
+                assert tree[path].reason == "Input/output error"
+    lab.verify(manifest)
+    restore(lab, manifest, tmp_path / "copy")
+    unknown = (tmp_path / "copy/unknown").stat()
+    assert stat.S_IMODE(unknown.st_mode) == 0o700
+    assert unknown.st_mtime_ns > 0
+    (tmp_path / "copy/unknown").rmdir()
+    assert state(tmp_path / "copy") == was
+    result = run_restore_sh(script_of(lab, manifest), tmp_path, lab.s3.shell_environment(), str(tmp_path / "by-script"))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "by-script/unknown").stat().st_mode & 0o700 == 0o700
+    later = lab.backup()
+    assert later.details["outcomes"] == {}
+    assert lab.current()["new"] == b"content"
 
 
 def test_an_unreadable_file_keeps_what_was_stored(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:

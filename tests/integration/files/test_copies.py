@@ -1,24 +1,30 @@
 """Buckets as sources, copies in other repositories, and what retention removes."""
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from backup_playbook.core.errors import RepositoryError, SourceError, VerificationError
+from backup_playbook.core.errors import RepositoryError, RestoreError, SourceError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.backup import Depth
+from backup_playbook.engines.files import bucket
 from backup_playbook.engines.files.bucket import BucketTree
 from backup_playbook.engines.files.copies import copy_files
 from backup_playbook.engines.files.retention import remove_unnamed
+from backup_playbook.engines.files.scratch import ScratchDirectory
 from backup_playbook.engines.files.source import FilesOptions, FilesSource
+from backup_playbook.engines.files.to_bucket import BucketRestore
+from backup_playbook.repository.listing import ListedVersion
 from backup_playbook.repository.removal import remove_backup
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 from embedded.s3 import S3Gateway
 from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab, fill, make_lab, state
-from tests.integration.files.test_restore import restore
+from tests.integration.files.restore_sh import run_restore_sh
+from tests.integration.files.test_restore import restore, script_of
 
 
 @pytest.fixture
@@ -115,8 +121,12 @@ def test_a_damaged_content_is_not_copied(lab: FilesLab, offsite: FilesLab) -> No
     assert offsite.catalog.backups() == []
 
 
+def beside(lab: FilesLab, prefix: str) -> ObjectStore:
+    return ObjectStore(lab.store.client, bucket=lab.store.bucket, prefix=prefix)
+
+
 def bucket_source(lab: FilesLab, prefix: str = "live") -> tuple[ObjectStore, FilesSource]:
-    live = ObjectStore(lab.store.client, bucket=lab.store.bucket, prefix=prefix)
+    live = beside(lab, prefix)
     return live, FilesSource(BucketTree(live))
 
 
@@ -134,6 +144,51 @@ def test_a_bucket_as_source(lab: FilesLab, s3: S3Gateway, tmp_path: Path) -> Non
     lab.verify(second)
     restore(lab, first, tmp_path / "copy")
     assert (tmp_path / "copy/folder/gone").read_bytes() == b"three"
+
+
+ODD_KEYS = ("./a", "/x", "a/../b", "a//b", "folder//")
+
+
+def test_keys_that_no_directory_can_hold_are_left_out_and_named(
+    lab: FilesLab, s3: S3Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, source = bucket_source(make_lab(s3, tmp_path / "unused"))
+    live.put("folder/b", b"two")
+    real = bucket.list_versions
+
+    def with_odd_keys(store: ObjectStore, prefix: str) -> Iterator[ListedVersion]:
+        """The embedded store is a file system, and has no such keys; S3 has."""
+        odd = [ListedVersion(key, "v1", 3 * (key[-1] != "/"), datetime.now(UTC), True, False) for key in ODD_KEYS]
+        return iter(sorted([*real(store, prefix), *odd], key=lambda item: item.path))
+
+    monkeypatch.setattr(bucket, "list_versions", with_odd_keys)
+    for _ in range(2):
+        manifest = lab.backup(source)
+        assert manifest.details["outcomes"] == {"nameless": 5}
+        assert {example["path"] for example in manifest.details["examples"]} == set(ODD_KEYS)
+        assert lab.current() == {"folder/b": b"two"}
+    lab.verify(manifest)
+    restore(lab, manifest, tmp_path / "copy")
+    assert (tmp_path / "copy/folder/b").read_bytes() == b"two"
+    with pytest.raises(RestoreError, match="no directory can hold this key"):
+        restore(lab, manifest, tmp_path / "copy", b"a//b")
+    target = ScratchDirectory(tmp_path, "scratch")
+    target.create(manifest)
+    target.restore(lab.reader(manifest), Cancellation())
+    assert target.prove(lab.reader(manifest), Cancellation()).left_out == ODD_KEYS
+    result = run_restore_sh(script_of(lab, manifest), tmp_path, lab.s3.shell_environment(), str(tmp_path / "by-script"))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "by-script/folder/b").read_bytes() == b"two"
+    assert BucketRestore(lab.reader(manifest), beside(lab, "elsewhere"), Cancellation()).run()["files"] == 1
+
+
+def test_a_bucket_has_no_folders_and_they_get_the_usual_mode(lab: FilesLab, s3: S3Gateway, tmp_path: Path) -> None:
+    live, source = bucket_source(make_lab(s3, tmp_path / "unused"))
+    live.put("folder/below/b", b"two")
+    restore(lab, lab.backup(source), tmp_path / "copy")
+    (tmp_path / "usual").mkdir()
+    for folder in ("folder", "folder/below"):
+        assert (tmp_path / "copy" / folder).stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_a_bucket_without_versions_is_no_source(lab: FilesLab, s3: S3Gateway, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from backup_playbook.core.errors import RestoreError, VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.core.tree import Entry, key_of, to_line
+from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.place import Place
 from backup_playbook.engines.files.restore import FilesRestore
 from backup_playbook.engines.files.shards import ShardWriter
@@ -119,17 +121,53 @@ def hostile(lab: FilesLab, *entries: Entry) -> Manifest:
     changed = manifest.model_copy(
         update={"backup_id": writer.backup_id, "objects": tuple(shards.objects), "details": details}
     ).sealed()
-    lab.catalog.seal(changed, "")
+    lab.catalog.seal(changed, FilesEngine().restore_script(changed, lab.store.url))
     return changed
 
 
 @pytest.mark.parametrize("path", [b"../escaped", b"/escaped", b"a/../../escaped", b"a//b", b"./a", b"a\0b"])
 def test_paths_that_lead_out_are_refused(lab: FilesLab, tmp_path: Path, path: bytes) -> None:
     manifest = hostile(lab, Entry(path, "file"))
-    with pytest.raises(RestoreError, match="leads out of the directory"):
+    with pytest.raises(RestoreError, match="no directory can hold, or that would lead out of it"):
         restore(lab, manifest, tmp_path / "copy")
     assert not (tmp_path / "escaped").exists()
     assert list((tmp_path / "copy").iterdir()) == []
+
+
+def test_what_no_directory_can_hold_costs_nothing_else(
+    lab: FilesLab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = hostile(lab, Entry(b"a//b", "file"), Entry(b"z/c", "file"))
+    with pytest.raises(RestoreError, match=r"1 path that no directory can hold.*first 'a//b'\. All others are in"):
+        restore(lab, manifest, tmp_path / "copy")
+    assert (tmp_path / "copy/z/c").read_bytes() == b"payload"
+    with pytest.raises(RestoreError, match="1 path that no directory can hold"):
+        restore(lab, manifest, tmp_path / "other", b"a//b")
+    assert caplog.text.count(f"--key {lab.store.path('current-hashed/uploads/')}") == 2
+    result = run_restore_sh(script_of(lab, manifest), tmp_path, lab.s3.shell_environment(), str(tmp_path / "by-script"))
+    assert result.returncode == 1
+    assert "1 files could not be restored, or are damaged, first b'a//b'" in result.stderr
+    assert (tmp_path / "by-script/z/c").read_bytes() == b"payload"
+
+
+def test_the_folders_above_one_file_come_back_as_they_were(lab: FilesLab) -> None:
+    lab.write("open/closed/below/file")
+    lab.write("other/file")
+    modes = {"open": 0o2775, "open/closed": 0o750, "open/closed/below": 0o711}
+    for folder, mode in modes.items():
+        (lab.root / folder).chmod(mode)
+    for folder in (*modes, "other"):
+        os.utime(lab.root / folder, ns=(5, 5))
+    manifest, was = lab.backup(), state(lab.root)
+    for path in (b"open/closed/below/file", b"open/closed/"):
+        shutil.rmtree(lab.root / "open")
+        restore(lab, manifest, lab.root, path, in_place=True)
+        assert state(lab.root) == was
+    (lab.root / "open").chmod(0o700)  # what is there is not touched
+    shutil.rmtree(lab.root / "open/closed")
+    restore(lab, manifest, lab.root, b"open/closed/below/file", in_place=True)
+    assert (lab.root / "open").stat().st_mode & 0o7777 == 0o700
+    assert (lab.root / "open/closed").stat().st_mode & 0o7777 == 0o750
 
 
 def test_nothing_is_written_through_a_link(lab: FilesLab, tmp_path: Path) -> None:
@@ -197,7 +235,7 @@ def test_one_file_is_found_with_one_shard(lab: FilesLab, tmp_path: Path, monkeyp
     with Place(tmp_path) as place:
         FilesRestore(lab.reader(manifest), place, Cancellation(), b"17/file").run()
     assert (tmp_path / "17/file").read_bytes() == b"17"
-    assert len(set(opened)) == 1
+    assert len(set(opened)) <= 2, "that of the file, and that of its folder, which is made as it was"
     assert {item.kind for item in manifest.objects} == {ObjectKind.TREE}
 
 

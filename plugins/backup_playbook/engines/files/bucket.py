@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from backup_playbook.core.errors import RepositoryError, SourceError
-from backup_playbook.core.tree import Entry, FileType
+from backup_playbook.core.tree import Entry, FileType, Outcome, unsafe
+from backup_playbook.repository.listing import ListedVersion
 from backup_playbook.repository.replication import require_replication
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
@@ -40,15 +41,7 @@ class BucketTree:
             for item in list_versions(self.store, ""):
                 cancellation.check()
                 if item.latest and not item.deleted and item.path:
-                    is_folder = item.path.endswith("/") and not item.bytes
-                    yield Entry(
-                        path=item.path.encode(),
-                        type=(FileType.DIRECTORY if is_folder else FileType.FILE).value,
-                        size=item.bytes,
-                        mtime_ns=int(item.modified.timestamp()) * 10**9,
-                        mode=0o755 if is_folder else 0o644,
-                        etag=item.version,
-                    )
+                    yield _entry(item)
         except RepositoryError as error:
             raise SourceError(f"The source {self.store.url} cannot be read: {error.what}", error.remedy) from error
 
@@ -59,3 +52,19 @@ class BucketTree:
             if is_missing(error):
                 raise FileNotFoundError(error.what) from error
             raise
+
+
+def _entry(item: ListedVersion) -> Entry:
+    is_folder = item.path.endswith("/") and not item.bytes
+    path = item.path.encode()
+    nameless = unsafe(path)
+    return Entry(
+        path=path,
+        type=(FileType.DIRECTORY if is_folder else FileType.FILE).value,
+        size=item.bytes,
+        mtime_ns=int(item.modified.timestamp()) * 10**9,
+        mode=0o755 if is_folder else 0o644,
+        etag=item.version,
+        outcome=Outcome.NAMELESS.value if nameless else "",
+        reason="no directory can hold this key, and S3 clients take it for another one: rename it" if nameless else "",
+    )

@@ -37,6 +37,9 @@ class Place:
     set_aside: bytes = b""
     owners: bool = field(default_factory=lambda: os.geteuid() == 0)
     """Whether owners can be restored: only root may give files away."""
+    made: set[bytes] = field(default_factory=set)
+    """The folders that were not there, without a slash; not those below `set_aside`. Only their owner may enter them,
+    until their attributes are set."""
     _descriptor: int = -1
     _making: RLock = field(default_factory=RLock)
     """Held while a folder is made: setting aside what is in its way makes folders too."""
@@ -108,20 +111,31 @@ class Place:
 
     def set_attributes(self, entry: Entry) -> None:
         """Of a file or folder that is there."""
-        with self._parent(entry.path, create=False) as (folder, name):
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(name, flags, dir_fd=folder)
-            try:
-                self._attributes(entry, descriptor)
-            finally:
-                os.close(descriptor)
+        with self._opened(entry.path) as descriptor:
+            self._attributes(entry, descriptor)
+
+    def set_usual_mode(self, path: bytes) -> None:
+        """Of a folder of which no attributes are known: what mkdir gives."""
+        with self._opened(path) as descriptor:
+            os.fchmod(descriptor, 0o777 & ~_umask())
 
     def _link_attributes(self, entry: Entry, folder: int, name: bytes) -> None:
         if self.owners:
             os.chown(name, *_owner(entry), dir_fd=folder, follow_symlinks=False)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
+    @contextlib.contextmanager
+    def _opened(self, path: bytes) -> Iterator[int]:
+        with self._parent(path, create=False) as (folder, name):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
     def _attributes(self, entry: Entry, descriptor: int) -> None:
+        if not entry.has_attributes:
+            return  # it stays its owner's only
         if self.owners:
             os.chown(descriptor, *_owner(entry))
         os.chmod(descriptor, entry.mode)  # after the owner: a new one clears setuid
@@ -153,7 +167,7 @@ class Place:
         """The folder that holds `path`, open, and the last component."""
         if unsafe(path):
             raise RestoreError(
-                f"The backup names the path {path!r}, which leads out of the directory.",
+                f"The backup names the path {path!r}, which no directory can hold, or which leads out of it.",
                 "Nothing was written there. Use another backup, and find out who wrote to the bucket.",
             )
         *folders, name = path.removesuffix(b"/").split(b"/")
@@ -180,7 +194,16 @@ class Place:
                 if error.errno != errno.ENOENT:
                     self._make_room(path, here, step)
             os.mkdir(step, 0o700, dir_fd=here)
+            if not self.set_aside or not (path + b"/").startswith(self.set_aside):
+                self.made.add(path)
             return os.open(step, _FOLDER, dir_fd=here)
+
+
+def _umask() -> int:
+    """There is no way to read it without setting it; meanwhile nothing that is made is open to others."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
 
 
 def _free(name: bytes, folder: int) -> bytes:

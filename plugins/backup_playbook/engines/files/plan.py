@@ -61,8 +61,6 @@ class Plan:
         kept = b""
         paired = merge(self.tree.scan(self.cancellation), self._before(), left_path=_PATH, right_path=_PATH)
         for now, old in paired:
-            if now and now.outcome == Outcome.UNREADABLE and now.is_directory:
-                kept = now.path  # nobody knows what is below: it is not gone
             self._count(now, old)
             if now is None:
                 assert old is not None
@@ -70,7 +68,11 @@ class Plan:
                     continue
                 self._note(old, self._removed)
                 yield Action.REMOVE, old
-            elif action := self._action(now, old):
+                continue
+            now = _as_known(now, old)
+            if now.outcome == Outcome.UNREADABLE and now.is_directory:
+                kept = now.path  # nobody knows what is below: it is not gone
+            if action := self._action(now, old):
                 yield action, now
 
     def _before(self) -> Iterable[Entry]:
@@ -113,3 +115,10 @@ class Plan:
             seen[hash(known)] += 1
         else:
             seen.add(hash(known))
+
+
+def _as_known(now: Entry, old: Entry | None) -> Entry:
+    """Of a path that could not even be looked at, the attributes are the last ones that were seen."""
+    if now.has_attributes or old is None or is_leftover(old):
+        return now
+    return old._replace(outcome=now.outcome, reason=now.reason)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import shlex
 import stat
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from backup_playbook.core.errors import RestoreError, VerificationError
 from backup_playbook.core.holdings import counted
-from backup_playbook.core.tree import Entry, FileType, key_of
+from backup_playbook.core.tree import Entry, FileType, Outcome, key_of, unsafe
 from backup_playbook.engines.files.batches import batches
 from backup_playbook.engines.files.place import Place, kind_of
 from backup_playbook.engines.files.shards import below
@@ -21,6 +24,8 @@ from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.streams.processes import Cancellation
+
+log = logging.getLogger(__name__)
 
 WINDOW = 1_000
 PROBLEMS_TOLD = 1_000
@@ -40,6 +45,8 @@ class FilesRestore:
     path: bytes = b""
     overwrite_newer: bool = False
     files_at_once: int = 8
+    _pathless: dict[bytes, Entry] = field(default_factory=dict)
+    """What no directory can hold, by path."""
 
     @cached_property
     def _stored(self) -> QuickRequests:
@@ -48,10 +55,12 @@ class FilesRestore:
     def run(self) -> Counter[str]:
         """Returns how many files, folders and links were restored, were right already, or were kept.
 
-        Raises RestoreError, and VerificationError for a content that is not what was backed up.
+        Raises VerificationError for a content that is not what was backed up, and RestoreError, also at the end, when
+        the backup has contents under names that no directory can hold: all others are there then.
         """
         counts: Counter[str] = Counter()
         self._require_something()
+        parents = self._make_parents()
         with ThreadPoolExecutor(self.files_at_once, thread_name_prefix="restore") as threads:
             waiting: deque[Future[str]] = deque()
             try:
@@ -70,6 +79,11 @@ class FilesRestore:
             counts[self._restore(entry)] += 1
         for entry in self._entries(FileType.DIRECTORY):
             self.place.set_attributes(entry)
+            self.place.made.discard(entry.path.removesuffix(b"/"))
+        for entry in parents:
+            self.place.set_attributes(entry)
+        self._open_unknown(parents)
+        self._refuse_pathless()
         return counts
 
     def preview(self) -> Iterator[tuple[str, Entry]]:
@@ -115,8 +129,58 @@ class FilesRestore:
 
     def _entries(self, *kinds: FileType) -> Iterator[Entry]:
         for entry in below(self.reader, self.path):
-            if entry.type in kinds and (entry.stored or entry.type != FileType.FILE) and _restorable(entry):
+            if entry.type not in kinds or not _restorable(entry):
+                continue
+            if unsafe(entry.path):
+                self._pathless[entry.path] = entry
+            else:
                 yield entry
+
+    def _make_parents(self) -> list[Entry]:
+        """The folders above what is wanted that are not there, as the backup has them, outermost first.
+
+        They are made with their attributes at once: a restore that is tried again finds them there. Their times are
+        those of what is put into them until they are set again.
+        """
+        made = []
+        steps = self.path.removesuffix(b"/").split(b"/")[:-1]
+        for depth in range(1, len(steps) + 1):
+            path = b"/".join(steps[:depth]) + b"/"
+            found = None if unsafe(path) else self.place.status(path)
+            if unsafe(path) or (found and stat.S_ISDIR(found.st_mode)):
+                continue
+            entry = next(below(self.reader, path), None)
+            if entry and entry.path == path and entry.is_directory:
+                self.place.make_folder(path)
+                self.place.set_attributes(entry)
+                made.append(entry)
+        return made
+
+    def _open_unknown(self, parents: Collection[Entry]) -> None:
+        """Buckets have no folders, and their backups name none."""
+        for path in self.place.made - {entry.path.removesuffix(b"/") for entry in parents}:
+            self.place.set_usual_mode(path)
+        self.place.made.clear()
+
+    def _refuse_pathless(self) -> None:
+        if not self._pathless:
+            return
+        store, source = self.reader.store, self.reader.manifest.source
+        fetched = [
+            f"aws s3api get-object --bucket {store.bucket} --key {shlex.quote(store.path(key_of(source, entry)))} "
+            f"--version-id {shlex.quote(entry.version)} FILE  # {entry.name!r}"
+            for entry in islice(self._pathless.values(), PROBLEMS_TOLD)
+            if entry.stored and entry.hashed_key
+        ]
+        log.warning("Contents under names that no directory can hold:\n%s", "\n".join(fetched))
+        first = next(iter(self._pathless.values()))
+        raise RestoreError(
+            f"The backup names {counted(len(self._pathless), 'path')} that no directory can hold, or that would lead "
+            f"out of it, first {first.name!r}. All others are in {self.place.root}.",
+            "When these are keys of a bucket (a//b, /x, a/../b), this task's log has a command for each that fetches "
+            "it; later backups leave such keys out. No backup of a directory has them: find out who wrote to the "
+            "repository.",
+        )
 
     def _require_something(self) -> None:
         if not self.path:
@@ -128,7 +192,7 @@ class FilesRestore:
                 "Write the path as list_file_versions shows it, relative to the source, a folder with a slash at its "
                 "end; or choose an earlier backup.",
             )
-        if named.path == self.path and next(self._entries(*FileType), None) is None:
+        if named.path == self.path and next(self._entries(*FileType), None) is None and not self._pathless:
             raise RestoreError(
                 f"The backup {backup_id} has no content of {named.name!r}: {named.reason}.",
                 "Choose another backup; list_file_versions shows those that have one.",
@@ -180,6 +244,8 @@ class FilesRestore:
             return KEPT_NEWER if self._keeps(entry, found) else "it has another content"
         if entry.type == FileType.SYMLINK and self.place.target(entry.path) != entry.target:
             return "it leads somewhere else"
+        if not entry.has_attributes:
+            return ""
         expected: dict[str, object] = {"time": entry.mtime_ns}
         actual: dict[str, object] = {"time": found.st_mtime_ns}
         if entry.type != FileType.SYMLINK:
@@ -191,4 +257,6 @@ class FilesRestore:
 
 
 def _restorable(entry: Entry) -> bool:
-    return entry.type in (FileType.FILE, FileType.DIRECTORY, FileType.SYMLINK)
+    if entry.type == FileType.FILE:
+        return entry.stored
+    return entry.type in (FileType.DIRECTORY, FileType.SYMLINK) and entry.outcome != Outcome.NAMELESS

@@ -101,7 +101,13 @@ class ScratchDirectory:
             left_path=lambda one: one.path,
             right_path=lambda one: one.path,
         )
-        extras = [found.name for found, known in paired if found and not known]
+        extras: list[str] = []
+        for found, known in paired:
+            if found and not known:
+                extras.append(found.name)
+            # a bucket names no folders: what is below one makes it known
+            while known and extras and extras[-1].endswith("/") and known.name.startswith(extras[-1]):
+                extras.pop()
         if extras:
             raise VerificationError(
                 f"{self.root} has {counted(len(extras), 'path')} that the backup has not, first {extras[0]}.",

@@ -108,7 +108,7 @@ class Sync:
                 continue
             if action is Action.TOUCH and old:
                 yield _Done(now.with_content_of(old), b"", None, old)
-            elif now.type != FileType.FILE:
+            elif now.type != FileType.FILE or now.outcome == Outcome.NAMELESS:
                 yield _Done(now, b"", None, old)
             elif now.outcome == Outcome.UNREADABLE and not now.stored:
                 yield _Done(unread(now, old, now.reason), b"", How.UNREAD, old)

@@ -55,7 +55,8 @@ class BucketRestore:
             raise RestoreError(
                 f"No bucket can hold {counted(len(self._nameless), 'file')} under a name that every client reads back, "
                 f"first {self._nameless[0]!r}. All others are in {self.store.url}.",
-                "Restore these into a directory, one by one or with their folder.",
+                "Restore these into a directory, one by one or with their folder: for what cannot be there either "
+                "(a//b, say) the log has a command that fetches it.",
             )
         return counts
 
