@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.naming import backup_time, is_backup_id
 from backup_playbook.core.retention import Candidate, RetentionPlan, RetentionPolicy, plan_retention
+from backup_playbook.core.tree import current_folder, hashed_folder
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import catalog_folder, manifest_key, objects_folder
 from backup_playbook.repository.objects import FIRST_TIER, TIER_TAG
@@ -68,13 +69,17 @@ def remove_backup(store: ObjectStore, source: str, backup_id: str) -> int:
 
 
 def sweep(catalog: Catalog, source: str, grace: timedelta, now: datetime) -> Swept:
-    """Remove what has no manifest and has not changed for `grace`: objects, evidence, unfinished uploads."""
+    """Remove what has no manifest and has not changed for `grace`: objects, evidence, unfinished uploads.
+
+    Uploads of large files go to the current state. A part of a running one is younger than `grace`, whoever sends it.
+    """
     store = catalog.store
     entries = {entry.backup_id: entry for entry in catalog.entries(source)}
     started = {name for name in store.folders(objects_folder(source)) if is_backup_id(name)}
     unsealed = sorted(name for name in started | entries.keys() if name not in entries or not entries[name].sealed)
     uploads = 0
-    for upload in list(store.unfinished_uploads(objects_folder(source))):
+    folders = (objects_folder(source), current_folder(source), hashed_folder(source))
+    for upload in [upload for folder in folders for upload in store.unfinished_uploads(folder)]:
         if upload.last_activity < now - grace:
             store.abort_upload(upload.key, upload.upload_id)
             uploads += 1

@@ -18,7 +18,7 @@ from backup_playbook.engines.files.scratch import ScratchDirectory
 from backup_playbook.engines.files.source import FilesOptions, FilesSource
 from backup_playbook.engines.files.to_bucket import BucketRestore
 from backup_playbook.repository.listing import ListedVersion
-from backup_playbook.repository.removal import remove_backup
+from backup_playbook.repository.removal import remove_backup, sweep
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 from embedded.s3 import S3Gateway
@@ -233,6 +233,22 @@ def test_retention_removes_what_no_backup_names(lab: FilesLab, tmp_path: Path) -
         lab.verify(manifest)
         restore(lab, manifest, tmp_path / manifest.backup_id)
     assert (tmp_path / second.backup_id / "changed").read_bytes() == b"22"
+
+
+def test_uploads_of_workers_that_were_killed_are_swept(lab: FilesLab) -> None:
+    lab.write("a")
+    lab.backup()
+    where = {"Bucket": lab.store.bucket}
+    for key in (f"current/{SOURCE}/large", f"current-hashed/{SOURCE}/0123", f"current/{SOURCE}2/large"):
+        path = lab.store.path(key)
+        upload = lab.store.client.create_multipart_upload(**where, Key=path)["UploadId"]
+        lab.store.client.upload_part(**where, Key=path, UploadId=upload, PartNumber=1, Body=b"part")
+    now = datetime.now(UTC)
+    assert sweep(lab.catalog, SOURCE, timedelta(hours=24), now + timedelta(hours=23)).uploads == 0
+    assert sweep(lab.catalog, SOURCE, timedelta(hours=24), now + timedelta(hours=25)).uploads == 2
+    # that of another source is not ours
+    assert [item.key for item in lab.store.unfinished_uploads("current")] == [f"current/{SOURCE}2/large"]
+    assert lab.current() == {"a": b"content"}
 
 
 def test_retention_removes_nothing_when_a_tree_is_damaged_or_the_catalog_is_empty(lab: FilesLab) -> None:
