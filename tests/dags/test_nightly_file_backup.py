@@ -1,6 +1,7 @@
 """The graph of the nightly file backup, and its steps one after the other on a real repository."""
 
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskAwaitingInput
 
 from backup_playbook.config import load_config
-from backup_playbook.core.errors import GuardError
+from backup_playbook.core.errors import GuardError, SourceError
 from backup_playbook.dag_parts import connections, delete_guard
 from backup_playbook.dag_parts.delete_guard import GuardDeletions
 from backup_playbook.operators.backup import VERIFIED_BACKUPS, TakenBackup, VerifyBackup
@@ -86,6 +87,32 @@ def test_a_night(uploads: Path) -> None:
         "kept": 1, "removed": [], "swept": [], "versions": 0,
     }  # fmt: skip
     assert back_up().get("summary") == "2 files, 6 B: 0 uploaded (0 B)"
+
+
+def test_an_older_run_is_cleared_after_a_newer_one(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (uploads / "a").write_bytes(b"one")
+    back_up()
+    (uploads / "a").write_bytes(b"second")
+    with monkeypatch.context() as patched:
+        patched.setattr(CopyFilesOffsite, "send", lambda *arguments: True)
+        patched.setattr(VerifyBackup, "_verify", verified_where_it_is(VerifyBackup._verify))
+        time.sleep(1.1)  # backup ids are ordered by their seconds
+        older = back_up()
+    scanned = scan()
+    (uploads / "a").write_bytes(b"the third")
+    time.sleep(1.1)
+    back_up()
+    copied = CopyFilesOffsite(task_id="copy_offsite", backup=older).execute(context())
+    VerifyBackup(task_id="verify_offsite", backup=copied, offsite=True).execute(context())
+    assert len(catalog("offsite").backups(SOURCE)) == 3
+    with pytest.raises(SourceError, match="would turn the current state back"):
+        SyncFiles(task_id="sync", scanned=scanned).execute(context())
+    for repository in ("primary", "offsite"):
+        assert catalog(repository).store.get(f"current/{SOURCE}/a") == b"the third"
+
+
+def verified_where_it_is(verify: Any) -> Any:
+    return lambda self, repository: {"depth": "full"} if repository == "offsite" else verify(self, repository)
 
 
 def test_the_daily_verification_finds_nothing(uploads: Path) -> None:

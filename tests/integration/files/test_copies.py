@@ -13,6 +13,7 @@ from backup_playbook.engines.backup import Depth
 from backup_playbook.engines.files import bucket
 from backup_playbook.engines.files.bucket import BucketTree
 from backup_playbook.engines.files.copies import copy_files
+from backup_playbook.engines.files.history import versions_of
 from backup_playbook.engines.files.retention import remove_unnamed
 from backup_playbook.engines.files.scratch import ScratchDirectory
 from backup_playbook.engines.files.source import FilesOptions, FilesSource
@@ -99,6 +100,9 @@ def test_an_older_backup_that_is_copied_late_leaves_the_current_state(
     copied = offsite.catalog.manifest(SOURCE, older.backup_id)
     restore(offsite, copied, tmp_path / "older")
     assert state(tmp_path / "older") == was
+    current = [one for one in versions_of(offsite.store, SOURCE, "changed") if one.current and not one.deleted]
+    assert [one.version for one in current] == [offsite.tree(newest_of(offsite))[b"changed"].version]
+    assert not any(one.current and not one.deleted for one in versions_of(offsite.store, SOURCE, "gone"))
     (lab.root / "1").unlink()
     last = lab.backup()
     copy(lab, offsite, last)
@@ -110,6 +114,10 @@ def test_an_older_backup_that_is_copied_late_leaves_the_current_state(
     assert remove_unnamed(offsite.catalog, SOURCE, timedelta(), later).versions >= 4
     offsite.verify(last)
     assert offsite.current() == lab.current()
+
+
+def newest_of(lab: FilesLab) -> Manifest:
+    return lab.catalog.manifest(SOURCE, lab.catalog.backups()[0].backup_id)
 
 
 def test_a_damaged_content_is_not_copied(lab: FilesLab, offsite: FilesLab) -> None:

@@ -7,10 +7,12 @@ import pytest
 
 from backup_playbook.core.errors import RestoreError, SourceError, VerificationError
 from backup_playbook.core.model import EvidenceKind, Manifest
+from backup_playbook.engines.backup import take_backup
+from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.to_bucket import BucketRestore
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
-from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab
+from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab, state
 from tests.integration.files.restore_sh import run_restore_sh
 from tests.integration.files.test_restore import restore, script_of
 
@@ -50,6 +52,24 @@ def test_an_old_scan_is_not_carried_out_after_a_newer_backup(lab: FilesLab) -> N
     assert "clear its task `scan`" in caught.value.remedy
     assert lab.current() == before
     lab.verify(newer)
+
+
+def test_a_clock_that_is_behind_leaves_the_current_state(lab: FilesLab, tmp_path: Path) -> None:
+    fill_many(lab)
+    late = lab.writer()
+    newer = lab.backup()
+    before = lab.current()
+    lab.write("00", b"now")
+    (lab.root / "01").unlink()
+    manifest = take_backup(lab.source(), FilesEngine(), late, Cancellation())
+    assert manifest.backup_id < newer.backup_id
+    assert lab.current() == before
+    lab.verify(manifest)
+    restore(lab, manifest, tmp_path / "copy")
+    assert state(tmp_path / "copy") == state(lab.root)
+    following = lab.backup()
+    assert set(lab.current()) == {path.decode() for path in files_of(lab, following)}
+    assert lab.current()["00"] == b"now"
 
 
 def test_after_a_rejection_losses_are_guarded_and_what_is_gone_goes(lab: FilesLab) -> None:

@@ -48,8 +48,8 @@ class How(StrEnum):
 class Contents:
     """Stores contents for one backup, from several threads. renamed: files that vanished, by identity.
 
-    anew: nothing that is stored already is relied on. aside: the current state stays as it is: contents go where no
-    listing of it shows them, under the hashes of their paths, which are only ever read by their versions.
+    anew: nothing that is stored already is relied on. aside: the current state stays as it is: contents go where it
+    does not show them, under the hashes of their paths, where each is only ever read by its version.
     """
 
     tree: Tree

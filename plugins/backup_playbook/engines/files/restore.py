@@ -152,7 +152,8 @@ class FilesRestore:
             entry = next(below(self.reader, path), None)
             if entry and entry.path == path and entry.is_directory:
                 self.place.make_folder(path)
-                self.place.set_attributes(entry)
+                # what is below it is still to be made, also by others than root
+                self.place.set_attributes(entry._replace(mode=entry.mode | stat.S_IRWXU))
                 made.append(entry)
         return made
 

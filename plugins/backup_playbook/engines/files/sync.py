@@ -57,7 +57,7 @@ class Sync:
     examples: list[dict[str, str]] = field(default_factory=list)
     """The first paths that were not backed up as they should: `path`, `outcome`, `reason`."""
     _stale: list[str] = field(default_factory=list)
-    """Keys of files that are none any more."""
+    """Keys that get a delete marker at the end."""
 
     def run(self, plan: BackupReader) -> ShardWriter:
         """Returns what holds the tree's objects.
@@ -79,8 +79,7 @@ class Sync:
                 threads.shutdown(cancel_futures=True)
         shards.flush()
         self._refuse_losses()
-        if not self.aside:
-            self._delete(plan)
+        self._delete(plan)
         return shards
 
     def _slots(
@@ -117,8 +116,8 @@ class Sync:
 
     def _finish(self, done: _Done, shards: ShardWriter) -> None:
         entry, old = done.entry, done.old
-        if old and old.stored and (done.how is How.GONE or not entry.stored or entry.hashed_key != old.hashed_key):
-            self._stale.append(key_of(self.writer.source, old))
+        if hidden := self._hidden(done):
+            self._stale.append(key_of(self.writer.source, hidden))
         if done.how:
             self.counts[done.how.value] += 1
         if done.how is How.GONE:
@@ -131,6 +130,14 @@ class Sync:
         if entry.outcome or done.how is How.SILENT:
             self._note(entry, done.how)
         shards.add(entry.path, done.line or to_line(entry))
+
+    def _hidden(self, done: _Done) -> Entry | None:
+        """What a listing shall show no more: what is no file any more, and what was stored beside the current state."""
+        entry, old = done.entry, done.old
+        if self.aside:
+            return entry if entry.stored and entry.natural_key and entry.added == self.writer.backup_id else None
+        changed = done.how is How.GONE or not entry.stored or (old and entry.hashed_key != old.hashed_key)
+        return old if old and old.stored and changed else None
 
     def _note(self, entry: Entry, how: How | None) -> None:
         if entry.outcome:
@@ -151,6 +158,9 @@ class Sync:
             )
 
     def _delete(self, plan: BackupReader) -> None:
+        if self.aside:
+            self.store.delete(self._stale)
+            return
         removed = (entry for action, entry in planned(plan) if action is Action.REMOVE and entry.stored)
         keys = (key_of(self.writer.source, entry) for entry in removed)
         self.counts["deleted"] += self.store.delete(keys) + self.store.delete(self._stale)
