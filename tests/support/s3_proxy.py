@@ -11,6 +11,7 @@ import http.client
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 LOOPBACK = "127.0.0.1"
+MOST_IN_A_ROW = 3
 _HOP_HEADERS = frozenset(("connection", "expect", "keep-alive", "transfer-encoding"))
 
 
@@ -62,8 +64,19 @@ def never(_: Request) -> None:
 
 
 def every(period: int, offset: int, fault: Fault) -> Decide:
-    """At each request whose number leaves `offset` when divided by `period`."""
-    return lambda request: fault if request.number % period == offset else None
+    """At each request whose number leaves `offset` when divided by `period`; but a request that is tried again and
+    again does not meet it at every try, as it could where many are under way."""
+    failed = Counter[tuple[str, str]]()
+
+    def decide(request: Request) -> Fault | None:
+        this = (request.method, request.path)
+        if request.number % period != offset or failed[this] == MOST_IN_A_ROW:
+            failed[this] = 0
+            return None
+        failed[this] += 1
+        return fault
+
+    return decide
 
 
 def from_on(number: int, fault: Fault) -> Decide:
