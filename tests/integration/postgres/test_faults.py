@@ -243,3 +243,20 @@ def test_the_answer_to_the_manifest_is_lost(
     monkeypatch.undo()
     (entry,) = lab.catalog.backups(SOURCE)
     lab.verify(lab.catalog.manifest(SOURCE, entry.backup_id))
+
+
+def test_schemas_that_change_places(lab: Lab, postgres18: PostgresServer, busy: str) -> None:
+    """Locks on tables do not hold this off, and the streams find the rows of the other one under a table's name."""
+    with postgres18.connect(busy) as session:
+        session.execute("CREATE SCHEMA app; CREATE SCHEMA next")
+        session.execute("CREATE TABLE app.prices AS SELECT 1 AS price; CREATE TABLE next.prices AS SELECT 2 AS price")
+
+    def change_places() -> None:
+        with postgres18.connect(busy) as session, session.transaction():
+            for old, new in (("app", "before"), ("next", "app"), ("before", "next")):
+                session.execute(f"ALTER SCHEMA {old} RENAME TO {new}")
+
+    error = refused_while(lab, source_at(postgres18.dsn(busy)), change_places)
+    assert "A schema of" in error.what
+    assert "app.prices is next.prices now" in error.what
+    lab.verify(lab.backup(source_at(postgres18.dsn(busy))))

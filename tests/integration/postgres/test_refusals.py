@@ -123,6 +123,34 @@ def test_a_large_object_that_the_role_may_not_read(
 
 
 @pytest.mark.faults
+def test_a_server_that_reads_on_over_damaged_pages(lab: Lab, postgres18: PostgresServer, filled: str) -> None:
+    """Rows on such pages would be missing from the backup, and nothing would say so."""
+    with postgres18.connect() as session:
+        session.execute(f"ALTER DATABASE {filled} SET zero_damaged_pages = on")
+    error = lab.refused(source_of(postgres18.dsn(filled)))
+    assert "zero_damaged_pages is on" in error.what
+    assert "switch it off" in error.remedy
+
+
+def test_a_damaged_page(lab: Lab, tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "server").start()
+    try:
+        with server.connect() as session:
+            session.execute("CREATE TABLE t AS SELECT repeat('x', 500) AS v FROM generate_series(1, 5000)")
+            session.execute("CHECKPOINT")
+            ((file,),) = session.execute("SELECT pg_relation_filepath('t')").fetchall()
+        server.stop()
+        with (server.data / file).open("r+b") as pages:
+            pages.seek(3 * 8192)
+            pages.write(b"\xff" * 200)
+        server.start()
+        error = lab.refused(source_of(server.dsn()))
+        assert "invalid page" in error.what
+        assert "recover_corrupted_database" in error.remedy
+    finally:
+        server.remove()
+
+
 def test_a_table_that_a_migration_keeps_locked(lab: Lab, postgres18: PostgresServer, filled: str) -> None:
     with postgres18.connect(filled) as migration, migration.transaction():
         migration.execute("ALTER TABLE first ADD COLUMN more int")

@@ -49,6 +49,11 @@ _ORDERED_KEY_TYPES = frozenset(
     )
 )
 _TEXT_KEY_TYPES = frozenset(("text", "character varying", "uuid"))
+# what the server says of pages and TOAST values that it cannot make sense of
+_DAMAGE = (
+    r"invalid page in block|could not read block|missing chunk number|unexpected chunk (number|size)|"
+    r"compressed \S+ data is corrupt|could not access status of transaction|invalid memory alloc request size"
+)
 
 
 @dataclass(frozen=True)
@@ -287,6 +292,11 @@ def _remedy(message: str) -> str:
         return "The snapshot's connection was lost: look at the server's log for this time; then run the backup again."
     if "conflict with recovery" in message:
         return "On the standby, raise max_standby_streaming_delay or set hot_standby_feedback = on; or use the primary."
+    if re.search(_DAMAGE, message):
+        return (
+            "The database itself is damaged: this is no matter of the backup. Find out since when (the server's log, the "
+            "last good backup), look at its disks, and bring back a backup from before that: recover_corrupted_database."
+        )
     if "permission denied" in message:
         return "Grant pg_read_all_data to the backup role (see the README); then run the backup again."
     if "out of shared memory" in message:

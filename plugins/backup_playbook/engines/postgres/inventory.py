@@ -86,7 +86,9 @@ SELECT current_setting('server_version_num')::int AS version_number,
        (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS superuser,
        pg_catalog.current_setting('lo_compat_privileges')::bool AS reads_all_large_objects,
        (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata) AS large_objects,
-       (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier
+       (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,
+       ARRAY(SELECT name FROM pg_catalog.pg_settings
+             WHERE name IN ('zero_damaged_pages', 'ignore_checksum_failure') AND setting = 'on') AS hides_damage
 """
 
 # to_jsonb: what the columns are called differs between the versions (daticulocale, datlocale, datcollversion ...)
@@ -185,6 +187,8 @@ class ServerFacts:
     reads_all_large_objects: bool
     large_objects: int
     system_identifier: str
+    hides_damage: list[str]
+    """Settings that let reads go on over damaged pages, as if their rows had never been."""
 
     @property
     def major(self) -> int:
@@ -263,6 +267,18 @@ def require_readable_large_objects(connection: Connection[TupleRow], facts: Serv
             f"The role {role} may not read {_some(oids, 'large object', 'large objects')}.",
             f"As a superuser: ALTER ROLE {quoted(role)} SET lo_compat_privileges = on; (this covers future ones), or "
             f"GRANT SELECT ON LARGE OBJECT ... TO {quoted(role)};",
+        )
+
+
+def require_damage_to_show(facts: ServerFacts, label: str) -> None:
+    """Raise SourceError when rows on damaged pages would be left out without an error."""
+    if facts.hides_damage:
+        names = " and ".join(facts.hides_damage)
+        raise SourceError(
+            f"{names} is on for {label}: reads go on over damaged pages, and rows would be missing without an error.",
+            f"Find who switched it on, and why (SELECT name, source, sourcefile FROM pg_settings WHERE name = "
+            f"'{facts.hides_damage[0]}'), switch it off, and run this again. If the database is damaged, "
+            "recover_corrupted_database brings back a backup from before that.",
         )
 
 

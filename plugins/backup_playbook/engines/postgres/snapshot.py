@@ -43,6 +43,10 @@ WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relpersis
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 ORDER BY l.granted DESC LIMIT 3
 """
+_NAMES = """
+SELECT c.oid::bigint, n.nspname || '.' || c.relname FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (%s)
+"""
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,25 @@ class Snapshot:
         return connection
 
     def require_held(self) -> None:
-        """Raise SourceError when the holding connection was lost: streams might then have seen another moment."""
+        """Raise SourceError when the streams might have seen another moment, as the holding connection was lost; or
+        other tables, as a schema was renamed: locks on its tables do not prevent that, and streams go by names."""
         try:
             self.connection.execute("SELECT 1")
+            with self._server.connect(autocommit=True) as present:
+                self._settle(present)
+                rows = present.execute(_NAMES, [[table.oid for table in self.contents.tables]]).fetchall()
         except psycopg.Error as error:
             raise SourceError(
                 f"The connection that held the snapshot of {self._server.label} was lost: {str(error).strip()}",
                 "Look at the server's log for a restart, an idle timeout or a terminated backend; then run it again.",
             ) from None
+        now = dict(rows)
+        if moved := [table for table in self.contents.tables if now.get(table.oid) != table.label]:
+            raise SourceError(
+                f"A schema of {self._server.label} was renamed while it was being read: {moved[0].label} is "
+                f"{now.get(moved[0].oid)} now. Rows of another table may have been read in its place.",
+                "Nothing was kept. Run it again when that migration is over.",
+            )
 
     def _refuse_poolers(self) -> None:
         (pid,) = self.connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (0,)
@@ -181,6 +196,7 @@ class Snapshot:
             return False
         inventory.require_readable(self.connection, [*contents.tables, *contents.sequences])
         inventory.require_readable_large_objects(self.connection, contents.server)
+        inventory.require_damage_to_show(contents.server, self._server.label)
         self.contents = contents
         return True
 
