@@ -35,7 +35,10 @@ class RowRecoveryError(PlaybookError):
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """child_columns of `child` refer to parent_columns of `parent`, in this order."""
+    """child_columns of `child` refer to parent_columns of `parent`, in this order.
+
+    operators: by which each of the parent's is compared with the child's; it may be that of an extension (citext).
+    """
 
     name: str
     child: TableName
@@ -43,6 +46,7 @@ class ForeignKey:
     parent: TableName
     parent_columns: tuple[str, ...]
     on_delete: Literal["cascade", "set null", "set default", "restrict", "no action"]
+    operators: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,12 @@ class Column:
 
 @dataclass(frozen=True)
 class TableShape:
-    """`key`: the columns of the primary key; empty when there is none."""
+    """`key`: the columns of the primary key; empty when there is none. key_operators: by which each is compared."""
 
     name: TableName
     partitioned: bool
     key: tuple[str, ...]
+    key_operators: tuple[str, ...]
     columns: Mapping[str, Column]
 
     @property

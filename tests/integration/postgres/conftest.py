@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from backup_playbook.engines.postgres.restore import RestoreOptions
@@ -16,10 +17,11 @@ from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.encryption import Encryption
 from embedded.postgres import PostgresServer, client_bin_dirs
+from embedded.processes import choose_port
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
 from tests.integration.postgres.incident import Incident
-from tests.integration.postgres.lab import FIXTURES, SOURCE, Lab, load_sql, server_of
+from tests.integration.postgres.lab import FIXTURES, SOURCE, Lab, load_sql, server_of, wait_until
 
 Database = Callable[..., str]
 MakeScratch = Callable[..., ScratchDatabase]
@@ -66,6 +68,46 @@ def incident(
         return Incident(lab, postgres18, name, scratch, tmp_path)
 
     return make
+
+
+@pytest.fixture
+def pgbouncer(postgres18: PostgresServer) -> Iterator[Callable[[str], str]]:
+    """`pgbouncer(database)`: a DSN that leads to it through pgbouncer in transaction mode."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    # it refuses to run as root, and whom it becomes must be able to read its configuration
+    directory = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    directory.chmod(0o755)
+    user = ["-u", "nobody"] if os.getuid() == 0 else []
+    children = []
+
+    def start(database: str) -> str:
+        port = choose_port()
+        (directory / "pgbouncer.ini").write_text(
+            f"[databases]\n{database} = {postgres18.dsn(database)}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+            "pool_mode = transaction\n"
+        )
+        argv = [program, "-q", *user, directory / "pgbouncer.ini"]
+        children.append(subprocess.Popen(argv, stderr=subprocess.DEVNULL))
+        dsn = f"host=127.0.0.1 port={port} dbname={database} user=anybody"
+        wait_until(lambda: answers(dsn))
+        return dsn
+
+    yield start
+    for child in children:
+        child.terminate()
+        child.wait()
+    shutil.rmtree(directory)
+
+
+def answers(dsn: str) -> bool:
+    try:
+        psycopg.connect(dsn).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

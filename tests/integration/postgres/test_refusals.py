@@ -1,13 +1,8 @@
 """What makes a complete backup impossible is said before anything is copied, with what to do about it."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from backup_playbook.core.errors import SourceError
@@ -15,7 +10,7 @@ from backup_playbook.engines.postgres.inventory import Table
 from backup_playbook.engines.postgres.snapshot import ATTEMPTS, Snapshot, require_supported
 from embedded.postgres import PostgresServer
 from embedded.processes import choose_port
-from tests.integration.postgres.lab import Lab, source_of, wait_until
+from tests.integration.postgres.lab import Lab, source_of
 
 Role = Callable[..., str]
 
@@ -228,45 +223,10 @@ def before_locking(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) 
     monkeypatch.setattr(Snapshot, "_lock", interrupted)
 
 
-def test_a_connection_pooler(lab: Lab, pgbouncer: str) -> None:
-    error = lab.refused(source_of(pgbouncer))
+def test_a_connection_pooler(lab: Lab, filled: str, pgbouncer: Callable[[str], str]) -> None:
+    error = lab.refused(source_of(pgbouncer(filled)))
     assert "is a connection pooler" in error.what
     assert "the host and port of the server itself" in error.remedy
-
-
-@pytest.fixture
-def pgbouncer(postgres18: PostgresServer, filled: str) -> Iterator[str]:
-    """In transaction mode, in front of the server."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
-    # it refuses to run as root, and whom it becomes must be able to read its configuration
-    directory = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
-    directory.chmod(0o755)
-    port = choose_port()
-    (directory / "pgbouncer.ini").write_text(
-        f"[databases]\n{filled} = {postgres18.dsn(filled)}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        "pool_mode = transaction\n"
-    )
-    user = ["-u", "nobody"] if os.getuid() == 0 else []
-    child = subprocess.Popen([program, "-q", *user, directory / "pgbouncer.ini"], stderr=subprocess.DEVNULL)
-    dsn = f"host=127.0.0.1 port={port} dbname={filled} user=anybody"
-    try:
-        wait_until(lambda: answers(dsn))
-        yield dsn
-    finally:
-        child.terminate()
-        child.wait()
-        shutil.rmtree(directory)
-
-
-def answers(dsn: str) -> bool:
-    try:
-        psycopg.connect(dsn).close()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 def test_no_client_programs_that_are_new_enough(

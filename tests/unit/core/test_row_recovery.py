@@ -22,11 +22,11 @@ PLAIN = Column("integer", "integer", generated=False, identity="", required=Fals
 
 
 def table(*key: str, **columns: Column) -> TableShape:
-    return TableShape(("public", "t"), False, key, dict.fromkeys(key, PLAIN) | columns)
+    return TableShape(("public", "t"), False, key, ("=",) * len(key), dict.fromkeys(key, PLAIN) | columns)
 
 
 def link(child: str, parent: str) -> ForeignKey:
-    return ForeignKey(f"{child}_{parent}", ("s", child), ("p",), ("s", parent), ("id",), "cascade")
+    return ForeignKey(f"{child}_{parent}", ("s", child), ("p",), ("s", parent), ("id",), "cascade", ("=",))
 
 
 def names(groups: list[frozenset[TableName]]) -> list[set[str]]:

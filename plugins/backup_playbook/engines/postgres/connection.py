@@ -97,6 +97,16 @@ def identity(connection: Connection[TupleRow], database: str | None = None) -> D
     return DatabaseIdentity(*row) if row else None
 
 
+def require_no_pooler(connection: Connection[TupleRow], label: str, why: str) -> None:
+    """Raise SourceError when another program answers for the server. why: a sentence for people."""
+    (pid,) = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (0,)
+    if pid != connection.info.backend_pid:
+        raise SourceError(
+            f"{label} is a connection pooler (such as pgbouncer), not the server itself. {why}",
+            "Give this Airflow connection the host and port of the server itself.",
+        )
+
+
 def _connect_remedy(message: str) -> str:
     if "password authentication failed" in message or "no password supplied" in message:
         return "Correct login and password in the Airflow connection of this source."

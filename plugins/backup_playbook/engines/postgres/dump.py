@@ -294,8 +294,8 @@ def _remedy(message: str) -> str:
         return "On the standby, raise max_standby_streaming_delay or set hot_standby_feedback = on; or use the primary."
     if re.search(_DAMAGE, message):
         return (
-            "The database itself is damaged: this is no matter of the backup. Find out since when (the server's log, the "
-            "last good backup), look at its disks, and bring back a backup from before that: recover_corrupted_database."
+            "The database itself is damaged: this is no fault of the backup. Find out since when (its log, the "
+            "last good backup), look at the disks, and bring an older backup back: recover_corrupted_database."
         )
     if "permission denied" in message:
         return "Grant pg_read_all_data to the backup role (see the README); then run the backup again."

@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.progress import human_bytes
-from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.connection import PostgresServer, require_no_pooler
 from backup_playbook.engines.postgres.inventory import quoted
 
 MAINTENANCE_DATABASE = "postgres"
@@ -50,6 +50,7 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveD
     Raises RestoreError that names every right that is missing, with its GRANT, and when the space is not enough.
     """
     with server.connect(autocommit=True) as connection:
+        require_no_pooler(connection, server.label, "It would keep the live database's sessions alive, and end ours.")
         row = connection.execute(_LIVE, [live]).fetchone()
         if row is None:
             raise RestoreError(

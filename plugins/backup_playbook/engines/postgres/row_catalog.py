@@ -37,8 +37,18 @@ SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), pg_cata
 FROM pg_catalog.pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 
-_KEY: LiteralString = """
-SELECT a.attname::text FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place)
+# Which rows are equal is for the operators of the index to say: `=` on a search_path without the schema of citext would
+# compare its values as text.
+_EQUAL: LiteralString = """
+SELECT pg_catalog.format('OPERATOR(%%I.%%s)', n.nspname, o.oprname)
+FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
+  AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+WHERE c.opcmethod = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'btree') AND c.oid = """
+
+_KEY: LiteralString = f"""
+SELECT a.attname::text, coalesce(({_EQUAL} i.indclass[k.place - 1]), '=')
+FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place)
 JOIN pg_catalog.pg_attribute a ON a.attnum = k.attnum
 WHERE i.indrelid = %(table)s AND i.indisprimary AND a.attrelid = %(table)s AND k.place <= i.indnkeyatts
 ORDER BY k.place
@@ -54,7 +64,11 @@ SELECT f.conname::text AS name,
        ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY k(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum ORDER BY k.place),
        CASE f.confdeltype WHEN 'c' THEN 'cascade' WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default'
-         WHEN 'r' THEN 'restrict' ELSE 'no action' END
+         WHEN 'r' THEN 'restrict' ELSE 'no action' END,
+       ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+             FROM unnest(f.conpfeqop) WITH ORDINALITY e(operator, place)
+             JOIN pg_catalog.pg_operator o ON o.oid = e.operator
+             JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY e.place)
 FROM pg_catalog.pg_constraint f
 JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
 JOIN pg_catalog.pg_class p ON p.oid = f.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
@@ -62,7 +76,7 @@ WHERE f.contype = 'f' AND f.conparentid = 0
 ORDER BY child, name
 """
 
-_CONSTRAINTS: LiteralString = """
+_CONSTRAINTS: LiteralString = f"""
 SELECT c.relname::text AS name,
        ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts) k)
          AS expressions,
@@ -70,8 +84,9 @@ SELECT c.relname::text AS name,
                         FROM unnest(x.conexclop) WITH ORDINALITY e(operator, place)
                         JOIN pg_catalog.pg_operator o ON o.oid = e.operator
                         JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY e.place)
-                 FROM pg_catalog.pg_constraint x WHERE x.conindid = i.indexrelid AND x.contype = 'x'),
-                pg_catalog.array_fill('='::text, ARRAY[i.indnkeyatts::int])) AS operators,
+                 FROM pg_catalog.pg_constraint x WHERE x.conindid = i.indexrelid AND x.conexclop IS NOT NULL),
+                ARRAY(SELECT coalesce(({_EQUAL} i.indclass[k - 1]), '=') FROM generate_series(1, i.indnkeyatts) k))
+         AS operators,
        coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), 'true') AS condition
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary
@@ -165,15 +180,23 @@ def read_shape(connection: Connection[TupleRow], table: TableName) -> TableShape
         return None
     oid, partitioned = row
     columns = {name: Column(*facts) for name, *facts in connection.execute(_COLUMNS, [oid]).fetchall()}
-    key = tuple(name for (name,) in connection.execute(_KEY, {"table": oid}).fetchall())
-    return TableShape(table, partitioned, key, columns)
+    key = connection.execute(_KEY, {"table": oid}).fetchall()
+    return TableShape(table, partitioned, tuple(name for name, _ in key), tuple(equal for _, equal in key), columns)
 
 
 def read_foreign_keys(connection: Connection[TupleRow]) -> list[ForeignKey]:
     rows = connection.execute(_FOREIGN_KEYS).fetchall()
     return [
-        ForeignKey(name, (child[0], child[1]), tuple(columns), (parent[0], parent[1]), tuple(referred), action)
-        for name, child, columns, parent, referred, action in rows
+        ForeignKey(
+            name,
+            (child[0], child[1]),
+            tuple(columns),
+            (parent[0], parent[1]),
+            tuple(referred),
+            action,
+            tuple(operators),
+        )
+        for name, child, columns, parent, referred, action, operators in rows
     ]
 
 
@@ -210,10 +233,16 @@ def columns_of(table: TableName | str, columns: Iterable[str]) -> str:
     return ", ".join(f"{prefix}.{quoted(column)}" for column in columns)
 
 
-def same(one: str, ones: Iterable[str], other: str, others: Iterable[str]) -> str:
-    """`one.a = other.b AND ...`; one, other: aliases."""
-    pairs = zip(ones, others, strict=True)
-    return " AND ".join(f"{one}.{quoted(a)} = {other}.{quoted(b)}" for a, b in pairs)
+def same_key(table: TableShape, one: str, other: str) -> str:
+    """`one.a = other.a AND ...`; one, other: aliases."""
+    pairs = zip(table.key, table.key_operators, strict=True)
+    return " AND ".join(f"{one}.{quoted(name)} {equals} {other}.{quoted(name)}" for name, equals in pairs)
+
+
+def refers(link: ForeignKey, parent: str, child: str) -> str:
+    """`parent.a = child.b AND ...`; parent, child: aliases."""
+    pairs = zip(link.parent_columns, link.operators, link.child_columns, strict=True)
+    return " AND ".join(f"{parent}.{quoted(a)} {equals} {child}.{quoted(b)}" for a, equals, b in pairs)
 
 
 def literal(text: str) -> str:

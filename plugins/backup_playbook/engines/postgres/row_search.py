@@ -30,7 +30,7 @@ from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_in
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
-from backup_playbook.engines.postgres.row_catalog import literal, read_shape, same
+from backup_playbook.engines.postgres.row_catalog import literal, read_shape, refers
 from backup_playbook.engines.postgres.row_lookup import escape
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.lines import lines_with
@@ -74,10 +74,11 @@ _FAMILIES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class _Filter:
-    """Rows whose `columns` have one of `values`; or those that meet `where`. spelled: a column whose values stand in
-    the backup exactly so; None when that is not known."""
+    """Rows whose `columns`, by `operators`, have one of `values`; or those that meet `where`. spelled: a column whose
+    values stand in the backup exactly so; None when that is not known."""
 
     columns: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
     values: Sequence[tuple[str, ...]] = ()
     where: str = ""
     spelled: str | None = None
@@ -85,7 +86,8 @@ class _Filter:
     def condition(self) -> str:
         rows = (
             " AND ".join(
-                f"{quoted(column)} = {literal(value)}" for column, value in zip(self.columns, row, strict=True)
+                f"{literal(value)} {equals} {quoted(column)}"
+                for value, equals, column in zip(row, self.operators, self.columns, strict=True)
             )
             for row in self.values
         )
@@ -194,7 +196,7 @@ class RowSearch(Restore):
         pairs = zip(link.parent_columns, link.child_columns, strict=True)
         spelled = (mine for its, mine in pairs if _family(then[its]) and _family(then[its]) == _family(now[mine]))
         values = self._found_values(link.parent, link.parent_columns)
-        return _Filter(link.child_columns, values, spelled=next(spelled, None))
+        return _Filter(link.child_columns, link.operators, values, spelled=next(spelled, None))
 
     def _by_selection(self) -> _Filter:
         if self._selection.where:
@@ -206,7 +208,9 @@ class RowSearch(Restore):
         marks = ", ".join("%s::text[]" for _ in arrays)
         values = self._ask(f"SELECT {texts} FROM unnest({marks}) v({', '.join(names)})", arrays)
         spelled = (name for name in self._root.key if _family(columns[name]))
-        return _Filter(self._root.key, [tuple(row) for row in values], spelled=next(spelled, None))
+        return _Filter(
+            self._root.key, self._root.key_operators, [tuple(row) for row in values], spelled=next(spelled, None)
+        )
 
     def _loads(
         self, table: TableName, narrow: Sequence[_Filter] | None, seen: Sequence[_Filter], new: Sequence[_Filter]
@@ -255,6 +259,8 @@ class RowSearch(Restore):
         first = record.key[0] if record.key else None
         if filters is None or not all(first in item.columns for item in filters):
             return parts
+        if not any(part.key_min for part in parts):  # nor need its type have an order that is found without its schema
+            return parts
         assert first
         deterministic, collated = self._is_deterministic(record, first)
         if not deterministic:
@@ -293,14 +299,15 @@ class RowSearch(Restore):
             # what a condition may call the table, here as in COPY
             return self._mark(self._root.name, quoted(self._root.name[1]), self._where)
         columns = {f"v{number}": column for number, column in enumerate(self._root.key)}
+        pairs = zip(columns.items(), self._root.key_operators, strict=True)
         arrays = [f"ARRAY[{', '.join(map(literal, values))}]" for values in zip(*self._selection.keys, strict=True)]
         casts = self._shape(self._root.name).columns
-        equal = " AND ".join(f"t.{quoted(column)} = {v}::{casts[column].cast}" for v, column in columns.items())
+        equal = " AND ".join(f"t.{quoted(column)} {equals} {v}::{casts[column].cast}" for (v, column), equals in pairs)
         wanted = f"unnest({', '.join(arrays)}) v({', '.join(columns)})"
         return self._mark(self._root.name, "t", f"EXISTS (SELECT FROM {wanted} WHERE {equal})")
 
     def _mark_children(self, link: ForeignKey) -> int:
-        equal = same("p", link.parent_columns, "t", link.child_columns)
+        equal = refers(link, "p", "t")
         return self._mark(
             link.child, "t", f"EXISTS (SELECT FROM {quoted(*link.parent)} p WHERE {equal} AND {is_found('p')})"
         )

@@ -38,7 +38,8 @@ from backup_playbook.engines.postgres.row_catalog import (
     read_constraints,
     read_foreign_keys,
     read_shape,
-    same,
+    refers,
+    same_key,
 )
 from backup_playbook.engines.postgres.row_search import FOUND, is_found
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
@@ -72,7 +73,7 @@ class StagedTable:
         return quoted(*self.live.name)
 
     def same_key(self, one: str, other: str) -> str:
-        return same(one, self.key, other, self.key)
+        return same_key(self.live, one, other)
 
     def row(self, alias: str) -> str:
         """All values as one text: equal when they are."""
@@ -204,7 +205,7 @@ class Staging:
             if child is None or not set(link.child_columns) <= set(child.columns):
                 continue
             known = " AND ".join(f"s.{quoted(column)} IS NOT NULL" for column in link.child_columns)
-            equal = same("p", link.parent_columns, "s", link.child_columns)
+            equal = refers(link, "p", "s")
             among = (
                 f"AND NOT EXISTS (SELECT FROM {parent.name} p WHERE p.{STATE} = 'missing' AND {equal})"
                 if parent
@@ -269,11 +270,13 @@ def staged_rows(live: PostgresServer, scratch: PostgresServer) -> Iterator[Stagi
         scratch.connect() as there,
         live.connect() as here,
     ):
+        # local: behind a pooler, what a commit leaves set would meet the application's next transaction
         for connection in (there, here):
-            connection.execute(b"SET default_transaction_read_only = off; SET transaction_read_only = off")
-            connection.execute(set_statements({**SETTINGS, "lock_timeout": str(_LOCK_TIMEOUT_MS)}).encode())
+            connection.execute(b"SET TRANSACTION READ WRITE")
+            settings = {**SETTINGS, "lock_timeout": str(_LOCK_TIMEOUT_MS)}
+            connection.execute(set_statements(settings, local=True).encode())
         here.execute(
-            "SELECT pg_catalog.set_config('client_encoding', %s, false)",
+            "SELECT pg_catalog.set_config('client_encoding', %s, true)",
             [there.info.parameter_status("client_encoding")],
         )
         staging = Staging(here, there, read_foreign_keys(here))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from backup_playbook.engines.postgres.inventory import quoted
-from backup_playbook.engines.postgres.row_catalog import Trigger, same
+from backup_playbook.engines.postgres.row_catalog import Trigger, refers
 from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging, settable
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
 
@@ -93,7 +93,7 @@ def _prune(staging: Staging) -> str:
             body += (
                 f"  DELETE FROM inserted_{parent.name} p WHERE EXISTS (SELECT FROM {quoted(*link.child)} c, "
                 f"{parent.target} t WHERE {parent.same_key('t', 'p')} AND "
-                f"{same('t', link.parent_columns, 'c', link.child_columns)}{going});\n"
+                f"{refers(link, 't', 'c')}{going});\n"
                 "  GET DIAGNOSTICS kept = ROW_COUNT; total := total + kept;\n"
             )
     loop = f"DECLARE kept bigint; total bigint; BEGIN LOOP total := 0;\n{body}  EXIT WHEN total = 0; END LOOP; END"

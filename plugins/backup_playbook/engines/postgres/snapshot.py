@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import SourceError
 from backup_playbook.engines.postgres import inventory, session
-from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.connection import PostgresServer, require_no_pooler
 from backup_playbook.engines.postgres.inventory import Sequence, ServerFacts, Table
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Snapshot:
                 f"The connection that held the snapshot of {self._server.label} was lost: {str(error).strip()}",
                 "Look at the server's log for a restart, an idle timeout or a terminated backend; then run it again.",
             ) from None
-        now = dict(rows)
+        now: dict[int, str] = dict(rows)
         if moved := [table for table in self.contents.tables if now.get(table.oid) != table.label]:
             raise SourceError(
                 f"A schema of {self._server.label} was renamed while it was being read: {moved[0].label} is "
@@ -133,14 +133,9 @@ class Snapshot:
             )
 
     def _refuse_poolers(self) -> None:
-        (pid,) = self.connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (0,)
+        why = "A backup holds one exported snapshot across many connections, which a pooler cannot promise."
+        require_no_pooler(self.connection, self._server.label, why)
         self.connection.rollback()
-        if pid != self.connection.info.backend_pid:
-            raise SourceError(
-                f"{self._server.label} is a connection pooler (such as pgbouncer), not the server itself. A backup "
-                "holds one exported snapshot across many connections, which a pooler cannot promise.",
-                "Give the Airflow connection of this source the host and port of the server itself.",
-            )
 
     def _prepare(self) -> None:
         number = self.connection.info.server_version
