@@ -15,6 +15,7 @@ from psycopg import Connection
 from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.promotion import Swap, quarantine_name
 from backup_playbook.engines.postgres.connection import identity
+from backup_playbook.engines.postgres.investigation import opened, what_would_run
 from backup_playbook.engines.postgres.promotion import Promotion
 from backup_playbook.engines.postgres.quarantine import drop_quarantine, find_quarantine, list_quarantines
 from backup_playbook.engines.postgres.recovery_preflight import inspect_live
@@ -292,6 +293,35 @@ def test_release(pair: Pair) -> None:
         assert identity(session, pair.quarantine) is None
 
 
+def test_release_of_one_with_subscriptions(pair: Pair) -> None:
+    """They sleep while it is closed; what looks into it asks before it wakes them."""
+    with pair.server.connect(pair.live) as session:
+        for name in ("awake", "asleep"):
+            session.execute(
+                f"CREATE SUBSCRIPTION {name} CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false)"
+            )
+        session.execute("ALTER SUBSCRIPTION awake ENABLE")
+    pair.promotion().run()
+    server = server_of(pair.server.dsn())
+    assert what_would_run(server, pair.quarantine) == ["awake"]
+    assert what_would_run(server, pair.live) == []
+    drop_quarantine(server, "shop", pair.quarantine, [])
+    with pair.server.connect() as session:
+        assert identity(session, pair.quarantine) is None
+
+
+def test_release_of_one_that_is_held(pair: Pair) -> None:
+    pair.promotion().run()
+    server = server_of(pair.server.dsn())
+    with (
+        opened(server, pair.quarantine),
+        pair.server.connect(pair.quarantine),
+        pytest.raises(RestoreError, match="is being accessed by other users") as caught,
+    ):
+        drop_quarantine(server, "shop", pair.quarantine, [])
+    assert "clear this task" in caught.value.remedy
+
+
 @pytest.fixture
 def role(postgres18: PostgresServer, pair: Pair) -> Iterator[str]:
     """One that may log in, and nothing else."""
@@ -324,6 +354,49 @@ def test_rights_that_are_missing_are_named_with_their_grant_and_then_suffice(pai
         assert pair.note() == "old"
     replace(pair.promotion(), server=server).run()
     assert pair.note() == "new"
+
+
+@pytest.mark.parametrize(
+    ("setting", "named", "grant"),
+    [
+        (
+            "ALTER DATABASE {} SET log_min_duration_statement = 100",
+            "log_min_duration_statement",
+            "GRANT SET ON PARAMETER log_min_duration_statement TO recoverer",
+        ),
+        ("ALTER ROLE shop_owner IN DATABASE {} SET work_mem = '7MB'", "shop_owner", None),
+    ],
+)
+def test_settings_that_the_role_may_not_set_again(
+    pair: Pair, role: str, setting: str, named: str, grant: str | None
+) -> None:
+    """The exchange would fail after the copy was restored and proven."""
+    server = server_of(pair.server.dsn(user=role, password="r"))
+    with pair.server.connect() as session:
+        session.execute("GRANT shop_owner, pg_signal_backend TO recoverer")
+        session.execute("ALTER ROLE recoverer CREATEDB")
+        session.execute(setting.format(pair.live))
+        before = pair.properties()
+        with pytest.raises(RestoreError, match="could not be given what belongs to the name") as caught:
+            inspect_live(server, pair.live, 0)
+        assert named in caught.value.what
+        assert "GRANT SET ON PARAMETER" in caught.value.remedy
+        session.execute(grant or "ALTER ROLE recoverer CREATEROLE; GRANT shop_owner TO recoverer WITH ADMIN OPTION")
+        inspect_live(server, pair.live, 0)
+        assert pair.properties() == before
+        session.execute(f"ALTER DATABASE {pair.candidate} OWNER TO recoverer")
+    replace(pair.promotion(), server=server).run()
+    assert pair.properties() == before
+    with pair.server.connect() as session:
+        session.execute("REVOKE SET ON PARAMETER log_min_duration_statement FROM recoverer")
+
+
+def test_what_an_interrupted_drop_has_left(pair: Pair) -> None:
+    with pair.server.connect() as session:
+        session.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [pair.live])
+        with pytest.raises(RestoreError, match="an interrupted DROP DATABASE") as caught:
+            inspect_live(server_of(pair.server.dsn()), pair.live, 0)
+    assert "new database" in caught.value.remedy
 
 
 def test_free_space_is_looked_at(pair: Pair) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
+from backup_playbook.engines.postgres.preflight import user_objects
+from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.streams.processes import Cancellation
@@ -48,23 +50,48 @@ def test_roles_of_owners_and_policies_are_recorded_and_required(
 ) -> None:
     origin = database(postgres16)
     with postgres16.connect(origin) as session:
-        for role in ("a_policy", "an_owner", "a_grantee"):
+        for role in ("a_policy", "an_owner", "a_grantee", "a_user"):
             session.execute(f"CREATE ROLE {role}")
         session.execute("CREATE TABLE t (id int)")
         session.execute("ALTER TABLE t OWNER TO an_owner")
         session.execute("GRANT SELECT ON t TO a_grantee")
         session.execute("CREATE POLICY p ON t TO a_policy USING (true)")
+        session.execute(f"ALTER ROLE a_user IN DATABASE {origin} SET work_mem = '8MB'")
     try:
         manifest = lab.backup(source_of(postgres16.dsn(origin)))
-        for owners, expected in ((False, ["a_policy"]), (True, ["a_grantee", "a_policy", "an_owner"])):
+        for owners, expected in ((False, ["a_policy"]), (True, ["a_grantee", "a_policy", "a_user", "an_owner"])):
             with pytest.raises(RestoreError) as caught:
                 scratch(owners=owners).create(manifest)
-            named = [role for role in ("a_grantee", "a_policy", "an_owner") if role in caught.value.what]
+            named = [role for role in ("a_grantee", "a_policy", "a_user", "an_owner") if role in caught.value.what]
             assert named == expected
     finally:
         postgres16.drop_database(origin)
         with postgres16.connect() as session:
-            session.execute("DROP ROLE a_policy, an_owner, a_grantee")
+            session.execute("DROP ROLE a_policy, an_owner, a_grantee, a_user")
+
+
+def test_a_setting_that_the_role_may_not_set(lab: Lab, postgres18: PostgresServer, database: Database) -> None:
+    """Settings are applied last, and tried before the first row is loaded."""
+    origin = database()
+    with postgres18.connect(origin) as session:
+        session.execute("CREATE ROLE restorer LOGIN CREATEDB PASSWORD 'restorer'")
+        session.execute(f"ALTER DATABASE {origin} OWNER TO restorer")
+        session.execute("ALTER SCHEMA public OWNER TO restorer")
+        session.execute(f"ALTER DATABASE {origin} SET log_min_duration_statement = 100")
+    manifest = lab.backup(source_of(postgres18.dsn(origin)))
+    host = ScratchServer(server_of(postgres18.dsn(user="restorer", password="restorer")))
+    target = ScratchDatabase(host, scratch_name(SOURCE), "test", RestoreOptions(owners=True))
+    try:
+        with pytest.raises(RestoreError, match=r"settings of .* could not be applied: permission denied") as caught:
+            lab.restore_into(target, manifest)
+        assert "log_min_duration_statement" in caught.value.what
+        with postgres18.connect(target.name) as session:
+            assert user_objects(session) == 0
+    finally:
+        target.drop()
+        postgres18.drop_database(origin)
+        with postgres18.connect() as session:
+            session.execute("DROP ROLE restorer")
 
 
 def test_a_role_that_may_not_create_databases(manifest: Manifest, postgres18: PostgresServer) -> None:

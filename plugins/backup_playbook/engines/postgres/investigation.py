@@ -18,6 +18,7 @@ from backup_playbook.core.errors import PlaybookError
 from backup_playbook.engines.postgres import inventory
 from backup_playbook.engines.postgres.clients import find_clients
 from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.subscriptions import subscriptions_of
 from backup_playbook.streams import processes
 from backup_playbook.streams.processes import Cancellation
 
@@ -60,11 +61,19 @@ def read_every_table(server: PostgresServer, *, whole: bool) -> TableCounts:
 def opened(server: PostgresServer, quarantine: str) -> Iterator[PostgresServer]:
     """The quarantine, which accepts connections only within the block; `server` leads to another database."""
     with server.connect(autocommit=True) as connection:
+        connection.execute("SET idle_session_timeout = 0")  # else it may end here, and leave the quarantine open
         _allow_connections(connection, quarantine, allow=True)
         try:
             yield server.at(quarantine)
         finally:
             _allow_connections(connection, quarantine, allow=False)
+
+
+def what_would_run(server: PostgresServer, quarantine: str) -> list[str]:
+    """Subscriptions that go on where they were as soon as the quarantine takes connections: they would take changes
+    from a publisher that nobody gets again."""
+    with server.connect(autocommit=True) as connection:
+        return [name for name, enabled in subscriptions_of(connection, quarantine).items() if enabled]
 
 
 def _allow_connections(connection: Connection[TupleRow], database: str, *, allow: bool) -> None:

@@ -106,8 +106,9 @@ def _older(has: str, needed: str) -> bool:
 
 def _roles(connection: Connection[TupleRow], manifest: Manifest, owners: bool) -> Iterator[str]:
     roles = manifest.details["roles"]
-    wanted = {*roles["policies"], *(roles["owners"] if owners else ())}
+    settings = {entry["role"] for entry in manifest.details["database"].get("settings", ())} - {None}
+    wanted = {*roles["policies"], *((*roles["owners"], *settings) if owners else ())}
     rows = connection.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
     for role in sorted(wanted - {name for (name,) in rows}):
-        use = "policies name it" if role in roles["policies"] else "it owns or may use something"
+        use = "policies name it" if role in roles["policies"] else "it owns, may use, or has settings of something"
         yield f"The role {role} does not exist there ({use})."

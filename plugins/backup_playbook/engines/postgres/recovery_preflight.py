@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.postgres.connection import PostgresServer, require_no_pooler
+from backup_playbook.engines.postgres.handover import hand_over
 from backup_playbook.engines.postgres.inventory import quoted
 
 MAINTENANCE_DATABASE = "postgres"
@@ -27,7 +28,7 @@ SELECT oid::bigint, datallowconn, pg_catalog.pg_database_size(oid),
   ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = datname),
   ARRAY(SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = datname),
   ARRAY(SELECT subname::text FROM pg_catalog.pg_subscription WHERE subdbid = d.oid),
-  (SELECT spcname::text FROM pg_catalog.pg_tablespace t WHERE t.oid = d.dattablespace)
+  (SELECT spcname::text FROM pg_catalog.pg_tablespace t WHERE t.oid = d.dattablespace), datconnlimit = -2
 FROM pg_catalog.pg_database d WHERE datname = %s
 """
 
@@ -58,8 +59,15 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveD
                 "If an earlier promotion was undone by hand, rename it back; if it was dropped, restore it under this "
                 "name with restore_postgres and the target `new database`.",
             )
-        oid, accepts, size, prepared, slots, subscriptions, tablespace = row
+        oid, accepts, size, prepared, slots, subscriptions, tablespace, half_dropped = row
+        if half_dropped:
+            raise RestoreError(
+                f"{live} is what an interrupted DROP DATABASE has left: nothing in it can be used any more.",
+                f"Finish it (DROP DATABASE {quoted(live)};), and restore the backup under this name with "
+                "restore_postgres and the target `new database`.",
+            )
         problems = [*_missing_rights(connection, live), *_prepared(live, prepared)]
+        problems = problems or [*_unsettable(connection, live)]
         if problems:
             raise RestoreError(
                 f"{live} cannot be exchanged as it is: {' '.join(problem for problem, _ in problems)}",
@@ -81,6 +89,27 @@ def _missing_rights(connection: Connection[TupleRow], live: str) -> Iterator[tup
         yield f"{role} does not own {live}.", f"GRANT {quoted(owner)} TO {quoted(role)};"
     if not signals:
         yield f"{role} may not end other sessions.", f"GRANT pg_signal_backend TO {quoted(role)};"
+
+
+def _unsettable(connection: Connection[TupleRow], live: str) -> Iterator[tuple[str, str]]:
+    """Rehearse, and roll back, what the exchange does to give the copy the grants and settings of the live database."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET LOCAL lock_timeout = '10s'")
+            hand_over(connection, live, live)
+    except psycopg.errors.InsufficientPrivilege as error:
+        remedy = (
+            f"A parameter of superusers: GRANT SET ON PARAMETER ... TO {quoted(connection.info.user)}; (Postgres 15 or "
+            "newer). Settings of a role in this database: CREATEROLE, and that role WITH ADMIN OPTION. Or name a "
+            "superuser in `recovery.connection`."
+        )
+        yield _no_name(live, error), remedy
+    except psycopg.Error as error:
+        yield _no_name(live, error), "Correct what this names."
+
+
+def _no_name(live: str, error: psycopg.Error) -> str:
+    return f"A copy could not be given what belongs to the name {live}: {' '.join(str(error).split())}."
 
 
 def _prepared(live: str, transactions: list[str]) -> Iterator[tuple[str, str]]:

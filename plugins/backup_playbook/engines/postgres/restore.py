@@ -98,6 +98,9 @@ class Restore:
             self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
             self._schema = Path(directory) / "schema.dump"
             self._part = read_part(self._reader, self._clients, self._options.only)
+            # what this role may not set, or this server does not know, is found out before hours of loading
+            with holder.transaction(force_rollback=True):
+                self._apply_settings(holder)
             log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(self._part.left_out))
             return {name: timed(name, phase) for name, phase in (
                 ("pre_data", self._pre_data), ("data", self._data), ("post_data", self._post_data),
@@ -135,8 +138,12 @@ class Restore:
     def _post_data(self) -> None:
         for lines, parallel in post_data_steps(self._contents("post-data")):
             self._define("Indexes or constraints", lines, self._options.streams if parallel else 1)
+        with self._connect() as connection:
+            self._apply_settings(connection)
+
+    def _apply_settings(self, connection: Connection[TupleRow]) -> None:
         if self._options.owners:
-            with self._connect() as connection, explained(f"The settings of {self._server.label} could not be applied"):
+            with explained(f"The settings of {self._server.label} could not be applied"):
                 statements = setting_statements(self._manifest.details["database"], quoted(self._server.database))
                 for statement in statements:
                     connection.execute(statement.encode(connection.info.encoding))

@@ -25,6 +25,7 @@ from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.preflight import require_fitting, user_objects
 from backup_playbook.engines.postgres.proof import prove
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions, explained
+from backup_playbook.engines.postgres.subscriptions import drop_subscriptions, subscriptions_of
 from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
@@ -102,7 +103,9 @@ class ScratchServer:
                     "Nothing was dropped. If it is one, and you want it gone, drop it by hand.",
                 )
             with explained(f"The scratch {name} on {self.server.label} could not be dropped"):
-                self._drop_subscriptions(connection, name)
+                if subscriptions := subscriptions_of(connection, name):
+                    with self.server.at(name).connect(autocommit=True) as inside:
+                        drop_subscriptions(inside, [*subscriptions])
                 connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)".encode())
         log.info("The scratch %s is gone.", name)
 
@@ -127,20 +130,6 @@ class ScratchServer:
     def _is_empty(self, name: str) -> bool:
         with self.server.at(name).connect(autocommit=True) as connection:
             return user_objects(connection) == 0
-
-    def _drop_subscriptions(self, connection: Connection[TupleRow], name: str) -> None:
-        """A database with subscriptions cannot be dropped; the publisher's slot is not ours."""
-        query = (
-            "SELECT subname::text FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid "
-            "WHERE d.datname = %s"
-        )
-        subscriptions = [quoted(subscription) for (subscription,) in connection.execute(query, [name]).fetchall()]
-        if subscriptions:
-            with self.server.at(name).connect(autocommit=True) as inside:
-                for subscription in subscriptions:
-                    inside.execute(f"ALTER SUBSCRIPTION {subscription} DISABLE".encode())
-                    inside.execute(f"ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)".encode())
-                    inside.execute(f"DROP SUBSCRIPTION {subscription}".encode())
 
 
 @dataclass(frozen=True)
