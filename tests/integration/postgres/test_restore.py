@@ -149,6 +149,44 @@ def test_tables_that_a_pack_cannot_hold_whole(
     assert_same(dump_of(postgres18, target.name), dump_of(postgres18, origin))
 
 
+def test_a_materialised_view_of_a_foreign_table(
+    postgres15: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
+) -> None:
+    """A copy gets no password of the other server: what is read from there stays empty, and is named."""
+    origin, target = database(postgres15), scratch(postgres15)
+    options = f"host '127.0.0.1', port '{postgres15.port}', dbname '{origin}'"
+    with postgres15.connect(origin) as session:
+        for statement in (
+            "CREATE EXTENSION postgres_fdw",
+            "CREATE TABLE near AS SELECT 1 AS i",
+            f"CREATE SERVER there FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({options})",
+            f"CREATE USER MAPPING FOR postgres SERVER there OPTIONS (password '{postgres15.password}')",
+            "CREATE FOREIGN TABLE far (i int) SERVER there OPTIONS (table_name 'near')",
+            "CREATE VIEW between_them AS SELECT i FROM far",
+            "CREATE MATERIALIZED VIEW copied AS SELECT i FROM between_them",
+            "CREATE MATERIALIZED VIEW copied_again AS SELECT i FROM copied",
+            "CREATE MATERIALIZED VIEW own AS SELECT i FROM near",
+        ):
+            session.execute(statement)
+    manifest = lab.backup(source_of(postgres15.dsn(origin)))
+    proof = restored_and_proven(lab, manifest, target)
+    assert proof.left_out[-1] == "the rows of 2 materialised views (REFRESH MATERIALIZED VIEW fills one)"
+    with postgres15.connect(target.name) as session:
+        assert session.execute("SELECT i FROM own").fetchall() == [(1,)]
+
+
+def test_the_planner_knows_the_copy(
+    postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
+) -> None:
+    """It may go live at once."""
+    origin, target = database(), scratch()
+    with postgres18.connect(origin) as session:
+        session.execute("CREATE TABLE t AS SELECT i % 7 AS i FROM generate_series(1, 700) i")
+    restored_and_proven(lab, lab.backup(source_of(postgres18.dsn(origin))), target)
+    with postgres18.connect(target.name) as session:
+        assert session.execute("SELECT n_distinct FROM pg_stats WHERE tablename = 't'").fetchall() == [(7,)]
+
+
 def test_jobs_of_pg_cron_stay_behind(
     postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
 ) -> None:

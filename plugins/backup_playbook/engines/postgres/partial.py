@@ -23,6 +23,7 @@ _DEPENDS = b";\tdepends on: "
 _PG_CLASS = b"1259"
 _TABLE, _ATTACH, _FOREIGN_KEY = b"TABLE ", b"TABLE ATTACH ", b"FK CONSTRAINT "
 _REFRESH = b"MATERIALIZED VIEW DATA "
+_USER_MAPPING, _FOREIGN_TABLE = b"USER MAPPING ", b"FOREIGN TABLE "
 
 Name = tuple[str, str]
 
@@ -51,9 +52,8 @@ class Part:
 
     def definitions(self, lines: Iterable[bytes]) -> list[bytes]:
         """lines: of `archive.restorable`."""
-        if self.whole:
-            return list(lines)
-        return [line for line in lines if line.partition(b";")[0] not in self.entries and not LARGE_OBJECTS.match(line)]
+        found = [line for line in lines if line.partition(b";")[0] not in self.entries]
+        return found if self.whole else [line for line in found if not LARGE_OBJECTS.match(line)]
 
 
 def read_part(reader: BackupReader, clients: Clients, only: Sequence[str] = ()) -> Part:
@@ -62,15 +62,17 @@ def read_part(reader: BackupReader, clients: Clients, only: Sequence[str] = ()) 
     Raises RestoreError for a name that the backup does not have, with those that come near.
     """
     manifest = reader.manifest
-    if not only:
-        tables = frozenset((table.namespace, table.name) for table in manifest.tables if not is_left_out(table))
-        return Part((), tables, frozenset(), left_out(manifest))
     with tempfile.NamedTemporaryFile(prefix="backup-playbook-") as file:
         for item in reader.objects(ObjectKind.SCHEMA):
             file.writelines(reader.content(item))
         file.flush()
         listing = processes.run([str(clients.pg_restore), "-l", "-v", Path(file.name)])
-    return _Selecting(manifest, _Contents(listing, manifest)).run(only)
+    contents = _Contents(listing, manifest)
+    if only:
+        return _Selecting(manifest, contents).run(only)
+    tables = frozenset((table.namespace, table.name) for table in manifest.tables if not is_left_out(table))
+    views = contents.filled_from_elsewhere()
+    return Part((), tables, frozenset(views), (*left_out(manifest), *_unfilled(views)))
 
 
 class _Contents:
@@ -114,6 +116,22 @@ class _Contents:
             yield name
         for partition in self._partitions[table]:
             yield from self.leaves(partition)
+
+    def filled_from_elsewhere(self) -> list[bytes]:
+        """Rows of materialised views that read foreign tables: without the user mappings, no server gives them."""
+        if not self.of(_USER_MAPPING):
+            return []
+        foreign = set(self.of(_FOREIGN_TABLE))
+        return [number for number in self.of(_REFRESH) if self._all_needs(number) & foreign]
+
+    def _all_needs(self, number: bytes) -> set[bytes]:
+        found: set[bytes] = set()
+        waiting = [number]
+        while waiting:
+            new = {need for need in self._needs.get(waiting.pop(), ()) if need not in found}
+            found |= new
+            waiting += new
+        return found
 
     def partitioned(self) -> list[bytes]:
         return [table for table, partitions in self._partitions.items() if partitions]
@@ -190,5 +208,9 @@ class _Selecting:
         if count := self._manifest.details["large_objects"]:
             yield counted(count, "large object")
         yield from keys.values()
-        if views:
-            yield f"the rows of {counted(len(views), 'materialised view')} (REFRESH MATERIALIZED VIEW fills one)"
+        yield from _unfilled(views)
+
+
+def _unfilled(views: Sequence[bytes]) -> Iterator[str]:
+    if views:
+        yield f"the rows of {counted(len(views), 'materialised view')} (REFRESH MATERIALIZED VIEW fills one)"

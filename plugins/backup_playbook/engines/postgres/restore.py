@@ -140,6 +140,15 @@ class Restore:
             self._define("Indexes or constraints", lines, self._options.streams if parallel else 1)
         with self._connect() as connection:
             self._apply_settings(connection)
+        self._analyze()
+
+    def _analyze(self) -> None:
+        """No backup holds what the planner knows of its tables, and a copy that goes live without is slow at once."""
+        try:
+            with self._loading("The planner's statistics") as connection:
+                connection.execute("ANALYZE")
+        except RestoreError as error:  # such as of a function in an index: what is restored is complete without
+            log.warning("%s", error)
 
     def _apply_settings(self, connection: Connection[TupleRow]) -> None:
         if self._options.owners:
