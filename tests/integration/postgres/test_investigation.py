@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+from backup_playbook.core.errors import SourceError
+from backup_playbook.engines.postgres import investigation
 from backup_playbook.engines.postgres.investigation import amcheck, log_excerpt, opened, read_every_table
 from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer
@@ -29,6 +31,22 @@ def test_a_table_that_cannot_be_read_hides_no_other(whole: bool, damaged: str, p
     assert counts.rows == {"public.a . table": 7 if whole else 1}
     assert list(counts.unreadable) == ["public.lost"]
     assert "could not open file" in counts.unreadable["public.lost"]
+
+
+def test_a_migration_that_keeps_a_table_locked(
+    postgres18: PostgresServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = database()
+    server = server_of(postgres18.dsn(name))
+    monkeypatch.setattr(investigation, "SECONDS_PER_TABLE", 1)
+    with postgres18.connect(name) as session, session.transaction():
+        session.execute("CREATE TABLE t ()")
+        session.execute("CREATE TABLE other ()")
+    with psycopg.connect(server.url) as migration:
+        migration.execute("LOCK TABLE t")
+        with pytest.raises(SourceError, match=r"cannot be listed: .*statement timeout") as caught:
+            read_every_table(server, whole=False)
+    assert "AccessExclusiveLock" in caught.value.remedy
 
 
 def test_a_quarantine_is_open_only_meanwhile(postgres18: PostgresServer, database: Database) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from backup_playbook.core.errors import RepositoryError, RestoreError, VerificationError
 from backup_playbook.core.row_recovery import RowRecoveryError
+from backup_playbook.engines.postgres import row_staging
 from backup_playbook.engines.postgres.connection import PostgresServer as PostgresConnection
 from backup_playbook.engines.postgres.row_import import import_rows, remaining_rows
 from backup_playbook.engines.postgres.row_recovery import wanted_rows
@@ -260,6 +261,18 @@ def test_sequences_move_forward_when_they_have_to(incident: Open) -> None:
     lost.find("p", "9")
     assert lost.bring_back().sequences == ("public.c_id_seq",)
     assert lost.ask("SELECT nextval('c_id_seq')") == [(10,)]
+
+
+def test_a_table_that_stays_locked(incident: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = incident(TWO)
+    lost.do("DELETE FROM p WHERE id = 3")
+    lost.find("p", "3")
+    monkeypatch.setattr(row_staging, "_LOCK_TIMEOUT_MS", 200)
+    with lost.live.connect() as migration:
+        migration.execute("LOCK TABLE p")
+        with pytest.raises(RestoreError, match="lock timeout") as caught:
+            lost.bring_back()
+    assert caught.value.remedy.startswith("Nothing was written. Another session kept one of these tables locked")
 
 
 def test_undo_that_cannot_be_stored_stops_the_import(incident: Open) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal, LiteralString
 
+import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow, class_row, dict_row
 
@@ -204,6 +205,18 @@ def read_tables(connection: Connection[TupleRow]) -> list[Table]:
         return [tables[oid] for oid in TopologicalSorter(graph).static_order()]
     except CycleError:
         return list(tables.values())  # there is no such order; pg_dump finds none either
+
+
+def read_live_tables(connection: Connection[TupleRow], label: str) -> list[Table]:
+    """The same, of a database in use, where a lock on one table may be in the way of all. Raises SourceError."""
+    try:
+        return read_tables(connection)
+    except psycopg.Error as error:
+        raise SourceError(
+            f"The tables of {label} cannot be listed: {' '.join(str(error).split())}",
+            "If it was a timeout, another session keeps a table locked: see which (SELECT relation::regclass, pid FROM "
+            "pg_locks WHERE mode = 'AccessExclusiveLock'), and wait for it, or end it.",
+        ) from error
 
 
 def read_sequences(connection: Connection[TupleRow]) -> list[Sequence]:

@@ -43,7 +43,7 @@ def read_every_table(server: PostgresServer, *, whole: bool) -> TableCounts:
     counts = TableCounts()
     with server.connect(autocommit=True) as connection:
         connection.execute(f"SET default_transaction_read_only = on; SET statement_timeout = '{SECONDS_PER_TABLE}s'")
-        for table in inventory.read_tables(connection):
+        for table in inventory.read_live_tables(connection, server.label):
             name = inventory.quoted(table.namespace, table.name)
             rows = f"ONLY {name}" if whole else f"(SELECT FROM ONLY {name} LIMIT 1) AS first"
             try:

@@ -22,7 +22,7 @@ def count_rows(server: PostgresServer) -> dict[str, int]:
     """
     with server.connect(autocommit=True) as connection:
         connection.execute(f"SET default_transaction_read_only = on; SET statement_timeout = '{SECONDS_PER_TABLE}s'")
-        tables = [table for table in inventory.read_tables(connection) if table.kind != "extension"]
+        tables = [table for table in inventory.read_live_tables(connection, server.label) if table.kind != "extension"]
         inventory.require_readable(connection, tables)
         return {table.label: _count(connection, table) for table in tables}
 

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import psycopg
 from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
+from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.row_recovery import (
     HIDDEN,
@@ -30,7 +32,6 @@ from backup_playbook.core.row_recovery import (
 )
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.inventory import quoted
-from backup_playbook.engines.postgres.restore import explained
 from backup_playbook.engines.postgres.row_catalog import (
     UniqueConstraint,
     columns_of,
@@ -266,7 +267,7 @@ class Staging:
 def staged_rows(live: PostgresServer, scratch: PostgresServer) -> Iterator[Staging]:
     """A transaction on production, rolled back unless it is committed meanwhile. Raises RestoreError, SourceError."""
     with (
-        explained(f"The rows could not be compared with, or brought to {live.label}"),
+        _explained(live.label),
         scratch.connect() as there,
         live.connect() as here,
     ):
@@ -283,6 +284,31 @@ def staged_rows(live: PostgresServer, scratch: PostgresServer) -> Iterator[Stagi
         staging.load()
         yield staging
         here.rollback()
+
+
+@contextmanager
+def _explained(label: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise RestoreError(
+            f"The rows could not be compared with, or brought to {label}: {' '.join(str(error).split())}",
+            f"Nothing was written. {_remedy(error)}",
+        ) from error
+
+
+def _remedy(error: psycopg.Error) -> str:
+    if isinstance(error, errors.LockNotAvailable):
+        return (
+            f"Another session kept one of these tables locked for {_LOCK_TIMEOUT_MS // 1000} s: see which (SELECT "
+            "relation::regclass, pid FROM pg_locks WHERE mode LIKE '%Exclusive%'), wait for it or end it, and clear "
+            "this task."
+        )
+    if isinstance(error, errors.InsufficientPrivilege):
+        return "Give the role of this source's `recovery` connection what is missing, and clear this task."
+    if isinstance(error, psycopg.OperationalError):
+        return "Look at the server's log for this time, and clear this task."
+    return "Correct in production what this names, or choose other rows, and start this recovery again."
 
 
 def settable(table: StagedTable, columns: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ SETTINGS: Mapping[str, str] = {
     "quote_all_identifiers": "off",
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
 }
 """Names and values need no quotes inside of quotes; every supported version knows them all."""
 
