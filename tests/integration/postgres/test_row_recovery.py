@@ -263,6 +263,27 @@ def test_sequences_move_forward_when_they_have_to(incident: Open) -> None:
     assert lost.ask("SELECT nextval('c_id_seq')") == [(10,)]
 
 
+def test_triggers_of_partitions_stay_as_they_are(incident: Open) -> None:
+    lost = incident(
+        "CREATE TABLE e (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE e1 PARTITION OF e FOR VALUES FROM (0) TO (10);"
+        "CREATE TABLE e2 PARTITION OF e FOR VALUES FROM (10) TO (20);"
+        "CREATE TABLE e3 PARTITION OF e FOR VALUES FROM (20) TO (30);"
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''fired''; END';"
+        "INSERT INTO e VALUES (1); CREATE TRIGGER t BEFORE INSERT ON e FOR EACH ROW EXECUTE FUNCTION f();"
+        "ALTER TABLE e2 DISABLE TRIGGER t; ALTER TABLE e3 ENABLE ALWAYS TRIGGER t"
+    )
+    triggers = "SELECT tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger ORDER BY 1"
+    before = lost.ask(triggers)
+    lost.do("DELETE FROM e WHERE id = 1")
+    lost.find("e", "1")
+    lost.bring_back()
+    assert lost.ask("SELECT id FROM e") == [(1,)]
+    assert lost.ask(triggers) == before
+    lost.undo()
+    assert lost.ask(triggers) == before
+
+
 def test_a_table_that_stays_locked(incident: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = incident(TWO)
     lost.do("DELETE FROM p WHERE id = 3")

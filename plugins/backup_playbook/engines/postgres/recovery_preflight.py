@@ -122,9 +122,16 @@ def _prepared(live: str, transactions: list[str]) -> Iterator[tuple[str, str]]:
 
 def _remarks(slots: list[str], subscriptions: list[str], tablespace: str) -> Iterator[str]:
     if slots:
-        yield f"The logical replication slots {', '.join(slots)} stay with the quarantine; consumers need new ones."
+        yield (
+            f"The logical replication slots {', '.join(slots)} stay with the quarantine; consumers need new ones. "
+            "Until it is released, or they are dropped (pg_drop_replication_slot), the server keeps all WAL for them: "
+            "watch its disk."
+        )
     if subscriptions:
-        yield f"The subscriptions {', '.join(subscriptions)} stay with the quarantine: create them again."
+        yield (
+            f"The subscriptions {', '.join(subscriptions)} stay with the quarantine: create them again. Their "
+            "publishers keep all WAL for the old ones until these slots are dropped or used again."
+        )
     if tablespace != "pg_default":
         yield f"The copy is in the tablespace pg_default, and not in {tablespace}."
 

@@ -6,6 +6,7 @@ Rows become visible only after every byte that was read has been compared with t
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -35,7 +36,7 @@ from backup_playbook.engines.postgres.partial import Part, read_part
 from backup_playbook.engines.postgres.preflight import clients_for, require_empty
 from backup_playbook.engines.postgres.row_digests import keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines
-from backup_playbook.engines.postgres.session import SETTINGS, libpq_options, set_statements
+from backup_playbook.engines.postgres.session import known_to, libpq_options, set_statements
 from backup_playbook.engines.restore import timed
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams import processes
@@ -239,7 +240,7 @@ class Restore:
     def _loading(self, what: str) -> Iterator[Connection[TupleRow]]:
         """A session as those that copied out had it; each statement commits by itself."""
         with explained(f"{what} could not be loaded into {self._server.label}"), self._connect() as connection:
-            connection.execute(set_statements({**SETTINGS, **_SETTINGS}).encode())
+            connection.execute(set_statements({**known_to(connection.info.server_version), **_SETTINGS}).encode())
             encoding = (
                 "UTF8" if self._manifest.details["encoding"] == "SQL_ASCII" else self._manifest.details["encoding"]
             )
@@ -334,6 +335,12 @@ def _remedy(message: str) -> str:
         return "Look at the target server's log for this time; then start the restore again with a new scratch."
     if "invalid locale" in message or "is not supported" in message or "locale" in message:
         return "Install the locale on the target server's machine and restart it, or name another in targets.yaml."
+    if re.search(r"(relation|function|type) .* does not exist", message):
+        return (
+            "If a function says so (its name stands in the CONTEXT), it finds its tables by search_path, which no "
+            "restore sets: ALTER FUNCTION ... SET search_path at the source, and back it up again. Of this backup, "
+            "restore_postgres with all schemas named in `only` leaves materialised views empty that use it."
+        )
     if "permission denied" in message:
         return "Give the role of the target's connection what is missing, or let a superuser restore."
     return "Correct what the server says, drop this scratch, and start the restore again."

@@ -93,13 +93,13 @@ WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) AND NOT i.indispri
 ORDER BY c.relname
 """
 
-# those of partitions too: each may have its own
+# those of partitions too: each may have its own, and one that it has of the partitioned table may be switched there
 _TRIGGERS: LiteralString = """
 SELECT n.nspname::text, c.relname::text, t.tgname::text,
        CASE t.tgenabled WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END
 FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
   AND (c.oid = %(table)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(table)s)))
 ORDER BY 1, 2, 3
 """
@@ -124,7 +124,8 @@ class Trigger:
     enable: str
 
     def switch(self, words: str) -> str:
-        return f"ALTER TABLE {quoted(*self.table)} {words} TRIGGER {quoted(self.name)}"
+        # ONLY: else those of all partitions would be as this one is afterwards
+        return f"ALTER TABLE ONLY {quoted(*self.table)} {words} TRIGGER {quoted(self.name)}"
 
 
 def find_table(connection: Connection[TupleRow], wanted: str) -> TableShape:

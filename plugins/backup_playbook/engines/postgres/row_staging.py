@@ -43,7 +43,7 @@ from backup_playbook.engines.postgres.row_catalog import (
     same_key,
 )
 from backup_playbook.engines.postgres.row_search import FOUND, is_found
-from backup_playbook.engines.postgres.session import SETTINGS, set_statements
+from backup_playbook.engines.postgres.session import known_to, set_statements
 
 ROWS_SHOWN = 20
 STATE = quoted("backup_playbook state")
@@ -274,7 +274,7 @@ def staged_rows(live: PostgresServer, scratch: PostgresServer) -> Iterator[Stagi
         # local: behind a pooler, what a commit leaves set would meet the application's next transaction
         for connection in (there, here):
             connection.execute(b"SET TRANSACTION READ WRITE")
-            settings = {**SETTINGS, "lock_timeout": str(_LOCK_TIMEOUT_MS)}
+            settings = {**known_to(connection.info.server_version), "lock_timeout": str(_LOCK_TIMEOUT_MS)}
             connection.execute(set_statements(settings, local=True).encode())
         here.execute(
             "SELECT pg_catalog.set_config('client_encoding', %s, true)",

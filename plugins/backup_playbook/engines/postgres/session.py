@@ -29,14 +29,18 @@ SETTINGS: Mapping[str, str] = {
 """Names and values need no quotes inside of quotes; every supported version knows them all."""
 
 
+def known_to(server_version: int) -> dict[str, str]:
+    """SETTINGS, and those that only newer servers know."""
+    return {**SETTINGS, **({"transaction_timeout": "0"} if server_version >= 170_000 else {})}
+
+
 def reading(server_version: int, lock_timeout_seconds: float) -> dict[str, str]:
     """For a session that copies out.
 
     The lock timeout matters during the whole run: a migration that queues for a table behind the snapshot's holder also
     blocks the streams that come after it, and Postgres can not see that the two wait for each other.
     """
-    unlimited = {"transaction_timeout": "0"} if server_version >= 170_000 else {}
-    return {**SETTINGS, **unlimited, "lock_timeout": str(int(lock_timeout_seconds * 1000))}
+    return {**known_to(server_version), "lock_timeout": str(int(lock_timeout_seconds * 1000))}
 
 
 def set_statements(settings: Mapping[str, str], *, local: bool = False) -> str:
