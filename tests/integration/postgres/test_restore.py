@@ -1,11 +1,18 @@
 """What the engine restores is what was there, by the word of pg_dump, and the proof says so too."""
 
-from collections.abc import Callable
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 
+import psycopg
 import pytest
 
+from backup_playbook.core.errors import RestoreError, SourceError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
+from backup_playbook.engines.postgres import snapshot
 from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.encryption import Encryption, Keyring
@@ -21,6 +28,7 @@ from tests.integration.postgres.lab import (
     dump_text,
     load_sql,
     source_of,
+    wait_until,
     without,
 )
 
@@ -173,6 +181,91 @@ def test_a_materialised_view_of_a_foreign_table(
     assert proof.left_out[-1] == "the rows of 2 materialised views (REFRESH MATERIALIZED VIEW fills one)"
     with postgres15.connect(target.name) as session:
         assert session.execute("SELECT i FROM own").fetchall() == [(1,)]
+
+
+def test_a_function_that_relies_on_its_search_path(
+    postgres15: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
+) -> None:
+    origin = database(postgres15)
+    with postgres15.connect(origin) as session:
+        session.execute("CREATE TABLE t AS SELECT 1 AS i")
+        body = "BEGIN RETURN (SELECT count(*) FROM t); END"
+        session.execute(f"CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql AS '{body}'")
+        session.execute("CREATE MATERIALIZED VIEW m AS SELECT f()")
+    manifest = lab.backup(source_of(postgres15.dsn(origin)))
+    with pytest.raises(RestoreError, match='relation "t" does not exist') as caught:
+        lab.restore_into(scratch(postgres15), manifest)
+    assert "SET search_path at the source" in caught.value.remedy
+    target = scratch(postgres15, only=("public",))
+    lab.restore_into(target, manifest)
+    assert lab.prove(target, manifest).rows == 1
+
+
+@pytest.fixture
+def standby(tmp_path: Path) -> Iterator[str]:
+    """The DSN of one, of a server with a table that is logged, and others that are not."""
+    primary, server = PostgresServer(tmp_path / "primary").start(), PostgresServer(tmp_path / "standby").start()
+    try:
+        with primary.connect() as session:
+            session.execute("CREATE TABLE kept AS SELECT i FROM generate_series(1, 5000) i")
+            session.execute("CREATE UNLOGGED TABLE sessions (id serial, v text)")
+            session.execute("INSERT INTO sessions (v) VALUES ('nobody misses it')")
+        server.stop()
+        shutil.rmtree(server.data)
+        # -R writes how the primary is reached
+        to_standby = ("-D", str(server.data), "-R", "-c", "fast", "-d", primary.dsn("replication"))
+        copied = primary._run("pg_basebackup", *to_standby)
+        assert copied.returncode == 0
+        server.start()
+        yield server.dsn(password=primary.password)
+    finally:
+        server.remove()
+        primary.remove()
+
+
+def test_a_standby(standby: str, lab: Lab, scratch: MakeScratch) -> None:
+    """It has nothing of unlogged tables but their definitions; that is no difference, and it is said."""
+    manifest = lab.backup(source_of(standby))
+    assert [(table.name, table.rows) for table in manifest.tables] == [("kept", 5000)]
+    proof = restored_and_proven(lab, manifest, scratch())
+    unlogged = "the contents of public.sessions, public.sessions_id_seq (unlogged: the standby that was read has none)"
+    assert unlogged in proof.left_out
+
+
+def test_a_standby_that_does_not_follow(
+    standby: str, tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its backup is of the moment at which it stopped, and after a while it is none at all."""
+    followed = lab.backup(source_of(standby))
+    with psycopg.connect(standby) as session:
+        session.execute("SELECT pg_wal_replay_pause()")
+    with PostgresServer(tmp_path / "primary").connect() as primary:
+        primary.execute("INSERT INTO kept VALUES (0)")
+    time.sleep(1)
+    stopped = lab.backup(source_of(standby))
+    assert (stopped.snapshot_at < followed.snapshot_at, stopped.rows) == (True, followed.rows)
+    monkeypatch.setattr(snapshot, "STALE_AFTER", timedelta(seconds=0.5))
+    with pytest.raises(SourceError, match="is a standby that is") as caught:
+        lab.backup(source_of(standby))
+    assert "back up the primary" in caught.value.remedy
+    with psycopg.connect(standby, autocommit=True) as session:
+        session.execute("SELECT pg_wal_replay_resume()")
+        wait_until(lambda: session.execute("SELECT count(*) FROM kept").fetchall() == [(5001,)])
+    assert lab.backup(source_of(standby)).rows == 5001
+
+
+def test_a_table_that_takes_longer_than_a_transaction_may(
+    postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
+) -> None:
+    origin, target = database(), scratch()
+    with postgres18.connect(origin) as session:
+        session.execute("CREATE TABLE t AS SELECT i, repeat(md5(i::text), 50) AS v FROM generate_series(1, 50000) i")
+    manifest = lab.backup(source_of(postgres18.dsn(origin)))
+    target.create(manifest)
+    with postgres18.connect() as session:
+        session.execute(f"ALTER DATABASE {target.name} SET transaction_timeout = '100ms'")
+    target.restore(lab.reader(manifest), lab.cancellation)
+    assert lab.prove(target, manifest).rows == 50000
 
 
 def test_the_planner_knows_the_copy(

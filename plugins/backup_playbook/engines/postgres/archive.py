@@ -85,9 +85,13 @@ def differences(archived: Iterable[bytes], found: Iterable[bytes], roles: Sequen
 
 def left_out(manifest: Manifest) -> tuple[str, ...]:
     """What no restored copy of this backup gets, in words."""
-    always = ("subscriptions", "user mappings of foreign servers")
-    has_cron = any(item["name"] == PG_CRON for item in manifest.details["extensions"])
-    return (*always, "pg_cron and its jobs") if has_cron else always
+    found = ["subscriptions", "user mappings of foreign servers"]
+    if any(item["name"] == PG_CRON for item in manifest.details["extensions"]):
+        found.append("pg_cron and its jobs")
+    if unlogged := manifest.details.get("unlogged"):
+        names = ", ".join(".".join(name) for name in unlogged)
+        found.append(f"the contents of {names} (unlogged: the standby that was read has none)")
+    return tuple(found)
 
 
 def is_left_out(table: TableRecord) -> bool:

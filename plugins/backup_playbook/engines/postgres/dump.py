@@ -52,7 +52,7 @@ _TEXT_KEY_TYPES = frozenset(("text", "character varying", "uuid"))
 # what the server says of pages and TOAST values that it cannot make sense of
 _DAMAGE = (
     r"invalid page in block|could not read block|missing chunk number|unexpected chunk (number|size)|"
-    r"compressed \S+ data is corrupt|could not access status of transaction|invalid memory alloc request size"
+    r"compressed \S+ data is corrupt|could not access status of transaction"
 )
 
 
@@ -262,6 +262,7 @@ class _Dump:
             "system_identifier": server.system_identifier,
             "snapshot_lsn": server.lsn,
             "taken_from_standby": server.standby,
+            "unlogged": server.unlogged,
             "encoding": server.encoding,
             "python_codec": self._codec,
             "large_objects": server.large_objects,

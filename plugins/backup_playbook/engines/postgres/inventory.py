@@ -89,7 +89,11 @@ SELECT current_setting('server_version_num')::int AS version_number,
        (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata) AS large_objects,
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,
        ARRAY(SELECT name FROM pg_catalog.pg_settings
-             WHERE name IN ('zero_damaged_pages', 'ignore_checksum_failure') AND setting = 'on') AS hides_damage
+             WHERE name IN ('zero_damaged_pages', 'ignore_checksum_failure') AND setting = 'on') AS hides_damage,
+       ARRAY(SELECT ARRAY[n.nspname::text, c.relname::text] FROM pg_catalog.pg_class c
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relpersistence = 'u' AND c.relkind IN ('r', 'S') AND pg_catalog.pg_is_in_recovery()
+             ORDER BY 1) AS unlogged
 """
 
 # to_jsonb: what the columns are called differs between the versions (daticulocale, datlocale, datcollversion ...)
@@ -190,6 +194,8 @@ class ServerFacts:
     system_identifier: str
     hides_damage: list[str]
     """Settings that let reads go on over damaged pages, as if their rows had never been."""
+    unlogged: list[list[str]]
+    """Namespace and name of tables and sequences of which a standby has the definitions alone."""
 
     @property
     def major(self) -> int:

@@ -35,7 +35,7 @@ from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_
 from backup_playbook.engines.postgres.preflight import clients_for
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.row_digests import PartDigests, RowMultiset, keeps_order
-from backup_playbook.engines.postgres.sequences import read_setval_lines, setval_lines
+from backup_playbook.engines.postgres.sequences import read_setval_lines, sequence_literal, setval_lines
 from backup_playbook.engines.postgres.snapshot import Snapshot
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams import processes
@@ -78,6 +78,7 @@ class _Proving:
         self._environment = snapshot.server.environment(PGCLIENTENCODING=self._contents.server.encoding)
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(self._clients.psql), self._database]
+        self._unlogged = {(namespace, name) for namespace, name in self._manifest.details.get("unlogged", ())}
         self._lock = threading.Lock()
         self._proofs: list[TableProof] = []
         self._problems: list[str] = []
@@ -119,6 +120,8 @@ class _Proving:
             table, record = found.get(name), expected.get(name)
             if table is None:
                 self._problem(f"The table {'.'.join(name)} is missing.")
+            elif record is None and name in self._unlogged:
+                continue
             elif record is None:
                 self._problem(f"The table {'.'.join(name)} is not in the backup.")
             elif tuple(table.columns) != record.columns:
@@ -218,7 +221,8 @@ class _Proving:
         expected = {name: line for name, line in archived.items() if not is_left_out_sequence(name)}
         lines = setval_lines(self._snapshot.connection, self._contents.sequences)
         found = read_setval_lines("".join(lines))
-        for name in expected.keys() | found.keys():
+        unlogged = {sequence_literal(*name) for name in self._unlogged}
+        for name in expected.keys() | (found.keys() - unlogged):
             if name not in found:
                 self._problem(f"The sequence {name} is missing.")
             elif name not in expected:

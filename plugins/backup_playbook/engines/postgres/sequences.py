@@ -29,8 +29,13 @@ def setval_lines(connection: Connection[TupleRow], sequences: list[Sequence]) ->
 
 
 def setval_line(sequence: Sequence, value: int, called: bool) -> str:
-    name = sql.Literal(quoted(sequence.namespace, sequence.name)).as_string(None)
+    name = sequence_literal(sequence.namespace, sequence.name)
     return f"SELECT pg_catalog.setval({name}, {value}, {'true' if called else 'false'});\n"
+
+
+def sequence_literal(namespace: str, name: str) -> str:
+    """By which its statement names it."""
+    return sql.Literal(quoted(namespace, name)).as_string(None)
 
 
 def read_setval_lines(text: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +17,7 @@ from psycopg import Connection, errors, sql
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import SourceError
+from backup_playbook.core.progress import human_age
 from backup_playbook.engines.postgres import inventory, session
 from backup_playbook.engines.postgres.connection import PostgresServer, require_no_pooler
 from backup_playbook.engines.postgres.inventory import Sequence, ServerFacts, Table
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 5
 LOCKS_PER_STATEMENT = 500
 OLDEST_SUPPORTED = 14
+STALE_AFTER = timedelta(hours=1)
+"""So far may a standby be behind its primary; the backup says of what moment it is."""
 
 # what the names in a LOCK statement say when the tables are not those of a moment ago, or a migration got in between
 _CHANGED_MEANWHILE = (
@@ -42,6 +45,15 @@ JOIN pg_catalog.pg_stat_activity a USING (pid)
 WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relpersistence <> 't'
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 ORDER BY l.granted DESC LIMIT 3
+"""
+# Of what moment it is: a standby that follows, and has replayed all that it got, is where its primary is.
+_EXPORT = """
+SELECT pg_catalog.pg_export_snapshot(), CASE WHEN pg_catalog.pg_is_in_recovery() AND (
+    NOT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver)
+    OR pg_catalog.pg_last_wal_receive_lsn() IS DISTINCT FROM pg_catalog.pg_last_wal_replay_lsn())
+  THEN coalesce(pg_catalog.pg_last_xact_replay_timestamp(),
+                (SELECT checkpoint_time FROM pg_catalog.pg_control_checkpoint()))
+  ELSE pg_catalog.clock_timestamp() END, pg_catalog.clock_timestamp()
 """
 _NAMES = """
 SELECT c.oid::bigint, n.nspname || '.' || c.relname FROM pg_catalog.pg_class c
@@ -175,9 +187,10 @@ class Snapshot:
             self.connection.rollback()
             return False
         # LOCK takes no snapshot of a REPEATABLE READ transaction: this query does, and it is what all streams see
-        row = self.connection.execute("SELECT pg_catalog.pg_export_snapshot(), pg_catalog.clock_timestamp()").fetchone()
+        row = self.connection.execute(_EXPORT).fetchone()
         assert row is not None
         self.id, self.taken_at = row[0], row[1].astimezone(UTC)
+        self._require_fresh(row[2])
         contents = Contents(
             server=inventory.read_server(self.connection),
             tables=inventory.read_tables(self.connection),
@@ -194,6 +207,16 @@ class Snapshot:
         inventory.require_damage_to_show(contents.server, self._server.label)
         self.contents = contents
         return True
+
+    def _require_fresh(self, now: datetime) -> None:
+        """A standby whose replication has ended would be backed up every night, and nothing newer than its end."""
+        if (behind := now - self.taken_at) > STALE_AFTER:
+            raise SourceError(
+                f"{self._server.label} is a standby that is {human_age(behind)} behind: what it has ends at "
+                f"{self.taken_at:%Y-%m-%d %H:%M:%S} UTC.",
+                "Look at its log and pg_stat_wal_receiver for why it does not follow (pg_get_wal_replay_pause_state(), "
+                "recovery_min_apply_delay), and run the backup again when it does; or back up the primary.",
+            )
 
     def _lock(self, tables: list[Table]) -> None:
         names = [inventory.quoted(table.namespace, table.name) for table in tables]
