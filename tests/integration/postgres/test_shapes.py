@@ -47,6 +47,22 @@ def test_five_thousand_tables(lab: Lab, postgres18: PostgresServer, database: Da
     assert seconds < 60, "thousands of tables must not cost a process each"
 
 
+def test_an_index_that_lacks_rows(lab: Lab, postgres18: PostgresServer, database: Database) -> None:
+    """Rows are counted where they are copied from; a corrupted index would count others."""
+    name = database()
+    with postgres18.connect(name) as session:
+        session.execute("CREATE TABLE t AS SELECT i, repeat('x', 200) AS v FROM generate_series(1, 50000) i")
+        session.execute("CREATE UNIQUE INDEX t_key ON t (i)")
+        session.execute("UPDATE pg_index SET indisready = false WHERE indexrelid = 't_key'::regclass")
+        session.execute("INSERT INTO t SELECT i FROM generate_series(50001, 50009) i")
+        session.execute("UPDATE pg_index SET indisready = true WHERE indexrelid = 't_key'::regclass")
+        session.execute("VACUUM (FREEZE, ANALYZE) t")
+        assert session.execute("SELECT count(*) FROM t").fetchall() == [(50000,)]
+    manifest = lab.backup(source_of(postgres18.dsn(name)))
+    lab.verify(manifest)
+    assert manifest.rows == 50009
+
+
 def test_values_of_100_mb(lab: Lab, postgres18: PostgresServer, database: Database) -> None:
     """One row is one line of COPY text, here of 200 MB; it passes in blocks."""
     origin, copy = database(), database()

@@ -38,9 +38,11 @@ def reading(server_version: int, lock_timeout_seconds: float) -> dict[str, str]:
     """For a session that copies out.
 
     The lock timeout matters during the whole run: a migration that queues for a table behind the snapshot's holder also
-    blocks the streams that come after it, and Postgres can not see that the two wait for each other.
+    blocks the streams that come after it, and Postgres can not see that the two wait for each other. Rows are counted
+    in the table that they are copied from, not in an index, which may lack some.
     """
-    return {**known_to(server_version), "lock_timeout": str(int(lock_timeout_seconds * 1000))}
+    heap = {"enable_seqscan": "on", "enable_indexonlyscan": "off"}
+    return {**known_to(server_version), **heap, "lock_timeout": str(int(lock_timeout_seconds * 1000))}
 
 
 def set_statements(settings: Mapping[str, str], *, local: bool = False) -> str:
