@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from backup_playbook.core.promotion import quarantine_name
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.scratch import scratch_name
@@ -22,6 +23,7 @@ from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
 from tests.integration.postgres.incident import Incident
 from tests.integration.postgres.lab import FIXTURES, SOURCE, Lab, load_sql, server_of, wait_until
+from tests.integration.postgres.pair import NOW, Pair
 
 Database = Callable[..., str]
 MakeScratch = Callable[..., ScratchDatabase]
@@ -108,6 +110,16 @@ def answers(dsn: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+@pytest.fixture
+def pair(postgres18: PostgresServer, database: Database) -> Iterator[Pair]:
+    live, candidate = database(), database()
+    for name, note in ((live, "old"), (candidate, "new")):
+        with postgres18.connect(name) as session:
+            session.execute(f"CREATE TABLE notes AS SELECT '{note}' AS v")
+    yield Pair(postgres18, live, candidate, quarantine_name(live, NOW))
+    postgres18.drop_database(quarantine_name(live, NOW))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ CREATE TABLE link (id int PRIMARY KEY, before int REFERENCES link ON DELETE CASC
 INSERT INTO link SELECT i, nullif(i - 1, 0), repeat('z', 100) FROM generate_series(1, 3000) i;
 """
 """Each row refers to the one before it."""
+TWO = """
+CREATE TABLE p (id int PRIMARY KEY, name text UNIQUE);
+CREATE TABLE c (id serial PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE, v text);
+INSERT INTO p SELECT i, 'p' || i FROM generate_series(1, 9) i;
+INSERT INTO c (p, v) SELECT id, 'c' FROM p;
+"""
 
 
 class Incident:
