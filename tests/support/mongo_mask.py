@@ -25,7 +25,10 @@ SNAPSHOT = Timestamp(1_790_000_000, 7)
 _RAW = CodecOptions(RawBSONDocument)
 _OP_REPLY, _OP_QUERY, _OP_MSG = 1, 2004, 2013
 _NOT_SENT_ON = ("lsid", "$clusterTime", "$db", "$readPreference", "readConcern", "txnNumber", "writeConcern",
-                "bypassDocumentValidation")  # fmt: skip
+                "bypassDocumentValidation", "startTransaction", "autocommit")  # fmt: skip
+_MOST_BYTES = (16 << 20) + (16 << 10)
+"""Of a statement: what a mongod takes inside a command, more than of a document."""
+_WRITE_CONFLICT = 112
 
 
 class ReplicaSet:
@@ -33,9 +36,11 @@ class ReplicaSet:
 
     refuse: from a command to an error `(code, message)`, or None. stored: content of `database.collection` which the
     server behind cannot hold, as raw documents. answers: to commands that it does not know, by name.
+    standalone: has no members, and no transactions.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, *, standalone: bool = False) -> None:
+        self.standalone = standalone
         self._client = MongoClient[RawBSONDocument](upstream, document_class=RawBSONDocument)
         self._lock = Lock()
         self._options: dict[str, Document] = {}
@@ -69,7 +74,7 @@ class ReplicaSet:
 
     @property
     def uri(self) -> str:
-        return f"mongodb://{self.address}/?replicaSet=rs0"
+        return f"mongodb://{self.address}/" + ("" if self.standalone else "?replicaSet=rs0")
 
     def sent(self, name: str) -> list[Document]:
         """The commands of this name."""
@@ -95,7 +100,11 @@ class ReplicaSet:
         with self._lock:
             self.commands.append(command)
         if refused := self.refuse(command):
-            return {"ok": 0.0, "code": refused[0], "codeName": "Refused", "errmsg": refused[1]}
+            labels = {"errorLabels": ["TransientTransactionError"]} if refused[0] == _WRITE_CONFLICT else {}
+            return {"ok": 0.0, "code": refused[0], "codeName": "Refused", "errmsg": refused[1], **labels}
+        statements = [*command.get("updates", ()), *command.get("deletes", ())]
+        if any(len(statement.raw) > _MOST_BYTES for statement in statements):
+            return {"ok": 0.0, "code": 10334, "codeName": "BSONObjectTooLarge", "errmsg": "BSONObj size is invalid"}
         if name in self.answers:
             return self.answers[name]
         own = getattr(self, f"_{name}", self._pass_on)
@@ -103,11 +112,11 @@ class ReplicaSet:
         return found
 
     def _hello(self) -> Document:
+        members = {} if self.standalone else {"setName": "rs0", "hosts": [self.address], "me": self.address}
         return {
-            "ismaster": True, "isWritablePrimary": True, "helloOk": True, "setName": "rs0", "hosts": [self.address],
-            "me": self.address, "maxBsonObjectSize": 1 << 24, "maxMessageSizeBytes": 48_000_000,
-            "maxWriteBatchSize": 100_000, "logicalSessionTimeoutMinutes": 30, "minWireVersion": 0, "maxWireVersion": 25,
-            "ok": 1.0,
+            "ismaster": True, "isWritablePrimary": True, "helloOk": True, **members, "maxBsonObjectSize": 1 << 24,
+            "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000, "logicalSessionTimeoutMinutes": 30,
+            "minWireVersion": 0, "maxWireVersion": 25, "ok": 1.0,
         }  # fmt: skip
 
     def _pass_on(self, command: Document) -> Document:
@@ -119,6 +128,11 @@ class ReplicaSet:
 
     def _endSessions(self, _command: Document) -> Document:  # noqa: N802 - commands have these names
         return {"ok": 1.0}
+
+    def _commitTransaction(self, _command: Document) -> Document:  # noqa: N802
+        return {"ok": 1.0}
+
+    _abortTransaction = _commitTransaction  # noqa: N815
 
     def _buildInfo(self, _command: Document) -> Document:  # noqa: N802
         return {"version": "8.0.4", "ok": 1.0}

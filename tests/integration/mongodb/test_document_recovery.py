@@ -7,12 +7,10 @@ import pytest
 from bson import Decimal128, Int64, ObjectId
 
 from backup_playbook.core.errors import GuardError, RestoreError
-from backup_playbook.core.model import Manifest
-from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError
+from backup_playbook.core.row_recovery import RowRecoveryError
 from backup_playbook.engines.mongodb import document_import
 from backup_playbook.engines.mongodb.document_import import (
     import_documents,
-    preview_documents,
     remaining_documents,
 )
 from backup_playbook.engines.mongodb.document_search import (
@@ -20,42 +18,15 @@ from backup_playbook.engines.mongodb.document_search import (
     require_collection,
     wanted_documents,
 )
-from backup_playbook.engines.mongodb.document_undo import undo
 from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.streams.processes import Cancellation
 from tests.conftest import MongoDatabase
-from tests.integration.mongodb.lab import contents, scratch_of, server_of, source_of
+from tests.integration.mongodb.lab import contents, source_of
+from tests.integration.mongodb.recovery import Recovery
 from tests.integration.postgres.lab import Lab
 
 OID = ObjectId("65a000000000000000000001")
 IDS: list[Any] = [1, Int64(2), 3.0, Decimal128("4"), "1", "letters", OID, {"a": 1}, True, b"\0bytes"]
-
-
-class Recovery:
-    """A recovery from one backup, step by step."""
-
-    def __init__(self, lab: Lab, database: MongoDatabase, manifest: Manifest) -> None:
-        self.lab, self.database, self.manifest = lab, database, manifest
-        self.live, self.scratch = server_of(database), scratch_of(database)
-        self.undo = b""
-
-    def find(self, *ids: str, query: str = "") -> Preview:
-        self.scratch.drop()
-        self.scratch.create(self.manifest)
-        self.wanted = wanted_documents("people", ids, query)
-        load_documents(self.scratch, self.lab.reader(self.manifest), self.wanted, Cancellation())
-        return preview_documents(self.live, self.scratch, self.wanted)
-
-    def bring_back(self, preview: Preview, on_conflict: OnConflict = "stop") -> RecoveredRows:
-        return import_documents(self.live, self.scratch, self.wanted, preview, on_conflict, self.keep)
-
-    def keep(self, content: bytes) -> str:
-        self.undo, self.then = content, contents(self.database)
-        return "kept"
-
-    def take_back(self) -> str:
-        host, port = self.database.client.address or ("", 0)
-        return undo(f"mongodb://{host}:{port}/", self.undo)
 
 
 @pytest.fixture
@@ -229,7 +200,9 @@ def test_undo_leaves_what_was_changed_since(recovery: Recovery) -> None:
     recovery.database["people"].delete_many({"_id": {"$in": [100, 101]}})
     recovery.bring_back(recovery.find("100", "101"))
     recovery.database["people"].update_one({"_id": 101}, {"$set": {"text": "new"}})
-    assert recovery.take_back().endswith("1 document of people; left, for they were changed since or are gone: 1.")
+    assert recovery.take_back().endswith(
+        "1 document of people; left, for they were changed since or are gone: 1 (101)."
+    )
     assert recovery.database["people"].find_one({"_id": 100}) is None
     assert recovery.database["people"].find_one({"_id": 101}) is not None
 

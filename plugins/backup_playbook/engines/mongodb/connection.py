@@ -33,6 +33,8 @@ SNAPSHOTS_SINCE_WIRE_VERSION = 13
 """MongoDB 5.0."""
 VOTES_SINCE_WIRE_VERSION = 9
 """MongoDB 4.4."""
+TRANSACTIONS_SINCE_WIRE_VERSION = 8
+"""MongoDB 4.2, where a sharded cluster has them too."""
 
 Document = dict[str, Any]
 # dates beyond the year 9999 are data too
@@ -128,14 +130,22 @@ def deployment(database: Database[Document]) -> Deployment:
 
 def builds_by_vote(database: Database[Document]) -> bool:
     """Whether members vote when an index is complete: a standalone refuses to be told how many have to."""
+    return _has_members(database, VOTES_SINCE_WIRE_VERSION)
+
+
+def has_transactions(database: Database[Any]) -> bool:
+    """A standalone has none."""
+    return _has_members(database, TRANSACTIONS_SINCE_WIRE_VERSION)
+
+
+def _has_members(database: Database[Any], since: int) -> bool:
     known = _known(database)
     return bool(known) and all(
-        server.server_type_name != "Standalone" and server.max_wire_version >= VOTES_SINCE_WIRE_VERSION
-        for server in known
+        server.server_type_name != "Standalone" and server.max_wire_version >= since for server in known
     )
 
 
-def _known(database: Database[Document]) -> list[ServerDescription]:
+def _known(database: Database[Any]) -> list[ServerDescription]:
     servers = database.client.topology_description.server_descriptions().values()
     return [server for server in servers if server.server_type_name != "Unknown"]
 
@@ -149,7 +159,12 @@ def explained(what: str, kind: type[PlaybookError] = SourceError) -> Iterator[No
         first = (error.details["writeErrors"] or error.details["writeConcernErrors"])[0]
         raise kind(f"{what}: {first['errmsg']}", _remedy_of_code(first["code"])) from error
     except PyMongoError as error:
-        raise kind(f"{what}: {_TOO_MUCH.split(str(error))[0]}", _remedy(error)) from error
+        raise kind(f"{what}: {short(error)}", _remedy(error)) from error
+
+
+def short(error: PyMongoError) -> str:
+    """What the server or the driver says, without what nobody reads."""
+    return _TOO_MUCH.split(str(error))[0]
 
 
 def _remedy(error: PyMongoError) -> str:

@@ -16,10 +16,10 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection as DriverCollection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.errors import PlaybookError, RestoreError
 from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.row_recovery import (
     HIDDEN,
@@ -37,8 +37,9 @@ from backup_playbook.core.row_recovery import (
 from backup_playbook.engines.mongodb.collections import for_people
 from backup_playbook.engines.mongodb.connection import MongoServer, explained
 from backup_playbook.engines.mongodb.document_search import WantedDocuments, found_documents, raw
-from backup_playbook.engines.mongodb.document_undo import Written, is_unchanged, take_back, undo_document
+from backup_playbook.engines.mongodb.document_undo import UNDO_COMMAND, Written, take_back, undo_document
 from backup_playbook.engines.mongodb.scratch import MongoScratch
+from backup_playbook.engines.mongodb.unchanged import write_if_unchanged
 from backup_playbook.engines.mongodb.unique import unique_indexes
 
 log = logging.getLogger(__name__)
@@ -197,18 +198,28 @@ def _write(live: _DocumentsOf, todo: Sequence[Compared], undo: str) -> None:
         if isinstance(failure, RowRecoveryError):
             done.pop()  # what is there instead is somebody else's
         log.warning("Taking back what was written; should that fail too, this does it: %s", undo)
-        try:
-            take_back(live, _written(done))
-        except PyMongoError as error:
-            log.error("What was written could not be taken back (%s): run %s", error, undo)
+        _take_back(live, done, undo, failure)
         raise
+
+
+def _take_back(live: _DocumentsOf, done: Sequence[Compared], undo: str, failure: BaseException) -> None:
+    """Raise RestoreError when documents stay written: then the failure's own words are not true."""
+    try:
+        take_back(live, _written(done)).require_all(live.full_name)
+    except RestoreError as left:
+        what = failure.what if isinstance(failure, PlaybookError) else f"The import ended early ({failure!r})."
+        raise RestoreError(
+            f"{what} PRODUCTION IS HALF RECOVERED: {left.what}",
+            f"When the server answers again, run the undo that is kept at {undo}: MONGODB_URI=... {UNDO_COMMAND} FILE. "
+            "It leaves what is as before, and what others have changed since. Then start this recovery again.",
+        ) from failure
 
 
 def _write_one(live: _DocumentsOf, one: Compared) -> None:
     try:
         if one.now is None:
             live.insert_one(one.then)
-        elif live.replace_one(is_unchanged(bytes(one.now.raw)), one.then).matched_count == 0:
+        elif not write_if_unchanged(live, bytes(one.now.raw), bytes(one.then.raw)):
             raise _changed(f"while documents were written: {one.key}")
     except DuplicateKeyError as error:
         raise _changed(f"while documents were written: {one.key}: {error.details}") from error

@@ -2,7 +2,8 @@
 
     MONGODB_URI=mongodb://... python -m backup_playbook.engines.mongodb.document_undo FILE
 
-Documents that somebody has changed since then stay as they are. An undo that was encrypted is opened with gpg, and
+Documents that somebody has changed since then stay as they are. It ends with an error when others cannot be taken back,
+names them, and can be run again. An undo that was encrypted is opened with gpg, and
 unpacked with zstd, before.
 """
 
@@ -21,11 +22,20 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.collection import Collection
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 from pymongo.write_concern import WriteConcern
 
+from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.holdings import counted
-from backup_playbook.engines.mongodb.connection import Document
+from backup_playbook.core.row_recovery import shortened
+from backup_playbook.engines.mongodb.collections import for_people
+from backup_playbook.engines.mongodb.connection import short
 from backup_playbook.engines.mongodb.ranges import RAW
+from backup_playbook.engines.mongodb.unchanged import write_if_unchanged
+
+UNDO_COMMAND = "python -m backup_playbook.engines.mongodb.document_undo"
+NAMED = 20
+"""Documents in a message."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +60,53 @@ def undo_document(database: str, collection: str, written: Sequence[Written]) ->
     return json.dumps(body, indent=1).encode()
 
 
-def is_unchanged(content: bytes) -> Document:
-    """A filter for a document that is still so."""
-    document = RawBSONDocument(content)
-    return {"_id": {"$eq": document["_id"]}, "$expr": {"$eq": ["$$ROOT", {"$literal": document}]}}
+@dataclass(frozen=True)
+class TakenBack:
+    """done: how many documents are as before again. changed: `_id`s of those that somebody has changed since, or that
+    are gone; they stay so. failed: those that may still be as they were written, each with what the server said.
+    """
+
+    done: int
+    changed: tuple[str, ...]
+    failed: tuple[str, ...]
+
+    def require_all(self, where: str) -> None:
+        """Raise RestoreError when documents stay as they were written."""
+        if self.failed:
+            raise RestoreError(
+                f"{counted(len(self.failed), 'document')} of {where} could not be taken back, and may be as they "
+                f"were written: {_listed(self.failed)}. Taken back: {self.done}.",
+                "Correct what the server says, and run the undo again: it leaves what is as before, and what others "
+                "have changed since.",
+            )
 
 
-def take_back(collection: Collection[RawBSONDocument], written: Sequence[Written]) -> int:
-    """How many documents are as before again. Raises PyMongoError."""
-    count = 0
+def take_back(collection: Collection[RawBSONDocument], written: Sequence[Written]) -> TakenBack:
+    """One document after the other; goes on after one that fails, unless there is no server any more."""
+    done, gone = 0, ""
+    changed: list[str] = []
+    failed: list[str] = []
     for one in reversed(written):
-        if one.before is None:
-            count += collection.delete_one(is_unchanged(one.then)).deleted_count
-        else:
-            count += collection.replace_one(is_unchanged(one.then), RawBSONDocument(one.before)).matched_count
-    return count
+        key = shortened(for_people(RawBSONDocument(one.then)["_id"]))
+        try:
+            if gone:
+                failed.append(f"{key} ({gone})")
+            elif write_if_unchanged(collection, one.then, one.before):
+                done += 1
+            else:
+                changed.append(key)
+        except PyMongoError as error:
+            failed.append(f"{key} ({short(error)})")
+            if isinstance(error, ServerSelectionTimeoutError):
+                gone = "there was no server any more"  # each of the others would wait for it, too
+    return TakenBack(done, tuple(changed), tuple(failed))
 
 
 def undo(uri: str, content: bytes) -> str:
-    """Returns what was done, for people. Raises PyMongoError, and ValueError for a file of another kind."""
+    """Returns what was done, for people.
+
+    Raises RestoreError when documents stay as they were written, and ValueError for a file of another kind.
+    """
     body: dict[str, Any] = json.loads(content)
     documents = [
         Written(base64.b64decode(one["written"]), base64.b64decode(one["before"]) if one["before"] else None)
@@ -76,11 +114,18 @@ def undo(uri: str, content: bytes) -> str:
     ]
     with MongoClient[RawBSONDocument](uri, document_class=RawBSONDocument) as client:
         database = client.get_database(body["database"], codec_options=RAW, write_concern=WriteConcern("majority"))
-        count = take_back(database[body["collection"]], documents)
+        found = take_back(database[body["collection"]], documents)
+    found.require_all(body["collection"])
     return (
-        f"Taken back: {counted(count, 'document')} of {body['collection']}; "
-        f"left, for they were changed since or are gone: {len(documents) - count}."
+        f"Taken back: {counted(found.done, 'document')} of {body['collection']}; "
+        f"left, for they were changed since or are gone: {len(found.changed)}"
+        f"{f' ({_listed(found.changed)})' if found.changed else ''}."
     )
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = len(keys) - NAMED
+    return "; ".join(keys[:NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _text(content: bytes) -> str:
@@ -88,4 +133,7 @@ def _text(content: bytes) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(undo(os.environ["MONGODB_URI"], Path(sys.argv[1]).read_bytes()) + "\n")
+    try:
+        sys.stdout.write(undo(os.environ["MONGODB_URI"], Path(sys.argv[1]).read_bytes()) + "\n")
+    except RestoreError as error:
+        sys.exit(f"FAILED: {error}")
