@@ -66,7 +66,7 @@ def test_one_that_somebody_changes_stays_so(recovery: Recovery, mask: ReplicaSet
     with pytest.raises(RowRecoveryError, match="changed while documents were written: 1"):
         recovery.bring_back(preview, "overwrite")
     assert states(recovery) == {1: "new"}
-    assert ("startTransaction" in mask.sent("update")[-1]) is not mask.standalone
+    assert ("autocommit" in mask.sent("update")[-1]) is not mask.standalone
 
 
 def test_those_that_are_not_taken_back_are_named(recovery: Recovery, mask: ReplicaSet) -> None:
@@ -87,10 +87,15 @@ def test_an_import_that_is_half_taken_back_says_so(recovery: Recovery, mask: Rep
     preview = recovery.find("1", "2")
 
     def refuse(command: dict[str, Any]) -> tuple[int, str] | None:
-        return (8000, "no space") if {"insert", "update"} & command.keys() and mask.sent("update") else None
+        full = "insert" in command or ("update" in command and len(mask.sent("update")) > 1)
+        return (8000, "no space") if full else None
 
     mask.commands.clear()
     mask.refuse = refuse
     with pytest.raises(RestoreError) as caught:
         recovery.bring_back(preview, "overwrite")
-    assert "PRODUCTION IS HALF RECOVERED" in caught.value.what
+    assert "PRODUCTION IS HALF RECOVERED: 1 document" in caught.value.what
+    assert states(recovery) == {1: "good"}
+    mask.refuse = lambda _: None
+    assert recovery.take_back().startswith("Taken back: 1 document")
+    assert states(recovery) == {1: "bad"}
