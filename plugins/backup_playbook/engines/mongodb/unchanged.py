@@ -1,8 +1,8 @@
 """Replace or delete a document only while it is still as it was seen, whatever its size.
 
-A filter can hold what was seen, and the server compares: one command, and every server knows it. But the two forms of a
-document of more than 8 MB are more than a command may hold. Such a document is read and compared in a transaction, which
-fails when somebody else writes to it meanwhile. A standalone has no transactions: there the filter holds what is small
+A filter can hold what was seen, and the server compares: one command, and every server knows it. But the two forms of
+a document of more than 8 MB are more than a command may hold. Such a document is read and compared in a transaction,
+which fails when somebody else writes to it meanwhile. A standalone has no transactions: there the filter holds what is small
 of it, and what else changes in the moment between the read and the write is not noticed.
 """
 
