@@ -2,8 +2,8 @@
 
 A filter can hold what was seen, and the server compares: one command, and every server knows it. But the two forms of
 a document of more than 8 MB are more than a command may hold. Such a document is read and compared in a transaction,
-which fails when somebody else writes to it meanwhile. A standalone has no transactions: there the filter holds what is small
-of it, and what else changes in the moment between the read and the write is not noticed.
+which fails when somebody else writes to it meanwhile. A standalone has no transactions: there the filter holds what is
+small of it, and what else changes in the moment between the read and the write is not noticed.
 """
 
 from __future__ import annotations
