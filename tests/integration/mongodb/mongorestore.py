@@ -23,6 +23,7 @@ parser.add_argument("--restoreDbUsersAndRoles", action="store_true")
 parser.add_argument("directory", type=Path)
 options = parser.parse_args()
 
+assert json.loads((options.directory.parent / "prelude.json").read_text())["ServerVersion"]
 database = MongoClient(yaml.safe_load(options.config.read_text())["uri"])[options.db]
 if options.restoreDbUsersAndRoles:
     for name in ("users", "roles", "version"):

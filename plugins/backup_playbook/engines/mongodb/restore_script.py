@@ -31,6 +31,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "KILOBYTES": str(manifest.content_bytes // 1024 + 1),
         "SUMMARY": documents,
         "DATABASE": shlex.quote(manifest.details["database"]),
+        "SERVER": shlex.quote(manifest.details["server_version"]),
         "BODY": "\n".join(_body(manifest)),
     }
     return fill(_TEMPLATE, manifest, repository_url, words)
