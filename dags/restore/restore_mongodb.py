@@ -17,7 +17,8 @@ MongoDB renames no databases, and collections only within one. So the copy that 
 as `scratch_<source>_<id>.<collection>`, and proven there; then each collection is renamed to
 `<name>__quarantine_<time>.<collection>`, and that of the copy takes its name. One rename is atomic, all of them
 together are not: give the source a maintenance mode, or stop its application. What clients write in the moment of a
-rename is kept as `<name>__late_<time>.<collection>`. Backups leave all of these out.
+rename is kept as `<name>__late_<time>.<collection>`. Backups leave all of these out. When an exchange has to be taken
+back half-way, what was written meanwhile to collections of the copy goes with the copy.
 
 | step | what it does |
 |---|---|
