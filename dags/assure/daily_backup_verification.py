@@ -34,13 +34,13 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task_group
 
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, every
 from backup_playbook.dag_parts.verification import list_all_sources, report_findings
 from backup_playbook.operators.verification import AssessSource, ScrubBackups
 
 
 @dag(
-    schedule="0 3 * * *",
+    schedule=every("0 3 * * *"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),

@@ -30,7 +30,7 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task_group
 
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, every
 from backup_playbook.dag_parts.recovery_form import backup_param, choice_param
 from backup_playbook.dag_parts.restore_test import announce_restore_tests, tested_sources
 from backup_playbook.dag_parts.sources import list_sources, sources_param
@@ -47,7 +47,7 @@ from backup_playbook.operators.restore import (
 
 
 @dag(
-    schedule="0 6 * * MON#1",
+    schedule=every("0 6 * * MON#1"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),

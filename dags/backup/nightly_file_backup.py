@@ -42,7 +42,7 @@ from airflow.sdk import dag, task_group
 from backup_playbook.config import load_config
 from backup_playbook.dag_parts.announce import announce_result
 from backup_playbook.dag_parts.deadlines import backed_up_in_time
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, every
 from backup_playbook.dag_parts.delete_guard import GuardDeletions
 from backup_playbook.dag_parts.sources import backup_form, file_tree_names, list_sources
 from backup_playbook.operators.backup import VERIFIED_BACKUPS, VerifyBackup
@@ -50,7 +50,7 @@ from backup_playbook.operators.files import ApplyFilesRetention, CopyFilesOffsit
 
 
 @dag(
-    schedule=load_config().airflow.file_backups if file_tree_names() else None,
+    schedule=every(load_config().airflow.file_backups) if file_tree_names() else None,
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),

@@ -6,10 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction, Timetable
 
 from backup_playbook.config import load_config
 from backup_playbook.dag_parts.defaults import ALERTS
@@ -33,6 +36,24 @@ def test_every_dag_with_a_schedule_alerts(dagbag: DagBag) -> None:
     assert scheduled
     callbacks = {dag.dag_id: {name: getattr(dag, name) for name in ALERTS} for dag in scheduled}
     assert callbacks == {dag.dag_id: ALERTS for dag in scheduled}
+
+
+def test_a_dag_that_is_switched_on_waits_for_its_time(dagbag: DagBag, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a minute after it: nobody wants a backup in the middle of the day."""
+    for dag in dagbag.dags.values():
+        timetable = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+        if timetable.can_be_scheduled:
+            due = first_run(timetable)
+            monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda due=due: due + timedelta(minutes=1))
+            assert first_run(timetable) > due
+            monkeypatch.undo()
+
+
+def first_run(timetable: Timetable) -> datetime:
+    restriction = TimeRestriction(earliest=None, latest=None, catchup=False)
+    info = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=restriction)
+    assert info
+    return info.run_after
 
 
 def test_recoveries_are_ready_for_the_button(dagbag: DagBag) -> None:

@@ -49,10 +49,10 @@ def test_assessment_and_report_run_whatever_happened(dag: DAG) -> None:
 
 def test_todays_backup_is_due_when_the_nightly_run_has_to_be_done(dagbag: DagBag) -> None:
     hour = int(NIGHTLY_BACKUP_AT / timedelta(hours=1))
-    assert dagbag.dags["nightly_database_backup"].schedule == f"0 {hour} * * *"
+    assert dagbag.dags["nightly_database_backup"].timetable.expression == f"0 {hour} * * *"
     promised = expected(load_config(), "shop")
     assert promised.due == timedelta(hours=3)
-    assert dagbag.dags["daily_backup_verification"].schedule == "0 3 * * *"
+    assert dagbag.dags["daily_backup_verification"].timetable.expression == "0 3 * * *"
     assert (promised.minimum_size, promised.encryption) == (1_000_000, EncryptionRecord())
 
 
