@@ -12,6 +12,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from embedded import processes
 from embedded.mongo import MongoServer
 from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
@@ -33,14 +34,18 @@ MongoDatabase = Database[dict[str, Any]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """`kill` ends the tests as Ctrl-C does: their servers are stopped."""
+    """`kill` ends the tests as Ctrl-C does: their servers are stopped. Workers do not take each other's ports."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         for worker in psutil.Process().children():
             worker.send_signal(signal.SIGINT)
         raise KeyboardInterrupt
 
-    if not hasattr(config, "workerinput"):
+    if worker := getattr(config, "workerinput", None):
+        # ports of its own: up to a minute passes between choosing one and listening on it
+        number = int(worker["workerid"].removeprefix("gw"))
+        processes.SERVER_PORTS = processes.SERVER_PORTS[number :: worker["workercount"]]
+    else:
         signal.signal(signal.SIGTERM, interrupt)
 
 

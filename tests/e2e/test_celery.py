@@ -113,11 +113,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip("redis-server is not installed")
     directory = tmp_path_factory.mktemp("celery")
     stack = Stack(directory / "stack")
-    redis_port, api_port = choose_port(), choose_port()
     with ExitStack() as cleanup:
         cleanup.callback(stack.remove)
         stack.start()
         load(stack.shop_dsn, SHOP_SCALE)
+        redis_port, api_port = choose_port(), choose_port()
         environment = compose_environment(stack, directory, redis_port, api_port)
         initialize(stack, environment)
         processes: list[ProcessId] = []
