@@ -18,6 +18,7 @@ import psutil
 LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.02
 SERVER_PORTS = range(20_000, 32_000)
+PORT_SECONDS = 1.0
 # The start time of a process is derived from the boot time, which moves by some milliseconds when the clock is set.
 START_TIME_TOLERANCE_SECONDS = 2.0
 
@@ -120,7 +121,8 @@ def choose_port(preferred: int | None = None) -> int:
 
     Those that systems give to outgoing connections are left alone: one of them would take the port of a stopped server.
     """
-    if preferred and port_is_free(preferred):
+    # of a process that was killed, threads may hold it for a moment after the process has ended
+    if preferred and wait_until(lambda: port_is_free(preferred), PORT_SECONDS):
         return preferred
     return next(port for port in random.sample(SERVER_PORTS, len(SERVER_PORTS)) if port_is_free(port))
 

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Timer
 from typing import ClassVar
 
 import psutil
@@ -83,6 +84,14 @@ def test_start_ends_children_that_survived_a_killed_parent(server: WebServer) ->
     server.start()
     assert not set(children) & set(session(server))
     assert accepts_connections(server)
+
+
+def test_port_that_is_held_for_a_moment_longer_is_kept() -> None:
+    """By threads of a process that was killed."""
+    with socket.create_server(("127.0.0.1", choose_port())) as held:
+        port = held.getsockname()[1]
+        Timer(0.2, held.close).start()
+        assert choose_port(port) == port
 
 
 def test_tries_again_when_somebody_takes_the_port_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
