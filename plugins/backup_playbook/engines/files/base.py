@@ -96,10 +96,8 @@ def _readable(catalog: Catalog, backups: Iterable[CatalogEntry], codec: Codec) -
             reader = BackupReader(catalog.store, catalog.manifest(entry.source, entry.backup_id), codec)
             for _ in entries(reader):
                 pass
-        except VerificationError as error:
-            log.warning("The tree of %s cannot be read: %s", entry.backup_id, error.what)
-        except RepositoryError as error:
-            if not is_missing(error):
+        except (VerificationError, RepositoryError) as error:
+            if isinstance(error, RepositoryError) and not is_missing(error):
                 raise
             log.warning("The tree of %s cannot be read: %s", entry.backup_id, error.what)
         else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlencode
 
@@ -12,7 +13,7 @@ from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.errors import SourceError
+from backup_playbook.core.errors import RestoreError, SourceError
 from backup_playbook.core.guards import DatabaseIdentity
 
 APPLICATION_NAME = "backup-playbook"
@@ -105,6 +106,15 @@ def require_no_pooler(connection: Connection[TupleRow], label: str, why: str) ->
             f"{label} is a connection pooler (such as pgbouncer), not the server itself. {why}",
             "Give this Airflow connection the host and port of the server itself.",
         )
+
+
+@contextmanager
+def told(what: str, remedy: Callable[[psycopg.Error], str]) -> Iterator[None]:
+    """Raise RestoreError for what the server refuses: `what`, and its words in one line."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise RestoreError(f"{what}: {' '.join(str(error).split())}", remedy(error)) from error
 
 
 def _connect_remedy(message: str) -> str:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.promotion import is_quarantine_name
-from backup_playbook.engines.postgres.connection import PostgresServer, identity
+from backup_playbook.engines.postgres.connection import PostgresServer, identity, told
 from backup_playbook.engines.postgres.investigation import opened
 from backup_playbook.engines.postgres.subscriptions import drop_subscriptions, subscriptions_of
 from backup_playbook.engines.quarantine import Quarantine, wanted_quarantine
@@ -57,23 +53,15 @@ def drop_quarantine(server: PostgresServer, source: str, name: str, production: 
             return
         require_not_production(found, production)
         find_quarantine(connection, source, name, server.label)
-        with _explained(name):
+        remedy = (
+            "It is there as before. Correct what the server says (sessions, prepared transactions and replication "
+            "slots hold a database), and clear this task."
+        )
+        with told(f"{name} could not be dropped", lambda _: remedy):
             if subscriptions := subscriptions_of(connection, name):
                 with opened(server, name) as quarantine, quarantine.connect(autocommit=True) as inside:
                     drop_subscriptions(inside, [*subscriptions])
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise RestoreError(
-            f"{name} could not be dropped: {' '.join(str(error).split())}",
-            "It is there as before. Correct what the server says (sessions, prepared transactions and replication "
-            "slots hold a database), and clear this task.",
-        ) from error
 
 
 def _recognise(name: str, comment: str | None, size: int) -> Quarantine | None:

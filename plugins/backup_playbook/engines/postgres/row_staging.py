@@ -12,7 +12,6 @@ import psycopg
 from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.row_recovery import (
     HIDDEN,
@@ -30,7 +29,7 @@ from backup_playbook.core.row_recovery import (
     label,
     shortened,
 )
-from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.connection import PostgresServer, told
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import (
     UniqueConstraint,
@@ -267,7 +266,10 @@ class Staging:
 def staged_rows(live: PostgresServer, scratch: PostgresServer) -> Iterator[Staging]:
     """A transaction on production, rolled back unless it is committed meanwhile. Raises RestoreError, SourceError."""
     with (
-        _explained(live.label),
+        told(
+            f"The rows could not be compared with, or brought to {live.label}",
+            lambda error: f"Nothing was written. {_remedy(error)}",
+        ),
         scratch.connect() as there,
         live.connect() as here,
     ):
@@ -284,17 +286,6 @@ def staged_rows(live: PostgresServer, scratch: PostgresServer) -> Iterator[Stagi
         staging.load()
         yield staging
         here.rollback()
-
-
-@contextmanager
-def _explained(label: str) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise RestoreError(
-            f"The rows could not be compared with, or brought to {label}: {' '.join(str(error).split())}",
-            f"Nothing was written. {_remedy(error)}",
-        ) from error
 
 
 def _remedy(error: psycopg.Error) -> str:
