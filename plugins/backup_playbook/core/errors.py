@@ -54,6 +54,13 @@ class VerificationError(PlaybookError):
         self.problems = problems
 
 
+class UnequalError(VerificationError):
+    """A restored copy is not what the backup says, although what was read of the backup was right.
+
+    It says nothing about the stored bytes: another server, another version or a fault of ours can be the cause.
+    """
+
+
 class ProcessFailedError(PlaybookError):
     """A program that we started (psql, pg_dump, gpg ...) failed; `stderr` holds its last lines."""
 

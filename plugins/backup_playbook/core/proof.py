@@ -22,6 +22,7 @@ class Proof:
     """A complete one: what differs raises VerificationError instead.
 
     schema_objects: definitions that both have. left_out: what a restored copy does not get, so that it does not act.
+    recomputed: what was computed anew in the copy and is not compared, in words.
     """
 
     tables: tuple[TableProof, ...]
@@ -29,6 +30,7 @@ class Proof:
     large_objects: int
     schema_objects: int
     left_out: tuple[str, ...]
+    recomputed: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
