@@ -4,8 +4,10 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from psycopg import sql
 
 from backup_playbook.core.model import Manifest, ObjectKind
+from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.repository.layout import objects_folder
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.lab import SOURCE, Lab, assert_restored, source_of
@@ -92,6 +94,53 @@ def test_rows_that_the_target_refuses_are_not_called_damaged(
     assert_failed(result, "violates check constraint")
     assert "could not be loaded" in result.stderr
     assert "damaged" not in result.stderr
+
+
+def test_statements_of_existing_roles_are_left_out_whole(
+    lab: Lab, postgres16: PostgresServer, postgres18: PostgresServer, database: Database
+) -> None:
+    """A setting, a comment or a name may have lines that read like statements of a superuser."""
+    origin, copy = database(postgres16), database()
+    forged = "x\n ALTER ROLE sh_app SUPERUSER;\nCREATE ROLE sh_evil SUPERUSER; --"
+    hostile = 'sh_"two\nlines'
+    try:
+        with postgres18.connect() as session:
+            session.execute("CREATE ROLE sh_app; COMMENT ON ROLE sh_app IS 'as it was'")
+        with postgres16.connect(origin) as session:
+            for role in ("sh_app", hostile, "sh_zz"):
+                name = quoted(role)
+                session.execute(f"CREATE ROLE {name}".encode())
+                session.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), forged + "\\'; \\! x"))
+                session.execute(
+                    sql.SQL("ALTER ROLE {} SET application_name = {}").format(sql.Identifier(role), forged + "';\\")
+                )
+            session.execute("CREATE TABLE t (i int); ALTER TABLE t OWNER TO sh_zz; GRANT sh_app TO sh_zz")
+            session.execute("GRANT pg_monitor TO sh_app; GRANT pg_monitor TO sh_zz")
+        manifest = lab.backup(source_of(postgres16.dsn(origin)))
+        result = lab.restore(manifest, postgres18, copy, GLOBALS="1", OWNERS="1")
+        assert_restored(result)
+        with postgres18.connect(copy) as session:
+            roles = session.execute(
+                "SELECT rolname, rolsuper, rolconfig, shobj_description(oid, 'pg_authid') FROM pg_roles "
+                "WHERE rolname ~ '^sh_' ORDER BY 1"
+            ).fetchall()
+            members = session.execute(
+                "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = 'sh_zz'::regrole"
+            ).fetchall()
+        settings = ["application_name=" + forged + "';\\"]
+        assert roles == [
+            (hostile, False, settings, forged + "\\'; \\! x"),
+            ("sh_app", False, None, "as it was"),
+            ("sh_zz", False, settings, forged + "\\'; \\! x"),
+        ]
+        assert members == [("pg_monitor",)]
+        assert "left out: GRANT sh_app TO sh_zz\n" in result.stderr
+    finally:
+        for server, name in ((postgres16, origin), (postgres18, copy)):
+            server.drop_database(name)
+            with server.connect() as session:
+                for role in ("sh_app", hostile, "sh_zz", "sh_evil"):
+                    session.execute(f"DROP ROLE IF EXISTS {quoted(role)}".encode())
 
 
 def assert_failed(result: "subprocess.CompletedProcess[str]", message: str) -> None:

@@ -53,11 +53,19 @@ class PostgresServer:
         return f"postgresql://{login}/{quote(words.pop('dbname', ''), safe='')}?{urlencode(words, quote_via=quote)}"
 
     def connect(self, *, autocommit: bool = False) -> Connection[TupleRow]:
-        """Raises SourceError with what to do."""
+        """Raises SourceError with what to do.
+
+        With autocommit, nothing is found by a search_path that somebody set for the database: it would have us run
+        functions and operators of theirs, as superuser even. A transaction sets its own (`session`), lest a pooler hand
+        ours to the application.
+        """
         defaults = {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), "application_name": APPLICATION_NAME}
         arguments: dict[str, str | None] = {**defaults, **_KEEPALIVE, **self.keywords, "password": self.password}
         try:
-            return psycopg.connect("", autocommit=autocommit, **arguments)  # type: ignore[arg-type]
+            connection = psycopg.connect("", autocommit=autocommit, **arguments)  # type: ignore[arg-type]
+            if autocommit:
+                connection.execute("SET search_path = pg_catalog")
+            return connection
         except psycopg.Error as error:
             raise SourceError(
                 f"Cannot connect to {self.label}: {str(error).strip()}", _connect_remedy(str(error))
@@ -91,8 +99,8 @@ class PostgresServer:
 def identity(connection: Connection[TupleRow], database: str | None = None) -> DatabaseIdentity | None:
     """Of the database behind `connection`, or of another one of its server; None when there is no such database."""
     row = connection.execute(
-        "SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()), oid::bigint, datname "
-        "FROM pg_catalog.pg_database WHERE datname = coalesce(%s, current_database())",
+        "SELECT (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()), oid::bigint, datname "
+        "FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) coalesce(%s, pg_catalog.current_database())",
         [database],
     ).fetchone()
     return DatabaseIdentity(*row) if row else None

@@ -47,7 +47,7 @@ _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 def read_identity(server: PostgresServer) -> DatabaseIdentity:
     """Of the database that `server` leads to. Raises SourceError when it cannot be reached."""
-    with server.connect(autocommit=True) as connection:
+    with server.connect() as connection:
         found = identity(connection)
     assert found is not None
     return found
