@@ -130,7 +130,7 @@ def _ask(scratch: ScratchTarget, check: SqlCheck) -> tuple[bool, str]:
     with scratch.server.connect() as connection:
         connection.read_only = True
         try:
-            row = connection.execute(check.query.encode()).fetchone()
+            row = connection.execute(check.query.encode(connection.info.encoding)).fetchone()
         except psycopg.Error as error:
             return False, str(error).strip()
     found = row[0] if row else None

@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import RestoreError, SourceError
 from backup_playbook.core.guards import DatabaseIdentity
+from backup_playbook.engines.postgres.encodings import settle
 
 APPLICATION_NAME = "backup-playbook"
 CONNECT_TIMEOUT_SECONDS = 15
@@ -33,6 +34,8 @@ class PostgresServer:
 
     keywords: Mapping[str, str]
     password: str | None = field(default=None, repr=False)
+    encoding: str | None = None
+    """The client_encoding of our connections; None: that of the database, see `encodings`."""
 
     @property
     def database(self) -> str:
@@ -62,14 +65,20 @@ class PostgresServer:
         defaults = {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), "application_name": APPLICATION_NAME}
         arguments: dict[str, str | None] = {**defaults, **_KEEPALIVE, **self.keywords, "password": self.password}
         try:
-            connection = psycopg.connect("", autocommit=autocommit, **arguments)  # type: ignore[arg-type]
-            if autocommit:
-                connection.execute("SET search_path = pg_catalog")
-            return connection
+            connection = psycopg.connect("", autocommit=True, **arguments)  # type: ignore[arg-type]
+            try:
+                settle(connection, self.label, self.encoding)
+                if autocommit:
+                    connection.execute("SET search_path = pg_catalog")
+                connection.autocommit = autocommit
+            except BaseException:
+                connection.close()
+                raise
         except psycopg.Error as error:
             raise SourceError(
                 f"Cannot connect to {self.label}: {str(error).strip()}", _connect_remedy(str(error))
             ) from None
+        return connection
 
     def reached_by(self, connection: Connection[TupleRow]) -> PostgresServer:
         """The very server behind `connection`: `host` may name several, or change its address with every look-up."""

@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from psycopg import sql
-
-from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.inventory import literal, quoted
 
 THIS_DATABASE = ':"DBNAME"'
 """psql's variable for the database that it is connected to, as an identifier."""
@@ -35,11 +33,7 @@ def setting_statements(properties: Mapping[str, Any], database: str = THIS_DATAB
         for setting in entry["settings"]:
             name, _, value = setting.partition("=")
             values = _split(value) if name.lower() in _LISTS else [value]
-            yield f"ALTER {target} SET {quoted(name)} TO {', '.join(map(_literal, values))};"
-
-
-def _literal(text: str) -> str:
-    return sql.Literal(text).as_string(None)
+            yield f"ALTER {target} SET {quoted(name)} TO {', '.join(map(literal, values))};"
 
 
 def _split(value: str) -> list[str]:

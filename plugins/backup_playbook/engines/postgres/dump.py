@@ -21,6 +21,7 @@ from backup_playbook.engines.postgres.archive import SCHEMA_SECTIONS
 from backup_playbook.engines.postgres.clients import Clients, find_clients
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, page_range, psql
+from backup_playbook.engines.postgres.encodings import of_streams
 from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
@@ -104,7 +105,8 @@ class _Dump:
         self._writer, self._cancellation = writer, cancellation
         self._contents = snapshot.contents
         self._codec = snapshot.connection.info.encoding
-        self._environment = snapshot.server.environment(PGCLIENTENCODING=self._contents.server.encoding)
+        self._encoding = of_streams(self._contents.server.encoding)
+        self._environment = snapshot.server.environment(PGCLIENTENCODING=self._encoding)
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(clients.psql), self._database]
         self._threads = threading.local()
@@ -263,7 +265,7 @@ class _Dump:
             "snapshot_lsn": server.lsn,
             "taken_from_standby": server.standby,
             "unlogged": server.unlogged,
-            "encoding": server.encoding,
+            "encoding": self._encoding,
             "python_codec": self._codec,
             "large_objects": server.large_objects,
             "large_object_digest": self._large_object_digest,

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal, LiteralString
 
 import psycopg
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow, class_row, dict_row
 
 from backup_playbook.core.errors import SourceError
@@ -302,8 +302,17 @@ def require_damage_to_show(facts: ServerFacts, label: str) -> None:
 
 
 def quoted(*names: str) -> str:
-    """A name as an SQL identifier, always in double quotes."""
-    return sql.Identifier(*names).as_string(None)
+    """A name as an SQL identifier, always in double quotes.
+
+    Quoted by hand, like `literal`: libpq would look at the encoding of whatever connection was opened last.
+    """
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def literal(text: str) -> str:
+    """A text as an SQL literal, whatever standard_conforming_strings is."""
+    doubled = text.replace("'", "''")
+    return " E'" + doubled.replace("\\", "\\\\") + "'" if "\\" in text else f"'{doubled}'"
 
 
 def _some(names: list[str], one: str, many: str) -> str:

@@ -108,7 +108,9 @@ def _roles(connection: Connection[TupleRow], manifest: Manifest, owners: bool) -
     roles = manifest.details["roles"]
     settings = {entry["role"] for entry in manifest.details["database"].get("settings", ())} - {None}
     wanted = {*roles["policies"], *((*roles["owners"], *settings) if owners else ())}
-    rows = connection.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
-    for role in sorted(wanted - {name for (name,) in rows}):
+    # bytes: a role may have been made in a database of another encoding than the one that is asked
+    rows = connection.execute("SELECT pg_catalog.namesend(rolname) FROM pg_catalog.pg_roles").fetchall()
+    there = {name for (name,) in rows}
+    for role in sorted(role for role in wanted if role.encode(manifest.details["python_codec"]) not in there):
         use = "policies name it" if role in roles["policies"] else "it owns, may use, or has settings of something"
         yield f"The role {role} does not exist there ({use})."

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ from backup_playbook.engines.postgres.archive import (
 )
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, psql
+from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
@@ -61,6 +63,7 @@ def prove(
 
     Raises VerificationError with everything that differs in `problems`, SourceError when the copy cannot be read.
     """
+    server = replace(server, encoding=of_backup(reader.manifest.details))
     with Snapshot(server, LOCK_TIMEOUT_SECONDS) as snapshot:
         return _Proving(snapshot, reader, cancellation, options).run()
 
@@ -75,7 +78,7 @@ class _Proving:
         self._codec = snapshot.connection.info.encoding
         self._clients = clients_for(self._manifest, self._contents.server.major)
         self._part = read_part(reader, self._clients, options.only)
-        self._environment = snapshot.server.environment(PGCLIENTENCODING=self._contents.server.encoding)
+        self._environment = snapshot.server.environment(PGCLIENTENCODING=self._manifest.details["encoding"])
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(self._clients.psql), self._database]
         self._unlogged = {(namespace, name) for namespace, name in self._manifest.details.get("unlogged", ())}

@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from backup_playbook.engines.postgres.archive import (
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
 from backup_playbook.engines.postgres.copy_commands import copy_from_line, copy_in
 from backup_playbook.engines.postgres.database_properties import setting_statements
+from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.partial import Part, read_part
@@ -85,7 +86,7 @@ class Restore:
         options: RestoreOptions,
         cancellation: Cancellation,
     ) -> None:
-        self._server, self._options = server, options
+        self._server, self._options = replace(server, encoding=of_backup(reader.manifest.details)), options
         self._reader, self._manifest = reader, reader.manifest
         self._production = [*production, source_identity(reader.manifest)]
         self._cancellation = cancellation
@@ -241,10 +242,6 @@ class Restore:
         """A session as those that copied out had it; each statement commits by itself."""
         with explained(f"{what} could not be loaded into {self._server.label}"), self._connect() as connection:
             connection.execute(set_statements({**known_to(connection.info.server_version), **_SETTINGS}).encode())
-            encoding = (
-                "UTF8" if self._manifest.details["encoding"] == "SQL_ASCII" else self._manifest.details["encoding"]
-            )
-            connection.execute("SELECT pg_catalog.set_config('client_encoding', %s, false)", [encoding])
             yield connection
 
     def _pg_restore(self, what: str, *words: str, stdin: Blocks | None = None) -> None:

@@ -15,6 +15,7 @@ from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.database_properties import setting_statements
+from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.session import SETTINGS, libpq_options
 from backup_playbook.engines.stock_tools import fetched, fill, one_line
 
@@ -28,6 +29,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "LOCALE": one_line(f"The source had encoding {properties['encoding']}, collation {properties['datcollate']}."),
         "OPTIONS": libpq_options(SETTINGS),
         "ENCODING": manifest.details["encoding"],
+        "NAMES": _encoding_of_names(manifest),
         "ATTACH": ATTACH,
         "AFTER_ATTACH": AFTER_ATTACH,
         "SUMMARY": f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}",
@@ -48,7 +50,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
         yield f'fetch {fetched(item)} | "${{archive[@]}}" || fail "The large objects could not be restored."'
     streams = {item.name: item for item in by_kind[ObjectKind.TABLE]}
     for table in manifest.tables:
-        copy = shlex.quote(copy_from_line(table.target, table.columns))
+        copy = _word(manifest, copy_from_line(table.target, table.columns))
         for part in table.parts:
             if part.object in streams:
                 yield f"load {fetched(streams[part.object])} {copy}"
@@ -58,4 +60,18 @@ def _body(manifest: Manifest) -> Iterator[str]:
     yield 'post_data || fail "Indexes or constraints could not be restored."'
     if settings := "\n".join(setting_statements(manifest.details["database"])):
         failed = 'fail "The settings of the database could not be applied."'
-        yield f"[[ ${{OWNERS:-0}} != 1 ]] || sql <<< {shlex.quote(settings)} || {failed}"
+        apply = f"PGCLIENTENCODING={_encoding_of_names(manifest)} sql <<< {_word(manifest, settings)}"
+        yield f"[[ ${{OWNERS:-0}} != 1 ]] || {apply} || {failed}"
+
+
+def _encoding_of_names(manifest: Manifest) -> str:
+    """In which the script itself has them."""
+    return "SQL_ASCII" if of_backup(manifest.details) == "LATIN1" != manifest.details["encoding"] else "UTF8"
+
+
+def _word(manifest: Manifest, text: str) -> str:
+    """For bash; with the very bytes of the database, where these are of no encoding."""
+    if _encoding_of_names(manifest) == "UTF8":
+        return shlex.quote(text)
+    octal = "".join(rf"\{byte:03o}" for byte in text.encode(manifest.details["python_codec"]))
+    return f"$'{octal}'"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from backup_playbook.core.row_recovery import (
@@ -244,7 +244,3 @@ def refers(link: ForeignKey, parent: str, child: str) -> str:
     """`parent.a = child.b AND ...`; parent, child: aliases."""
     pairs = zip(link.parent_columns, link.operators, link.child_columns, strict=True)
     return " AND ".join(f"{parent}.{quoted(a)} {equals} {child}.{quoted(b)}" for a, equals, b in pairs)
-
-
-def literal(text: str) -> str:
-    return sql.Literal(text).as_string(None)

@@ -17,8 +17,8 @@ from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError, State
 from backup_playbook.engines.postgres.connection import PostgresServer
-from backup_playbook.engines.postgres.inventory import quoted
-from backup_playbook.engines.postgres.row_catalog import Trigger, literal, read_triggers
+from backup_playbook.engines.postgres.inventory import literal, quoted
+from backup_playbook.engines.postgres.row_catalog import Trigger, read_triggers
 from backup_playbook.engines.postgres.row_staging import (
     STATE,
     StagedTable,

@@ -28,9 +28,9 @@ from backup_playbook.core.row_recovery import (
 )
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_in
-from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
-from backup_playbook.engines.postgres.row_catalog import literal, read_shape, refers
+from backup_playbook.engines.postgres.row_catalog import read_shape, refers
 from backup_playbook.engines.postgres.row_lookup import escape
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.lines import lines_with

@@ -30,11 +30,10 @@ from backup_playbook.core.row_recovery import (
     shortened,
 )
 from backup_playbook.engines.postgres.connection import PostgresServer, told
-from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.row_catalog import (
     UniqueConstraint,
     columns_of,
-    literal,
     read_constraints,
     read_foreign_keys,
     read_shape,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,8 @@ from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
-from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.preflight import require_fitting, user_objects
 from backup_playbook.engines.postgres.proof import prove
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions, explained
@@ -69,22 +70,28 @@ class ScratchServer:
             connection.execute(_LOCK)
             return [found for name in _names(connection) if (found := self._recognise(connection, name))]
 
-    def create(self, scratch: Scratch, properties: dict[str, Any], *, owned: bool = False) -> None:
+    def create(
+        self, scratch: Scratch, properties: dict[str, Any], *, owned: bool = False, encoding: str | None = None
+    ) -> None:
         """Make an empty database, with encoding and locale as `properties` (see read_database_properties) say.
 
-        owned: with its owner too, who alone may create in its schema `public`, from Postgres 15 on.
+        owned: with its owner too, who alone may create in its schema `public`, from Postgres 15 on; `encoding`: that of
+        the properties.
         """
         with (
             self.server.connect(autocommit=True) as connection,
             explained(f"No scratch could be made on {self.server.label}"),
         ):
             connection.execute(_LOCK)
-            owner = f"OWNER {quoted(properties['owner'])}" if owned else ""
             locale = _locale(connection, properties)
-            connection.execute(f"CREATE DATABASE {quoted(scratch.name)} {owner} TEMPLATE template0 {locale}".encode())
+            connection.execute(f"CREATE DATABASE {quoted(scratch.name)} TEMPLATE template0 {locale}".encode())
             body = {**_MARK, "source": scratch.source, "backup_id": scratch.backup_id, "owner": scratch.owner}
             comment = json.dumps({**body, "created_at": datetime.now(UTC).isoformat()})
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(scratch.name), comment))
+            if owned:  # from inside: the bytes of a name are those of the encoding that its database has
+                with replace(self.server.at(scratch.name), encoding=encoding).connect(autocommit=True) as inside:
+                    owner = f"ALTER DATABASE {quoted(scratch.name)} OWNER TO {quoted(properties['owner'])}"
+                    inside.execute(owner.encode(inside.info.encoding))
 
     def drop(self, name: str) -> None:
         """Drop a scratch with all its connections. Does nothing when it is gone.
@@ -161,7 +168,9 @@ class ScratchDatabase:
             _require_createdb(connection, self.host.server.label)
             require_fitting(connection, manifest, self.host.server.label, owners=self.options.owners)
         scratch = Scratch(self.name, manifest.source, manifest.backup_id, self.owner)
-        self.host.create(scratch, manifest.details["database"], owned=self.options.owners)
+        self.host.create(
+            scratch, manifest.details["database"], owned=self.options.owners, encoding=of_backup(manifest.details)
+        )
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
         return Restore(self.server, self.host.production, reader, self.options, cancellation).run()
@@ -187,7 +196,7 @@ def _locale(connection: Connection[TupleRow], properties: dict[str, Any]) -> str
         words["LOCALE_PROVIDER"] = provider
     if locale := properties.get("datlocale") or properties.get("daticulocale"):
         words[f"{provider.upper()}_LOCALE"] = locale
-    return " ".join(f"{word} {sql.Literal(value).as_string(None)}" for word, value in words.items())
+    return " ".join(f"{word} {literal(value)}" for word, value in words.items())
 
 
 def _require_createdb(connection: Connection[TupleRow], label: str) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import VerificationError
-from backup_playbook.engines.postgres.inventory import Sequence, quoted
+from backup_playbook.engines.postgres.inventory import Sequence, literal, quoted
 
 SEQUENCES_PER_QUERY = 200
 
-# names may have line breaks
-_STATEMENT = re.compile(r"SELECT pg_catalog\.setval\((.+?), (-?\d+), (true|false)\);\n", re.DOTALL)
+# names may have line breaks, and what looks like the end of a statement
+_LITERAL = r"'(?:[^']|'')*'| E'(?:[^'\\]|''|\\\\)*'"
+_STATEMENT = re.compile(rf"SELECT pg_catalog\.setval\(({_LITERAL}), (-?\d+), (true|false)\);\n")
 
 
 def setval_lines(connection: Connection[TupleRow], sequences: list[Sequence]) -> Iterator[str]:
@@ -35,7 +36,7 @@ def setval_line(sequence: Sequence, value: int, called: bool) -> str:
 
 def sequence_literal(namespace: str, name: str) -> str:
     """By which its statement names it."""
-    return sql.Literal(quoted(namespace, name)).as_string(None)
+    return literal(quoted(namespace, name))
 
 
 def read_setval_lines(text: str) -> dict[str, str]:

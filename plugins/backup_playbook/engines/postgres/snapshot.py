@@ -160,11 +160,6 @@ class Snapshot:
 
     def _settle(self, connection: Connection[TupleRow]) -> None:
         connection.execute(session.set_statements(self.settings).encode())
-        # names and data travel in the server's own encoding, as with pg_dump
-        connection.execute(
-            "SELECT pg_catalog.set_config('client_encoding', CASE current_setting('server_encoding') "
-            "WHEN 'SQL_ASCII' THEN 'UTF8' ELSE current_setting('server_encoding') END, false)"
-        )
 
     def _take_one(self) -> None:
         for _ in range(ATTEMPTS):

@@ -21,6 +21,6 @@ def subscriptions_of(connection: Connection[TupleRow], database: str) -> dict[st
 def drop_subscriptions(inside: Connection[TupleRow], names: list[str]) -> None:
     """A database with subscriptions cannot be dropped. Their slots on the publisher are not ours, and stay."""
     for name in map(quoted, names):
-        inside.execute(f"ALTER SUBSCRIPTION {name} DISABLE".encode())
-        inside.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)".encode())
-        inside.execute(f"DROP SUBSCRIPTION {name}".encode())
+        inside.execute(f"ALTER SUBSCRIPTION {name} DISABLE".encode(inside.info.encoding))
+        inside.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)".encode(inside.info.encoding))
+        inside.execute(f"DROP SUBSCRIPTION {name}".encode(inside.info.encoding))
