@@ -1,9 +1,11 @@
 """Databases of every encoding, with names, labels, settings, comments and roles that are not ASCII."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from backup_playbook.core.errors import SourceError
 from backup_playbook.engines.postgres.row_counts import count_rows
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import MakeScratch
@@ -28,13 +30,13 @@ CREATE TABLE p (k text) PARTITION BY LIST (k); CREATE TABLE "p@" PARTITION OF p 
 INSERT INTO p VALUES ('k@');
 ALTER TABLE p OWNER TO "r@"; ALTER DATABASE enc OWNER TO "r@";
 """
+RAW = "--encoding=SQL_ASCII"
 DROP_ROLE = b'REASSIGN OWNED BY "r@" TO CURRENT_USER; DROP OWNED BY "r@"; DROP ROLE "r@"'
 WORDS = {
     "UTF8": "Größe 日本".encode(),
     "LATIN1": "Größe".encode("latin-1"),
     "WIN1252": "Größe €".encode("cp1252"),
     "EUC_JP": "日本".encode("euc-jp"),
-    "EUC_JIS_2004": "日本".encode("euc_jis_2004"),
     "EUC_TW": b"\xc4\xa1\xc4\xa2",
     "SQL_ASCII": "Größe".encode(),
     "SQL_ASCII with bytes of its own": "Größe".encode("latin-1"),
@@ -78,8 +80,53 @@ def test_backup_restore_proof_and_counts(
     lab.restore_into(target, manifest)
     assert lab.prove(target, manifest).rows == manifest.rows == 2002
     assert_restored(lab.restore(manifest, postgres18, "enc_copy", OWNERS="1"))
-    text = dump_text(postgres18, "enc")
-    assert_same(dump_text(postgres18, target.name), text)
-    assert_same(dump_text(postgres18, "enc_copy"), text)
+    text = dump_text(postgres18, "enc", RAW)
+    assert_same(dump_text(postgres18, target.name, RAW), text)
+    assert_same(dump_text(postgres18, "enc_copy", RAW), text)
     assert sorted(count_rows(source.server).values()) == [1, 1, 2000]
     assert count_rows(target.server) == count_rows(source.server)
+
+
+def test_a_role_of_another_encoding_on_the_same_server(
+    postgres18: PostgresServer, lab: Lab, small: str, scratch: MakeScratch
+) -> None:
+    """Its name is no UTF-8: pg_dumpall cannot read it, and a proof does not stop at it."""
+    manifest, target = lab.backup(source_of(postgres18.dsn(small))), scratch(owners=True)
+    with postgres18.connect() as session:
+        session.execute("CREATE DATABASE enc TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    run(postgres18, "enc", b'CREATE ROLE "r\xf6"')
+    try:
+        lab.restore_into(target, manifest)
+        lab.prove(target, manifest)
+        with pytest.raises(SourceError, match="Rename it there"):
+            lab.backup(source_of(postgres18.dsn(small)))
+    finally:
+        run(postgres18, "enc", b'DROP ROLE "r\xf6"')
+        postgres18.drop_database("enc")
+
+
+def test_what_is_refused_by_name(postgres18: PostgresServer, lab: Lab) -> None:
+    """What Python cannot read, nor the server convert; and a name with bytes that stand for nothing."""
+    for encoding, message in (
+        ("MULE_INTERNAL", "is in the encoding MULE_INTERNAL, which cannot be read as UTF8"),
+        ("WIN1252", r"no characters of its encoding: b'odd\\x81'"),
+    ):
+        with postgres18.connect() as session:
+            session.execute(f"CREATE DATABASE refused TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+        try:
+            if encoding == "WIN1252":
+                run(postgres18, "refused", b'CREATE TABLE "odd\x81" (i int)')
+            assert re.search(message, lab.refused(source_of(postgres18.dsn("refused"))).what)
+        finally:
+            postgres18.drop_database("refused")
+
+
+@pytest.mark.parametrize("word", ["WIN1252"], indirect=True)
+def test_keys_that_python_cannot_read(word: bytes, postgres18: PostgresServer, lab: Lab) -> None:
+    assert word == WORDS["WIN1252"]
+    run(postgres18, "enc", b"CREATE TABLE keys (k text PRIMARY KEY)")
+    run(postgres18, "enc", b"INSERT INTO keys SELECT i || '\x81' FROM generate_series(1, 9000) i")
+    manifest = lab.backup(source_of(postgres18.dsn("enc"), chunk_bytes=SMALL_CHUNKS))
+    [keys] = [table for table in manifest.tables if table.name == "keys"]
+    assert len(keys.parts) > 1
+    assert {part.key_min for part in keys.parts} == {None}

@@ -120,28 +120,6 @@ def test_encrypted(
         restored_and_proven(lab, lab.backup(source_of(postgres18.dsn(small))), scratch())
 
 
-@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP"])
-def test_the_encoding_of_the_source(encoding: str, postgres18: PostgresServer, lab: Lab, scratch: MakeScratch) -> None:
-    origin = f"encoded_{encoding.lower()}"
-    value = {"SQL_ASCII": b"\xff\xfe", "LATIN1": "Grüße".encode("latin-1"), "EUC_JP": "日本".encode("euc-jp")}[encoding]
-    with postgres18.connect() as session:
-        session.execute(f"DROP DATABASE IF EXISTS {origin}")
-        session.execute(f"CREATE DATABASE {origin} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
-    try:
-        with postgres18.connect(origin) as session:
-            session.execute("CREATE TABLE words (v text)")
-            session.execute(
-                "INSERT INTO words SELECT convert_from(%s, %s) FROM generate_series(1, 9000)", [value, encoding]
-            )
-        target = scratch()
-        restored_and_proven(lab, lab.backup(source_of(postgres18.dsn(origin), chunk_bytes=64 << 10)), target)
-        with postgres18.connect(target.name) as session:
-            assert session.execute("SELECT DISTINCT v::bytea FROM words").fetchall() == [(value,)]
-            assert session.info.parameter_status("server_encoding") == encoding
-    finally:
-        postgres18.drop_database(origin)
-
-
 def test_tables_that_a_pack_cannot_hold_whole(
     postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
 ) -> None:

@@ -90,6 +90,12 @@ class PostgresSource:
         except psycopg.Error as error:
             message = str(error).strip()
             raise SourceError(f"{self.server.label} could not be read: {message}", _remedy(message)) from error
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"{self.server.label} has a name, a label, a setting or a comment with bytes that are no characters of "
+                f"its encoding: {error.object!r}.",
+                "Rename it, or write it anew, in characters of the database's encoding; until then, use pg_dump.",
+            ) from error
 
 
 class _Dump:
@@ -221,18 +227,22 @@ class _Dump:
         table = stream.table
         name = quoted(table.namespace, table.name)
         where = f" WHERE {page_range(stream.pages)}" if stream.pages else ""
-        # in a database of no encoding a text may be none that we can read
+        # in a database of no encoding a text may be none that the server gives us
         types = _ORDERED_KEY_TYPES | (_TEXT_KEY_TYPES if self._contents.server.encoding != "SQL_ASCII" else frozenset())
         if stream.pages and table.key and table.key_type in types:
             as_text = '::text COLLATE "C"' if table.key_type in _TEXT_KEY_TYPES else ""
             # OFFSET 0: else the planner answers max() by walking the index backwards, through all chunks after this one
             rows = f"(SELECT {quoted(table.key[0])}{as_text} AS key FROM ONLY {name}{where} OFFSET 0) chunk"
-            query = f"SELECT count(*), min(key)::text, max(key)::text FROM {rows}"
+            query = f"SELECT count(*), textsend(min(key)::text), textsend(max(key)::text) FROM {rows}"
         else:
             query = f"SELECT count(*), NULL, NULL FROM ONLY {name}{where}"
         row = self._reader().execute(query.encode(self._codec)).fetchone()
         assert row is not None
-        return row[0], row[1], row[2]
+        try:
+            low, high = (None if key is None else key.decode(self._codec) for key in row[1:])
+        except UnicodeDecodeError:  # the server's encodings have bytes that Python's have no character for
+            return row[0], None, None
+        return row[0], low, high
 
     def _reader(self) -> Connection[TupleRow]:
         """This thread's own connection that sees the snapshot."""
@@ -299,6 +309,11 @@ def _remedy(message: str) -> str:
         return (
             "The database itself is damaged: this is no fault of the backup. Find out since when (its log, the "
             "last good backup), look at the disks, and bring an older backup back: recover_corrupted_database."
+        )
+    if "invalid byte sequence for encoding" in message:
+        return (
+            "If this is the name of a role: it was made in a database of another encoding. Rename it there (ALTER ROLE "
+            "... RENAME TO ...), in ASCII; pg_dumpall cannot read it here."
         )
     if "permission denied" in message:
         return "Grant pg_read_all_data to the backup role (see the README); then run the backup again."

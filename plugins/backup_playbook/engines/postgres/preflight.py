@@ -13,6 +13,7 @@ from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.postgres.archive import PG_CRON
 from backup_playbook.engines.postgres.clients import Clients, find_clients
+from backup_playbook.engines.postgres.encodings import of_backup
 
 # pg_restore of 17 and newer sets transaction_timeout, which older servers do not know
 _FIRST_WITH_TRANSACTION_TIMEOUT = 17
@@ -24,6 +25,12 @@ SELECT count(*) FROM (
   UNION ALL SELECT typnamespace, oid FROM pg_catalog.pg_type
 ) AS o JOIN pg_catalog.pg_namespace n ON n.oid = o.namespace
 WHERE o.oid >= 16384 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+
+# by their bytes: the server keeps a name as it is in the database where the role was made
+_MISSING_ROLES = """
+SELECT place FROM unnest(%s::bytea[]) WITH ORDINALITY AS wanted (name, place) WHERE NOT EXISTS (
+  SELECT FROM pg_catalog.pg_roles WHERE pg_catalog.namesend(rolname) = pg_catalog.convert(name, %s, %s)) ORDER BY place
 """
 
 
@@ -108,9 +115,10 @@ def _roles(connection: Connection[TupleRow], manifest: Manifest, owners: bool) -
     roles = manifest.details["roles"]
     settings = {entry["role"] for entry in manifest.details["database"].get("settings", ())} - {None}
     wanted = {*roles["policies"], *((*roles["owners"], *settings) if owners else ())}
-    # bytes: a role may have been made in a database of another encoding than the one that is asked
-    rows = connection.execute("SELECT pg_catalog.namesend(rolname) FROM pg_catalog.pg_roles").fetchall()
-    there = {name for (name,) in rows}
-    for role in sorted(role for role in wanted if role.encode(manifest.details["python_codec"]) not in there):
+    names = sorted(wanted)
+    as_bytes = [name.encode(manifest.details["python_codec"]) for name in names]
+    encodings = of_backup(manifest.details), manifest.details["database"]["encoding"]
+    for (place,) in connection.execute(_MISSING_ROLES, [as_bytes, *encodings]).fetchall():
+        role = names[place - 1]
         use = "policies name it" if role in roles["policies"] else "it owns, may use, or has settings of something"
         yield f"The role {role} does not exist there ({use})."

@@ -249,8 +249,9 @@ class _Proving:
         dump = [str(self._clients.pg_dump), "-w", self._database, f"--snapshot={self._snapshot.id}", *SCHEMA_SECTIONS]
         archived = self._part.definitions(self._definitions(self._reader.content(item)))
         found = self._definitions(self._output(dump))
-        rows = self._snapshot.connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()
-        roles = [name.encode(self._codec) for (name,) in rows]
+        # bytes: a role may have been made in a database of another encoding
+        rows = self._snapshot.connection.execute("SELECT pg_catalog.namesend(rolname) FROM pg_catalog.pg_roles")
+        roles = [name for (name,) in rows.fetchall()]
         self._schema_objects, problems = differences(archived, found, roles)
         for problem in problems:
             self._problem(problem)
