@@ -17,8 +17,9 @@ repository. As scheduled, it takes the newest verified backup, in turns from the
 | `document_result` | a report for people and one for machines, and evidence beside the backup |
 | `drop_scratch` | removes the database again, whatever happened |
 
-The reports are in the primary repository, below `reports/`. A run is red when any step of any source failed, and when a
-scratch could not be removed.
+The reports are in the repository that was read, below `reports/`; the evidence is in all that hold a verified copy. A
+repository that does not answer is passed over, which the report says. A run is red when any step of any source failed,
+and when a scratch could not be removed.
 
 **When it fails:** read the message of `document_result`: it names the step, what it said, and the report. A backup that
 `restore` or `prove` found damaged is rejected: no other DAG uses it any more. Test the off-site copy next
@@ -58,7 +59,9 @@ from backup_playbook.operators.restore import (
         "sources": sources_param(tested_sources()),
         "backup": backup_param(),
         "repository": choice_param(
-            "Repository", "Which copy is restored. `alternate`: in turns, month by month.", *REPOSITORIES
+            "Repository",
+            "Which copy is restored. `alternate`: in turns, month by month. `any`: the newest, the primary one first.",
+            *REPOSITORIES,
         ),
     },
     **ALERTS,

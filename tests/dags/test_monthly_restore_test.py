@@ -12,7 +12,7 @@ from airflow.timetables.base import DataInterval, TimeRestriction
 
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import ConfigError
-from backup_playbook.dag_parts.restore_targets import repository_of
+from backup_playbook.dag_parts.restore_targets import reading_order
 
 
 @pytest.fixture
@@ -73,17 +73,13 @@ def test_form_takes_backups(dag: DAG, value: str) -> None:
 def test_months_alternate_between_the_copies() -> None:
     shop = load_config().source("shop")
     months = [datetime(2026 + month // 12, month % 12 + 1, 7, tzinfo=UTC) for month in range(10, 14)]
-    assert [repository_of(shop, "shop", "alternate", month) for month in months] == [
-        "primary",
-        "offsite",
-        "primary",
-        "offsite",
-    ]
+    turns = [["primary"], ["offsite"]]
+    assert [reading_order(shop, "shop", "alternate", month) for month in months] == [turns, turns[::-1]] * 2
     alone = shop.model_copy(update={"offsite": ()})
-    assert {repository_of(alone, "shop", "alternate", month) for month in months} == {"primary"}
+    assert [reading_order(alone, "shop", "alternate", month)[0] for month in months] == [["primary"]] * 4
 
 
 def test_offsite_of_a_source_without_one_is_refused() -> None:
     shop = load_config().source("shop").model_copy(update={"offsite": ()})
     with pytest.raises(ConfigError, match="no off-site repository"):
-        repository_of(shop, "shop", "offsite", datetime.now(UTC))
+        reading_order(shop, "shop", "offsite", datetime.now(UTC))

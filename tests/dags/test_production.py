@@ -82,6 +82,9 @@ def plan(live: str) -> Plan:
         "backup_id": entry.backup_id,
         "repository": "primary",
         "seal": manifest.seal,
+        "origin": manifest.origin_seal,
+        "taken_at": manifest.snapshot_at.isoformat(),
+        "remark": "",
         "unverified": True,
     }
 

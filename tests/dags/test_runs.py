@@ -49,7 +49,7 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     """All messages of the test; no repository is asked."""
     messages: list[Message] = []
     monkeypatch.setattr(runs, "deliver", lambda message: messages.append(message) or True)
-    monkeypatch.setattr(standing, "last_verified", lambda source: LastVerified(f"B-{source}", timedelta(hours=5)))
+    monkeypatch.setattr(standing, "last_verified", lambda source, _: LastVerified(f"B-{source}", timedelta(hours=5)))
     return messages
 
 
@@ -160,7 +160,7 @@ def test_repository_that_does_not_answer_is_asked_once(
     """The dag processor kills a callback after 50 s, and its message with it."""
     asked = []
 
-    def fail(source: str) -> LastVerified:
+    def fail(source: str, _: object) -> LastVerified:
         asked.append(source)
         raise error
 

@@ -42,6 +42,8 @@ class RestorePlan:
     free: int | None
     estimate: timedelta | None
     rto: timedelta
+    remark: str = ""
+    """Why it is read from another repository than usual."""
 
     def in_short(self, at: datetime) -> str:
         return (
@@ -57,6 +59,7 @@ class RestorePlan:
         free = "unknown" if self.free is None else human_bytes(self.free)
         steps = [
             f"**Backup:** `{self.backup_id}` from repository {self.repository}; {taken}; {self.known}.",
+            *([cell(self.remark)] if self.remark else []),
             f"**What will be touched:** nothing that exists. A copy is made on the server of {code(self.server)}.",
             f"**What will be there:** once proven and checked, {code(self.database)}, without {self.without}.",
             f"**Data:** {cell(what)}: {data}.",

@@ -60,6 +60,8 @@ class RestoreReport(_Record):
     """The database that stays; empty: none does."""
     left_out: tuple[str, ...] = ()
     """What the copy did not get, in words."""
+    chosen: str = ""
+    """Why another repository than usual was read, in a sentence."""
 
     @property
     def passed(self) -> bool:
@@ -78,9 +80,11 @@ class RestoreReport(_Record):
     def remarks(self) -> list[str]:
         """Sentences on what is no failure, and still worth a look."""
         late = [] if self.within_rto else [f"It took longer than the RTO of {_seconds(self.rto_objective)}."]
-        return late + [
-            f"Compared with production: {item.table} {item.remark}." for item in self.comparison if item.remark
-        ]
+        return (
+            late
+            + ([self.chosen] if self.chosen else [])
+            + [f"Compared with production: {item.table} {item.remark}." for item in self.comparison if item.remark]
+        )
 
     @property
     def restore_seconds(self) -> float:
@@ -128,6 +132,8 @@ class RestoreReport(_Record):
             lines.append(f"- left out: {cell('; '.join(self.left_out))}")
         if self.kept:
             lines.append(f"- stays as {code(self.kept)}; to undo: {code(drop_statement(self.engine, self.kept))}")
+        if self.chosen:
+            lines.append(f"- {cell(self.chosen)}")
         if not self.passed:
             lines.append(f"- what failed: `{self.failed_step}`: {cell(self.problem)}")
         return [*lines, f"- run: {self.run_url or self.run_id}"]

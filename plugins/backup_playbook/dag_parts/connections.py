@@ -50,6 +50,7 @@ from backup_playbook.engines.postgres.engine import PostgresEngine
 from backup_playbook.engines.postgres.row_counts import count_rows
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.client import client_config
+from backup_playbook.repository.s3errors import explained
 from backup_playbook.repository.store import ObjectStore, StoreOptions
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.encryption import Encryption, Keyring
@@ -95,7 +96,14 @@ def _s3_client(
     theirs = Config(**connection.extra_dejson.get("config_kwargs", {})).merge(client or Config())
     streams = max(source.streams for source in config.sources.values())
     hook = S3Hook(aws_conn_id=connection_id, region_name=region, config=client_config(streams).merge(theirs))
-    found: S3Client = hook.get_conn()
+    try:
+        with explained(f"sign in with the Airflow connection {connection_id!r}"):  # a role is assumed here
+            found: S3Client = hook.get_conn()
+    except ValueError as error:
+        raise ConfigError(
+            f"The Airflow connection {connection_id!r}, which {named_by} names, makes no S3 client: {error}.",
+            "Correct its `endpoint_url` and `region_name`.",
+        ) from error
     return found
 
 

@@ -13,7 +13,7 @@ from backup_playbook.dag_parts.approval import IN_SHORT, ApprovePlan, by_nobody
 from backup_playbook.dag_parts.recovery_form import choices, optional_text_param
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import first_failure, run_url, tell
-from backup_playbook.operators.file_restore import IN_PLACE, RESULT
+from backup_playbook.operators.file_restore import IN_PLACE, REMARKS, RESULT
 
 COUNTED = {
     "file": "files", "directory": "folders", "symlink": "links", "right_already": "right already",
@@ -62,6 +62,7 @@ def report_result(ti: Any, params: dict[str, Any]) -> str:
     lines = [in_short, _counted("restored", restored), _counted("proven", compared)]
     if proven:
         lines.append(", ".join(f"{name} in {human_seconds(seconds)}" for name, seconds in proven["phases"].items()))
+    lines += ti.xcom_pull("prove", key=REMARKS) or []
     tell(
         ti,
         Message(

@@ -10,6 +10,7 @@ from backup_playbook.core.errors import ConfigError
 from backup_playbook.core.promotion import Swap
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.dag_parts import connections
+from backup_playbook.dag_parts.repositories import Repositories, names_of
 from backup_playbook.dag_parts.restore_targets import production_databases
 from backup_playbook.engines.mongodb.beside import LiveMongo, MongoCopy
 from backup_playbook.engines.mongodb.connection import MongoServer
@@ -77,12 +78,7 @@ def exchange_of(
 
 
 def newest_proof(config: PlaybookConfig, source: str) -> Any:
-    """The newest backup that a restore has proven, in any of its repositories; None when there is none."""
-    settings = config.source(source)
-    found = [
-        entry
-        for name in (settings.repository, *settings.offsite)
-        for entry in connections.catalog(config, name).backups(source)
-        if entry.proven and is_sound(entry)
-    ]
+    """The newest backup that a restore has proven, in any of its repositories that answers; None: there is none."""
+    listed = Repositories(config).all(names_of(config, source), lambda catalog: catalog.backups(source))
+    found = [entry for backups in listed.values() for entry in backups if entry.proven and is_sound(entry)]
     return max(found, key=lambda entry: entry.backup_id, default=None)

@@ -13,7 +13,6 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from backup_playbook.config import MongoSource, PlaybookConfig, load_config
 from backup_playbook.core.errors import GuardError, PlaybookError
 from backup_playbook.core.holdings import counted
-from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_report import RecoveryReport
 from backup_playbook.dag_parts.approval import CHOSEN, approved_by
 from backup_playbook.notifiers.message import Message
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from backup_playbook.engines.mongodb.promotion import MongoPromotion
     from backup_playbook.engines.postgres.promotion import Promotion
     from backup_playbook.operators.recovery import Recovery
-    from backup_playbook.repository.catalog import Catalog
 
 log = logging.getLogger(__name__)
 
@@ -106,23 +104,21 @@ def document_recovery(ti: Any) -> dict[str, str]:
 
 def conclude_recovery(ti: Any, steps: Sequence[str]) -> dict[str, str]:
     """steps: their task ids, in the order in which they can fail."""
-    from backup_playbook.dag_parts import connections
+    from backup_playbook.dag_parts.repositories import keep_report
 
     recovery = ti.xcom_pull("promote_copy") or _newest(ti)
     failed, problem = first_failure(ti, steps, bad=("failed",))
     if not recovery:
-        headline, in_short, address = "A recovery could not be planned; nothing was touched", problem, ""
+        headline, lines, address = "A recovery could not be planned; nothing was touched", [problem], ""
     else:
         config = load_config()
         report = _report(config, ti, recovery, failed, problem)
-        home = connections.catalog(config, config.source(report.source).repository)
-        key = f"reports/{report.source}/recovery-{report.finished_at:%Y%m%dT%H%M%SZ}"
-        for suffix, body in ((".json", report.to_json()), (".md", report.to_markdown().encode())):
-            home.store.put(key + suffix, body)
-        catalog = connections.catalog(config, report.repository)
-        _add_evidence(catalog, report, recovery, key, damaged=_damaged(ti))
-        headline, in_short, address = report.headline(), report.in_short(), f"{home.store.url}/{key}.md"
-    lines = [in_short, *([f"Report: {address}"] if address else [])]
+        name = f"recovery-{report.finished_at:%Y%m%dT%H%M%SZ}"
+        address, lost = keep_report(
+            config, report.source, report.repository, name, report.to_json(), report.to_markdown()
+        )
+        missing = _add_evidence(config, report, recovery, address, damaged=_damaged(ti))
+        headline, lines = report.headline(), [report.in_short(), lost or f"Report: {address}", *missing]
     undo = [f"To undo: `{report.undo()}`"] if recovery and report.recovered else []
     message = Message(
         severity="high" if failed else "info",
@@ -134,7 +130,7 @@ def conclude_recovery(ti: Any, steps: Sequence[str]) -> dict[str, str]:
     tell(ti, message)
     if failed:
         raise AirflowFailException("\n".join([headline, *message.paragraphs]))
-    return {"report": address, "in_short": in_short}
+    return {"report": address, "in_short": lines[0]}
 
 
 def _newest(instance: Any) -> Any:
@@ -145,19 +141,16 @@ def _newest(instance: Any) -> Any:
 
 
 def _report(config: PlaybookConfig, instance: Any, recovery: Any, failed: str, problem: str) -> RecoveryReport:
-    from backup_playbook.dag_parts import connections
-
     state = instance.xcom_pull("switch_maintenance_off", key=STATE)
     approval, exchange = instance.xcom_pull("approve_plan"), recovery["exchange"] or {}
     evidence = instance.xcom_pull("collect_evidence") or {}
     on, off = instance.xcom_pull("switch_maintenance_on"), instance.xcom_pull("switch_maintenance_off")
-    manifest = connections.catalog(config, recovery["repository"]).manifest(recovery["source"], recovery["backup_id"])
     return RecoveryReport(
         source=recovery["source"],
-        engine=manifest.engine,
+        engine=config.source(recovery["source"]).engine,
         live=recovery["live"],
         backup_id=recovery["backup_id"],
-        taken_at=manifest.snapshot_at,
+        taken_at=datetime.fromisoformat(recovery["taken_at"]),
         repository=recovery["repository"],
         quarantine=recovery["quarantine"],
         run_id=instance.run_id,
@@ -200,21 +193,25 @@ def _damaged(instance: Any) -> bool:
     return any(instance.xcom_pull(step, key=DAMAGED) for step in ("create_scratch", "restore", "prove"))
 
 
-def _add_evidence(catalog: Catalog, report: RecoveryReport, recovery: Any, key: str, *, damaged: bool) -> None:
+def _add_evidence(
+    config: PlaybookConfig, report: RecoveryReport, recovery: Recovery, address: str, *, damaged: bool
+) -> list[str]:
+    """Returns what could not be written."""
+    from backup_playbook.dag_parts.repositories import add_proof, add_rejection
+
+    source, backup_id, repository = report.source, report.backup_id, report.repository
     if damaged:
-        body: dict[str, Any] = {"depth": "restore", "what": report.problem, "problems": [report.problem]}
-        catalog.add_evidence(report.source, report.backup_id, EvidenceKind.REJECTED, body, qualifier="restore")
-    elif recovery["proof"]:
-        seconds = {"restore": 0.0, "prove": 0.0}
-        for name, took in recovery["phases"].items():
-            if (step := name.partition(":")[0]) in seconds:
-                seconds[step] += took
-        body = {
-            "report": f"{key}.json",
-            "seconds": seconds,
-            "rto_seconds": report.rto.total_seconds(),
-            "content_bytes": catalog.manifest(report.source, report.backup_id).content_bytes,
-            "target": recovery["scratch"],
-            "from": report.repository,
-        }
-        catalog.add_evidence(report.source, report.backup_id, EvidenceKind.RESTORED, body, qualifier=report.repository)
+        return add_rejection(config, source, backup_id, repository, report.problem)
+    if not recovery["proof"]:
+        return []
+    seconds = {"restore": 0.0, "prove": 0.0}
+    for name, took in recovery["phases"].items():
+        if (step := name.partition(":")[0]) in seconds:
+            seconds[step] += took
+    body = {
+        "report": address,
+        "seconds": seconds,
+        "rto_seconds": report.rto.total_seconds(),
+        "target": recovery["scratch"],
+    }
+    return add_proof(config, source, backup_id, repository, recovery["origin"], body)

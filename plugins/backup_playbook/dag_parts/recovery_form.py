@@ -79,7 +79,8 @@ def before_param(title: str = "Before", if_empty: str = "Empty: the newest of al
 
 
 def repository_param(description: str = "Which copy of the backup is restored.") -> Param:
-    return choice_param("Repository", description, "primary", "offsite")
+    words = f"{description} `any`: the primary one; the off-site one when that does not answer, or is not good."
+    return choice_param("Repository", words, "any", "primary", "offsite")
 
 
 def backup_param() -> Param:

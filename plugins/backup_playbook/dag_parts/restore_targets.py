@@ -14,6 +14,7 @@ from backup_playbook.core.errors import ConfigError, PlaybookError
 from backup_playbook.core.guards import CollectionsIdentity, DatabaseIdentity
 from backup_playbook.core.model import Manifest
 from backup_playbook.dag_parts import connections
+from backup_playbook.dag_parts.repositories import Repositories, names_of
 from backup_playbook.engines.mongodb.restore import source_identity
 from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer, read_collections_identity
 from backup_playbook.engines.postgres.restore import RestoreOptions
@@ -59,21 +60,23 @@ def tested_on(config: PlaybookConfig, source: str) -> str:
     return settings.target
 
 
-def repository_of(settings: Source, source: str, wanted: str, month: datetime) -> str:
-    """The repository that a test reads from. wanted: one of operators.restore.REPOSITORIES."""
+def reading_order(settings: Source, source: str, wanted: str, month: datetime) -> list[list[str]]:
+    """Groups of repositories; one is asked only when none before it has the backup. Of those in a group the newest
+    backup is taken, of copies the first. wanted: one of operators.restore.REPOSITORIES. Raises ConfigError."""
+    everything = [settings.repository, *settings.offsite]
     if wanted == "offsite" and not settings.offsite:
         raise ConfigError(
             f"The source {source!r} has no off-site repository.", "Choose `primary`, or name one in sources.yaml."
         )
     if wanted == "alternate":
-        repositories = (settings.repository, *settings.offsite)
-        return repositories[(month.year * 12 + month.month - 1) % len(repositories)]
-    return settings.offsite[0] if wanted == "offsite" else settings.repository
+        turn = everything[(month.year * 12 + month.month - 1) % len(everything)]
+        return [[turn], [name for name in everything if name != turn]]
+    return [{"any": everything, "primary": everything[:1], "offsite": everything[1:]}[wanted]]
 
 
 def production_databases(config: PlaybookConfig) -> list[DatabaseIdentity]:
     """The Postgres databases of all sources: as they are now, and, of one that cannot be reached, as its newest backup
-    says.
+    in any repository says.
 
     The second matters on the worst of days: the server is away, and comes back while a restore runs.
     """
@@ -100,18 +103,22 @@ def _identities(
     live: Callable[[Source, str], Identity],
     backed_up: Callable[[Manifest], Identity],
 ) -> list[Identity]:
+    asked = Repositories(config)
+
     def identify(name: str) -> Identity | None:
         settings = config.source(name)
         try:
             return live(settings, name)
         except PlaybookError as error:
             log.warning("%s is recognised by its newest backup: %s", name, error.what)
-        try:
-            catalog = connections.catalog(config, settings.repository)
-            for entry in catalog.backups(name)[:1]:
-                return replace(backed_up(catalog.manifest(name, entry.backup_id)), name=name)
-        except PlaybookError as error:
-            log.warning("%s cannot be recognised by its backups either: %s", name, error.what)
+        catalogs = asked.all(names_of(config, name), lambda catalog: (catalog, catalog.backups(name)[:1]))
+        newest = [(entry.backup_id, catalog) for catalog, entries in catalogs.values() for entry in entries]
+        for backup_id, catalog in sorted(newest, key=lambda one: one[0], reverse=True):
+            try:
+                return replace(backed_up(catalog.manifest(name, backup_id)), name=name)
+            except PlaybookError as error:
+                log.warning("%s cannot be recognised by its backup in %s: %s", name, catalog.store.name, error.what)
+        log.warning("%s cannot be recognised by its backups either: no repository has one that can be read.", name)
         return None
 
     names = [name for name, settings in config.sources.items() if isinstance(settings, kind)]

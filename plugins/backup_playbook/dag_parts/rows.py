@@ -51,7 +51,7 @@ def on_conflict_param(what: str) -> Param:
 @task(task_id="document_result", trigger_rule="all_done", retries=0)
 def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[str, str]:
     """Write the report, and tell people. Fails when a step of the recovery did. what: of UNDO."""
-    from backup_playbook.dag_parts import connections
+    from backup_playbook.dag_parts.repositories import keep_report
 
     failed, problem = first_failure(ti, [step.format(what) for step in STEPS])
     recovered = ti.xcom_pull(f"import_{what}") or {}
@@ -85,14 +85,16 @@ def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[s
             "recovered": recovered,
             "verified": ti.xcom_pull(f"verify_{what}"),
         }
-        config = load_config()
-        home = connections.catalog(config, config.source(source).repository).store
-        key = f"reports/{source}/{what}-{now:%Y%m%dT%H%M%SZ}"
-        home.put(f"{key}.json", json.dumps(report, indent=1, default=str).encode())
         text = [f"# {headline}", "", *lines, "", f"Approved by: {approved or '-'}. Took {human_seconds(took)}.", ""]
-        home.put(f"{key}.md", "\n".join([*text, ti.xcom_pull(f"find_{what}", key=PLAN) or "", ""]).encode())
-        address = f"{home.url}/{key}.md"
-        lines.append(f"Report: {address}")
+        address, lost = keep_report(
+            load_config(),
+            source,
+            chosen["repository"],
+            f"{what}-{now:%Y%m%dT%H%M%SZ}",
+            json.dumps(report, indent=1, default=str).encode(),
+            "\n".join([*text, ti.xcom_pull(f"find_{what}", key=PLAN) or "", ""]),
+        )
+        lines.append(lost or f"Report: {address}")
     message = Message(
         severity="high" if failed else "info",
         headline=headline,

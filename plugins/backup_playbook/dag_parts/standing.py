@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from backup_playbook.config import load_config
 from backup_playbook.core.progress import human_age
+
+if TYPE_CHECKING:
+    from backup_playbook.dag_parts.repositories import Repositories
 
 
 @dataclass(frozen=True)
@@ -17,31 +21,38 @@ class LastVerified:
     backup_id: str = ""
     age: timedelta = timedelta()
     rpo: timedelta = timedelta.max
+    where: str = ""
+    """The repository, when it is not the primary one, because that one does not answer."""
 
     def sentence(self) -> str:
+        where = f" in `{self.where}`, which is all that can be reached" if self.where else ""
         if not self.backup_id:
-            return "It has no verified backup at all."
+            return f"It has no verified backup at all{where}."
         late = f", older than the RPO of {human_age(self.rpo)}" if self.age > self.rpo else ""
-        return f"Its newest verified backup is `{self.backup_id}`, {human_age(self.age)} old{late}."
+        return f"Its newest verified backup is `{self.backup_id}`{where}, {human_age(self.age)} old{late}."
 
 
-def last_verified(source: str) -> LastVerified:
-    """One listing, in a hurry. Raises PlaybookError when the repository does not answer."""
-    from backup_playbook.dag_parts.connections import catalog
-    from backup_playbook.repository.client import HURRIED
+def last_verified(source: str, asked: Repositories | None = None) -> LastVerified:
+    """One listing, in a hurry, of the first repository that answers. Raises PlaybookError when none does."""
+    from backup_playbook.dag_parts.repositories import Repositories, names_of
 
     config = load_config()
-    backups = catalog(config, config.source(source).repository, HURRIED).backups(source)
-    newest = next((entry for entry in backups if entry.verified), None)
+    names = names_of(config, source)
+    name, backups = (asked or Repositories(config)).first(names, lambda catalog: catalog.backups(source))
+    newest, where = next((entry for entry in backups if entry.verified), None), "" if name == names[0] else name
     if newest is None:
-        return LastVerified()
-    return LastVerified(newest.backup_id, datetime.now(UTC) - newest.taken_at, config.objectives_of(source).rpo)
+        return LastVerified(where=where)
+    rpo = config.objectives_of(source).rpo
+    return LastVerified(newest.backup_id, datetime.now(UTC) - newest.taken_at, rpo, where)
 
 
 def standings(sources: Iterable[str]) -> Iterator[str]:
     """A line for each source. Whatever fails is a line too, the last one: the message must go out."""
     try:
+        from backup_playbook.dag_parts.repositories import Repositories
+
+        asked = Repositories(load_config())
         for name in sources:
-            yield f"*{name}*: {last_verified(name).sentence()}"
+            yield f"*{name}*: {last_verified(name, asked).sentence()}"
     except Exception as error:  # noqa: BLE001
         yield f"How old the newest verified backups are cannot be told: {getattr(error, 'what', error)}"

@@ -1,6 +1,7 @@
 """Messages to people, through the Slack provider. A Slack that is down never fails what the message is about.
 
-What Slack does not take now waits in the outbox of the first repository, and goes out before the next message does.
+What Slack does not take now waits in the outbox of the first repository that takes it, and goes out before the next
+message does.
 """
 
 from __future__ import annotations
@@ -53,13 +54,12 @@ def deliver(message: Message) -> bool:
     config = load_config()
     if not getattr(config.alerts, message.severity):
         return False
-    slack, outbox = _Slack(config.alerts), _open_outbox(config)
-    if outbox:
-        _deliver_waiting(slack, outbox)
+    slack = _Slack(config.alerts)
+    outboxes = [outbox for outbox in _open_outboxes(config) if _deliver_waiting(slack, outbox)]
     try:
         slack.post(message)
     except SlackError as error:
-        return _keep(outbox, message, error)
+        return _keep(outboxes, message, error)
     return True
 
 
@@ -105,7 +105,8 @@ def _post(route: Route, payload: dict[str, Any]) -> None:
         )
 
 
-def _deliver_waiting(slack: _Slack, outbox: Outbox) -> None:
+def _deliver_waiting(slack: _Slack, outbox: Outbox) -> bool:
+    """False when its repository does not answer as it should."""
     try:
         for item in outbox.waiting(datetime.now(UTC)):
             message = _read(item)
@@ -119,11 +120,13 @@ def _deliver_waiting(slack: _Slack, outbox: Outbox) -> None:
             outbox.remove(item)
     except PlaybookError as error:
         log.warning("What waits in %s was not delivered: %s", outbox.url, error)
+        return False
+    return True
 
 
-def _keep(outbox: Outbox | None, message: Message, error: SlackError) -> bool:
-    """Puts it into the outbox. The log gets all of it, at ERROR when that is the only place."""
-    if outbox and not error.useless:
+def _keep(outboxes: Sequence[Outbox], message: Message, error: SlackError) -> bool:
+    """Puts it into an outbox. The log gets all of it, at ERROR when that is the only place."""
+    for outbox in () if error.useless else outboxes:
         try:
             outbox.put(message.model_dump_json().encode(), datetime.now(UTC))
         except PlaybookError as second:
@@ -144,14 +147,16 @@ def _read(item: Waiting) -> Message | None:
         return None
 
 
-def _open_outbox(config: PlaybookConfig) -> Outbox | None:
-    """None when the repository has no working connection."""
-    try:
-        from backup_playbook.dag_parts.connections import catalog
-        from backup_playbook.repository.client import HURRIED
-        from backup_playbook.repository.outbox import Outbox
+def _open_outboxes(config: PlaybookConfig) -> list[Outbox]:
+    """Of the repositories that have a working connection."""
+    found = []
+    for name in config.repositories:
+        try:
+            from backup_playbook.dag_parts.connections import catalog
+            from backup_playbook.repository.client import HURRIED
+            from backup_playbook.repository.outbox import Outbox
 
-        return Outbox(catalog(config, next(iter(config.repositories)), HURRIED).store)
-    except Exception as error:  # noqa: BLE001 - a message goes out whatever is wrong with boto3 or a connection
-        log.warning("There is no outbox for messages that Slack does not take: %s", error)
-        return None
+            found.append(Outbox(catalog(config, name, HURRIED).store))
+        except Exception as error:  # noqa: BLE001 - a message goes out whatever is wrong with boto3 or a connection
+            log.warning("%s keeps no messages that Slack does not take: %s", name, error)
+    return found

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from airflow.sdk import Context, XComArg
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.core.comparison import TableComparison
 from backup_playbook.core.holdings import data_bytes
-from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.restore_report import CheckResult, ProvenTable, RestoreReport
 from backup_playbook.notifiers.runs import ERROR, KILLED, run_url, task_states
 from backup_playbook.operators.assessment import CHECKS, COMPARISON
 from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.restore import DAMAGED, TestedBackup
-
-if TYPE_CHECKING:
-    from backup_playbook.repository.catalog import Catalog
 
 STEPS = ("choose_backup", "create_scratch", "restore", "prove", "compare_with_production", "run_application_checks")
 CARRIERS = ("prove", "restore", "create_scratch")
@@ -39,8 +35,8 @@ class Documented(TypedDict):
 
 
 class DocumentResult(SourceOperator):
-    """Write the report into the source's repository, and evidence beside the backup: that it was restored and proven,
-    or that it is damaged. Fails when a step of the test did.
+    """Write the report into a repository of the source, and evidence beside the backup: that it was restored and
+    proven, or that it is damaged. Fails when a step of the test did.
 
     tested: what the step `choose_backup` returned; None when it failed.
     """
@@ -72,62 +68,58 @@ class DocumentResult(SourceOperator):
         """Of many tests, people are told at once."""
 
     def _document(self, chosen: TestedBackup, failed: str, problem: str) -> Documented:
-        from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.repositories import keep_report
 
-        catalog = connections.catalog(self.config, chosen["repository"])
-        report = self._report(catalog, chosen, failed, problem)
-        home = connections.catalog(self.config, self.config.source(self.source).repository)
-        key = f"reports/{self.source}/{self.report_name}-{report.finished_at:%Y%m%dT%H%M%SZ}"
-        for suffix, body in ((".json", report.to_json()), (".md", report.to_markdown().encode())):
-            home.store.put(key + suffix, body)
-        address = f"{home.store.url}/{key}.md"
-        self.log.info("%s\n%s", address, report.to_markdown())
-        self._add_evidence(catalog, home, report, key)
+        report = self._report(chosen, failed, problem)
+        name = f"{self.report_name}-{report.finished_at:%Y%m%dT%H%M%SZ}"
+        address, lost = keep_report(
+            self.config, self.source, report.repository, name, report.to_json(), report.to_markdown()
+        )
+        missing = [*([lost] if lost else []), *self._add_evidence(chosen, report, address)]
         return Documented(
             source=self.source,
             passed=report.passed,
             in_short=report.in_short(),
-            remarks=report.remarks,
+            remarks=[*report.remarks, *missing],
             report=address,
         )
 
-    def _add_evidence(self, catalog: Catalog, home: Catalog, report: RestoreReport, key: str) -> None:
+    def _add_evidence(self, chosen: TestedBackup, report: RestoreReport, address: str) -> list[str]:
+        """Returns what could not be written. A test that could not be made says nothing of the backup."""
+        from backup_playbook.dag_parts.repositories import add_proof, add_rejection
+
+        backup_id, repository = report.backup_id, report.repository
         if report.passed:
             body = {
-                "report": f"{key}.json",
+                "report": address,
                 "seconds": {"restore": report.restore_seconds, "prove": report.phases.get("prove", 0.0)},
                 "rto_seconds": report.rto.total_seconds(),
                 "content_bytes": report.content_bytes,
                 "target": report.target,
-                "from": report.repository,
             }
-            kind, qualifier = EvidenceKind.RESTORED, report.repository
-        elif any(self._said(step, DAMAGED) for step in ("create_scratch", "restore", "prove")):
-            body = {"depth": "restore", "what": report.problem, "problems": [report.problem]}
-            kind, qualifier = EvidenceKind.REJECTED, "restore"
-        else:
-            return  # the test could not be made: that says nothing of the backup
-        catalog.add_evidence(self.source, report.backup_id, kind, body, qualifier=qualifier)
-        if kind is EvidenceKind.RESTORED and home.store.url != catalog.store.url:
-            # the copies are equal: what is proven of the one counts for the other
-            home.add_evidence(self.source, report.backup_id, kind, body, qualifier=qualifier)
+            return add_proof(self.config, self.source, backup_id, repository, chosen["origin"], body)
+        if any(self._said(step, DAMAGED) for step in ("create_scratch", "restore", "prove")):
+            return add_rejection(self.config, self.source, backup_id, repository, report.problem)
+        return []
 
-    def _report(self, catalog: Catalog, chosen: TestedBackup, failed: str, problem: str) -> RestoreReport:
-        manifest = catalog.manifest(self.source, chosen["backup_id"])
+    def _report(self, chosen: TestedBackup, failed: str, problem: str) -> RestoreReport:
+        from backup_playbook.dag_parts.repositories import find_manifest
+
+        manifest = find_manifest(self.config, self.source, chosen["repository"], chosen["backup_id"])
         known: TestedBackup = next((said for step in CARRIERS if (said := self._said(step))), chosen)
         tables = [
             ProvenTable(table=f"{table.namespace}.{table.name}", rows=table.rows, bytes=table.bytes)
-            for table in manifest.tables
-            if known["proof"]
+            for table in (manifest.tables if manifest and known["proof"] else ())
         ]
-        settings = self.config.source(self.source).restore_test
+        settings = self.config.source(self.source)
+        target = settings.restore_test.target if settings.restore_test else "no target"
         return RestoreReport(
             source=self.source,
-            engine=manifest.engine,
-            backup_id=manifest.backup_id,
-            taken_at=manifest.snapshot_at,
+            engine=settings.engine,
+            backup_id=chosen["backup_id"],
+            taken_at=datetime.fromisoformat(chosen["taken_at"]),
             repository=chosen["repository"],
-            target=f"{known['scratch'] or 'no scratch'} on {settings.target if settings else 'no target'}",
+            target=f"{known['scratch'] or 'no scratch'} on {target}",
             run_id=self._instance.run_id,
             run_url=run_url(self._instance.dag_id, self._instance.run_id),
             started_at=datetime.fromisoformat(chosen["started_at"]),
@@ -136,12 +128,13 @@ class DocumentResult(SourceOperator):
             problem=problem,
             phases=known["phases"],
             rto_objective=self.config.objectives_of(self.source).rto,
-            content_bytes=data_bytes(manifest),
+            content_bytes=data_bytes(manifest) if manifest else 0,
             proven=tuple(tables),
             comparison=tuple(
                 TableComparison(**item) for item in self._said("compare_with_production", COMPARISON) or ()
             ),
             checks=tuple(CheckResult(**item) for item in self._said("run_application_checks", CHECKS) or ()),
+            chosen=chosen["remark"],
         )
 
     def _nothing_chosen(self, problem: str) -> Documented:

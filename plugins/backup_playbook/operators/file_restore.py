@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
@@ -31,6 +32,8 @@ NEW_DIRECTORY, IN_PLACE = "new_directory", "in_place"
 EXAMPLES = 10
 RESULT = "result"
 """XCom of `restore` and of `prove`: what was counted, and `root`, where the files are."""
+REMARKS = "remarks"
+"""XCom of `prove`: sentences on what could not be written down."""
 
 
 def wanted_path(form: Any) -> bytes:
@@ -41,21 +44,26 @@ def wanted_path(form: Any) -> bytes:
 class ChooseFilesBackup(ChooseBackup):
     """A version id stands for the newest backup that has the file in this version."""
 
+    found_in = ""
+
     def execute(self, context: Context) -> TestedBackup:
-        from backup_playbook.dag_parts import connections
-        from backup_playbook.dag_parts.restore_targets import repository_of
+        from backup_playbook.dag_parts.repositories import Repositories
         from backup_playbook.engines.files.history import backup_with
 
         form: Any = context["params"]
         if form["version"]:
             if not form["path"] or form["path"].endswith("/"):
                 raise RestoreError("A version is of one file, and no file is named.", "Give its path with the version.")
-            settings = self.config.source(self.source)
-            name = repository_of(settings, self.source, self.repository, datetime.now(UTC))
-            catalog = connections.catalog(self.config, name)
-            self.backup = backup_with(catalog, self.source, form["path"], form["version"])
+            # each repository has versions of its own
+            names = list(chain.from_iterable(self.order(datetime.now(UTC))))
+            self.found_in, self.backup = Repositories(self.config).first(
+                names, lambda catalog: backup_with(catalog, self.source, form["path"], form["version"])
+            )
             self.before = ""
         return super().execute(context)
+
+    def order(self, now: datetime) -> list[list[str]]:
+        return [[self.found_in]] if self.found_in else super().order(now)
 
 
 class FilesRestoreStep(RestoreStep):
@@ -149,7 +157,8 @@ class PlanFilesRestore(FilesRestoreStep):
             taken = reader.manifest.snapshot_at
         short, lines = self._in_place(context) if form["destination"] == IN_PLACE else self._elsewhere(context)
         in_short = f"{form['path'] or 'everything'}, as of {taken:%Y-%m-%d %H:%M} UTC: {short}"
-        shows = f"The backup {self.tested['backup_id']} is {human_age(datetime.now(UTC) - taken)} old."
+        shows = f"The backup {self.tested['backup_id']} is {human_age(datetime.now(UTC) - taken)} old. "
+        shows += self.tested["remark"]
         plan = "\n".join([f"**{cell(in_short)}**", "", shows, *lines])
         self.log.info("%s", plan)
         context["ti"].xcom_push(PLAN, plan)
@@ -259,8 +268,7 @@ class ProveFiles(FilesRestoreStep):
     """Compare every content and attribute with the backup. A whole backup in a new directory is proven by it."""
 
     def execute(self, context: Context) -> TestedBackup:
-        from backup_playbook.core.model import EvidenceKind
-        from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.repositories import add_proof
 
         form: Any = context["params"]
         started = time.monotonic()
@@ -273,11 +281,10 @@ class ProveFiles(FilesRestoreStep):
         phases = {**self.tested["phases"], "prove": round(time.monotonic() - started, 2)}
         context["ti"].xcom_push(RESULT, {"counts": counts})
         if "paths" in counts and not form["path"]:
-            catalog = connections.catalog(self.config, self.tested["repository"])
             body = {"seconds": phases, "target": form["target"], "paths": counts["paths"], "run": context["run_id"]}
-            catalog.add_evidence(
-                self.source, self.tested["backup_id"], EvidenceKind.RESTORED, body, qualifier=self.tested["repository"]
-            )
+            backup_id, repository = self.tested["backup_id"], self.tested["repository"]
+            missing = add_proof(self.config, self.source, backup_id, repository, self.tested["origin"], body)
+            context["ti"].xcom_push(REMARKS, missing)
         return {**self.tested, "phases": phases}
 
     def _compare(self, reader: BackupReader, context: Context) -> dict[str, int]:
@@ -297,13 +304,16 @@ class ListFileVersions(SourceOperator):
     """The versions of a file, or of all files that are, or were, in a folder. Returns them as dictionaries."""
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        from backup_playbook.dag_parts import connections
-        from backup_playbook.dag_parts.restore_targets import repository_of
+        from backup_playbook.dag_parts.repositories import Repositories
+        from backup_playbook.dag_parts.restore_targets import reading_order
         from backup_playbook.engines.files.history import versions_of
 
         form: Any = context["params"]
-        name = repository_of(self.config.source(self.source), self.source, form["repository"], datetime.now(UTC))
-        found = versions_of(connections.catalog(self.config, name).store, self.source, form["path"] or "")
+        order = reading_order(self.config.source(self.source), self.source, form["repository"], datetime.now(UTC))
+        name, found = Repositories(self.config).first(
+            list(chain.from_iterable(order)),
+            lambda catalog: versions_of(catalog.store, self.source, form["path"] or ""),
+        )
         lines = [
             f"{one.stored_at:%Y-%m-%d %H:%M:%S}  {'deleted' if one.deleted else f'{one.bytes:,} B':>16}  "
             f"{one.version}  {one.path}{'  (current)' if one.current and not one.deleted else ''}"

@@ -21,13 +21,12 @@ from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
 from backup_playbook.operators.assessment import CHECKS
 from backup_playbook.operators.documentation import Documented, DocumentResult
 from backup_playbook.operators.recovery import PlanRecovery, Recovery, RecoveryStep, show_plan
-from backup_playbook.operators.restore import RestoreStep
+from backup_playbook.operators.restore import RestoreStep, TestedBackup
 
 if TYPE_CHECKING:
     from backup_playbook.core.model import Manifest, TableRecord
     from backup_playbook.core.restore_plan import RestorePlan
     from backup_playbook.core.restore_report import RestoreReport
-    from backup_playbook.repository.catalog import Catalog
     from backup_playbook.repository.objects import BackupReader
 
 TARGETS = ("new_database", "staging", "production")
@@ -169,6 +168,7 @@ class PlanRestore(PlanRecovery):
             free=free,
             estimate=timedelta(seconds=size / rate) if rate else None,
             rto=self.config.objectives_of(self.source).rto,
+            remark=self.tested["remark"],
         )
 
 
@@ -234,7 +234,7 @@ class DocumentRestore(DocumentResult):
         lines += [f"Left out: {'; '.join(self._planned['left_out'])}."] if self._planned.get("only") else []
         engine = self.config.source(self.source).engine
         lines += [f"To undo: `{drop_statement(engine, kept)}`"] if kept and passed else []
-        lines += [f"Report: {documented['report']}"] if documented["report"] else []
+        lines += [*documented["remarks"], *([f"Report: {documented['report']}"] if documented["report"] else [])]
         message = Message(
             severity="info" if passed else "high",
             headline=f"{self.source} was restored{where}" if passed else f"Restore of {self.source}{where} failed",
@@ -248,8 +248,8 @@ class DocumentRestore(DocumentResult):
     def _planned(self) -> Any:
         return self._said("plan_restore") or {}
 
-    def _report(self, catalog: Catalog, chosen: Any, failed: str, problem: str) -> RestoreReport:
-        report, planned = super()._report(catalog, chosen, failed, problem), self._planned
+    def _report(self, chosen: TestedBackup, failed: str, problem: str) -> RestoreReport:
+        report, planned = super()._report(chosen, failed, problem), self._planned
         proven = tuple(one for one in report.proven if one.table in planned["tables"])
         update = {
             "title": "Restore",
@@ -261,9 +261,10 @@ class DocumentRestore(DocumentResult):
         }
         return report.model_copy(update=update)
 
-    def _add_evidence(self, catalog: Catalog, home: Catalog, report: RestoreReport, key: str) -> None:
-        if not report.passed or not self._planned["only"]:  # a part that is proven says nothing of the rest
-            super()._add_evidence(catalog, home, report, key)
+    def _add_evidence(self, chosen: TestedBackup, report: RestoreReport, address: str) -> list[str]:
+        if report.passed and self._planned["only"]:  # a part that is proven says nothing of the rest
+            return []
+        return super()._add_evidence(chosen, report, address)
 
     def _path(self, step: str) -> str:
         return step if step in _OUTSIDE else f"staging.{step}"

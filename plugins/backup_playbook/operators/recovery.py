@@ -103,6 +103,7 @@ class PlanRecovery(RecoveryStep):
             manifest = reader.manifest
         quarantine = quarantine_name(live, now)
         oid, remarks = look_at_live(self.config, manifest, live, quarantine)
+        remarks = tuple(filter(None, (self.tested["remark"], *remarks)))
         choose, unverified = is_true(self.choose), is_true(self.allow_unverified)
         plan = draw_up_plan(
             self.config, self.tested, manifest, live, quarantine, remarks, choose=choose, unverified=unverified
@@ -118,7 +119,17 @@ class PlanRecovery(RecoveryStep):
             exchange=None,
         )
         offered = [one for one in plan.candidates if one.option]
-        choices = {one.option: {**planned, "backup_id": one.backup_id, "seal": one.seal} for one in offered}
+        # a copy of a database has the seal of its origin
+        choices = {
+            one.option: {
+                **planned,
+                "backup_id": one.backup_id,
+                "seal": one.seal,
+                "origin": one.seal,
+                "taken_at": one.taken_at.isoformat(),
+            }
+            for one in offered
+        }
         context["ti"].xcom_push(CHOICES, choices if choose else {APPROVE: planned})
         return planned
 

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from backup_playbook.engines.scratch import ScratchTarget
     from backup_playbook.repository.objects import BackupReader
 
-REPOSITORIES = ("alternate", "primary", "offsite")
-"""Where a test may read from; a form offers these, for the repositories' names differ from source to source."""
+REPOSITORIES = ("alternate", "any", "primary", "offsite")
+"""Where a test may read from; a form offers these, for the repositories' names differ from source to source. `any`: the
+newest backup, of its copies the primary one first. `alternate`: month by month another one. With both, one that does
+not answer, or has no good copy, is passed over, and the plan says so."""
 DAMAGED = "damaged"
 """XCom of a step that failed because the backup is not what was backed up."""
 
@@ -34,6 +36,9 @@ class TestedBackup(TypedDict):
     """What goes from step to step. `started_at`: ISO 8601. `unverified`: nobody has checked it, and a person takes it
     nevertheless. `scratch`, `phases` (seconds) and `proof`: once known.
 
+    taken_at: of its content, ISO 8601. origin: Manifest.origin_seal. remark: why it is not read from the repository
+    that comes first, a sentence.
+
     target: in targets.yaml, when it is not that of the restore test. only: schemas and tables; empty or absent: all.
     """
 
@@ -41,6 +46,9 @@ class TestedBackup(TypedDict):
     backup_id: str
     repository: str
     seal: str
+    origin: str
+    taken_at: str
+    remark: str
     unverified: bool
     started_at: str
     scratch: str
@@ -54,7 +62,7 @@ class ChooseBackup(SourceOperator):
     """Find the backup that will be restored.
 
     backup: an id, or `latest`. before: ISO 8601 with an offset; `latest` then is the newest that was taken before it.
-    repository: one of REPOSITORIES; `alternate` means, month by month, another one of those that hold the source.
+    repository: one of REPOSITORIES.
     allow_unverified: whether the id may be that of a backup that nobody has checked. Returns a `TestedBackup`.
     """
 
@@ -77,35 +85,43 @@ class ChooseBackup(SourceOperator):
         self.allow_unverified = allow_unverified
 
     def execute(self, context: Context) -> TestedBackup:  # noqa: ARG002 - passed by name
-        from backup_playbook.core.recovery_points import choose_backup, is_sound
-        from backup_playbook.dag_parts import connections
-        from backup_playbook.dag_parts.restore_targets import repository_of
+        from backup_playbook.core.recovery_points import is_sound
+        from backup_playbook.dag_parts.backup_choice import find_backup
 
         started = datetime.now(UTC)
-        name = repository_of(self.config.source(self.source), self.source, self.repository, started)
-        catalog = connections.catalog(self.config, name)
-        chosen = choose_backup(
-            catalog.backups(self.source),
+        chosen = find_backup(
+            self.config,
+            self.source,
+            self.order(started),
             self.backup,
             past_moment(self.before, started),
             allow_unverified=is_true(self.allow_unverified),
         )
-        manifest = catalog.manifest(self.source, chosen.backup_id)
+        manifest = chosen.manifest
         self.log.info(
-            "%s %s from %s: %s, taken %s.",
-            self.source, chosen.backup_id, catalog.store.url, holding(manifest), manifest.snapshot_at,
+            "%s %s from %s: %s, taken %s. %s",
+            self.source, manifest.backup_id, chosen.repository, holding(manifest), manifest.snapshot_at, chosen.remark,
         )  # fmt: skip
         return TestedBackup(
             source=self.source,
-            backup_id=chosen.backup_id,
-            repository=name,
+            backup_id=manifest.backup_id,
+            repository=chosen.repository,
             seal=manifest.seal,
-            unverified=not is_sound(chosen),
+            origin=manifest.origin_seal,
+            taken_at=manifest.snapshot_at.isoformat(),
+            remark=chosen.remark,
+            unverified=not is_sound(chosen.entry),
             started_at=started.isoformat(),
             scratch="",
             phases={},
             proof={},
         )
+
+    def order(self, now: datetime) -> list[list[str]]:
+        """See dag_parts.restore_targets.reading_order."""
+        from backup_playbook.dag_parts.restore_targets import reading_order
+
+        return reading_order(self.config.source(self.source), self.source, self.repository, now)
 
 
 def past_moment(text: str, now: datetime) -> datetime | None:
@@ -147,11 +163,15 @@ class RestoreStep(PlaybookOperator):
     def reader(self) -> Iterator[BackupReader]:
         """The backup, with the key where there is one. Raises VerificationError for another one than was chosen."""
         from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.repositories import naming_others
         from backup_playbook.engines.restore import open_backup
 
-        catalog = connections.catalog(self.config, self.tested["repository"])
-        engine = connections.engine(self.config, self.source)
-        with connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec:
+        name, engine = self.tested["repository"], connections.engine(self.config, self.source)
+        with (
+            naming_others(self.config, self.source, name, self.tested["backup_id"]),
+            connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec,
+        ):
+            catalog = connections.catalog(self.config, name)
             reader = open_backup(catalog, engine, self.source, self.tested["backup_id"], codec)
             if reader.manifest.seal != self.tested["seal"]:
                 raise VerificationError(

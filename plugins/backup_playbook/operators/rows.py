@@ -54,6 +54,7 @@ def leave_plan(
     log.info("%s", table)
     preview.require_clear(on_conflict)
     warning = "**UNVERIFIED: nobody has checked this backup.** " if tested["unverified"] else ""
+    warning += f"{tested['remark']} " if tested["remark"] else ""
     source = f"from `{tested['backup_id']}` in {tested['repository']}"
     ti.xcom_push(PLAN, f"{warning}{what}, as they were at {taken_at:%Y-%m-%d %H:%M:%S} UTC, {source}. {how}\n\n{table}")
     ti.xcom_push(IN_SHORT, warning + preview.in_short(on_conflict))
@@ -63,18 +64,17 @@ def leave_plan(
 def keep_undo(step: RestoreStep, name: str, content: bytes) -> str:
     """Beside the reports; encrypted where the backups are, for it holds what was overwritten. name: `rows-{}-undo.sql`.
 
-    Returns where.
+    Returns where. Raises RepositoryError when no repository takes it.
     """
     from backup_playbook.dag_parts import connections
+    from backup_playbook.dag_parts.repositories import keep
 
-    home = connections.catalog(step.config, step.config.source(step.source).repository).store
     stamp = "".join(char for char in step.tested["started_at"][:19] if char.isalnum())
     key = f"reports/{step.source}/{name.format(f'{stamp}Z')}"
     with connections.codec(step.config, step.source, step.cancellation) as codec:
         if codec.keyring is not None:
             key, content = key + codec.suffix, b"".join(codec.encode([content]))
-    home.put(key, content)
-    return f"{home.url}/{key}"
+    return f"{keep(step.config, step.source, step.tested['repository'], {key: content})}/{key}"
 
 
 class ChooseRowsBackup(ChooseBackup):
@@ -169,6 +169,7 @@ class ListContents(SourceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.repositories import naming_others
         from backup_playbook.engines.postgres.row_lookup import find_record, lookup_rows
         from backup_playbook.engines.restore import open_backup
 
@@ -177,7 +178,10 @@ class ListContents(SourceOperator):
             connections.catalog(self.config, chosen["repository"]),
             connections.engine(self.config, self.source),
         )
-        with connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec:
+        with (
+            naming_others(self.config, self.source, chosen["repository"], chosen["backup_id"]),
+            connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec,
+        ):
             reader = open_backup(catalog, engine, self.source, chosen["backup_id"], codec)
             records = [find_record(reader.manifest, form["table"])] if form["table"] else reader.manifest.tables
             tables = [

@@ -125,10 +125,17 @@ class Catalog:
         self.store.put_once(folder + MANIFEST, manifest.to_json())
 
     def add_evidence(
-        self, source: str, backup_id: str, kind: EvidenceKind, body: dict[str, Any], *, qualifier: str = ""
+        self,
+        source: str,
+        backup_id: str,
+        kind: EvidenceKind,
+        body: dict[str, Any],
+        *,
+        qualifier: str = "",
+        at: datetime | None = None,
     ) -> EvidenceName:
-        """Append an immutable document beside the manifest."""
-        name = EvidenceName(datetime.now(UTC), kind, qualifier)
+        """Append an immutable document beside the manifest. at: of what it says; by default now."""
+        name = EvidenceName(at or datetime.now(UTC), kind, qualifier)
         document = {"kind": kind, "at": name.at.isoformat(), "source": source, "backup_id": backup_id}
         text = json.dumps({**document, "worker": platform.node(), **body}, indent=1, default=str)
         self.store.put_once(catalog_folder(source, backup_id) + name.file_name, text.encode())
