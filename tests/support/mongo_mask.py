@@ -16,13 +16,17 @@ from typing import Any, Self
 import bson
 from bson import CodecOptions, Timestamp
 from bson.binary import Binary, UuidRepresentation
+from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 Document = dict[str, Any]
 SNAPSHOT = Timestamp(1_790_000_000, 7)
-_RAW = CodecOptions(RawBSONDocument)
+_RAW = CodecOptions(
+    RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
+)
+_ANY_DATE: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _OP_REPLY, _OP_QUERY, _OP_MSG = 1, 2004, 2013
 _NOT_SENT_ON = ("lsid", "$clusterTime", "$db", "$readPreference", "readConcern", "txnNumber", "writeConcern",
                 "bypassDocumentValidation", "startTransaction", "autocommit")  # fmt: skip
@@ -36,6 +40,7 @@ class ReplicaSet:
 
     refuse: from a command to an error `(code, message)`, or None. stored: content of `database.collection` which the
     server behind cannot hold, as raw documents. answers: to commands that it does not know, by name.
+    searchable: search indexes by `database.collection`; others are refused.
     standalone: has no members, and no transactions.
     """
 
@@ -49,6 +54,7 @@ class ReplicaSet:
         self.refuse: Callable[[Document], tuple[int, str] | None] = lambda _: None
         self.stored: dict[str, list[RawBSONDocument]] = {}
         self.answers: dict[str, Document] = {}
+        self.searchable: dict[str, list[Document]] = {}
         self._expiry: dict[tuple[str, str], int] = {}
 
     def __enter__(self) -> Self:
@@ -122,7 +128,8 @@ class ReplicaSet:
     def _pass_on(self, command: Document) -> Document:
         database = self._client[command["$db"]]
         try:
-            return dict(database.command({key: value for key, value in command.items() if key not in _NOT_SENT_ON}))
+            passed_on = {key: value for key, value in command.items() if key not in _NOT_SENT_ON}
+            return dict(database.command(passed_on, codec_options=_ANY_DATE))
         except OperationFailure as error:
             return {"ok": 0.0, "code": error.code or 1, "errmsg": str(error)}
 
@@ -149,10 +156,29 @@ class ReplicaSet:
 
     def _insert(self, command: Document) -> Document:
         namespace = f"{command['$db']}.{command['insert']}"
+        command["documents"] = [_stamped(document) for document in command["documents"]]
         if namespace in self.stored:
             self.stored[namespace] += command["documents"]
             return {"n": len(command["documents"]), "ok": 1.0}
         return self._pass_on(command)
+
+    def _aggregate(self, command: Document) -> Document:
+        namespace = f"{command['$db']}.{command['aggregate']}"
+        if "$listSearchIndexes" not in next(iter(command["pipeline"]), {}):
+            return self._pass_on(command)
+        if namespace not in self.searchable:
+            return {"ok": 0.0, "code": 31082, "errmsg": "Using Atlas Search requires additional configuration."}
+        return {"cursor": {"id": 0, "ns": namespace, "firstBatch": self.searchable[namespace]}, "ok": 1.0}
+
+    def _update(self, command: Document) -> Document:
+        updates = [dict(statement) for statement in command["updates"]]
+        for statement in updates:
+            if isinstance(statement["u"], list):  # a pipeline, which the server behind does not know
+                [stage] = statement["u"]
+                statement["u"] = stage["$replaceWith"]["$literal"]
+            elif not next(iter(statement["u"]), "").startswith("$"):
+                statement["u"] = _stamped(statement["u"])
+        return self._pass_on({**command, "updates": updates})
 
     def _create(self, command: Document) -> Document:
         namespace = f"{command['$db']}.{command['create']}"
@@ -223,6 +249,16 @@ class ReplicaSet:
             for namespace in [namespace for namespace in known if namespace.startswith(gone)]:
                 del known[namespace]
         return self._pass_on(command)
+
+
+def _stamped(document: RawBSONDocument) -> RawBSONDocument:
+    """As a server stores it: with the time in empty timestamps at its top."""
+    if b"\x11" not in document.raw:
+        return document
+    fields = {
+        name: SNAPSHOT if value == Timestamp(0, 0) and name != "_id" else value for name, value in document.items()
+    }
+    return document if dict(document) == fields else RawBSONDocument(bson.encode(fields), _RAW)
 
 
 def _command(body: bytes) -> Document:

@@ -16,8 +16,8 @@ from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
 from backup_playbook.core.recovery_points import RATES_CONSIDERED, is_sound, restore_rate
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.recovery import live_mongo, production_server, recovery_settings
+from backup_playbook.engines.mongodb.archive import left_out as left_out_of_mongo
 from backup_playbook.engines.mongodb.preflight import inspect_live as inspect_collections
-from backup_playbook.engines.mongodb.proof import LEFT_OUT
 from backup_playbook.engines.postgres.archive import left_out
 from backup_playbook.engines.postgres.recovery_preflight import inspect_live
 from backup_playbook.engines.scratch import ScratchHost
@@ -145,7 +145,13 @@ def look_at_live(config: PlaybookConfig, manifest: Manifest, live: str, quaranti
     if isinstance(config.source(source), MongoSource):
         free = inspect_collections(live_mongo(config, source), manifest, quarantine)
         stays = tuple(f"{name} is not in backups, and stays as it is." for name in manifest.details.get("left_out", ()))
-        return 0, (_space(free, manifest.content_bytes), _no_copy_has(LEFT_OUT), *stays, EXPIRES, STREAMS)
+        return 0, (
+            _space(free, manifest.content_bytes),
+            _no_copy_has(left_out_of_mongo(manifest)),
+            *stays,
+            EXPIRES,
+            STREAMS,
+        )
     found = inspect_live(production_server(config, source), live, manifest.content_bytes)
     return found.oid, (*found.remarks, _space(found.free, found.bytes), _no_copy_has(left_out(manifest)))
 

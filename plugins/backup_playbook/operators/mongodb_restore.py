@@ -20,9 +20,9 @@ class PlanMongoRestore(PlanRestore):
     without = "users and roles"
 
     def scope(self, reader: BackupReader, form: Any) -> Scope:  # noqa: ARG002 - Postgres restores parts
-        from backup_playbook.engines.mongodb.proof import LEFT_OUT
+        from backup_playbook.engines.mongodb.archive import left_out
 
-        return Scope(reader.manifest.tables, reader.manifest.content_bytes, LEFT_OUT)
+        return Scope(reader.manifest.tables, reader.manifest.content_bytes, left_out(reader.manifest))
 
     def database(self, manifest: Manifest) -> str:
         return str(manifest.details["database"])

@@ -1,6 +1,7 @@
 """Stands in for mongorestore, which cannot be installed here: reads a dump as the documentation of mongodump has it.
 
-mongorestore --config=FILE --db=NAME --stopOnError --bypassDocumentValidation [--restoreDbUsersAndRoles] DIRECTORY
+mongorestore --config=FILE --db=NAME --stopOnError --bypassDocumentValidation --convertLegacyIndexes
+    [--restoreDbUsersAndRoles] DIRECTORY
 """
 
 import argparse
@@ -19,6 +20,7 @@ parser.add_argument("--config", type=Path, required=True)
 parser.add_argument("--db", required=True)
 parser.add_argument("--stopOnError", action="store_true", required=True)
 parser.add_argument("--bypassDocumentValidation", action="store_true", required=True)
+parser.add_argument("--convertLegacyIndexes", action="store_true", required=True)
 parser.add_argument("--restoreDbUsersAndRoles", action="store_true")
 parser.add_argument("directory", type=Path)
 options = parser.parse_args()

@@ -12,6 +12,7 @@ from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
+from backup_playbook.engines.mongodb.promotion import keep_exposed
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
 from backup_playbook.engines.mongodb.sets import (
@@ -55,6 +56,7 @@ class LiveMongo:
                     "Clear the task `promote_copy`, which completes it." if half else "Nothing was dropped.",
                 )
             with explained(f"The copy {name} in {self.server.label} could not be dropped", RestoreError):
+                keep_exposed(database, sets[name])
                 drop_set(database, name)
         log.info("The copy %s is gone.", name)
 

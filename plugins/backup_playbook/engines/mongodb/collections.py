@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from backup_playbook.core.guards import CollectionsIdentity
-from backup_playbook.engines.mongodb.connection import Document, builds_by_vote
+from backup_playbook.engines.mongodb.connection import CODEC, Document
 
 JSON = CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _SHORT = RELAXED_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
@@ -24,6 +25,8 @@ SIMPLE = {"locale": "simple"}
 """The collation of an index that is listed without one."""
 TTL = "expireAfterSeconds"
 """Of an index, of a time series and of a clustered collection."""
+NEVER = 2**31 - 1
+"""Seconds: the most that an index takes."""
 
 SCRATCH_MARK = "backup_playbook_scratch"
 """A collection that only scratch databases have; see `scratch`. It is no part of what is backed up, or proven."""
@@ -32,6 +35,12 @@ SETS = "backup_playbook_sets"
 """A collection of a live database: which others in it are a copy, or were replaced by one; see `sets`."""
 
 _NAMESPACE_NOT_FOUND = 26
+_TYPES = frozenset(map(frozenset, (
+    ("$oid",), ("$date",), ("$numberInt",), ("$numberLong",), ("$numberDouble",), ("$numberDecimal",), ("$binary",),
+    ("$binary", "$type"), ("$uuid",), ("$code",), ("$code", "$scope"), ("$timestamp",), ("$regularExpression",),
+    ("$dbPointer",), ("$symbol",), ("$undefined",), ("$minKey",), ("$maxKey",),
+)))  # fmt: skip
+"""The fields of every type that extended JSON knows, but for DBRef, which is a document."""
 # as mongodump cuts names that are too long for a file
 _LONGEST_NAME, _KEPT_OF_LONGER = 238, 208
 # some S3 compatibles keep objects as files, and what we do to the content adds to the name
@@ -86,7 +95,16 @@ def for_people(value: Any) -> str:
 
 
 def from_json(text: str) -> Any:
-    return json_util.loads(text, json_options=JSON)
+    """Extended JSON, without loss: what has more fields than a value of a type has is a document.
+
+    `{"$regex": "^a", "$ne": "abc"}` is a condition; the driver takes it for a regular expression, and drops the rest.
+    """
+    return json.loads(text, object_pairs_hook=_from_pairs)
+
+
+def _from_pairs(pairs: list[tuple[str, Any]]) -> Any:
+    document = dict(pairs)
+    return json_util.object_hook(document, JSON) if frozenset(document) in _TYPES else document
 
 
 def list_collections(database: Database[Document], leave_out: Iterable[str] = (), within: str = "") -> list[Collection]:
@@ -94,7 +112,7 @@ def list_collections(database: Database[Document], leave_out: Iterable[str] = ()
 
     within: those of this set, with its prefix in their names.
     """
-    items = list(database.list_collections())
+    items = list(database.cursor_command({"listCollections": 1, "cursor": {}}, codec_options=CODEC))
     sets = tuple(in_set(mark["_id"], "") for mark in _marks(database, items))
     found = []
     for item in items:
@@ -122,7 +140,8 @@ def list_indexes(database: Database[Document], collection: Collection) -> tuple[
     if collection.is_view:
         return ()
     try:
-        indexes = list(database[collection.name].list_indexes())
+        # the driver's own methods know no dates beyond the year 9999
+        indexes = list(database.cursor_command({"listIndexes": collection.name, "cursor": {}}, codec_options=CODEC))
     except OperationFailure as error:
         if error.code != _NAMESPACE_NOT_FOUND:
             raise
@@ -135,17 +154,6 @@ def identity(database: Database[Document], within: str = "") -> CollectionsIdent
     """within: see `list_collections`."""
     found = list_collections(database, within=within)
     return CollectionsIdentity(database.name, frozenset(item.uuid for item in found if item.uuid))
-
-
-def create_indexes(database: Database[Document], collection: Collection, indexes: Iterable[Document]) -> None:
-    """All but that of `_id`, which is there. Raises OperationFailure."""
-    # without one, it would get the collation of the collection
-    plain = {"collation": SIMPLE} if "collation" in collection.options else {}
-    wanted = [{**plain, **index} for index in indexes if index["name"] != "_id_"]
-    if wanted:
-        # by default all members vote: one that is down would hold it up for ever
-        quorum = {"commitQuorum": "majority"} if builds_by_vote(database) else {}
-        database.command({"createIndexes": collection.name, "indexes": wanted, **quorum})
 
 
 def bson_file(database: str, collection: str) -> str:

@@ -38,6 +38,7 @@ from backup_playbook.engines.mongodb.collections import for_people
 from backup_playbook.engines.mongodb.connection import MongoServer, explained
 from backup_playbook.engines.mongodb.document_search import WantedDocuments, found_documents, raw
 from backup_playbook.engines.mongodb.document_undo import UNDO_COMMAND, Written, take_back, undo_document
+from backup_playbook.engines.mongodb.exact import empty_again
 from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.engines.mongodb.unchanged import write_if_unchanged
 from backup_playbook.engines.mongodb.unique import unique_indexes
@@ -219,6 +220,7 @@ def _write_one(live: _DocumentsOf, one: Compared) -> None:
     try:
         if one.now is None:
             live.insert_one(one.then)
+            empty_again(live, [one.then.raw])
         elif not write_if_unchanged(live, bytes(one.now.raw), bytes(one.then.raw)):
             raise _changed(f"while documents were written: {one.key}")
     except DuplicateKeyError as error:

@@ -26,6 +26,7 @@ from backup_playbook.engines.mongodb.archive import metadata_names, read_collect
 from backup_playbook.engines.mongodb.collections import from_json, list_collections
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.documents import batches
+from backup_playbook.engines.mongodb.exact import empty_again
 from backup_playbook.engines.mongodb.ranges import RAW, between
 from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.repository.objects import BackupReader
@@ -39,6 +40,7 @@ LOADED, WANTED = "loaded", "wanted"
 MOST_BYTES = 256 << 20
 """Of found documents: the preview, the import and its undo hold them in memory."""
 _EXACT = (str, ObjectId, int, Int64)
+_NO_JSON = (ValueError, TypeError, KeyError, AttributeError, BSONError)
 _OBJECT_ID = re.compile("[0-9a-fA-F]{24}")
 
 
@@ -67,7 +69,7 @@ def wanted_documents(collection: str, ids: Sequence[str], query: str) -> WantedD
         return WantedDocuments(collection, values, {"_id": {"$in": list(values)}})
     try:
         parsed = from_json(query)
-    except (ValueError, TypeError, BSONError):
+    except _NO_JSON:
         parsed = None
     if not isinstance(parsed, dict):
         raise RowRecoveryError(
@@ -83,7 +85,7 @@ def _parse_id(text: str) -> Any:
         return ObjectId(text)
     try:
         return from_json(text)
-    except (ValueError, TypeError, BSONError):
+    except _NO_JSON:
         return text
 
 
@@ -147,8 +149,10 @@ class _Loading:
     def _load(self, item: StoredObject) -> None:
         for batch in batches(self._reader.content(item)):
             self._cancellation.check()
-            if documents := [found for found in map(RawBSONDocument, batch) if self._may_be_meant(found)]:
-                self._database[LOADED].insert_many(documents)
+            documents = [RawBSONDocument(content, RAW) for content in batch]
+            if meant := [found for found in documents if self._may_be_meant(found)]:
+                self._database[LOADED].insert_many(meant)
+                empty_again(self._database[LOADED], (found.raw for found in meant))
 
     def _may_be_meant(self, document: RawBSONDocument) -> bool:
         """Only what surely has another `_id` is left out; 5 and 5.0 are the same to the server."""

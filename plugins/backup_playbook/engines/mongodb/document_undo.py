@@ -87,7 +87,7 @@ def take_back(collection: Collection[RawBSONDocument], written: Sequence[Written
     changed: list[str] = []
     failed: list[str] = []
     for one in reversed(written):
-        key = shortened(for_people(RawBSONDocument(one.then)["_id"]))
+        key = shortened(for_people(RawBSONDocument(one.then, RAW)["_id"]))
         try:
             if gone:
                 failed.append(f"{key} ({gone})")

@@ -94,6 +94,7 @@ class _Dump:
 
     def run(self) -> Manifest:
         label, server = self._source.server.label, self._server
+        self._search = self._search_indexes()
         looks = [Job(0, partial(self._look_at, item)) for item in self._moment.collections]
         found = run_by_size(looks, self._source.streams, self._cancellation)
         tables = [one for one in found if not one[0].is_view]
@@ -118,6 +119,19 @@ class _Dump:
                 jobs += self._jobs(*table)
             written = [one for one in run_by_size(jobs, self._source.streams, self._cancellation) if one]
         return self._manifest([*written, *self._users()])
+
+    def _search_indexes(self) -> dict[str, list[str]]:
+        """Names by collection, where the server has such indexes: they are in a server of their own, and not listed."""
+        found: dict[str, list[str]] = {}
+        for item in self._moment.collections:
+            if item.kind == "collection" and not item.name.startswith("system."):
+                try:
+                    names = [one["name"] for one in self._database[item.name].list_search_indexes()]
+                except OperationFailure:
+                    return found  # it knows none
+                if names:
+                    found[item.name] = sorted(names)
+        return found
 
     def _look_at(self, collection: Collection) -> tuple[Collection, int, int]:
         """With its indexes; bytes of all documents, and of an average one, as the server keeps count."""
@@ -208,6 +222,7 @@ class _Dump:
             "database": self._database.name,
             "views": [item.name for item in self._moment.collections if item.is_view],
             "left_out": list(self._source.leave_out),
+            "search_indexes": self._search,
             "collections": {item.name: item.uuid for item in self._moment.collections if item.uuid},
         }
 

@@ -16,6 +16,7 @@ from pymongo.read_concern import ReadConcern
 from backup_playbook.core.errors import SourceError
 from backup_playbook.engines.mongodb.collections import Collection, list_collections
 from backup_playbook.engines.mongodb.connection import Deployment, Document
+from backup_playbook.engines.mongodb.ranges import RAW
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ def _shows_snapshots(collection: Collection, server: Deployment) -> bool:
 def _cluster_time(database: Database[Document], collection: Collection) -> Timestamp:
     found = database.command(
         {"find": collection.data_name, "limit": 1, "projection": {"_id": 1}, "singleBatch": True,
-         "readConcern": {"level": "snapshot"}}
+         "readConcern": {"level": "snapshot"}},
+        codec_options=RAW,
     )  # fmt: skip
     time: Timestamp = found["cursor"]["atClusterTime"]
     return time

@@ -21,13 +21,16 @@ from backup_playbook.core.errors import GuardError, PlaybookError, RestoreError
 from backup_playbook.core.promotion import Promoted
 from backup_playbook.core.promotion import State as Outcome
 from backup_playbook.engines.mongodb.collections import (
+    NEVER,
     TTL,
     Collection,
     in_set,
     list_collections,
     list_indexes,
+    to_json,
 )
 from backup_playbook.engines.mongodb.connection import HAS_NONE, Document, MongoServer
+from backup_playbook.engines.mongodb.legacy import up_to_date
 from backup_playbook.engines.mongodb.sets import (
     CollectionSet,
     Expiry,
@@ -41,8 +44,6 @@ from backup_playbook.engines.mongodb.sets import (
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
-NEVER = 2**31 - 1
-"""Seconds: the most that an index takes."""
 _EXISTS = 48
 
 State = Literal["before", "half", "promoted"]
@@ -147,10 +148,8 @@ class MongoPromotion:
 
     def _keep_late(self, database: Database[Document], name: str) -> None:
         """What clients wrote in that moment is kept too."""
-        late = self.quarantine.replace("__quarantine_", "__late_")
-        mark = CollectionSet(late, "late", self.source, self.by, self.now, quarantine=self.quarantine)
-        save_set(database, mark)
-        kept = next(kept for number in count(1) if _rename(database, name, kept := in_set(late, f"{name}.{number}")))
+        mark = CollectionSet("", "late", self.source, self.by, self.now, quarantine=self.quarantine)
+        kept = _set_aside(database, name, name, mark)
         log.warning("Clients wrote to %s while it was exchanged: what they wrote is in %s.", name, kept)
 
     def _put_back(self, database: Database[Document]) -> None:
@@ -158,6 +157,8 @@ class MongoPromotion:
         candidate, quarantine = sets[self.candidate], sets[self.quarantine]
         _drop_views(database, list_collections(database, candidate.left_out), quarantine.definitions)
         aside, waiting = (collections_of(database, name) for name in (self.quarantine, self.candidate))
+        exposed = tuple(sorted({*candidate.exposed, *(candidate.collections.keys() - waiting.keys())}))
+        save_set(database, replace(candidate, exposed=exposed, quarantine=self.quarantine))
         for name in sorted({*aside, *candidate.collections}):
             if name in candidate.collections and name not in waiting:
                 _rename(database, name, in_set(self.candidate, name))
@@ -181,9 +182,29 @@ class MongoPromotion:
         return RestoreError(f"{self.server.label} could not be exchanged: {what}. {left}", remedy)
 
 
+def keep_exposed(database: Database[Document], scratch: CollectionSet) -> None:
+    """Set aside the collections of a scratch that clients may have written to; the next quarantine has them, too."""
+    late = replace(scratch, kind="late", collections={}, views=(), ttl=(), exposed=())
+    there = collections_of(database, scratch.name)
+    for name in (name for name in scratch.exposed if name in there):
+        kept = _set_aside(database, in_set(scratch.name, name), name, late)
+        log.warning("%s was live until its exchange was taken back; what clients wrote to it is in %s.", name, kept)
+
+
+def _set_aside(database: Database[Document], collection: str, name: str, mark: CollectionSet) -> str:
+    """Move a collection into the set of what came late for a quarantine. Returns what it is called then."""
+    late = mark.quarantine.replace("__quarantine_", "__late_")
+    save_set(database, replace(mark, name=late))
+    return next(kept for number in count(1) if _rename(database, collection, kept := in_set(late, f"{name}.{number}")))
+
+
 def _expiring(database: Database[Document], live: Iterable[Collection]) -> tuple[Expiry, ...]:
-    indexes = ((item.name, index) for item in live for index in list_indexes(database, item))
-    return tuple((name, index["name"], int(index[TTL])) for name, index in indexes if TTL in index)
+    found = ((item.name, index) for item in live for index in up_to_date(_indexed(database, item)).indexes)
+    return tuple((name, index["name"], index[TTL]) for name, index in found if TTL in index)
+
+
+def _indexed(database: Database[Document], collection: Collection) -> Collection:
+    return replace(collection, indexes=list_indexes(database, collection))
 
 
 def _expire(database: Database[Document], indexes: Iterable[Expiry]) -> None:
@@ -207,8 +228,9 @@ def _create_views(database: Database[Document], wanted: Iterable[Collection]) ->
 
 
 def _missing(wanted: Iterable[Collection], there: Iterable[Collection]) -> Iterator[Collection]:
-    options = {item.name: item.options for item in there if item.is_view}
-    return (view for view in wanted if options.get(view.name) != view.options)
+    # compared as text: in a pipeline the order of fields means something
+    options = {item.name: to_json(item.options) for item in there if item.is_view}
+    return (view for view in wanted if options.get(view.name) != to_json(view.options))
 
 
 def _exists(database: Database[Document], name: str) -> bool:

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from pymongo.database import Database
 
-from backup_playbook.core.errors import RestoreError, VerificationError
+from backup_playbook.core.errors import RestoreError, UnequalError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, TablePart, TableRecord
 from backup_playbook.core.proof import Proof, TableProof
-from backup_playbook.engines.mongodb.archive import read_collections
+from backup_playbook.engines.mongodb.archive import left_out, read_collections
 from backup_playbook.engines.mongodb.collections import (
-    SIMPLE,
     TTL,
     Collection,
-    create_indexes,
     in_set,
     list_collections,
     list_indexes,
@@ -30,6 +29,8 @@ from backup_playbook.engines.mongodb.collections import (
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.documents import DocumentCounter
 from backup_playbook.engines.mongodb.dump import read_documents
+from backup_playbook.engines.mongodb.legacy import not_kept, same_index, same_options, up_to_date
+from backup_playbook.engines.mongodb.making import create_indexes
 from backup_playbook.engines.mongodb.moment import Moment
 from backup_playbook.engines.mongodb.ranges import IdRange, between
 from backup_playbook.repository.objects import BackupReader
@@ -38,7 +39,6 @@ from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
 
-LEFT_OUT = ("users and roles",)
 PROBLEMS_SHOWN = 20
 _NOTHING = TablePart(object="", rows=0, bytes=0, sha256=Digest().sha256)
 
@@ -49,7 +49,7 @@ def prove(
     """Compare a database with the backup that it was restored from; then give it the indexes that remove documents.
 
     within: only a set of its collections, which has no views.
-    Raises VerificationError with everything that differs in `problems`, SourceError when the copy cannot be read.
+    Raises UnequalError with everything that differs in `problems`, SourceError when the copy cannot be read.
     """
     with server.connect() as database:
         proving = _Proving(database, reader, streams, cancellation, within)
@@ -73,7 +73,8 @@ class _Proving:
         self._database, self._manifest = database, reader.manifest
         self._streams, self._cancellation = streams, cancellation
         expected = read_collections(reader, streams, cancellation)
-        self._expected = {item.name: item for item in expected if not (within and item.is_view)}
+        self._backed_up = [item for item in expected if not (within and item.is_view)]
+        self._expected = {item.name: up_to_date(item) for item in self._backed_up}
         found = list_collections(database, within=within)
         self._moment = Moment(tuple(found), datetime.now(UTC))
         self._found = {item.name.removeprefix(in_set(within, "") if within else ""): item for item in found}
@@ -95,7 +96,10 @@ class _Proving:
             sequences=0,
             large_objects=0,
             schema_objects=len(self._expected) + sum(len(item.indexes) for item in self._expected.values()),
-            left_out=LEFT_OUT,
+            left_out=(
+                *left_out(self._manifest),
+                *(words for item in self._backed_up for words in not_kept(item, self._found[item.name])),
+            ),
         )
 
     def let_documents_expire(self) -> None:
@@ -106,14 +110,17 @@ class _Proving:
                 self._database.command({"collMod": there.name, TTL: collection.options[TTL]})
 
     def _definitions(self, name: str) -> Iterator[str]:
-        expected, found = self._expected[name], self._found[name]
-        if _described(expected) != _described(found):
+        expected = self._expected[name]
+        found = replace(self._found[name], indexes=list_indexes(self._database, self._found[name]))
+        self._found[name] = found
+        if found.kind != expected.kind or not same_options(expected.options, found.options):
             yield f"{name} is {_described(found)} where the backup has {_described(expected)}."
         wanted = {index["name"]: index for index in expected.indexes}
-        there = {index["name"]: index for index in list_indexes(self._database, found)}
+        there = {index["name"]: index for index in found.indexes}
         for index in sorted(wanted.keys() | there.keys()):
             late = index not in there and TTL in wanted[index]
-            if not late and _described(wanted.get(index)) != _described(there.get(index)):
+            same = index in wanted and index in there and same_index(wanted[index], there[index])
+            if not late and not same:
                 yield (
                     f"The index {index} of {name} is {_described(there.get(index))} where the backup has "
                     f"{_described(wanted.get(index))}."
@@ -151,14 +158,12 @@ def _ranges(table: TableRecord) -> Iterator[tuple[TablePart, IdRange]]:
 
 
 def _described(what: Collection | Document | None) -> str:
-    """A collection by its options, or an index; without what is added after the proof."""
+    """A collection by its options, or an index, for people."""
     if what is None:
         return "missing"
     if isinstance(what, Collection):
         return f"a {what.kind} with {_described(what.options)}"
-    return to_json(
-        {name: value for name, value in sorted(what.items()) if name != TTL and (name, value) != ("collation", SIMPLE)}
-    )
+    return to_json(dict(sorted(what.items())))
 
 
 def _difference(table: TableRecord, rows: int) -> str:
@@ -167,9 +172,9 @@ def _difference(table: TableRecord, rows: int) -> str:
     return f"{table.name} has {counted(rows, 'document')} where the backup has {table.rows:,}."
 
 
-def _failure(label: str, manifest: Manifest, problems: list[str]) -> VerificationError:
+def _failure(label: str, manifest: Manifest, problems: list[str]) -> UnequalError:
     more = len(problems) - PROBLEMS_SHOWN
-    return VerificationError(
+    return UnequalError(
         f"{label} is not equal to the backup {manifest.backup_id} of {manifest.source}: "
         f"{' '.join(problems[:PROBLEMS_SHOWN])}{f' And {more} more.' if more > 0 else ''}",
         "Do not rely on this backup before you know why. Restore it again: a difference that stays is in the "

@@ -16,8 +16,12 @@ from backup_playbook.engines.mongodb.collections import from_json, to_json
 from backup_playbook.engines.mongodb.connection import Document
 
 SAMPLES_PER_RANGE = 20
-# a raw document keeps duplicate keys, and dates of any year
-RAW = CodecOptions(document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+# a raw document keeps duplicate keys, dates of any year, and text that is not UTF-8: only what is shown is replaced
+RAW = CodecOptions(
+    document_class=RawBSONDocument,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 
 
 @dataclass(frozen=True)

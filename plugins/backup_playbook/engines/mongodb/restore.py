@@ -21,13 +21,16 @@ from backup_playbook.engines.mongodb.archive import read_collections
 from backup_playbook.engines.mongodb.collections import (
     TTL,
     Collection,
-    create_indexes,
     identity,
     list_collections,
     list_indexes,
 )
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.documents import batches
+from backup_playbook.engines.mongodb.exact import empty_again
+from backup_playbook.engines.mongodb.legacy import up_to_date
+from backup_playbook.engines.mongodb.making import create_collection, create_indexes
+from backup_playbook.engines.mongodb.ranges import RAW
 from backup_playbook.engines.restore import timed
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.parallel import Job, run_by_size
@@ -63,7 +66,7 @@ class Restore:
         with self._server.connect() as self._database:
             require_no_production_collections(identity(self._database, self._within), self._production)
             require_empty(self._database, self._server.label, self._within)
-            backed_up = read_collections(self._reader, self._streams, self._cancellation)
+            backed_up = [*map(up_to_date, read_collections(self._reader, self._streams, self._cancellation))]
             self.views = [item for item in backed_up if item.is_view]
             self._names = {item.name: item.within(self._within).data_name for item in backed_up}
             self._collections = [item.within(self._within) for item in backed_up if not (self._within and item.is_view)]
@@ -76,9 +79,8 @@ class Restore:
         run_by_size(jobs, self._streams, self._cancellation)
 
     def _create_one(self, collection: Collection) -> None:
-        options = {name: value for name, value in collection.options.items() if name != TTL}
         with explained(f"{collection.name} could not be made in {self._server.label}", RestoreError):
-            self._database.command({"create": collection.name, **options})
+            create_collection(self._database, collection)
             if collection.kind == "timeseries":
                 self._drop_own_indexes(collection)
 
@@ -107,7 +109,9 @@ class Restore:
             for batch in batches(content):
                 self._cancellation.check()
                 # documents may be older than the validator that would refuse them
-                collection.insert_many(map(RawBSONDocument, batch), bypass_document_validation=True)
+                documents = (RawBSONDocument(content, RAW) for content in batch)
+                collection.insert_many(documents, bypass_document_validation=True)
+                empty_again(collection, batch)
 
     def _index(self) -> None:
         sizes = {table.name: table.bytes for table in self._manifest.tables}

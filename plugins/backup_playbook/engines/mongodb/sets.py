@@ -30,6 +30,8 @@ class CollectionSet:
     collections: UUIDs by name without prefix, once they are proven or complete. views: as Collection.to_json.
     ttl: when documents of a quarantine expired before; in it, nothing does.
     exchanged_with: of a quarantine, while the exchange with this set goes on. quarantine: of what is late.
+    exposed: collections of a scratch that were live until their exchange was taken back: clients may have written to
+    them, so that they are kept when the scratch is dropped.
     left_out: of the backup by the source's `leave_out`; an exchange leaves these collections where they are.
     """
 
@@ -45,6 +47,7 @@ class CollectionSet:
     exchanged_with: str = ""
     quarantine: str = ""
     left_out: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
 
     @property
     def definitions(self) -> list[Collection]:
@@ -98,6 +101,7 @@ def _from_mark(mark: Document) -> CollectionSet:
     body |= {
         "views": tuple(body["views"]),
         "left_out": tuple(body.get("left_out", ())),
+        "exposed": tuple(body.get("exposed", ())),
         "ttl": tuple(map(tuple, body["ttl"])),
     }
     return CollectionSet(name=mark["_id"], **body)

@@ -20,6 +20,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from backup_playbook.engines.mongodb.connection import Document, has_transactions
+from backup_playbook.engines.mongodb.exact import replace_exactly
 from backup_playbook.engines.mongodb.ranges import RAW
 
 MOST_BYTES = (16 << 20) - (256 << 10)
@@ -51,7 +52,7 @@ def write_if_unchanged(live: Collection[RawBSONDocument], seen: bytes, new: byte
 def _compare_and_write(
     live: Collection[RawBSONDocument], seen: bytes, new: bytes | None, session: ClientSession | None = None
 ) -> bool:
-    identity = {"_id": {"$eq": RawBSONDocument(seen)["_id"]}}
+    identity = {"_id": {"$eq": RawBSONDocument(seen, RAW)["_id"]}}
     now: Any = live.with_options(read_preference=ReadPreference.PRIMARY).find_one(identity, session=session)
     if now is None or now.raw != seen:
         return False
@@ -63,11 +64,11 @@ def _write(
 ) -> bool:
     if new is None:
         return live.delete_one(query, session=session).deleted_count > 0
-    return live.replace_one(query, RawBSONDocument(new), session=session).matched_count > 0
+    return replace_exactly(live, query, RawBSONDocument(new, RAW), session)
 
 
 def _is(content: bytes) -> Document:
-    document = RawBSONDocument(content)
+    document = RawBSONDocument(content, RAW)
     return {"_id": {"$eq": document["_id"]}, "$expr": {"$eq": ["$$ROOT", {"$literal": document}]}}
 
 
