@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
+
+YOUNG = -1
+"""In the place of a time that lies so shortly before the reading that the next change may leave it as it is."""
 
 L = TypeVar("L")
 R = TypeVar("R")
@@ -42,6 +45,8 @@ class Outcome(StrEnum):
     NAMELESS = "nameless"
     """A key of a bucket that no directory can hold, and that S3 clients resolve to another key (see `unsafe`): it
     could be brought back nowhere, and is not stored."""
+    ONLY_IN_BUCKETS = "only in buckets"
+    """Another key that no directory can hold (below a file, too long a name): stored, and restored into a bucket."""
 
 
 class Entry(NamedTuple):
@@ -77,6 +82,17 @@ class Entry(NamedTuple):
     outcome: str = ""
     reason: str = ""
     """Of the outcome, for people."""
+    device: int = 0
+    """0 for what is on the file system of the tree's root, whose own number differs from worker to worker."""
+    ctime_ns: int = 0
+    """Of the last change of content or attributes, which nobody can set; or YOUNG."""
+    links: int = 0
+    """How many names the file has, when it has several: those of one inode on one device."""
+    xattrs: Mapping[str, str] = {}
+    """Extended attributes, ACLs and capabilities among them: names percent-encoded, values in base64."""
+    object_headers: Mapping[str, str | Mapping[str, str]] = {}
+    """Of an object in a bucket, as arguments of PutObject: ContentType, CacheControl, ..., Metadata (an object),
+    Tagging (`key=value&...`)."""
 
     @property
     def is_directory(self) -> bool:
@@ -112,13 +128,18 @@ class Entry(NamedTuple):
             return self.sha256 == other.sha256
         if other.outcome in (Outcome.CHANGING, Outcome.UNREADABLE):
             return False
-        return (self.type, self.size, self.mtime_ns, self.inode, self.etag, self.target) == (
-            other.type, other.size, other.mtime_ns, other.inode, other.etag, other.target,
+        return self.ctime_ns != YOUNG and (
+            self.size, self.mtime_ns, self.ctime_ns, self.inode, self.device, self.etag, self.type, self.target,
+        ) == (
+            other.size, other.mtime_ns, other.ctime_ns, other.inode, other.device, other.etag, other.type, other.target,
         )  # fmt: skip
 
     def same_attributes(self, other: Entry) -> bool:
-        return (self.mode, self.uid, self.gid, self.user, self.group, self.mtime_ns) == (
-            other.mode, other.uid, other.gid, other.user, other.group, other.mtime_ns,
+        return (
+            self.mode, self.uid, self.gid, self.user, self.group, self.mtime_ns, self.device, self.links, self.xattrs,
+        ) == (
+            other.mode, other.uid, other.gid, other.user, other.group, other.mtime_ns, other.device, other.links,
+            other.xattrs,
         )  # fmt: skip
 
     def with_content_of(self, other: Entry) -> Entry:

@@ -40,6 +40,7 @@ class ListedVersion(NamedTuple):
     modified: datetime
     latest: bool
     deleted: bool
+    storage_class: str = ""
 
 
 def fast_listing(client: S3Client) -> None:
@@ -73,6 +74,7 @@ def _version(item: Element, space: str, decode: Callable[[str], str]) -> ListedV
         datetime.fromisoformat(item.findtext(f"{space}LastModified", "")),
         item.findtext(f"{space}IsLatest", "") == "true",
         item.tag == f"{space}DeleteMarker",
+        item.findtext(f"{space}StorageClass", ""),
     )
 
 

@@ -99,10 +99,15 @@ class ObjectStore:
 
     def read(self, key: str, version: str = "") -> Iterator[bytes]:
         """An object, or one version of it, as a stream. A connection that is cut is resumed where it was cut."""
+        return self.read_with_headers(key, version, {})
+
+    def read_with_headers(self, key: str, version: str, headers: dict[str, Any]) -> Iterator[bytes]:
+        """The same; headers: gets what the store says of the object."""
         where: dict[str, Any] = {"Bucket": self.bucket, "Key": self.path(key), **version_field(version)}
         with explained(f"read {self.url}/{key}{f' (version {version})' if version else ''}"):
             answer = self.client.get_object(**where)
             size, etag = answer["ContentLength"], answer["ETag"]
+            headers.update(answer)
             offset = failures = 0
             while True:
                 try:

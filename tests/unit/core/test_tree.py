@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_playbook.core.tree import Entry, Outcome, from_document, key_of, merge, to_line, unsafe
+from backup_playbook.core.tree import YOUNG, Entry, Outcome, from_document, key_of, merge, to_line, unsafe
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: not set(name) & {0, ord("/")})
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(b"/".join)
@@ -82,8 +82,9 @@ def test_what_must_be_read() -> None:
     stored = Entry(b"a", "file", size=1, mtime_ns=1, inode=1, sha256="x", version="v")
     seen = stored._replace(sha256="", version="")
     assert seen.same_content(stored)
-    for change in ({"size": 2}, {"mtime_ns": 2}, {"inode": 2}, {"etag": "v2"}):
+    for change in ({"size": 2}, {"mtime_ns": 2}, {"inode": 2}, {"etag": "v2"}, {"ctime_ns": 2}, {"device": 2}):
         assert not seen._replace(**change).same_content(stored)
     for outcome in (Outcome.CHANGING, Outcome.UNREADABLE):
         assert not seen.same_content(stored._replace(outcome=outcome.value))
+    assert not seen._replace(ctime_ns=YOUNG).same_content(stored._replace(ctime_ns=YOUNG)), "written to by mmap"
     assert stored._replace(inode=9).same_content(stored), "a copy goes by the hash"

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from backup_playbook.core.errors import RepositoryError
 from backup_playbook.core.tree import Entry, Outcome, key_of
 from backup_playbook.engines.files.plan import Identity, identity
-from backup_playbook.engines.files.trees import Tree
+from backup_playbook.engines.files.trees import Tree, why_unreadable
 from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
 from backup_playbook.repository.s3errors import code_of
 from backup_playbook.repository.store import ObjectStore
@@ -75,7 +75,7 @@ class Contents:
         except FileNotFoundError:
             return now, How.GONE
         except OSError as error:
-            return unread(now, old, error.strerror or str(error)), How.UNREAD
+            return unread(now, old, why_unreadable(error)), How.UNREAD
         if good and kept.version == good.version:
             return kept, How.SAME
         return kept, How.SILENT if good and good.stored and now.same_content(good) else How.UPLOADED

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import platform
 import pwd
 import stat
+import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote_from_bytes
 
 from backup_playbook.core.errors import SourceError
-from backup_playbook.core.tree import Entry, FileType, Outcome
+from backup_playbook.core.tree import YOUNG, Entry, FileType, Outcome
+from backup_playbook.engines.files.trees import why_unreadable
 from backup_playbook.streams.blocks import BLOCK_BYTES, Blocks, closing
 from backup_playbook.streams.processes import Cancellation
 
 T = TypeVar("T")
 
 TRIES = 3
+YOUNG_NS = 60 * 10**9
+"""A page that is written to by mmap changes the file's times when it is written to first, and then not again until the
+kernel has stored it, half a minute later. What is younger when it is read is read again by the next backup."""
 _TYPES = {
     stat.S_IFREG: FileType.FILE,
     stat.S_IFDIR: FileType.DIRECTORY,
@@ -39,6 +47,10 @@ class DirectoryTree:
     @cached_property
     def _root(self) -> bytes:
         return os.fsencode(self.root) + b"/"
+
+    @cached_property
+    def _device(self) -> int:
+        return self.root.stat().st_dev
 
     @property
     def details(self) -> dict[str, Any]:
@@ -61,11 +73,11 @@ class DirectoryTree:
             path = folders[-1] + name
             real = self._real(path)
             try:
-                entry = _entry(path, os.lstat(real), real)
+                entry = self._entry(path, os.lstat(real), real)
             except OSError as error:
                 if isinstance(error, FileNotFoundError):
                     continue  # deleted since its name was read
-                entry = Entry(path, _type_of(name), outcome=Outcome.UNREADABLE, reason=error.strerror or str(error))
+                entry = Entry(path, _type_of(name), outcome=Outcome.UNREADABLE, reason=why_unreadable(error))
             if entry.is_directory != name.endswith(b"/"):
                 continue  # replaced by something else since its name was read: the next backup has it
             if entry.is_directory and not entry.outcome:
@@ -76,8 +88,18 @@ class DirectoryTree:
                 except FileNotFoundError:
                     continue
                 except OSError as error:
-                    entry = entry._replace(outcome=Outcome.UNREADABLE, reason=error.strerror or str(error))
+                    entry = entry._replace(outcome=Outcome.UNREADABLE, reason=why_unreadable(error))
             yield entry
+
+    def look_closer(self, entry: Entry) -> Entry:
+        real = self._real(entry.path)
+        try:
+            if entry.type == FileType.FILE and not os.access(real, os.R_OK, effective_ids=True):
+                return entry._replace(outcome=Outcome.UNREADABLE, reason=os.strerror(errno.EACCES))
+            return entry._replace(xattrs=_xattrs(real))
+        except OSError as error:
+            why_unreadable(error)
+            return entry  # gone, or reading it says more
 
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
         # a fifo that took the file's place must not be waited for, nor a link followed
@@ -90,8 +112,9 @@ class DirectoryTree:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 with closing(_blocks(descriptor, before.st_size)) as blocks:
                     result = consume(blocks)
-                found = _entry(entry.path, os.fstat(descriptor))
-                if found == _entry(entry.path, before):
+                after = os.fstat(descriptor)
+                found = self._entry(entry.path, after)._replace(xattrs=_xattrs(descriptor))
+                if _times(before) == _times(after):
                     return found, result
             return found._replace(
                 outcome=Outcome.CHANGING, reason=f"it changed during {TRIES} tries to read it"
@@ -99,8 +122,50 @@ class DirectoryTree:
         finally:
             os.close(descriptor)
 
+    def _entry(self, path: bytes, status: os.stat_result, link: bytes = b"") -> Entry:
+        """link: where to read the target of a symbolic link."""
+        kind = _TYPES.get(stat.S_IFMT(status.st_mode), FileType.DEVICE)
+        is_file, is_link = kind is FileType.FILE, kind is FileType.SYMLINK
+        special = not (is_file or is_link or kind is FileType.DIRECTORY)
+        return Entry(
+            path=path,
+            type=kind.value,
+            size=status.st_size if is_file else 0,
+            mtime_ns=status.st_mtime_ns,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            user=_user(status.st_uid),
+            group=_group(status.st_gid),
+            inode=status.st_ino,
+            device=0 if status.st_dev == self._device else status.st_dev,
+            ctime_ns=YOUNG if is_file and status.st_ctime_ns > time.time_ns() - YOUNG_NS else status.st_ctime_ns,
+            links=status.st_nlink if is_file and status.st_nlink > 1 else 0,
+            sparse=is_file and status.st_blocks * 512 < status.st_size,
+            target=os.readlink(link) if is_link and link else b"",  # noqa: PTH115 - Path knows no bytes
+            outcome=Outcome.SPECIAL.value if special else "",
+            reason=f"a {kind.value} has no content that could be stored" if special else "",
+        )
+
     def _real(self, path: bytes) -> bytes:
         return self._root + path.removesuffix(b"/")
+
+
+def _times(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _xattrs(file: bytes | int) -> dict[str, str]:
+    """None where the file system has no such thing."""
+    follow = isinstance(file, int)
+    try:
+        names = os.listxattr(file, follow_symlinks=follow)
+        values = ((name, os.getxattr(file, name, follow_symlinks=follow)) for name in sorted(names))
+        return {quote_from_bytes(os.fsencode(name)): b64encode(value).decode() for name, value in values}
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES):
+            return {}
+        raise
 
 
 def _names(directory: bytes) -> list[bytes]:
@@ -118,29 +183,6 @@ def _blocks(descriptor: int, size: int) -> Iterator[bytes]:
 
 def _type_of(name: bytes) -> FileType:
     return FileType.DIRECTORY if name.endswith(b"/") else FileType.FILE
-
-
-def _entry(path: bytes, status: os.stat_result, link: bytes = b"") -> Entry:
-    """link: where to read the target of a symbolic link."""
-    kind = _TYPES.get(stat.S_IFMT(status.st_mode), FileType.DEVICE)
-    is_file, is_link = kind is FileType.FILE, kind is FileType.SYMLINK
-    special = not (is_file or is_link or kind is FileType.DIRECTORY)
-    return Entry(
-        path=path,
-        type=kind.value,
-        size=status.st_size if is_file else 0,
-        mtime_ns=status.st_mtime_ns,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        user=_user(status.st_uid),
-        group=_group(status.st_gid),
-        inode=status.st_ino,
-        sparse=is_file and status.st_blocks * 512 < status.st_size,
-        target=os.readlink(link) if is_link and link else b"",  # noqa: PTH115 - Path knows no bytes
-        outcome=Outcome.SPECIAL.value if special else "",
-        reason=f"a {kind.value} has no content that could be stored" if special else "",
-    )
 
 
 @lru_cache(maxsize=1024)

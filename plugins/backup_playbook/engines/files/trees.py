@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import platform
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
+from backup_playbook.core.errors import SourceError
 from backup_playbook.core.tree import Entry
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
 
 T = TypeVar("T")
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Tree(Protocol):
@@ -24,6 +29,13 @@ class Tree(Protocol):
         """All entries in order, without content. Raises SourceError when the tree itself cannot be read."""
         ...
 
+    def look_closer(self, entry: Entry) -> Entry:
+        """What scan() leaves out because it costs more: asked of entries that are new, or seem to have changed.
+
+        Also whether they can be read, as far as that can be told without reading.
+        """
+        ...
+
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
         """Give the content to `consume`; return the entry as it was meanwhile, and the result.
 
@@ -31,3 +43,15 @@ class Tree(Protocol):
         FileNotFoundError when it is gone, other OSErrors when it cannot be read.
         """
         ...
+
+
+def why_unreadable(error: OSError) -> str:
+    """In the system's words. Raises SourceError when the file is not to blame, but this worker."""
+    why = error.strerror or str(error)
+    if error.errno in _EXHAUSTED:
+        raise SourceError(
+            f"The worker {platform.node()} has run out of what reading files takes: {why}.",
+            "Raise its limits (`ulimit -n`, memory), or run fewer tasks on it at once; then clear this task. No file "
+            "was given up.",
+        ) from error
+    return why
