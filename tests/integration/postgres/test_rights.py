@@ -9,7 +9,7 @@ from tests.integration.postgres.lab import Lab, server_of, source_of
 TRAPS = """
 CREATE SCHEMA evil;
 CREATE FUNCTION evil.caught() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught %', current_user; END $$;
-CREATE FUNCTION evil.current_database() RETURNS name LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught %', current_user; END $$;
+CREATE FUNCTION evil.current_database() RETURNS name LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught'; END $$;
 CREATE FUNCTION evil.eq(name, text) RETURNS bool LANGUAGE sql AS 'SELECT evil.caught()';
 CREATE FUNCTION evil.eq(name, name) RETURNS bool LANGUAGE sql AS 'SELECT evil.caught()';
 CREATE FUNCTION evil.eq(oid, oid) RETURNS bool LANGUAGE sql AS 'SELECT evil.caught()';

@@ -12,7 +12,7 @@ from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.guards import require_not_production
 from backup_playbook.core.promotion import is_quarantine_name
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
-from backup_playbook.engines.postgres.restore import explained
+from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.postgres.scratch import ScratchServer
 from backup_playbook.engines.scratch import SCRATCH_NAME
 

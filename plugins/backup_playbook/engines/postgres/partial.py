@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backup_playbook.core.errors import RestoreError
@@ -15,6 +15,7 @@ from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, ObjectKind, TableRecord
 from backup_playbook.engines.postgres.archive import LARGE_OBJECTS, is_left_out, left_out, shortened
 from backup_playbook.engines.postgres.clients import Clients
+from backup_playbook.engines.postgres.leave_out import find_left_out
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams import processes
 
@@ -31,12 +32,13 @@ Name = tuple[str, str]
 @dataclass(frozen=True)
 class Part:
     """What a restore brings. only: as it was asked for. tables: whose rows. entries: ids in the archive's table of
-    contents that are left out. left_out: all that the copy does not get, in words."""
+    contents that are left out. left_out: all that the copy does not get, in words. checks: see `leave_out.LeftOut`."""
 
     only: tuple[str, ...]
     tables: frozenset[Name]
     entries: frozenset[bytes]
     left_out: tuple[str, ...]
+    checks: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -56,10 +58,11 @@ class Part:
         return found if self.whole else [line for line in found if not LARGE_OBJECTS.match(line)]
 
 
-def read_part(reader: BackupReader, clients: Clients, only: Sequence[str] = ()) -> Part:
+def read_part(reader: BackupReader, clients: Clients, only: Sequence[str] = (), leave_out: Sequence[str] = ()) -> Part:
     """only: schemas, and tables with their schema; empty means everything. A partitioned table means its partitions.
 
-    Raises RestoreError for a name that the backup does not have, with those that come near.
+    leave_out: definitions, as `find_left_out` knows them. Raises RestoreError for a name that the backup does not have,
+    with those that come near.
     """
     manifest = reader.manifest
     with tempfile.NamedTemporaryFile(prefix="backup-playbook-") as file:
@@ -68,8 +71,14 @@ def read_part(reader: BackupReader, clients: Clients, only: Sequence[str] = ()) 
         file.flush()
         listing = processes.run([str(clients.pg_restore), "-l", "-v", Path(file.name)])
     contents = _Contents(listing, manifest)
-    if only:
-        return _Selecting(manifest, contents).run(only)
+    part = _Selecting(manifest, contents).run(only) if only else _whole(manifest, contents)
+    asked = find_left_out(contents.texts, contents.needs, leave_out, manifest.details["python_codec"])
+    return replace(
+        part, entries=part.entries | asked.entries, left_out=(*part.left_out, *asked.words), checks=asked.checks
+    )
+
+
+def _whole(manifest: Manifest, contents: _Contents) -> Part:
     tables = frozenset((table.namespace, table.name) for table in manifest.tables if not is_left_out(table))
     views = contents.filled_from_elsewhere()
     return Part((), tables, frozenset(views), (*left_out(manifest), *_unfilled(views)))
@@ -80,7 +89,7 @@ class _Contents:
 
     def __init__(self, listing: bytes, manifest: Manifest) -> None:
         self.texts: dict[bytes, bytes] = {}
-        self._needs: dict[bytes, list[bytes]] = defaultdict(list)
+        self.needs: dict[bytes, list[bytes]] = defaultdict(list)
         self.tables: dict[bytes, bytes] = {}
         """`schema name owner` by id; any of them may have spaces."""
         number = b""
@@ -90,7 +99,7 @@ class _Contents:
                 if catalog == _PG_CLASS and match[3].startswith(_TABLE):
                     self.tables[number] = match[3].removeprefix(_TABLE)
             elif line.startswith(_DEPENDS):
-                self._needs[number] = line.removeprefix(_DEPENDS).split()
+                self.needs[number] = line.removeprefix(_DEPENDS).split()
         self._partitions: dict[bytes, list[bytes]] = defaultdict(list)
         for number in self.of(_ATTACH):
             partition, *parent = self.tables_of(number)
@@ -108,7 +117,7 @@ class _Contents:
 
     def tables_of(self, number: bytes) -> list[bytes]:
         """The tables that an entry depends on: of a partition, itself and its parent."""
-        return [found for found in dict.fromkeys(self._needs[number]) if found in self.tables]
+        return [found for found in dict.fromkeys(self.needs[number]) if found in self.tables]
 
     def leaves(self, table: bytes) -> Iterator[Name]:
         """The table itself, or the partitions that hold its rows."""
@@ -128,7 +137,7 @@ class _Contents:
         found: set[bytes] = set()
         waiting = [number]
         while waiting:
-            new = {need for need in self._needs.get(waiting.pop(), ()) if need not in found}
+            new = {need for need in self.needs.get(waiting.pop(), ()) if need not in found}
             found |= new
             waiting += new
         return found

@@ -77,7 +77,7 @@ class _Proving:
         self._cancellation, self._streams, self._owners = cancellation, options.streams, options.owners
         self._codec = snapshot.connection.info.encoding
         self._clients = clients_for(self._manifest, self._contents.server.major)
-        self._part = read_part(reader, self._clients, options.only)
+        self._part = read_part(reader, self._clients, options.only, options.leave_out)
         self._environment = snapshot.server.environment(PGCLIENTENCODING=self._manifest.details["encoding"])
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(self._clients.psql), self._database]

@@ -6,21 +6,21 @@ Rows become visible only after every byte that was read has been compared with t
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import psycopg
 from psycopg import Connection, Copy
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.errors import ProcessFailedError, RestoreError, VerificationError
+from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
-from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
 from backup_playbook.engines.postgres.archive import (
     is_left_out_sequence,
     post_data_steps,
@@ -28,13 +28,15 @@ from backup_playbook.engines.postgres.archive import (
     restore_options,
 )
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
-from backup_playbook.engines.postgres.copy_commands import copy_from_line, copy_in
+from backup_playbook.engines.postgres.copy_commands import copy_in
 from backup_playbook.engines.postgres.database_properties import setting_statements
 from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.inventory import quoted
-from backup_playbook.engines.postgres.packs import PackReader
-from backup_playbook.engines.postgres.partial import Part, read_part
+from backup_playbook.engines.postgres.leave_out import drop_checks
+from backup_playbook.engines.postgres.pack_loader import PackLoader
+from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.preflight import clients_for, require_empty
+from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.postgres.row_digests import keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines
 from backup_playbook.engines.postgres.session import known_to, libpq_options, set_statements
@@ -49,8 +51,6 @@ from backup_playbook.streams.progress import Progress
 log = logging.getLogger(__name__)
 
 SEQUENCES_PER_QUERY = 200
-_FORGED = "Use another backup, or the off-site copy, and find out who wrote to the bucket."
-_NO_PART = TablePart(object="", rows=0, bytes=0, sha256="")
 _SETTINGS: Mapping[str, str] = {
     "synchronous_commit": "off",
     "default_transaction_read_only": "off",
@@ -66,12 +66,14 @@ class RestoreOptions:
     """streams: how many load rows, or build indexes, at once; each may use `maintenance_work_mem` on the server.
 
     owners: keep owners, grants, tablespaces and the settings of the database; the roles must exist.
-    only: the rows of these schemas and tables only; see `partial.read_part`.
+    only: the rows of these schemas and tables only; leave_out: definitions that the copy goes without; see
+    `partial.read_part`.
     """
 
     streams: int = 2
     owners: bool = False
     only: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
     maintenance_work_mem: str = "256MB"
 
 
@@ -90,6 +92,8 @@ class Restore:
         self._reader, self._manifest = reader, reader.manifest
         self._production = [*production, source_identity(reader.manifest)]
         self._cancellation = cancellation
+        self._late: list[tuple[str, Callable[[], None]]] | None = None
+        """Tables that were refused, and how to load them again; None: what is refused is an error."""
 
     def run(self) -> dict[str, float]:
         """Seconds by phase. Raises as `engines.contract.Target.restore`."""
@@ -99,7 +103,7 @@ class Restore:
             self._server = self._server.reached_by(holder)
             self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
             self._schema = Path(directory) / "schema.dump"
-            self._part = read_part(self._reader, self._clients, self._options.only)
+            self._part = read_part(self._reader, self._clients, self._options.only, self._options.leave_out)
             # what this role may not set, or this server does not know, is found out before hours of loading
             with holder.transaction(force_rollback=True):
                 self._apply_settings(holder)
@@ -113,28 +117,30 @@ class Restore:
         with self._schema.open("wb") as file:
             file.writelines(self._reader.content(item))
         self._define("The definitions", self._contents("pre-data"), 1)
+        if self._part.checks:
+            with self._loading("The definitions") as connection:
+                drop_checks(connection, self._part.checks)
 
     def _data(self) -> None:
         streamed = {item.name for item in self._reader.objects(ObjectKind.TABLE)}
         wanted = [table for table in self._manifest.tables if self._part.has_rows_of(table)]
         tables = [table for table in wanted if table.parts[0].object in streamed]
         needed = {part.object for table in wanted for part in table.parts}
-        packs: list[Sequence[StoredObject]] = [
-            [item] for item in self._reader.objects(ObjectKind.PACK) if item.name in needed
-        ]
-        # tables of extensions have their foreign keys already: their order counts
-        ordered = [pack for pack in packs if self._has_extension_tables(pack[0])]
-        packs = [pack for pack in packs if pack not in ordered]
-        if ordered:
-            packs.append([item for pack in ordered for item in pack])
+        packs = [item for item in self._reader.objects(ObjectKind.PACK) if item.name in needed]
+        # tables of extensions have their foreign keys already: their order counts; values of their types may need them
+        first = [pack for pack in packs if self._has_extension_tables(pack)]
         large_objects = self._reader.objects(ObjectKind.LARGE_OBJECTS) if self._part.whole else []
         needed |= {item.name for item in large_objects}
         total = sum(item.content_bytes for item in self._manifest.objects if item.name in needed)
         with Progress(self._server.database, total) as self._progress:
+            self._late = []
+            for pack in first:
+                self._load_pack(pack)
             jobs = [Job(table.bytes, partial(self._load_table, table)) for table in tables]
-            jobs += [Job(sum(item.content_bytes for item in pack), partial(self._load_packs, pack)) for pack in packs]
+            jobs += [Job(pack.content_bytes, partial(self._load_pack, pack)) for pack in packs if pack not in first]
             jobs += [Job(item.content_bytes, partial(self._load_large_objects, item)) for item in large_objects]
             run_jobs(jobs, self._options.streams, self._cancellation)
+            self._load_late()
         self._set_sequences()
 
     def _post_data(self) -> None:
@@ -163,23 +169,50 @@ class Restore:
 
     def _load_table(self, table: TableRecord) -> None:
         items = {item.name: item for item in self._reader.objects(ObjectKind.TABLE)}
-        with self._loading(f"{table.namespace}.{table.name}") as connection, self._copying(connection, table) as copy:
-            for part in table.parts:
-                for block in self._content(items[part.object]):
-                    copy.write(block)
+        with self._loading(f"{table.namespace}.{table.name}") as connection:
+            try:
+                with self._copying(connection, table) as copy:
+                    for part in table.parts:
+                        for block in self._content(items[part.object]):
+                            copy.write(block)
+            except psycopg.Error as error:
+                self._refused(partial(self._load_table, table), table, error)
 
-    def _load_packs(self, items: Sequence[StoredObject]) -> None:
-        for item in items:
-            with self._loading(item.name) as connection, ExitStack() as stack:
-                parts = self._manifest.parts_by_object[item.name]
-                loader = _PackLoader(parts, stack, self._part, partial(self._copying, connection), self._codec)
-                for block in self._content(item):
-                    loader.update(block)
-                loader.finish()
+    def _load_pack(self, item: StoredObject, only: TableRecord | None = None) -> None:
+        def refused(table: TableRecord, error: psycopg.Error) -> None:
+            self._refused(partial(self._load_pack, item, table), table, error)
+
+        def wanted(table: TableRecord) -> bool:
+            return self._part.has_rows_of(table) and only in (None, table)
+
+        with self._loading(item.name) as connection, ExitStack() as stack:
+            parts = self._manifest.parts_by_object[item.name]
+            loader = PackLoader(parts, stack, wanted, partial(self._copying, connection), refused, self._codec)
+            for block in self._content(item):
+                loader.update(block)
+            loader.finish()
+
+    def _refused(self, again: Callable[[], None], table: TableRecord, error: psycopg.Error) -> None:
+        """A check may read tables that come later, or that other streams load: it gets another try after them."""
+        if self._late is None or isinstance(error, psycopg.OperationalError):
+            raise error
+        log.info("%s.%s is tried again after all others: %s", table.namespace, table.name, error)
+        self._late.append((f"{table.namespace}.{table.name}", again))
+
+    def _load_late(self) -> None:
+        """In the order of names, as pg_restore has them; again while fewer are left than before."""
+        waiting, before = self._late or [], 0
+        while waiting:
+            self._late = None if len(waiting) == before else []
+            before = len(waiting)
+            for _, load in sorted(waiting, key=itemgetter(0)):
+                load()
+            waiting = self._late or []
 
     def _load_large_objects(self, item: StoredObject) -> None:
-        blocks = withhold_last(self._content(item))
-        self._pg_restore("The large objects", "--single-transaction", stdin=blocks)
+        # in one transaction, the server would hold a lock for each; clients before 17 have one transaction for each
+        words = ["--transaction-size=1000"] if self._clients.major >= 17 else []
+        self._pg_restore("The large objects", *words, stdin=withhold_last(self._content(item)))
 
     def _set_sequences(self) -> None:
         for item in self._reader.objects(ObjectKind.SEQUENCES):
@@ -199,7 +232,8 @@ class Restore:
         if lines:
             wanted = self._schema.with_name("wanted")
             wanted.write_bytes(b"\n".join([*lines, b""]))
-            self._pg_restore(what, f"--jobs={jobs}", f"--use-list={wanted}", str(self._schema))
+            words = (f"--jobs={jobs}", f"--use-list={wanted}", str(self._schema))
+            self._pg_restore(what, *words, lines=lines)
 
     @property
     def _codec(self) -> str:
@@ -244,63 +278,18 @@ class Restore:
             connection.execute(set_statements({**known_to(connection.info.server_version), **_SETTINGS}).encode())
             yield connection
 
-    def _pg_restore(self, what: str, *words: str, stdin: Blocks | None = None) -> None:
+    def _pg_restore(self, what: str, *words: str, lines: Sequence[bytes] = (), stdin: Blocks | None = None) -> None:
         memory = {"maintenance_work_mem": self._options.maintenance_work_mem}
         settings = libpq_options({**_SETTINGS, **_INDEX_SETTINGS, **memory})
         options = f"{self._server.keywords.get('options', '')} {settings}".strip()
         environment = self._server.environment(PGOPTIONS=options)
         argv = [str(self._clients.pg_restore), "-w", "--exit-on-error", f"--dbname={self._server.client_database}"]
         argv += [*restore_options(owners=self._options.owners), *words]
-        with explained(f"{what} could not be restored into {self._server.label}"):
+        with explained(f"{what} could not be restored into {self._server.label}", lines, self._codec):
             if stdin is None:
                 drain(processes.output(argv, env=environment, cancellation=self._cancellation))
             else:
                 drain(processes.pipe(stdin, argv, env=environment, cancellation=self._cancellation))
-
-
-class _PackLoader(PackReader):
-    """Loads the tables of a pack by our own COPY statements, each when all of it has been compared with the manifest.
-
-    Nothing in a pack is ever run as SQL. `stack` is unwound when reading it fails.
-    """
-
-    def __init__(
-        self,
-        parts: Iterable[tuple[TableRecord, TablePart]],
-        stack: ExitStack,
-        wanted: Part,
-        copying: Callable[[TableRecord], AbstractContextManager[Copy]],
-        codec: str,
-    ) -> None:
-        super().__init__()
-        self._parts, self._stack, self._wanted, self._copying, self._codec = iter(parts), stack, wanted, copying, codec
-        self._part: TablePart
-        self._copy: Copy | None = None
-
-    def begin_table(self, header: bytes) -> None:
-        table, self._part = next(self._parts, (None, _NO_PART))
-        if table is None or header != copy_from_line(table.target, table.columns).encode(self._codec):
-            raise VerificationError(
-                f"A pack goes on with {header[:200].decode(self._codec, errors='replace')!r} where the manifest has "
-                f"{f'the table {table.namespace}.{table.name}' if table else 'its end'}.",
-                _FORGED,
-            )
-        # most tables of a database with thousands of them are empty
-        if self._part.bytes and self._wanted.has_rows_of(table):
-            self._copy = self._stack.enter_context(self._copying(table))
-
-    def take_rows(self, rows: memoryview) -> None:
-        if self._copy:
-            self._copy.write(rows)
-
-    def end_table(self) -> None:
-        found = self.tables[-1]
-        if (found.bytes, found.sha256) != (self._part.bytes, self._part.sha256):
-            raise VerificationError(
-                f"A pack has other rows than the manifest says for {found.header.decode(self._codec)!r}.", _FORGED
-            )
-        self._stack.close()
-        self._copy = None
 
 
 def source_identity(manifest: Manifest) -> DatabaseIdentity:
@@ -309,35 +298,3 @@ def source_identity(manifest: Manifest) -> DatabaseIdentity:
     return DatabaseIdentity(
         details["system_identifier"], int(details["database"]["oid"]), details["database"]["datname"]
     )
-
-
-@contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Say what a failed statement or client program means for the restore."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise RestoreError(f"{what}: {str(error).strip()}", _remedy(str(error))) from error
-    except ProcessFailedError as error:
-        raise RestoreError(f"{what}: {error.what}", _remedy(error.stderr)) from error
-
-
-def _remedy(message: str) -> str:
-    if "No space left on device" in message or "could not extend file" in message:
-        return "Free or add disk space on the target server, drop this scratch, and start the restore again."
-    if any(
-        words in message
-        for words in ("server closed the connection", "connection to server", "terminating connection", "connection is")
-    ):
-        return "Look at the target server's log for this time; then start the restore again with a new scratch."
-    if "invalid locale" in message or "is not supported" in message or "locale" in message:
-        return "Install the locale on the target server's machine and restart it, or name another in targets.yaml."
-    if re.search(r"(relation|function|type) .* does not exist", message):
-        return (
-            "If a function says so (its name stands in the CONTEXT), it finds its tables by search_path, which no "
-            "restore sets: ALTER FUNCTION ... SET search_path at the source, and back it up again. Of this backup, "
-            "restore_postgres with all schemas named in `only` leaves materialised views empty that use it."
-        )
-    if "permission denied" in message:
-        return "Give the role of the target's connection what is missing, or let a superuser restore."
-    return "Correct what the server says, drop this scratch, and start the restore again."

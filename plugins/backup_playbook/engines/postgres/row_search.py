@@ -134,7 +134,7 @@ class RowSearch(Restore):
             total = sum(self._objects[name].content_bytes for name in needed)
             with Progress(self._server.database, total) as self._progress:
                 packs = [self._objects[name] for name in needed if self._objects[name].kind is ObjectKind.PACK]
-                self._run([Job(item.content_bytes, partial(self._load_packs, [item])) for item in packs])
+                self._run([Job(item.content_bytes, partial(self._load_pack, item)) for item in packs])
                 for tables in order:
                     self._search({table for table in tables if self._members[table]})
 

@@ -25,7 +25,8 @@ from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.preflight import require_fitting, user_objects
 from backup_playbook.engines.postgres.proof import prove
-from backup_playbook.engines.postgres.restore import Restore, RestoreOptions, explained
+from backup_playbook.engines.postgres.refusals import explained
+from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
 from backup_playbook.engines.postgres.subscriptions import drop_subscriptions, subscriptions_of
 from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
 from backup_playbook.repository.objects import BackupReader

@@ -1,0 +1,104 @@
+"""What it means for a restore when the server, or pg_restore, refuses something; and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+
+from backup_playbook.core.errors import ProcessFailedError, RestoreError
+from backup_playbook.engines.postgres.leave_out import CHECK, could_be_left_out
+
+_ENTRY = re.compile(r"from TOC entry (\d+); ")
+# workers of pg_restore -j do not name the entry; without quotes, and with single spaces:
+_COMMANDS = tuple(
+    re.compile(rf"Command was: {words}")
+    for words in (
+        r"ALTER TABLE (?:ONLY )?(?P<schema>.+?)\.(?P<table>.+) ADD CONSTRAINT (?P<name>.+?) [A-Z]{5,} ",
+        r"CREATE (?:UNIQUE )?INDEX (?P<name>.+?) ON (?:ONLY )?(?P<schema>.+?)\.",
+        r"REFRESH MATERIALIZED VIEW (?P<schema>.+?)\.(?P<name>.+?);",
+        r"CREATE (?:EVENT TRIGGER|PUBLICATION) (?P<name>.+?) (?:ON|FOR|WITH)\b",
+    )
+)
+
+
+@contextmanager
+def explained(what: str, lines: Sequence[bytes] = (), codec: str = "utf-8") -> Iterator[None]:
+    """Say what a failed statement or client program means for the restore.
+
+    lines: of `archive.restorable`, in this encoding, when pg_restore works on them.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        remedy = _of_check(error) if isinstance(error, errors.CheckViolation) else _remedy(str(error))
+        raise RestoreError(f"{what}: {_without_rows(error)}", remedy) from error
+    except ProcessFailedError as error:
+        name = _failed(error.stderr, lines, codec)
+        go_on = f" {_go_on(name)}" if name else ""
+        raise RestoreError(f"{what}: {error.what}", f"{_remedy(error.stderr)}{go_on}") from error
+
+
+def _failed(stderr: str, lines: Sequence[bytes], codec: str) -> str | None:
+    """By which name that can be left out on which pg_restore failed."""
+    if match := _ENTRY.search(stderr):
+        found = [line for line in lines if line.startswith(f"{match[1]}; ".encode())]
+        return next((_text(name, codec) for line in found if (name := could_be_left_out(line))), None)
+    said = " ".join(stderr.replace('"', "").split())
+    for command in _COMMANDS:
+        if match := command.search(said):
+            parts = match.groupdict()
+            words = " ".join(part for part in (parts.get("schema", "-"), parts.get("table"), parts["name"]) if part)
+            names = (_text(name, codec) for line in lines if (name := could_be_left_out(line)))
+            return next((name for name in names if name.endswith(f" {words}")), None)
+    return None
+
+
+def _text(name: bytes, codec: str) -> str:
+    return name.decode(codec, errors="replace")
+
+
+def _without_rows(error: psycopg.Error) -> str:
+    """Where it was, but not the values of a row, which are nothing for logs and messages."""
+    if not isinstance(error, errors.IntegrityError | errors.DataError):
+        return str(error).strip()
+    where = (error.diag.context or "").partition(': "')[0]
+    return f"{error.diag.message_primary}{f' ({where})' if where else ''}"
+
+
+def _of_check(error: psycopg.Error) -> str:
+    found = error.diag
+    name = f"{CHECK}{found.schema_name} {found.table_name or found.datatype_name} {found.constraint_name}"
+    return (
+        "The rows were stored while the constraint held: what it asks has changed since (a function, a setting, the "
+        "date), or it reads other tables than its own, which no restore fills in the order that it needs. Correct it "
+        f"at the source, and back it up again. {_go_on(name)}"
+    )
+
+
+def _go_on(name: str) -> str:
+    return f"To go on without it, start again with this line in `leave_out`: {name}"
+
+
+def _remedy(message: str) -> str:
+    if "No space left on device" in message or "could not extend file" in message:
+        return "Free or add disk space on the target server, drop this scratch, and start the restore again."
+    if any(
+        words in message
+        for words in ("server closed the connection", "connection to server", "terminating connection", "connection is")
+    ):
+        return "Look at the target server's log for this time; then start the restore again with a new scratch."
+    if "invalid locale" in message or "is not supported" in message or "locale" in message:
+        return "Install the locale on the target server's machine and restart it, or name another in targets.yaml."
+    if re.search(r"(relation|function|type) .* does not exist", message):
+        return (
+            "If a function says so (its name stands in the CONTEXT), it finds its tables by search_path, which no "
+            "restore sets: ALTER FUNCTION ... SET search_path at the source, and back it up again. Of this backup, "
+            "restore_postgres with all schemas named in `only` leaves materialised views empty that use it."
+        )
+    if "permission denied" in message:
+        return "Give the role of the target's connection what is missing, or let a superuser restore."
+    return "Correct what the server says, drop this scratch, and start the restore again."
