@@ -157,10 +157,12 @@ def test_unknown_names_are_refused_with_those_that_come_near(only: tuple[str, ..
         "DROP TABLE clicks",
     ],
 )
-def test_proof_finds_what_is_not_as_in_the_backup(damage: str, lab: Lab, shop: Manifest, scratch: MakeScratch) -> None:
+def test_proof_finds_what_is_not_as_in_the_backup(
+    damage: str, lab: Lab, shop: Manifest, postgres18: PostgresServer, scratch: MakeScratch
+) -> None:
     target = scratch(only=("public.users", "public.items"))
     lab.restore_into(target, shop)
-    with target.server.connect(autocommit=True) as session:
+    with postgres18.connect(target.name) as session:
         session.execute(damage.encode())
     with pytest.raises(VerificationError):
         lab.prove(target, shop)

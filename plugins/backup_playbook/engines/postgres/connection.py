@@ -67,9 +67,9 @@ class PostgresServer:
         try:
             connection = psycopg.connect("", autocommit=True, **arguments)  # type: ignore[arg-type]
             try:
-                settle(connection, self.label, self.encoding)
                 if autocommit:
                     connection.execute("SET search_path = pg_catalog")
+                settle(connection, self.label, self.encoding)
                 connection.autocommit = autocommit
             except BaseException:
                 connection.close()

@@ -23,7 +23,7 @@ _NO_ENCODING = "SQL_ASCII"
 _NOT_IN_PYTHON = frozenset(("EUC_TW", "MULE_INTERNAL"))
 # of all that a backup or a recovery reads: names, labels, settings, and comments of databases
 _NAMES = """
-SELECT sum(pg_catalog.length(pg_catalog.convert_to(name, 'SQL_ASCII'), 'UTF8')) FROM (
+SELECT pg_catalog.sum(pg_catalog.length(pg_catalog.convert_to(name, 'SQL_ASCII'), 'UTF8')) FROM (
   SELECT relname::text AS name FROM pg_catalog.pg_class
   UNION ALL SELECT attname::text FROM pg_catalog.pg_attribute
   UNION ALL SELECT nspname::text FROM pg_catalog.pg_namespace
