@@ -13,7 +13,8 @@ from tests.integration.postgres.lab import server_of
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PROPERTIES = """
 SELECT pg_get_userbyid(datdba), datconnlimit, datallowconn, shobj_description(oid, 'pg_database'),
-  ARRAY(SELECT format('%%s %%s %%s', coalesce(r.rolname, 'PUBLIC'), a.privilege_type, a.is_grantable)
+  ARRAY(SELECT format('%%s %%s %%s %%s', coalesce(r.rolname, 'PUBLIC'), a.privilege_type, a.is_grantable,
+                      a.grantor::regrole)
         FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a LEFT JOIN pg_roles r ON r.oid = a.grantee
         ORDER BY 1),
   ARRAY(SELECT format('%%s %%s', setrole::regrole, setconfig) FROM pg_db_role_setting WHERE setdatabase = d.oid

@@ -16,6 +16,7 @@ from backup_playbook.engines.postgres.connection import identity
 from backup_playbook.engines.postgres.investigation import opened, what_would_run
 from backup_playbook.engines.postgres.promotion import Promotion
 from backup_playbook.engines.postgres.quarantine import drop_quarantine, find_quarantine, list_quarantines
+from backup_playbook.engines.postgres.recovery_preflight import inspect_live
 from tests.integration.postgres.conftest import Database
 from tests.integration.postgres.lab import server_of, wait_until
 from tests.integration.postgres.pair import NOW, Pair
@@ -43,6 +44,8 @@ def test_what_belongs_to_the_name_is_carried_over(pair: Pair) -> None:
                 f"ALTER DATABASE {pair.live} OWNER TO {role}",
                 f"REVOKE ALL ON DATABASE {pair.live} FROM PUBLIC",
                 f"GRANT CONNECT ON DATABASE {pair.live} TO pg_monitor WITH GRANT OPTION",
+                f"SET ROLE pg_monitor; GRANT CONNECT ON DATABASE {pair.live} TO pg_read_all_stats WITH GRANT OPTION",
+                f"SET ROLE pg_read_all_stats; GRANT CONNECT ON DATABASE {pair.live} TO pg_signal_backend; RESET ROLE",
                 f"ALTER DATABASE {pair.live} CONNECTION LIMIT 42",
                 f"ALTER DATABASE {pair.live} SET search_path = 'a b', public",
                 f"ALTER ROLE {role} IN DATABASE {pair.live} SET work_mem = '7MB'",
@@ -52,6 +55,7 @@ def test_what_belongs_to_the_name_is_carried_over(pair: Pair) -> None:
             ):
                 session.execute(statement)
             before = pair.properties()
+            inspect_live(server_of(pair.server.dsn()), pair.live, 0)
             pair.promotion().run()
             assert pair.properties() == before
         finally:

@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.guards import DatabaseIdentity
 from backup_playbook.core.model import Manifest
+from backup_playbook.engines.postgres import subscriptions
 from backup_playbook.engines.postgres.connection import identity
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.scratch import Scratch, scratch_name
@@ -66,6 +67,19 @@ def test_a_scratch_that_others_are_connected_to(
     with postgres18.connect(target.name):
         target.drop()
     assert target.name not in databases(postgres18)
+
+
+def test_one_that_cannot_be_dropped_is_not_waited_for(
+    postgres18: PostgresServer, manifest: Manifest, scratch: MakeScratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = scratch()
+    target.create(manifest)
+    monkeypatch.setattr(subscriptions, "DROP_TIMEOUT_SECONDS", 1)
+    with postgres18.connect() as session, session.transaction(force_rollback=True):
+        session.execute(f"COMMENT ON DATABASE {target.name} IS 'held'")
+        with pytest.raises(RestoreError, match="statement timeout") as caught:
+            target.drop()
+    assert "does not answer" in caught.value.remedy
 
 
 def test_subscriptions_in_it_go_first(postgres18: PostgresServer, manifest: Manifest, scratch: MakeScratch) -> None:

@@ -7,14 +7,19 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.promotion import is_quarantine_name
 from backup_playbook.engines.postgres.connection import PostgresServer, identity, told
 from backup_playbook.engines.postgres.investigation import opened
-from backup_playbook.engines.postgres.subscriptions import drop_subscriptions, subscriptions_of
+from backup_playbook.engines.postgres.subscriptions import (
+    NO_ANSWER,
+    drop_database,
+    drop_subscriptions,
+    subscriptions_of,
+)
 from backup_playbook.engines.quarantine import Quarantine, wanted_quarantine
 
 _MARK = {"backup_playbook": "quarantine"}
@@ -57,11 +62,14 @@ def drop_quarantine(server: PostgresServer, source: str, name: str, production: 
             "It is there as before. Correct what the server says (sessions, prepared transactions and replication "
             "slots hold a database), and clear this task."
         )
-        with told(f"{name} could not be dropped", lambda _: remedy):
+        with told(
+            f"{name} could not be dropped",
+            lambda error: NO_ANSWER if isinstance(error, errors.QueryCanceled) else remedy,
+        ):
             if subscriptions := subscriptions_of(connection, name):
                 with opened(server, name) as quarantine, quarantine.connect(autocommit=True) as inside:
                     drop_subscriptions(inside, [*subscriptions])
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+            drop_database(connection, name)
 
 
 def _recognise(name: str, comment: str | None, size: int) -> Quarantine | None:

@@ -28,7 +28,8 @@ SELECT oid::bigint, datallowconn, pg_catalog.pg_database_size(oid),
   ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = datname),
   ARRAY(SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = datname),
   ARRAY(SELECT subname::text FROM pg_catalog.pg_subscription WHERE subdbid = d.oid),
-  (SELECT spcname::text FROM pg_catalog.pg_tablespace t WHERE t.oid = d.dattablespace), datconnlimit = -2
+  (SELECT spcname::text FROM pg_catalog.pg_tablespace t WHERE t.oid = d.dattablespace), datconnlimit = -2,
+  datistemplate
 FROM pg_catalog.pg_database d WHERE datname = %s
 """
 
@@ -59,7 +60,7 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveD
                 "If an earlier promotion was undone by hand, rename it back; if it was dropped, restore it under this "
                 "name with restore_postgres and the target `new database`.",
             )
-        oid, accepts, size, prepared, slots, subscriptions, tablespace, half_dropped = row
+        oid, accepts, size, prepared, slots, subscriptions, tablespace, half_dropped, template = row
         if half_dropped:
             raise RestoreError(
                 f"{live} is what an interrupted DROP DATABASE has left: nothing in it can be used any more.",
@@ -75,7 +76,10 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveD
             )
         # with indexes, a copy is about as large as what it is a copy of
         free = require_room(connection, max(size, content_bytes), f"The server of {live}")
-        return LiveDatabase(oid, accepts, size, free, tuple(_remarks(slots, subscriptions, tablespace)))
+        remarks = [*_remarks(slots, subscriptions, tablespace)]
+        if template:
+            remarks.append(f"The copy is no template, as {live} is: ALTER DATABASE {quoted(live)} IS_TEMPLATE true;")
+        return LiveDatabase(oid, accepts, size, free, tuple(remarks))
 
 
 def _missing_rights(connection: Connection[TupleRow], live: str) -> Iterator[tuple[str, str]]:

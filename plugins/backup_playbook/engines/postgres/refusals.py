@@ -11,6 +11,7 @@ from psycopg import errors
 
 from backup_playbook.core.errors import ProcessFailedError, RestoreError
 from backup_playbook.engines.postgres.leave_out import CHECK, could_be_left_out
+from backup_playbook.engines.postgres.subscriptions import NO_ANSWER
 
 _ENTRY = re.compile(r"from TOC entry (\d+); ")
 # workers of pg_restore -j do not name the entry; without quotes, and with single spaces:
@@ -99,6 +100,8 @@ def _remedy(message: str) -> str:
             "restore sets: ALTER FUNCTION ... SET search_path at the source, and back it up again. Of this backup, "
             "restore_postgres with all schemas named in `only` leaves materialised views empty that use it."
         )
+    if "statement timeout" in message:
+        return NO_ANSWER
     if "permission denied" in message:
         return "Give the role of the target's connection what is missing, or let a superuser restore."
     return "Correct what the server says, drop this scratch, and start the restore again."

@@ -18,7 +18,6 @@ import psycopg
 from psycopg import Connection, Copy
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
 from backup_playbook.engines.postgres.archive import (
@@ -57,6 +56,13 @@ _SETTINGS: Mapping[str, str] = {
     "statement_timeout": "0",
     "lock_timeout": "0",
 }
+# partitioned tables come last: theirs need what is in their partitions
+_ANALYZED = """
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY c.relkind = 'p', 1
+"""
 # `streams` indexes are built at once: with parallel workers on top of that, the server needs a tenth more CPU time
 _INDEX_SETTINGS: Mapping[str, str] = {"max_parallel_maintenance_workers": "0"}
 
@@ -152,11 +158,22 @@ class Restore:
 
     def _analyze(self) -> None:
         """No backup holds what the planner knows of its tables, and a copy that goes live without is slow at once."""
-        try:
-            with self._loading("The planner's statistics") as connection:
+        with self._loading("The planner's statistics") as connection:
+            try:
                 connection.execute("ANALYZE")
-        except RestoreError as error:  # such as of a function in an index: what is restored is complete without
-            log.warning("%s", error)
+            except psycopg.Error as error:  # such as of a foreign table, or a function in an index
+                log.info("One table after the other: %s", error)
+                self._analyze_each(connection)
+
+    def _analyze_each(self, connection: Connection[TupleRow]) -> None:
+        for (table,) in connection.execute(_ANALYZED).fetchall():
+            try:
+                connection.execute(f"ANALYZE {table}".encode(self._codec))
+            except psycopg.Error as error:
+                log.warning(
+                    "The planner knows nothing of %s, which is restored all the same: %s ANALYZE it when this is "
+                    "corrected.", table, error,
+                )  # fmt: skip
 
     def _apply_settings(self, connection: Connection[TupleRow]) -> None:
         if self._options.owners:

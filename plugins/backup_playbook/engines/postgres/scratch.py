@@ -27,7 +27,7 @@ from backup_playbook.engines.postgres.preflight import require_fitting, user_obj
 from backup_playbook.engines.postgres.proof import prove
 from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
-from backup_playbook.engines.postgres.subscriptions import drop_subscriptions, subscriptions_of
+from backup_playbook.engines.postgres.subscriptions import drop_database, drop_subscriptions, subscriptions_of
 from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
@@ -114,7 +114,7 @@ class ScratchServer:
                 if subscriptions := subscriptions_of(connection, name):
                     with self.server.at(name).connect(autocommit=True) as inside:
                         drop_subscriptions(inside, [*subscriptions])
-                connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)".encode())
+                drop_database(connection, name, "WITH (FORCE)")
         log.info("The scratch %s is gone.", name)
 
     def _recognise(self, connection: Connection[TupleRow], name: str) -> Scratch | None:

@@ -1,4 +1,7 @@
-"""Subscriptions of a database that is to be dropped, or only looked into: they act as soon as it takes connections."""
+"""Databases that are dropped; and the subscriptions of one that is, or is only looked into.
+
+They act as soon as it takes connections.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,20 @@ _SUBSCRIPTIONS = """
 SELECT subname::text, subenabled FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
 WHERE d.datname = %s ORDER BY 1
 """
+
+
+DROP_TIMEOUT_SECONDS = 600
+NO_ANSWER = (
+    "Look for a process of the server that does not answer (SELECT pid, backend_type, wait_event FROM "
+    "pg_stat_activity), such as a background worker of an extension; end it, or restart the server, and clear this "
+    "task. What is left of the database cannot be used any more."
+)
+
+
+def drop_database(connection: Connection[TupleRow], name: str, how: str = "") -> None:
+    """Without a limit, it would wait for ever for a process that does not answer: those of some extensions do not."""
+    connection.execute(f"SET statement_timeout = '{DROP_TIMEOUT_SECONDS}s'".encode())
+    connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} {how}".encode(connection.info.encoding))
 
 
 def subscriptions_of(connection: Connection[TupleRow], database: str) -> dict[str, bool]:
