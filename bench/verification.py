@@ -105,7 +105,7 @@ def verify(gateway: Path, source: str) -> int:
     now = datetime.now(UTC)
     scrub = Scrub(Rows(), Codec(), 2, Cancellation())
     done = scrub.run(source, REPOSITORIES, catalogs.__getitem__, EXPECTED.reread_within, now)
-    facts = gather_facts(source, EXPECTED, REPOSITORIES, catalogs.__getitem__, done.unreadable)
+    facts = gather_facts(source, EXPECTED, REPOSITORIES, catalogs.__getitem__, now, done.unreadable)
     if findings := assess(facts, now):
         raise PlaybookError(f"All was well with {source}, but: {findings[0].what}", "Compare `fill`.")
     return done.read

@@ -13,6 +13,7 @@
 | `assess` asks | if not |
 |---|---|
 | Can every repository be read, and is every backup in it still what was stored? | critical |
+| Was every restored copy equal to its backup, or proven equal since? | high |
 | Is there a verified backup of today, and is it younger than the RPO? | high |
 | Is there an equal, verified copy of it in each off-site repository? | high |
 | Is it encrypted, if that is configured; with the configured keys? | high; medium |
@@ -20,14 +21,19 @@
 | Was a backup restored and proven within `proven_within`? | medium |
 | Is its size above `minimum_size`, and as usual (the last 30)? | medium |
 | Does it have the tables and the rows that yesterday's had? | medium |
+| Does every backup bear a date that had come when it was taken? | medium |
 
 A problem is told once, and once more when it is over; on a day without any there is one summary. Critical and high
 findings make the run red as long as they last, medium ones do not. What people were told is in the Airflow Variable
 `backup_playbook_open_problems`; delete it to be told everything again.
 
+A backup of which a restored copy was not equal is not chosen by `latest`, and does not count as proven, until a later
+restore proves it equal. Somebody who knows why, and finds the backup good, gives its id under *Accept*: that stays
+beside the backup as evidence.
+
 **When it fails:** the error of `report_findings` lists every finding with what to do about it. When that is done, run
-this again by the button: it says what is over. If `scrub` or `assess` is red, the verification itself did not work:
-open that task; the other sources were looked at nevertheless.
+this again by the button: it reads all that is rejected again, and says what is over. If `scrub` or `assess` is red, the
+verification itself did not work: open that task; the other sources were looked at nevertheless.
 """
 
 from datetime import timedelta
@@ -35,6 +41,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task_group
 
 from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, every
+from backup_playbook.dag_parts.recovery_form import optional_text_param
 from backup_playbook.dag_parts.verification import list_all_sources, report_findings
 from backup_playbook.operators.verification import AssessSource, ScrubBackups
 
@@ -47,13 +54,28 @@ from backup_playbook.operators.verification import AssessSource, ScrubBackups
     doc_md=__doc__,
     default_args=BACKUP_DEFAULTS,
     tags=["assure"],
+    params={
+        "accept": optional_text_param(
+            "Accept",
+            "Id of a backup that is good although a restored copy was not equal.",
+            pattern=r"^(\d{8}T\d{6}Z-[0-9a-f]{6})?$",
+        ),
+        "reason": optional_text_param("Reason", "Why it is good."),
+    },
     **ALERTS,
 )
 def daily_backup_verification():
     @task_group
     def check(source: str):
         scrub = ScrubBackups(task_id="scrub", source=source)
-        AssessSource(task_id="assess", source=source, scrubbed=scrub.output, trigger_rule="all_done")
+        AssessSource(
+            task_id="assess",
+            source=source,
+            scrubbed=scrub.output,
+            accept="{{ params.accept or '' }}",
+            reason="{{ params.reason or '' }}",
+            trigger_rule="all_done",
+        )
 
     check.expand(source=list_all_sources()) >> report_findings()
 

@@ -21,10 +21,11 @@ The reports are in the repository that was read, below `reports/`; the evidence 
 repository that does not answer is passed over, which the report says. A run is red when any step of any source failed,
 and when a scratch could not be removed.
 
-**When it fails:** read the message of `document_result`: it names the step, what it said, and the report. A backup that
-`restore` or `prove` found damaged is rejected: no other DAG uses it any more. Test the off-site copy next
-(*Repository*: offsite). Everything else is wrong with the target, the checks or the network: correct it and clear the
-red task; its scratch is made anew.
+**When it fails:** read the message of `document_result`: it names the step, what it said, and the report. A backup
+whose stored bytes are damaged is rejected: no other DAG uses it any more, until they are read well again. One of which
+the copy was not equal is no longer the `latest`, until a restore proves it or somebody accepts it by its id
+(daily_backup_verification). Test the off-site copy next (*Repository*: offsite). Everything else is wrong with the
+target, the checks or the network: correct it and clear the red task; its scratch is made anew.
 """
 
 from datetime import timedelta

@@ -75,6 +75,14 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Inequality:
+    """A backup of which a restored copy was not equal, and why."""
+
+    backup_id: str
+    what: str
+
+
+@dataclass(frozen=True)
 class Unreadable:
     """A repository that refused, or failed, when it was asked for its catalog or its objects."""
 
@@ -94,6 +102,7 @@ class SourceFacts:
     """By repository, the primary and the off-site ones; what could not be read is not in it."""
     unreadable: Sequence[Unreadable] = ()
     rejections: Sequence[Rejection] = ()
+    inequalities: Sequence[Inequality] = ()
     newest: Manifest | None = None
     """Of the newest sound backup in the primary repository."""
     previous: Manifest | None = None
@@ -105,10 +114,9 @@ class SourceFacts:
     scrubbed: bool = True
     """Whether today's reading of older backups came to its end."""
 
-    @property
-    def sound(self) -> list[Backup]:
+    def sound(self, now: datetime) -> list[Backup]:
         """Those in the primary repository that count."""
-        return [one for one in self.listed.get(self.primary, ()) if is_sound(one)]
+        return [one for one in self.listed.get(self.primary, ()) if is_sound(one, now)]
 
     @property
     def proven_at(self) -> datetime | None:
@@ -124,7 +132,7 @@ class SourceFacts:
             proof = f"last proven by a restore {human_age(now - self.proven_at)} ago"
         else:
             proof = "not yet proven by a restore"
-        return f"{_last_good(self, now)} {len(self.sound)} good backups, {proof}."
+        return f"{_last_good(self, now)} {len(self.sound(now))} good backups, {proof}."
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,9 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
         yield _Problem(f"unreadable/{one.repository}", "critical", one.what, one.remedy, blinding=True)
     for rejection in facts.rejections:
         yield _rejected(rejection)
+    for inequality in facts.inequalities:
+        yield _unequal(inequality)
+    yield from _misdated(facts, now)
     yield from _rereading(facts, now)
     if facts.primary not in facts.listed:
         return
@@ -174,13 +185,11 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
 def _last_good(facts: SourceFacts, now: datetime) -> str:
     if facts.primary not in facts.listed:
         return f"Whether it has a good backup cannot be told while {facts.primary} is out of reach."
-    if not facts.sound:
+    if not (sound := facts.sound(now)):
         return "It has no verified backup at all."
-    age, rpo = now - facts.sound[0].taken_at, facts.expected.rpo
+    age, rpo = now - sound[0].taken_at, facts.expected.rpo
     kept = "older than" if age > rpo else "within"
-    return (
-        f"Its last good backup is {facts.sound[0].backup_id}, {human_age(age)} old, {kept} the RPO of {human_age(rpo)}."
-    )
+    return f"Its last good backup is {sound[0].backup_id}, {human_age(age)} old, {kept} the RPO of {human_age(rpo)}."
 
 
 def _rejected(one: Rejection) -> _Problem:
@@ -191,6 +200,27 @@ def _rejected(one: Rejection) -> _Problem:
         "Do not restore from it. Find out who wrote to the bucket, or whether its disk is failing. Then put its "
         "objects back from another repository, which the next run notices, or remove it.",
     )
+
+
+def _unequal(one: Inequality) -> _Problem:
+    return _Problem(
+        f"unequal/{one.backup_id}",
+        "high",
+        f"A restored copy of {one.backup_id} was not what was backed up: {one.what}",
+        "Its stored bytes are another matter. Run monthly_restore_test for this backup, by its id: a proof ends this. "
+        "If you find it good as it is, run daily_backup_verification with its id under *Accept*.",
+    )
+
+
+def _misdated(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+    found = {one.backup_id for backups in facts.listed.values() for one in backups if one.misdated(now)}
+    for backup_id in sorted(found):
+        yield _Problem(
+            f"misdated/{backup_id}", "medium",
+            f"The backup {backup_id} bears a date that had not come when it was taken: it counts for nothing.",
+            "Correct the clock of the worker that took it; then run nightly_database_backup or nightly_file_backup. "
+            "Until retention removes it, it can be restored by its id.",
+        )  # fmt: skip
 
 
 def _rereading(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
@@ -215,9 +245,9 @@ def _rereading(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
 def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     # before the time at which today's is due, yesterday's is the one to look for
     day = (now.astimezone(UTC) - facts.expected.due).replace(hour=0, minute=0, second=0, microsecond=0)
-    todays = [one for one in facts.listed[facts.primary] if one.taken_at >= day]
-    if any(is_sound(one) for one in todays):
-        age = now - facts.sound[0].taken_at
+    todays = [one for one in facts.listed[facts.primary] if one.taken_at >= day and not one.misdated(now)]
+    if any(is_sound(one, now) for one in todays):
+        age = now - facts.sound(now)[0].taken_at
         if age > facts.expected.rpo:
             yield _Problem(
                 "rpo", "high", f"The newest verified backup is {human_age(age)} old.",
@@ -233,6 +263,9 @@ def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     elif todays[0].rejected:
         what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, was rejected by its verification."
         remedy = "Run nightly_database_backup now, and find out what damaged the first one."
+    elif todays[0].unequal:
+        what = f"Of the backup of {day:%Y-%m-%d}, {todays[0].backup_id}, a restored copy was not equal."
+        remedy = "Run nightly_database_backup now, and monthly_restore_test for its result."
     else:
         what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, is not verified."
         remedy = "Open the run of nightly_database_backup: clear its task `verify` if it failed, or wait for its end."
@@ -305,7 +338,7 @@ def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[_Problem]:
             what = f"{newest.backup_id} has no copy in {repository}."
         elif seals.get(repository) != newest.seal:
             what = f"{repository} holds another backup under the id {newest.backup_id}: its manifest has another seal."
-        elif not is_sound(copy):
+        elif not (copy.verified or copy.proven):
             what = f"The copy of {newest.backup_id} in {repository} is not verified."
         else:
             continue

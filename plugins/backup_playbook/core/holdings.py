@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 from backup_playbook.core.model import Manifest
@@ -40,6 +41,14 @@ def holding(manifest: Manifest) -> str:
 def shares_contents(manifest: Manifest) -> bool:
     """Backups of files do: the objects of one only name the contents."""
     return manifest.engine == "files"
+
+
+def shows_until(manifest: Manifest) -> datetime:
+    """Nothing that happened after this moment is in the backup: that of its snapshot, or of its end where each file or
+    collection was read at a moment of its own."""
+    details = manifest.details
+    snapshot = details.get("consistency") == "snapshot" and not details.get("unsnapshotted")
+    return manifest.snapshot_at if manifest.engine == "postgres" or snapshot else manifest.finished_at
 
 
 def data_bytes(manifest: Manifest) -> int:

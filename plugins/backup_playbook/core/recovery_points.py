@@ -19,6 +19,8 @@ RATES_CONSIDERED = 6
 """So many of the newest proven restores give the speed that estimates go by: servers and networks change."""
 
 
+State = Literal["verified", "not verified", "DAMAGED", "A COPY WAS NOT EQUAL", "DATED IN THE FUTURE"]
+"""Of a backup in one repository. `verified`: it counts."""
 Kind = Literal["proven", "verified", "unverified"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -45,25 +47,38 @@ class Backup(Protocol):
     def taken_at(self) -> datetime: ...
     @property
     def verified(self) -> Moment | None:
-        """The newest verification, unless a later one rejected the backup."""
+        """The newest verification, unless the backup is rejected."""
 
     @property
-    def rejected(self) -> bool: ...
+    def rejected(self) -> bool:
+        """Its stored bytes are not what the manifest says."""
+
+    @property
+    def unequal(self) -> bool:
+        """A restored copy was not what the backup says."""
+
     @property
     def proven(self) -> Moment | None:
-        """The newest restore that was proven equal."""
+        """The newest restore that was proven equal, unless another one was not."""
 
-    @property
-    def last_read(self) -> datetime:
+    def misdated(self, now: datetime) -> bool:
+        """Its date has not come, or a clock was wrong when it was taken."""
+
+    def last_read(self, now: datetime) -> datetime:
         """When it was last verified or rejected; when neither happened, when it was taken."""
 
 
 AnyBackup = TypeVar("AnyBackup", bound=Backup)
 
 
-def is_sound(backup: Backup) -> bool:
-    """Whether it counts: it was checked, and the latest check passed (as `core.retention` has it)."""
-    return (backup.verified is not None or backup.proven is not None) and not backup.rejected
+def is_sound(backup: Backup, now: datetime) -> bool:
+    """Whether it counts: it was checked, nothing speaks against it, and its date is right (as `core.retention` has it).
+
+    One of which a copy was not equal is not the `latest`, is never proven, and is no reason to remove another one. It
+    is copied off-site, for its bytes are right, and a person may take it by its id.
+    """
+    checked = backup.verified is not None or backup.proven is not None
+    return checked and not backup.rejected and not backup.unequal and not backup.misdated(now)
 
 
 def choose_backup(
@@ -71,20 +86,22 @@ def choose_backup(
     wanted: str = "latest",
     before: datetime | None = None,
     *,
+    now: datetime,
     allow_unverified: bool = False,
 ) -> AnyBackup:
     """One backup out of the sealed ones of a source in one repository.
 
-    wanted: a backup id; or `latest`, the newest verified; or `latest_proven`, the newest that a restore has proven.
-    before: `latest...` is the newest that was taken before this moment (aware). allow_unverified: an id may be that of
-    a backup that nobody has checked; never of a rejected one. Raises NoSuchBackupError.
+    wanted: a backup id; or `latest`, the newest sound one; or `latest_proven`, the newest that a restore has proven.
+    before: `latest...` is the newest that was begun before this moment (aware); what it shows may be later, which its
+    manifest says. allow_unverified: an id may be that of a backup that nobody has checked; never of a rejected one.
+    Raises NoSuchBackupError.
     """
     newest_first = sorted(backups, key=lambda one: one.backup_id, reverse=True)
     if not newest_first:
         raise NoSuchBackupError("This repository has no backup of the source.", "Take one: nightly_database_backup.")
     if wanted not in ("latest", "latest_proven"):
-        return _by_id(newest_first, wanted, allow_unverified=allow_unverified)
-    fit = [one for one in newest_first if is_sound(one) and (one.proven or wanted == "latest")]
+        return _by_id(newest_first, wanted, now, allow_unverified=allow_unverified)
+    fit = [one for one in newest_first if is_sound(one, now) and (one.proven or wanted == "latest")]
     for one in fit:
         if before is None or one.taken_at < before:
             return one
@@ -100,14 +117,15 @@ def choose_backup(
     )
 
 
-def _by_id(newest_first: Sequence[AnyBackup], backup_id: str, *, allow_unverified: bool) -> AnyBackup:
+def _by_id(newest_first: Sequence[AnyBackup], backup_id: str, now: datetime, *, allow_unverified: bool) -> AnyBackup:
     source = newest_first[0].source
     remedy = "Choose one that list_recovery_points shows"
-    if sound := next((one for one in newest_first if is_sound(one)), None):
+    if sound := next((one for one in newest_first if is_sound(one, now)), None):
         remedy += f", such as {sound.backup_id}, the newest verified one"
     for one in newest_first:
         if one.backup_id == backup_id:
-            if is_sound(one) or (allow_unverified and not one.rejected):
+            checked = one.verified is not None or one.proven is not None
+            if not one.rejected and (checked or allow_unverified):
                 return one
             if one.rejected:
                 raise NoSuchBackupError(
@@ -143,12 +161,8 @@ class RecoveryPoint:
     """One backup, wherever copies of it are."""
 
     backup_id: str
-    rejected: bool
-    """Its last verification failed in every repository that was checked."""
-    sound_in: tuple[str, ...]
-    """The repositories where it is verified."""
-    listed_in: tuple[str, ...]
-    """The repositories that have it."""
+    states: Mapping[str, State]
+    """By repository that has it."""
     contents: Contents | None = None
     """None while it was not looked up, or cannot be read."""
     restore: timedelta | None = None
@@ -157,6 +171,15 @@ class RecoveryPoint:
     @property
     def taken_at(self) -> datetime:
         return backup_time(self.backup_id)
+
+    @property
+    def sound_in(self) -> tuple[str, ...]:
+        return tuple(name for name, state in self.states.items() if state == "verified")
+
+    @property
+    def rejected(self) -> bool:
+        """It is damaged somewhere, and sound nowhere."""
+        return not self.sound_in and "DAMAGED" in self.states.values()
 
     @property
     def retrieval(self) -> timedelta:
@@ -184,7 +207,8 @@ class RecoveryPoints:
                 "age_seconds": (now - point.taken_at).total_seconds(),
                 "rejected": point.rejected,
                 "sound_in": list(point.sound_in),
-                "listed_in": list(point.listed_in),
+                "listed_in": list(point.states),
+                "states": dict(point.states),
                 "contents": asdict(point.contents) if point.contents else None,
                 "retrieval_seconds": point.retrieval.total_seconds(),
                 "restore_seconds": point.restore.total_seconds() if point.restore else None,
@@ -194,7 +218,9 @@ class RecoveryPoints:
         return {**points, "offsite": list(self.offsite), "unreadable": dict(self.unreadable)}
 
 
-def newest_points(source: str, listed: Mapping[str, Iterable[Backup]], offsite: Sequence[str]) -> RecoveryPoints:
+def newest_points(
+    source: str, listed: Mapping[str, Iterable[Backup]], offsite: Sequence[str], now: datetime
+) -> RecoveryPoints:
     """listed: the sealed backups of the source by repository; offsite: which of its repositories are off-site."""
     copies: dict[str, dict[str, Backup]] = {}
     for repository, backups in listed.items():
@@ -203,13 +229,21 @@ def newest_points(source: str, listed: Mapping[str, Iterable[Backup]], offsite: 
     newest: dict[Kind, RecoveryPoint] = {}
     for backup_id in sorted(copies, reverse=True):
         held = copies[backup_id]
-        sound = tuple(name for name, one in held.items() if is_sound(one))
-        rejected = not sound and any(one.rejected for one in held.values())
-        point = RecoveryPoint(backup_id, rejected, sound, tuple(held))
-        newest.setdefault("verified" if sound else "unverified", point)
-        if sound and any(one.proven for one in held.values()):
+        point = RecoveryPoint(backup_id, {name: _state(one, now) for name, one in held.items()})
+        newest.setdefault("verified" if point.sound_in else "unverified", point)
+        if point.sound_in and any(one.proven for one in held.values()):
             newest.setdefault("proven", point)
     return RecoveryPoints(source, newest, tuple(offsite))
+
+
+def _state(one: Backup, now: datetime) -> State:
+    if is_sound(one, now):
+        return "verified"
+    if one.rejected:
+        return "DAMAGED"
+    if one.unequal:
+        return "A COPY WAS NOT EQUAL"
+    return "DATED IN THE FUTURE" if one.misdated(now) else "not verified"
 
 
 def restore_rate(restored: Sequence[Mapping[str, Any]]) -> float | None:
@@ -248,7 +282,7 @@ def _lines(points: RecoveryPoints, now: datetime) -> Iterator[str]:
 def _line(point: RecoveryPoint, offsite: Sequence[str], now: datetime) -> str:
     words = [f"{point.backup_id}, {human_age(now - point.taken_at)} old"]
     if point.rejected:
-        words.append("REJECTED by its last verification")
+        words.append("DAMAGED: its last verification rejected it")
     if contents := point.contents:
         sizes = human_bytes(contents.content_bytes)
         if contents.stored_bytes:
@@ -263,6 +297,5 @@ def _line(point: RecoveryPoint, offsite: Sequence[str], now: datetime) -> str:
 
 
 def _copies(point: RecoveryPoint, offsite: Sequence[str]) -> str:
-    states = {name: "verified" if name in point.sound_in else "not verified" for name in point.listed_in}
-    missing = {name: "MISSING" for name in offsite if name not in states}
-    return "in " + ", ".join(f"{name} ({state})" for name, state in (states | missing).items())
+    missing = {name: "MISSING" for name in offsite if name not in point.states}
+    return "in " + ", ".join(f"{name} ({state})" for name, state in {**point.states, **missing}.items())

@@ -58,7 +58,8 @@ class Candidate:
     """One sealed backup, as retention sees it.
 
     ``verified``: its stored bytes were re-read and found right. ``proven``: it was restored and equal. ``rejected``:
-    the *latest* check of it failed, which overrules both. ``held``: somebody asked for it to stay.
+    the *latest* check of it failed, which overrules both. ``unequal``: a restored copy was not what was backed up,
+    which does so, too. ``held``: somebody asked for it to stay.
 
     Raises ValueError if ``taken_at`` has no time zone.
     """
@@ -69,14 +70,15 @@ class Candidate:
     proven: bool = False
     held: bool = False
     rejected: bool = False
+    unequal: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "taken_at", _utc(self.taken_at))
 
     @property
     def sound(self) -> bool:
-        """Whether the backup counts: it was checked, and the latest check passed."""
-        return (self.verified or self.proven) and not self.rejected
+        """Whether the backup counts: it was checked, and nothing speaks against it."""
+        return (self.verified or self.proven) and not self.rejected and not self.unequal
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,8 @@ def _months_later(day: date, months: int) -> date:
 def _state(one: Candidate) -> str:
     if one.rejected:
         return "failed its last verification"
+    if one.unequal:
+        return "a restored copy was not equal"
     return "verified" if one.sound else "not verified"
 
 

@@ -7,36 +7,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from backup_playbook.core.recovery_points import AnyBackup
+from backup_playbook.core.recovery_points import AnyBackup, Backup
 
 DAY = timedelta(days=1)
 JUST_READ = timedelta(hours=12)
 """Half a day, so that a run that starts early still reads what yesterday's found damaged."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 RESERVE = DAY + JUST_READ
 """What is late after it is read now: tomorrow's run comes to its last backup somewhat later than today's."""
 
 
-def plan_scrub(backups: Iterable[AnyBackup], within: timedelta, now: datetime) -> list[AnyBackup]:
+def plan_scrub(
+    backups: Iterable[AnyBackup], within: timedelta, now: datetime, *, asked: bool = False
+) -> list[AnyBackup]:
     """The backups of one source in one repository to read now, longest unread first.
 
     within: each is to be read at least this often. Three groups: an equal share of all; what would be late before
-    tomorrow's run; and what the last reading rejected, until it is repaired or removed.
+    tomorrow's run; and what the last reading rejected, until it is repaired or removed. asked: a person wants to know,
+    who may have repaired just now what was just found damaged.
     """
-    everything = sorted(backups, key=lambda one: (one.last_read, one.backup_id))
+    everything = sorted(backups, key=lambda one: (_unread_since(one, now), one.backup_id))
     # in a round of all that is shorter than `within`: else what was read at once is late at once
     share = math.ceil(len(everything) / max(1.0, (within - RESERVE) / DAY))
     return [
         one
         for place, one in enumerate(everything)
-        if now - one.last_read >= JUST_READ and (place < share or one.rejected or _late_tomorrow(one, within, now))
+        if (asked and one.rejected)
+        or (
+            now - _unread_since(one, now) >= JUST_READ
+            and (place < share or one.rejected or _late_tomorrow(one, within, now))
+        )
     ]
 
 
 def is_late(backup: AnyBackup, within: timedelta, now: datetime) -> bool:
     """Whether it was not read again in time."""
-    return now - backup.last_read > within
+    return now - _unread_since(backup, now) > within
+
+
+def _unread_since(backup: Backup, now: datetime) -> datetime:
+    """What is dated in the future, and was not read yet, has waited for nobody knows how long."""
+    read = backup.last_read(now)
+    return read if read <= now else _LONG_AGO
 
 
 def _late_tomorrow(backup: AnyBackup, within: timedelta, now: datetime) -> bool:

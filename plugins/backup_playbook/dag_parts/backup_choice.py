@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backup_playbook.config import PlaybookConfig
+from backup_playbook.core.holdings import shows_until
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.recovery_points import choose_backup
 from backup_playbook.dag_parts.repositories import Repositories, names_of, or_choose
@@ -30,14 +31,23 @@ def find_backup(
     wanted: str,
     before: datetime | None,
     *,
+    now: datetime,
     allow_unverified: bool,
 ) -> Choice:
-    """wanted, before, allow_unverified: as of choose_backup. order: of reading_order. Raises PlaybookError."""
+    """wanted, now, allow_unverified: as of choose_backup. before: nothing in it happened later.
+
+    order: of reading_order. Raises PlaybookError.
+    """
     asked, expected = Repositories(config), order[0][0]
 
     def choose(catalog: Catalog) -> tuple[CatalogEntry, Manifest]:
-        entry = choose_backup(catalog.backups(source), wanted, before, allow_unverified=allow_unverified)
-        return entry, catalog.manifest(source, entry.backup_id)
+        entries, until = catalog.backups(source), before
+        while True:
+            entry = choose_backup(entries, wanted, until, now=now, allow_unverified=allow_unverified)
+            manifest = catalog.manifest(source, entry.backup_id)
+            if before is None or wanted == entry.backup_id or shows_until(manifest) < before:
+                return entry, manifest
+            until = entry.taken_at  # it was begun before that moment, and may show what happened after it
 
     for group in order:
         found = asked.all(group, choose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from backup_playbook.config import MongoRecovery, MongoSource, PlaybookConfig, SourceRecovery
@@ -79,6 +79,7 @@ def exchange_of(
 
 def newest_proof(config: PlaybookConfig, source: str) -> Any:
     """The newest backup that a restore has proven, in any of its repositories that answers; None: there is none."""
+    now = datetime.now(UTC)
     listed = Repositories(config).all(names_of(config, source), lambda catalog: catalog.backups(source))
-    found = [entry for backups in listed.values() for entry in backups if entry.proven and is_sound(entry)]
+    found = [entry for backups in listed.values() for entry in backups if entry.proven and is_sound(entry, now)]
     return max(found, key=lambda entry: entry.backup_id, default=None)

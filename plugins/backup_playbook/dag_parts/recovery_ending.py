@@ -117,7 +117,7 @@ def conclude_recovery(ti: Any, steps: Sequence[str]) -> dict[str, str]:
         address, lost = keep_report(
             config, report.source, report.repository, name, report.to_json(), report.to_markdown()
         )
-        missing = _add_evidence(config, report, recovery, address, damaged=_damaged(ti))
+        missing = _add_evidence(config, report, recovery, address, found=_found(ti))
         headline, lines = report.headline(), [report.in_short(), lost or f"Report: {address}", *missing]
     undo = [f"To undo: `{report.undo()}`"] if recovery and report.recovered else []
     message = Message(
@@ -189,19 +189,21 @@ def _maintenance(instance: Any, on: str | None, off: str | None) -> str:
     return ""
 
 
-def _damaged(instance: Any) -> bool:
-    return any(instance.xcom_pull(step, key=DAMAGED) for step in ("create_scratch", "restore", "prove"))
+def _found(instance: Any) -> str:
+    """The kind of evidence against the backup; empty when there is none."""
+    said = (instance.xcom_pull(step, key=DAMAGED) for step in ("prove", "restore", "create_scratch"))
+    return next(filter(None, said), "")
 
 
 def _add_evidence(
-    config: PlaybookConfig, report: RecoveryReport, recovery: Recovery, address: str, *, damaged: bool
+    config: PlaybookConfig, report: RecoveryReport, recovery: Recovery, address: str, *, found: str
 ) -> list[str]:
     """Returns what could not be written."""
-    from backup_playbook.dag_parts.repositories import add_proof, add_rejection
+    from backup_playbook.dag_parts.repositories import add_finding, add_proof
 
     source, backup_id, repository = report.source, report.backup_id, report.repository
-    if damaged:
-        return add_rejection(config, source, backup_id, repository, report.problem)
+    if found:
+        return add_finding(config, source, backup_id, repository, found, report.problem)
     if not recovery["proof"]:
         return []
     seconds = {"restore": 0.0, "prove": 0.0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 from airflow.sdk import Context
@@ -27,7 +27,9 @@ from backup_playbook.operators.restore import TestedBackup, is_active
 from backup_playbook.repository.catalog import CatalogEntry
 
 CANDIDATES = 7
-CHECKS = (EvidenceKind.VERIFIED, EvidenceKind.REJECTED, EvidenceKind.RESTORED)
+CHECKS = (
+    EvidenceKind.VERIFIED, EvidenceKind.REJECTED, EvidenceKind.RESTORED, EvidenceKind.UNEQUAL, EvidenceKind.ACCEPTED,
+)  # fmt: skip
 """The kinds of evidence that say whether a backup is intact; the daily scrub writes the first two as well."""
 CHECKS_SHOWN = 3
 
@@ -64,7 +66,8 @@ def draw_up_plan(
     seen, entries, rate = look_up(config, source, repository)
     shown = [one for one in entries if one.backup_id != manifest.backup_id][:CANDIDATES]
     if choose:
-        fit = [one for one in entries if is_sound(one) or (unverified and not one.rejected)][:CANDIDATES]
+        when = datetime.now(UTC)
+        fit = [one for one in entries if is_sound(one, when) or (unverified and not one.rejected)][:CANDIDATES]
         shown = [one for one in entries if one in fit or (fit and one.backup_id > fit[-1].backup_id)]
     maintenance = recovery_settings(config, source).maintenance
     return RecoveryPlan(
@@ -133,7 +136,9 @@ UNVERIFIED = "UNVERIFIED: nobody has checked it"
 
 def _known(entry: CatalogEntry) -> str:
     if entry.rejected:
-        return "REJECTED by its last verification"
+        return "DAMAGED: its last verification rejected it"
+    if entry.unequal:
+        return "A COPY WAS NOT EQUAL: a restore of it did not give what was backed up"
     if entry.proven:
         return f"proven by a restore on {entry.proven.at:%Y-%m-%d}"
     return f"verified on {entry.verified.at:%Y-%m-%d}, not yet restored" if entry.verified else UNVERIFIED

@@ -20,13 +20,12 @@ def list_recovery_points() -> dict[str, Any]:
     from backup_playbook.dag_parts import connections
     from backup_playbook.engines.recovery_points import find_recovery_points
 
-    config = load_config()
+    config, now = load_config(), datetime.now(UTC)
     found = [
         find_recovery_points(
-            name, (source.repository, *source.offsite), lambda repository: connections.catalog(config, repository)
+            name, (source.repository, *source.offsite), lambda repository: connections.catalog(config, repository), now
         )
         for name, source in config.sources.items()
     ]
-    now = datetime.now(UTC)
     log.info("What can be restored:\n\n%s\n", as_text(found, now))
     return {points.source: points.as_json(now) for points in found}

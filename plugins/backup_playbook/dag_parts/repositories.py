@@ -121,9 +121,8 @@ def add_proof(
 
     def add(catalog: Catalog) -> None:
         name = catalog.store.name
-        if name != repository and not any(
-            one.backup_id == backup_id and one.verified for one in catalog.backups(source)
-        ):
+        known = catalog.entry(source, backup_id)
+        if name != repository and not (known.verified or known.unequal):
             return  # a copy that nobody has read is not proven by another one
         manifest = catalog.manifest(source, backup_id)
         if manifest.origin_seal == origin:
@@ -137,16 +136,24 @@ def add_proof(
     return missing
 
 
-def add_rejection(config: PlaybookConfig, source: str, backup_id: str, repository: str, problem: str) -> list[str]:
-    """Evidence that what is stored in this repository is damaged. Returns a sentence if it could not be written."""
-    body = {"depth": "restore", "what": problem, "problems": [problem]}
+def add_finding(
+    config: PlaybookConfig, source: str, backup_id: str, repository: str, kind: str, problem: str
+) -> list[str]:
+    """Evidence against a backup: `rejected`, what is stored in this repository is damaged; `unequal`, the copy was not
+    what was backed up, which is known of it in every repository that has it.
+
+    Returns what could not be written, a sentence each.
+    """
+    found, now = EvidenceKind(kind), datetime.now(UTC)
+    body = {"depth": "restore", "what": problem, "problems": [problem], "from": repository}
 
     def add(catalog: Catalog) -> None:
-        catalog.add_evidence(source, backup_id, EvidenceKind.REJECTED, body, qualifier="restore")
+        if catalog.store.name == repository or catalog.entry(source, backup_id).sealed:
+            catalog.add_evidence(source, backup_id, found, body, qualifier="restore", at=now)
 
     asked = Repositories(config, client=None)
-    asked.all([repository], add)
-    return [f"{name} does not know of this damage: {error.what}" for name, error in asked.failed.items()]
+    asked.all([repository] if found is EvidenceKind.REJECTED else names_of(config, source, repository), add)
+    return [f"{name} does not know of this: {error.what}" for name, error in asked.failed.items()]
 
 
 @contextmanager
@@ -169,8 +176,9 @@ def or_choose(config: PlaybookConfig, source: str, name: str, backup_id: str) ->
 
 def _others(config: PlaybookConfig, source: str, repository: str, backup_id: str) -> str:
     others = [name for name in names_of(config, source) if name != repository]
+    now = datetime.now(UTC)
     for name, backups in Repositories(config).all(others, lambda catalog: catalog.backups(source)).items():
-        sound = [one for one in backups if is_sound(one)]
+        sound = [one for one in backups if is_sound(one, now)]
         if found := next((one for one in sound if one.backup_id == backup_id), next(iter(sound), None)):
             return or_choose(config, source, name, found.backup_id)
     return "No other repository is known to have a verified backup of it." if others else ""

@@ -34,16 +34,17 @@ class LastVerified:
 
 def last_verified(source: str, asked: Repositories | None = None) -> LastVerified:
     """One listing, in a hurry, of the first repository that answers. Raises PlaybookError when none does."""
+    from backup_playbook.core.recovery_points import is_sound
     from backup_playbook.dag_parts.repositories import Repositories, names_of
 
-    config = load_config()
+    config, now = load_config(), datetime.now(UTC)
     names = names_of(config, source)
     name, backups = (asked or Repositories(config)).first(names, lambda catalog: catalog.backups(source))
-    newest, where = next((entry for entry in backups if entry.verified), None), "" if name == names[0] else name
+    newest, where = next((entry for entry in backups if is_sound(entry, now)), None), "" if name == names[0] else name
     if newest is None:
         return LastVerified(where=where)
     rpo = config.objectives_of(source).rpo
-    return LastVerified(newest.backup_id, datetime.now(UTC) - newest.taken_at, rpo, where)
+    return LastVerified(newest.backup_id, now - newest.taken_at, rpo, where)
 
 
 def standings(sources: Iterable[str]) -> Iterator[str]:

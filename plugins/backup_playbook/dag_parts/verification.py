@@ -33,7 +33,7 @@ def list_all_sources() -> list[str]:
 
 
 @task(trigger_rule="all_done", retries=0)
-def report_findings(ti: Any) -> list[str]:
+def report_findings(ti: Any, params: dict[str, Any] | None = None) -> list[str]:
     """Tell people what is new and what is over; on a day without findings, once, that all is well.
 
     Returns the findings, a line each. Fails, and with it the run, on critical and high ones.
@@ -46,6 +46,12 @@ def report_findings(ti: Any) -> list[str]:
     news = _News(run_url(ti.dag_id, ti.run_id))
     news.tell(findings, [one for one in assessed if one])
     news.save()
+    accept = (params or {}).get("accept")
+    if accept and not any(one and one.get("accepted") for one in assessed):
+        raise AirflowFailException(
+            f"Nothing was accepted: no source has a backup {accept} of which a restored copy was not equal. "
+            "What to do: Copy the id from the finding."
+        )
     if not news.untold:
         ti.xcom_push(key=TOLD, value=True)
     lines = [f"{finding.severity}: {_headline(finding)} What to do: {finding.remedy}" for finding in findings]

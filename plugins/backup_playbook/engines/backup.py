@@ -107,6 +107,7 @@ class Verification:
         expected_seal: what the run that took the backup got; a manifest that was exchanged since differs.
         manifest: as just read from the catalog, to spare a second request.
         """
+        seen = self.catalog.entry(source, backup_id)  # a rejection that comes while this reads is not answered by it
         try:
             manifest = manifest or self.catalog.manifest(source, backup_id)
             self._check_manifest(manifest, expected_seal)
@@ -135,7 +136,7 @@ class Verification:
             "tables": len(manifest.tables),
             "rows": manifest.rows,
         }
-        self.catalog.add_evidence(source, backup_id, EvidenceKind.VERIFIED, body, qualifier=self.depth)
+        self.catalog.add_evidence(source, backup_id, EvidenceKind.VERIFIED, body, qualifier=self.depth, seen=seen)
         return body
 
     def _check_manifest(self, manifest: Manifest, expected_seal: str) -> None:

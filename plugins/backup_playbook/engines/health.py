@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from backup_playbook.core.health import SIZES_CONSIDERED, Expected, Rejection, SourceFacts, Unreadable
+from backup_playbook.core.health import SIZES_CONSIDERED, Expected, Inequality, Rejection, SourceFacts, Unreadable
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.engines.survey import OpenCatalog, Survey, survey
-from backup_playbook.repository.catalog import CatalogEntry
+from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
 
 def gather_facts(
@@ -16,6 +18,7 @@ def gather_facts(
     expected: Expected,
     repositories: Sequence[str],
     open_catalog: OpenCatalog,
+    now: datetime,
     scrub_troubles: Sequence[Unreadable] | None = (),
 ) -> SourceFacts:
     """repositories: the primary one first. scrub_troubles: None when the scrub did not come to its end."""
@@ -23,13 +26,14 @@ def gather_facts(
     for trouble in scrub_troubles or ():
         seen.unreadable.setdefault(trouble.repository, trouble)
     primary = repositories[0]
-    sound = [entry for entry in seen.listed.get(primary, ()) if is_sound(entry)]
+    sound = [entry for entry in seen.listed.get(primary, ()) if is_sound(entry, now)]
     newest = seen.manifest(primary, sound[0].backup_id) if sound else None
     earlier = next((entry for entry in sound if entry.taken_at.date() < sound[0].taken_at.date()), None)
     previous = seen.manifest(primary, earlier.backup_id) if earlier else None
     copies = _seals_of_copies(seen, newest, repositories[1:]) if newest else {}
     sizes = _sizes(seen, primary, sound[1:])
     _add_rejected(seen)
+    inequalities = _inequalities(seen)
     return SourceFacts(
         source=source,
         expected=expected,
@@ -37,12 +41,21 @@ def gather_facts(
         listed=seen.listed,
         unreadable=tuple(seen.unreadable.values()),
         rejections=tuple(seen.rejections),
+        inequalities=inequalities,
         newest=newest,
         previous=previous,
         copies=copies,
         sizes=sizes,
         scrubbed=scrub_troubles is not None,
     )
+
+
+def accept_unequal(catalogs: Iterable[Catalog], source: str, backup_id: str, note: Mapping[str, Any]) -> bool:
+    """A person answers for a backup of which a copy was not equal. Returns whether there was such a finding."""
+    found = [catalog for catalog in catalogs if catalog.entry(source, backup_id).unequal]
+    for catalog in found:
+        catalog.add_evidence(source, backup_id, EvidenceKind.ACCEPTED, dict(note))
+    return bool(found)
 
 
 def _seals_of_copies(seen: Survey, newest: Manifest, offsite: Sequence[str]) -> dict[str, str]:
@@ -59,6 +72,18 @@ def _sizes(seen: Survey, primary: str, sound: Sequence[CatalogEntry]) -> tuple[i
     wanted = [(entry, entry.verified) for entry in sound[:SIZES_CONSIDERED] if entry.verified]
     bodies = seen.evidence(primary, wanted) if wanted else []
     return tuple(body["stored_bytes"] for body in bodies if isinstance(body.get("stored_bytes"), int))
+
+
+def _inequalities(seen: Survey) -> tuple[Inequality, ...]:
+    """Each once, however many repositories know of it."""
+    found: dict[str, Inequality] = {}
+    for repository, entries in seen.listed.items():
+        open_ = [entry for entry in entries if entry.unequal and entry.backup_id not in found]
+        wanted = [(entry, max(entry.findings(EvidenceKind.UNEQUAL))) for entry in open_]
+        bodies = seen.evidence(repository, wanted) if wanted else []
+        for (entry, _), body in zip(wanted, bodies, strict=False):
+            found[entry.backup_id] = Inequality(entry.backup_id, str(body.get("what", "its evidence cannot be read.")))
+    return tuple(found.values())
 
 
 def _add_rejected(seen: Survey) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from backup_playbook.core.holdings import data_bytes, holding, shares_contents
 from backup_playbook.core.model import EvidenceKind
@@ -20,11 +21,13 @@ from backup_playbook.engines.survey import OpenCatalog, Survey, newest_evidence,
 from backup_playbook.repository.layout import objects_folder
 
 
-def find_recovery_points(source: str, repositories: Sequence[str], open_catalog: OpenCatalog) -> RecoveryPoints:
+def find_recovery_points(
+    source: str, repositories: Sequence[str], open_catalog: OpenCatalog, now: datetime
+) -> RecoveryPoints:
     """repositories: the primary one first. Those that cannot be read are named in the result."""
     seen = survey(source, repositories, open_catalog)
     rate = _rate(seen)
-    points = newest_points(source, seen.listed, repositories[1:])
+    points = newest_points(source, seen.listed, repositories[1:], now)
     described = {kind: _describe(seen, point, rate) for kind, point in points.newest.items()}
     unreadable = {name: trouble.what for name, trouble in seen.unreadable.items()}
     return replace(points, newest=described, unreadable=unreadable)
@@ -39,7 +42,7 @@ def _rate(seen: Survey) -> float | None:
 
 
 def _describe(seen: Survey, point: RecoveryPoint, rate: float | None) -> RecoveryPoint:
-    for repository in point.sound_in or point.listed_in:
+    for repository in point.sound_in or point.states:
         if manifest := seen.manifest(repository, point.backup_id):
             largest = max(manifest.objects, key=lambda item: item.stored_bytes, default=None)
             storage_class = "STANDARD"

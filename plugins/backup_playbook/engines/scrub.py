@@ -49,14 +49,21 @@ class Scrub:
     cancellation: Cancellation
 
     def run(
-        self, source: str, repositories: Sequence[str], open_catalog: OpenCatalog, within: timedelta, now: datetime
+        self,
+        source: str,
+        repositories: Sequence[str],
+        open_catalog: OpenCatalog,
+        within: timedelta,
+        now: datetime,
+        *,
+        asked: bool = False,
     ) -> Scrubbed:
-        """A backup that is not right is rejected, and the others are read nevertheless. within: see plan_scrub."""
+        """A backup that is not right is rejected, and the others are read nevertheless. See plan_scrub."""
         started = time.monotonic()
         seen = survey(source, repositories, open_catalog)
         done = Scrubbed(unreadable=list(seen.unreadable.values()))
         for repository, entries in seen.listed.items():
-            due = plan_scrub(entries, within, now)
+            due = plan_scrub(entries, within, now, asked=asked)
             log.info("%s in %s: %d of %d backups are read again.", source, repository, len(due), len(entries))
             for entry in due:
                 try:

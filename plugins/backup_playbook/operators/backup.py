@@ -192,6 +192,9 @@ class CopyOffsite(BackupOperator):
         copied = self.send(origin, target, manifest)
         if entry.held:
             target.add_evidence(self.source, backup_id, EvidenceKind.HELD, {"reason": f"held in {primary}"})
+        if entry.unequal and not target.entry(self.source, backup_id).unequal:
+            note = {"what": f"A restored copy was not equal; see the evidence in {primary}."}
+            target.add_evidence(self.source, backup_id, EvidenceKind.UNEQUAL, note, qualifier="restore")
         origin.add_evidence(
             self.source, backup_id, EvidenceKind.COPIED, {"to": target.store.url, "new": copied}, qualifier=offsite
         )

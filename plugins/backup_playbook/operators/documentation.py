@@ -86,7 +86,7 @@ class DocumentResult(SourceOperator):
 
     def _add_evidence(self, chosen: TestedBackup, report: RestoreReport, address: str) -> list[str]:
         """Returns what could not be written. A test that could not be made says nothing of the backup."""
-        from backup_playbook.dag_parts.repositories import add_proof, add_rejection
+        from backup_playbook.dag_parts.repositories import add_finding, add_proof
 
         backup_id, repository = report.backup_id, report.repository
         if report.passed:
@@ -98,8 +98,8 @@ class DocumentResult(SourceOperator):
                 "target": report.target,
             }
             return add_proof(self.config, self.source, backup_id, repository, chosen["origin"], body)
-        if any(self._said(step, DAMAGED) for step in ("create_scratch", "restore", "prove")):
-            return add_rejection(self.config, self.source, backup_id, repository, report.problem)
+        if found := next(filter(None, (self._said(step, DAMAGED) for step in CARRIERS)), None):
+            return add_finding(self.config, self.source, backup_id, repository, found, report.problem)
         return []
 
     def _report(self, chosen: TestedBackup, failed: str, problem: str) -> RestoreReport:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
-from backup_playbook.core.errors import GuardError, RestoreError, VerificationError
+from backup_playbook.core.errors import GuardError, RestoreError, UnequalError, VerificationError
 from backup_playbook.core.holdings import holding
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
@@ -29,7 +29,7 @@ REPOSITORIES = ("alternate", "any", "primary", "offsite")
 newest backup, of its copies the primary one first. `alternate`: month by month another one. With both, one that does
 not answer, or has no good copy, is passed over, and the plan says so."""
 DAMAGED = "damaged"
-"""XCom of a step that failed because the backup is not what was backed up."""
+"""XCom of a step that failed because of the backup: the kind of evidence that says why (`rejected`, `unequal`)."""
 
 
 class TestedBackup(TypedDict):
@@ -95,6 +95,7 @@ class ChooseBackup(SourceOperator):
             self.order(started),
             self.backup,
             past_moment(self.before, started),
+            now=started,
             allow_unverified=is_true(self.allow_unverified),
         )
         manifest = chosen.manifest
@@ -110,7 +111,7 @@ class ChooseBackup(SourceOperator):
             origin=manifest.origin_seal,
             taken_at=manifest.snapshot_at.isoformat(),
             remark=chosen.remark,
-            unverified=not is_sound(chosen.entry),
+            unverified=not is_sound(chosen.entry, started),
             started_at=started.isoformat(),
             scratch="",
             phases={},
@@ -213,11 +214,15 @@ class RestoreStep(PlaybookOperator):
 
     @contextmanager
     def noticing_damage(self, context: Context) -> Iterator[None]:
-        """A backup that turns out to be damaged is rejected at the end of the run, and not when a try fails."""
+        """A backup that turns out to be damaged, or of which the copy is not equal, gets its evidence at the end of the
+        run, and not when a try fails."""
+        from backup_playbook.core.model import EvidenceKind
+
         try:
             yield
-        except VerificationError:
-            context["ti"].xcom_push(DAMAGED, True)
+        except VerificationError as error:
+            kind = EvidenceKind.UNEQUAL if isinstance(error, UnequalError) else EvidenceKind.REJECTED
+            context["ti"].xcom_push(DAMAGED, kind.value)
             raise
 
 

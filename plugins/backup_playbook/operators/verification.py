@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from airflow.sdk import Context, XComArg
 
@@ -22,20 +22,22 @@ NIGHTLY_BACKUP_AT = timedelta(hours=2)
 
 
 class Assessment(TypedDict):
-    """What is told of a source. `findings`: core.health.Finding as dictionaries."""
+    """What is told of a source. `findings`: core.health.Finding as dictionaries. `accepted`: as asked."""
 
     source: str
     in_short: str
     findings: list[dict[str, Any]]
+    accepted: NotRequired[bool]
 
 
 class ScrubBackups(SourceOperator):
-    """Read a share of the older backups again, in every repository. Returns an engines.scrub.Scrubbed as dictionary.
+    """Read a share of the older backups again, in every repository; in a run that a person started, also whatever is
+    rejected, however short ago. Returns an engines.scrub.Scrubbed as dictionary.
 
     What is not right is rejected in its repository, where `assess` finds it: this task is green nevertheless.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - passed by name
+    def execute(self, context: Context) -> dict[str, Any]:
         from backup_playbook.core.progress import human_bytes, human_seconds
         from backup_playbook.dag_parts import connections
         from backup_playbook.engines.scrub import Scrub
@@ -49,6 +51,7 @@ class ScrubBackups(SourceOperator):
                 lambda name: connections.catalog(self.config, name),
                 self.config.objectives_of(self.source).reread_within,
                 datetime.now(UTC),
+                asked=context["dag_run"].run_type == "manual",
             )
         self.log.info(
             "Read %d backups again (%s) in %s: %d rejected.",
@@ -60,34 +63,46 @@ class ScrubBackups(SourceOperator):
 class AssessSource(SourceOperator):
     """Compare what the repositories hold with what the configuration promises. Returns an `Assessment`.
 
-    scrubbed: what `scrub` returned; None when it did not come to its end.
+    scrubbed: what `scrub` returned; None when it did not come to its end. accept: id of a backup that a person finds
+    good although a restored copy was not equal, or empty; reason: why. That becomes evidence beside the backup.
     """
 
-    template_fields: Sequence[str] = ("source", "scrubbed")
+    template_fields: Sequence[str] = ("source", "scrubbed", "accept", "reason")
 
-    def __init__(self, *, source: str, scrubbed: XComArg, **arguments: Any) -> None:
+    def __init__(self, *, source: str, scrubbed: XComArg, accept: str = "", reason: str = "", **arguments: Any) -> None:
         super().__init__(source=source, **arguments)
         self.scrubbed = scrubbed
+        self.accept = accept
+        self.reason = reason
 
-    def execute(self, context: Context) -> Assessment:  # noqa: ARG002 - passed by name
+    def execute(self, context: Context) -> Assessment:
         from backup_playbook.dag_parts import connections
-        from backup_playbook.engines.health import gather_facts
+        from backup_playbook.engines.health import accept_unequal, gather_facts
 
         settings = self.config.source(self.source)
+        repositories = (settings.repository, *settings.offsite)
+        accepted = False
+        if self.accept:
+            run = context["dag_run"]
+            note = {"reason": self.reason, "by": run.triggering_user_name, "run_id": run.run_id}
+            catalogs = [connections.catalog(self.config, name) for name in repositories]
+            accepted = accept_unequal(catalogs, self.source, self.accept, note)
         scrubbed: dict[str, Any] | None = self.scrubbed
+        now = datetime.now(UTC)
         facts = gather_facts(
             self.source,
             expected(self.config, self.source),
-            (settings.repository, *settings.offsite),
+            repositories,
             lambda name: connections.catalog(self.config, name),
+            now,
             None if scrubbed is None else [Unreadable(**trouble) for trouble in scrubbed["unreadable"]],
         )
-        now = datetime.now(UTC)
         findings, in_short = assess(facts, now), facts.in_short(now)
         for finding in findings:
             self.log.warning("%s: %s %s What to do: %s", finding.severity, finding.what, finding.means, finding.remedy)
         self.log.info("%s: %d findings. %s", self.source, len(findings), in_short)
-        return Assessment(source=self.source, in_short=in_short, findings=[asdict(finding) for finding in findings])
+        told = [asdict(finding) for finding in findings]
+        return Assessment(source=self.source, in_short=in_short, findings=told, accepted=accepted)
 
 
 def expected(config: PlaybookConfig, source: str) -> Expected:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -20,22 +20,41 @@ from backup_playbook.repository.layout import (
     RESTORE_SCRIPT,
     EvidenceName,
     catalog_folder,
+    digest_of,
     manifest_key,
     split_key,
 )
 from backup_playbook.repository.store import LISTED_PER_PAGE, Listed, ObjectStore
 
+CLOCKS_APART = timedelta(hours=1)
+"""What a worker's clock and the store's may differ by; less than that changes nothing that people go by."""
 LISTINGS_AT_ONCE = 8
 RANGES_PER_SOURCE = 8
 
 
+_ANSWERED: Mapping[EvidenceKind, EvidenceKind] = {
+    EvidenceKind.VERIFIED: EvidenceKind.REJECTED,
+    EvidenceKind.RESTORED: EvidenceKind.UNEQUAL,
+    EvidenceKind.ACCEPTED: EvidenceKind.UNEQUAL,
+    EvidenceKind.RELEASED: EvidenceKind.HELD,
+}
+"""By what answers it. A finding holds until an answer names it, whatever the clocks of those who wrote the two say; not
+by the time at which the store took them, which is another one in every copy of the catalog."""
+
+
 @dataclass
 class CatalogEntry:
-    """One backup as the listing shows it. `sealed` is false for what a failed run or a removal left behind."""
+    """One backup as the listing shows it. `sealed` is false for what a failed run or a removal left behind.
+
+    Two facts: `rejected`, the stored bytes here are not what the manifest says; `unequal`, a restored copy was not what
+    the backup says, wherever it was read. The one ends with a reading, the other with a proof or a person.
+    """
 
     source: str
     backup_id: str
     sealed: bool = False
+    sealed_at: datetime | None = None
+    """By the store's clock."""
     evidence: list[EvidenceName] = field(default_factory=list)
 
     @property
@@ -47,30 +66,57 @@ class CatalogEntry:
 
     @property
     def verified(self) -> EvidenceName | None:
-        """The newest verification, unless a later one rejected the backup."""
-        newest = self.latest(EvidenceKind.VERIFIED, EvidenceKind.REJECTED)
-        return newest if newest and newest.kind is EvidenceKind.VERIFIED else None
+        """The newest verification, unless the backup is rejected."""
+        return None if self.rejected else self.latest(EvidenceKind.VERIFIED)
 
     @property
     def rejected(self) -> bool:
-        newest = self.latest(EvidenceKind.VERIFIED, EvidenceKind.REJECTED)
-        return newest is not None and newest.kind is EvidenceKind.REJECTED
+        return self._holds(EvidenceKind.REJECTED)
 
     @property
-    def last_read(self) -> datetime:
-        """When it was last verified or rejected; when neither happened, when it was taken."""
-        newest = self.latest(EvidenceKind.VERIFIED, EvidenceKind.REJECTED)
-        return newest.at if newest else self.taken_at
+    def unequal(self) -> bool:
+        return self._holds(EvidenceKind.UNEQUAL)
+
+    def last_read(self, now: datetime) -> datetime:
+        """When it was last verified or rejected; when neither happened, when it was taken. A time that has not come
+        tells nothing but that a clock was wrong."""
+        read = (EvidenceKind.VERIFIED, EvidenceKind.REJECTED)
+        return max((one.at for one in self.evidence if one.kind in read and one.at <= now), default=self.taken_at)
+
+    def misdated(self, now: datetime) -> bool:
+        """Whether its date has not come, or had not come when the store took its manifest: its worker's clock was
+        wrong, and nothing that goes by its date holds. (A copy's manifest is younger than the original.)"""
+        ahead = self.sealed_at is not None and self.sealed_at < self.taken_at - CLOCKS_APART
+        return ahead or self.taken_at > now
 
     @property
     def proven(self) -> EvidenceName | None:
-        """The newest restore that was proven equal."""
-        return self.latest(EvidenceKind.RESTORED)
+        """The newest restore that was proven equal, unless another one was not."""
+        return None if self.unequal else self.latest(EvidenceKind.RESTORED)
 
     @property
     def held(self) -> bool:
-        newest = self.latest(EvidenceKind.HELD, EvidenceKind.RELEASED)
-        return newest is not None and newest.kind is EvidenceKind.HELD
+        return self._holds(EvidenceKind.HELD)
+
+    def findings(self, kind: EvidenceKind) -> list[EvidenceName]:
+        """All evidence of a kind that others answer, answered or not.
+
+        Until there was UNEQUAL, a restore wrote REJECTED for damaged bytes and for unequal copies, and nothing tells
+        which: it stands for both.
+        """
+        both = (EvidenceKind.REJECTED, "restore", "") if kind is EvidenceKind.UNEQUAL else None
+        return [one for one in self.evidence if one.kind is kind or (one.kind, one.qualifier, one.seen) == both]
+
+    def _holds(self, kind: EvidenceKind) -> bool:
+        """Whether no answer names all findings of this kind, or came later when neither said what it had seen."""
+        if not (findings := self.findings(kind)):
+            return False
+        answers = [one for one in self.evidence if _ANSWERED.get(one.kind) is kind]
+        named = digest_of(findings)
+        if any(one.seen == named for one in answers):
+            return False
+        later = max((one.at for one in answers if not one.seen), default=None)
+        return later is None or any(one.seen or one.at >= later for one in findings)
 
     @property
     def tier(self) -> str:
@@ -124,6 +170,11 @@ class Catalog:
         self.store.put(folder + RESTORE_SCRIPT, restore_script.encode())
         self.store.put_once(folder + MANIFEST, manifest.to_json())
 
+    def entry(self, source: str, backup_id: str) -> CatalogEntry:
+        """What is known of one backup, whether or not it is there: one request."""
+        listed = self.store.list(catalog_folder(source, backup_id))
+        return next(iter(_by_backup(listed)), None) or CatalogEntry(source, backup_id)
+
     def add_evidence(
         self,
         source: str,
@@ -132,10 +183,19 @@ class Catalog:
         body: dict[str, Any],
         *,
         qualifier: str = "",
+        seen: CatalogEntry | None = None,
         at: datetime | None = None,
     ) -> EvidenceName:
-        """Append an immutable document beside the manifest. at: of what it says; by default now."""
-        name = EvidenceName(at or datetime.now(UTC), kind, qualifier)
+        """Append an immutable document beside the manifest.
+
+        seen: the entry when the work began that ends with this; what was found since is not answered by it. None: now.
+        at: of what it says; by default now.
+        """
+        answered = _ANSWERED.get(kind, kind)
+        digest = ""
+        if answered in _ANSWERED.values():
+            digest = digest_of((seen or self.entry(source, backup_id)).findings(answered))
+        name = EvidenceName(at or datetime.now(UTC), kind, qualifier, digest)
         document = {"kind": kind, "at": name.at.isoformat(), "source": source, "backup_id": backup_id}
         text = json.dumps({**document, "worker": platform.node(), **body}, indent=1, default=str)
         self.store.put_once(catalog_folder(source, backup_id) + name.file_name, text.encode())
@@ -199,7 +259,7 @@ def _by_backup(listed: Iterable[Listed]) -> Iterable[CatalogEntry]:
         if not (entry := found.get((source, backup_id))):
             entry = found[source, backup_id] = CatalogEntry(source, backup_id)
         if file_name == MANIFEST:
-            entry.sealed = True
+            entry.sealed, entry.sealed_at = True, item.modified
         elif evidence := EvidenceName.parse(file_name):
             entry.evidence.append(evidence)
     return found.values()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,29 +16,41 @@ OBJECTS = "objects/"
 MANIFEST = "manifest.json"
 RESTORE_SCRIPT = "restore.sh"
 
-_EVIDENCE = re.compile(rf"({'|'.join(EvidenceKind)})-(\d{{8}}T\d{{9}}Z)(?:-([A-Za-z0-9_-]+))?\.json")
+_EVIDENCE = re.compile(
+    rf"({'|'.join(EvidenceKind)})-(\d{{8}}T\d{{9}}Z)(?:-([A-Za-z0-9_-]*?)(?:--([0-9a-f]{{10}}))?)?\.json"
+)
 
 
 @dataclass(frozen=True, order=True)
 class EvidenceName:
-    """`verified-20261123T020513042Z-full.json`: a listing tells what happened when, and how, with no GET.
+    """`verified-20261123T020513042Z-full--e3b0c44298.json`: a listing tells what happened when, and how, with no GET.
 
     `qualifier`: the depth of a verification, the repository that a copy went to, the tier, the release reason.
+    `seen`: which findings of the kind that it answers were there when the work began (see `digest_of`), so that no
+    clock decides which of two verdicts holds. Empty in what was written before there was such a thing.
     """
 
     at: datetime
     kind: EvidenceKind
     qualifier: str = ""
+    seen: str = ""
 
     @property
     def file_name(self) -> str:
-        return f"{self.kind}-{evidence_stamp(self.at)}{f'-{self.qualifier}' if self.qualifier else ''}.json"
+        more = f"-{self.qualifier}--{self.seen}" if self.seen else f"-{self.qualifier}" if self.qualifier else ""
+        return f"{self.kind}-{evidence_stamp(self.at)}{more}.json"
 
     @classmethod
     def parse(cls, file_name: str) -> EvidenceName | None:
         if not (match := _EVIDENCE.fullmatch(file_name)):
             return None
-        return cls(stamp_time(match[2]), EvidenceKind(match[1]), match[3] or "")
+        return cls(stamp_time(match[2]), EvidenceKind(match[1]), match[3] or "", match[4] or "")
+
+
+def digest_of(findings: Iterable[EvidenceName]) -> str:
+    """Names a set of findings, in ten characters however many there are."""
+    names = "\n".join(sorted(one.file_name for one in findings))
+    return hashlib.sha256(names.encode()).hexdigest()[:10]
 
 
 def catalog_folder(source: str, backup_id: str = "") -> str:

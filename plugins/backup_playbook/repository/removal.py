@@ -34,18 +34,21 @@ class Swept:
 
 def plan(catalog: Catalog, source: str, policy: RetentionPolicy, now: datetime) -> RetentionPlan:
     """What retention would do with the backups of one source."""
-    candidates = (
-        Candidate(
-            backup_id=entry.backup_id,
-            taken_at=entry.taken_at,
-            verified=entry.verified is not None,
-            proven=entry.proven is not None,
-            held=entry.held,
-            rejected=entry.rejected,
-        )
-        for entry in catalog.backups(source)
+    return plan_retention((_candidate(entry, now) for entry in catalog.backups(source)), policy, now)
+
+
+def _candidate(entry: CatalogEntry, now: datetime) -> Candidate:
+    # with a wrong date that has come it stands for no period; retention itself knows those that have not
+    counts = entry.taken_at > now or not entry.misdated(now)
+    return Candidate(
+        backup_id=entry.backup_id,
+        taken_at=entry.taken_at,
+        verified=counts and entry.verified is not None,
+        proven=counts and entry.proven is not None,
+        held=entry.held,
+        rejected=entry.rejected,
+        unequal=entry.unequal,
     )
-    return plan_retention(candidates, policy, now)
 
 
 def apply(catalog: Catalog, source: str, retention: RetentionPlan) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,10 @@ from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.engines import scrub as scrub_module
 from backup_playbook.engines.backup import Depth, Verification, take_backup
-from backup_playbook.engines.health import gather_facts
+from backup_playbook.engines.health import accept_unequal, gather_facts
 from backup_playbook.engines.recovery_points import find_recovery_points
 from backup_playbook.engines.scrub import Scrub, Scrubbed
+from backup_playbook.repository import catalog as catalog_module
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import manifest_key, objects_folder
 from backup_playbook.repository.objects import BackupWriter
@@ -70,15 +71,22 @@ def verify(catalog: Catalog, manifest: Manifest, codec: Codec) -> None:
 
 
 def scrub(
-    catalogs: Catalogs, codec: Codec | None = None, *, days_later: int = 2, cancellation: Cancellation | None = None
+    catalogs: Catalogs,
+    codec: Codec | None = None,
+    *,
+    days_later: int = 2,
+    cancellation: Cancellation | None = None,
+    asked: bool = False,
 ) -> Scrubbed:
     """With a window of a day: everything that the last half day did not read."""
     work = Scrub(ENGINE, codec or Codec(), 2, cancellation or Cancellation())
-    return work.run("shop", REPOSITORIES, catalogs.__getitem__, DAY, datetime.now(UTC) + days_later * DAY)
+    return work.run("shop", REPOSITORIES, catalogs.__getitem__, DAY, datetime.now(UTC) + days_later * DAY, asked=asked)
 
 
 def findings(catalogs: Catalogs, done: Scrubbed | None = None, expected: Expected = EXPECTED) -> list[Finding]:
-    facts = gather_facts("shop", expected, REPOSITORIES, catalogs.__getitem__, done.unreadable if done else ())
+    facts = gather_facts(
+        "shop", expected, REPOSITORIES, catalogs.__getitem__, datetime.now(UTC), done.unreadable if done else ()
+    )
     return assess(facts, datetime.now(UTC))
 
 
@@ -110,6 +118,42 @@ def test_flipped_bit_is_found_until_it_is_repaired(s3: S3Gateway, catalogs: Cata
     flip_a_bit(file)
     assert scrub(catalogs).rejected == 0
     assert findings(catalogs) == []
+
+
+def test_a_clock_that_was_ahead_hides_no_damage(
+    s3: S3Gateway, catalogs: Catalogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + 90 * DAY
+
+    monkeypatch.setattr(catalog_module, "datetime", Ahead)
+    old, _ = back_up(catalogs, age=DAY), back_up(catalogs)
+    monkeypatch.setattr(catalog_module, "datetime", datetime)
+    file = file_of(s3, catalogs["primary"], old)
+    flip_a_bit(file)
+    assert scrub(catalogs, days_later=0).rejected == 1
+    assert [finding.key for finding in findings(catalogs)] == [f"shop/rejected/primary/{old.backup_id}"]
+    flip_a_bit(file)
+    assert scrub(catalogs, days_later=0, asked=True).read == 1
+    assert findings(catalogs) == []
+
+
+def test_unequal_copy_is_a_finding_that_no_reading_ends(catalogs: Catalogs) -> None:
+    old, newest = back_up(catalogs, age=DAY), back_up(catalogs)
+    for catalog in catalogs.values():
+        body = {"what": "public.users has 3 rows instead of 4."}
+        catalog.add_evidence("shop", old.backup_id, EvidenceKind.UNEQUAL, body, qualifier="restore")
+    assert scrub(catalogs).rejected == 0
+    [finding] = findings(catalogs)
+    assert (finding.severity, finding.key) == ("high", f"shop/unequal/{old.backup_id}")
+    assert "3 rows instead of 4" in finding.what
+    assert not accept_unequal(catalogs.values(), "shop", newest.backup_id, {}), "there is nothing to accept"
+    assert accept_unequal(catalogs.values(), "shop", old.backup_id, {"by": "alice", "reason": "another collation"})
+    assert findings(catalogs) == []
+    [accepted] = [name for name in catalogs["offsite"].entry("shop", old.backup_id).evidence if name.kind == "accepted"]
+    assert catalogs["offsite"].read_evidence(CatalogEntry("shop", old.backup_id), accepted)["by"] == "alice"
 
 
 def test_deleted_object_is_found(s3: S3Gateway, catalogs: Catalogs) -> None:
@@ -155,7 +199,7 @@ def test_missing_connection_is_a_finding(catalogs: Catalogs) -> None:
         return catalogs[name]
 
     back_up(catalogs)
-    facts = gather_facts("shop", EXPECTED, REPOSITORIES, open_catalog)
+    facts = gather_facts("shop", EXPECTED, REPOSITORIES, open_catalog, datetime.now(UTC))
     [finding] = assess(facts, datetime.now(UTC))
     assert (finding.key, finding.remedy) == ("shop/unreadable/offsite", "Create it.")
 
@@ -229,7 +273,7 @@ def test_backup_that_retention_removes_meanwhile_is_no_finding(
 ) -> None:
     old, _ = back_up(catalogs, age=DAY), back_up(catalogs)
 
-    def plan(entries: list[CatalogEntry], within: timedelta, now: datetime) -> list[CatalogEntry]:
+    def plan(entries: list[CatalogEntry], within: timedelta, now: datetime, *, asked: bool) -> list[CatalogEntry]:
         remove_backup(catalogs["primary"].store, "shop", old.backup_id)
         return entries
 
@@ -248,7 +292,7 @@ def test_ended_task_ends_the_scrub(catalogs: Catalogs) -> None:
 
 def test_sizes_come_from_the_verifications(catalogs: Catalogs) -> None:
     taken = [back_up(catalogs, age=days * DAY) for days in range(3)]
-    facts = gather_facts("shop", EXPECTED, REPOSITORIES, catalogs.__getitem__)
+    facts = gather_facts("shop", EXPECTED, REPOSITORIES, catalogs.__getitem__, datetime.now(UTC))
     assert facts.sizes == (taken[1].stored_bytes, taken[2].stored_bytes)
     assert (facts.newest, facts.previous) == (taken[0], taken[1])
     assert facts.copies == {"offsite": taken[0].seal}
@@ -258,7 +302,7 @@ def test_facts_of_a_night_take_few_requests(catalogs: Catalogs, proxy: S3Proxy) 
     for days in range(3):
         back_up(catalogs, age=days * DAY)
     before = len(proxy.requests)
-    gather_facts("shop", EXPECTED, REPOSITORIES, catalogs.__getitem__)
+    gather_facts("shop", EXPECTED, REPOSITORIES, catalogs.__getitem__, datetime.now(UTC))
     assert len(proxy.requests) - before <= 2 + 3 + 2, "listings, manifests, verifications of earlier backups"
 
 
@@ -267,7 +311,7 @@ def test_recovery_points(catalogs: Catalogs, make_store: MakeStore) -> None:
     times = {"restore": 3.0, "prove": 1.0}
     body = {"content_bytes": proven.content_bytes, "seconds": times}
     catalogs["primary"].add_evidence("shop", proven.backup_id, EvidenceKind.RESTORED, body, qualifier="primary")
-    points = find_recovery_points("shop", REPOSITORIES, catalogs.__getitem__)
+    points = find_recovery_points("shop", REPOSITORIES, catalogs.__getitem__, datetime.now(UTC))
     assert {kind: point.backup_id for kind, point in points.newest.items()} == {
         "proven": proven.backup_id,
         "verified": newest.backup_id,
@@ -278,7 +322,7 @@ def test_recovery_points(catalogs: Catalogs, make_store: MakeStore) -> None:
     assert (verified.contents.stored_bytes, verified.contents.storage_class) == (newest.stored_bytes, "STANDARD")
 
     lost_region = {"primary": Catalog(make_store("no-such-bucket")), "offsite": catalogs["offsite"]}
-    points = find_recovery_points("shop", REPOSITORIES, lost_region.__getitem__)
+    points = find_recovery_points("shop", REPOSITORIES, lost_region.__getitem__, datetime.now(UTC))
     assert points.newest["verified"].contents == verified.contents
     assert (points.newest["verified"].sound_in, points.newest["verified"].restore) == (("offsite",), None)
     assert "NoSuchBucket" in points.unreadable["primary"]

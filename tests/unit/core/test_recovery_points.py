@@ -41,15 +41,15 @@ BACKUPS = [UNVERIFIED, REJECTED, VERIFIED, PROVEN, OLD]
     ],
 )
 def test_choice(wanted: str, before: datetime | None, chosen: CatalogEntry) -> None:
-    assert choose_backup(BACKUPS, wanted, before) is chosen
-    assert choose_backup(BACKUPS[::-1], wanted, before) is chosen
+    assert choose_backup(BACKUPS, wanted, before, now=NOW) is chosen
+    assert choose_backup(BACKUPS[::-1], wanted, before, now=NOW) is chosen
 
 
 def test_unverified_is_a_choice_only_by_its_id_and_when_allowed() -> None:
-    assert choose_backup(BACKUPS, UNVERIFIED.backup_id, allow_unverified=True) is UNVERIFIED
-    assert choose_backup(BACKUPS, allow_unverified=True) is VERIFIED
+    assert choose_backup(BACKUPS, UNVERIFIED.backup_id, now=NOW, allow_unverified=True) is UNVERIFIED
+    assert choose_backup(BACKUPS, now=NOW, allow_unverified=True) is VERIFIED
     with pytest.raises(NoSuchBackupError, match="was rejected"):
-        choose_backup(BACKUPS, REJECTED.backup_id, allow_unverified=True)
+        choose_backup(BACKUPS, REJECTED.backup_id, now=NOW, allow_unverified=True)
 
 
 @pytest.mark.parametrize(
@@ -68,23 +68,23 @@ def test_unverified_is_a_choice_only_by_its_id_and_when_allowed() -> None:
 )  # fmt: skip
 def test_refusals(backups: list[CatalogEntry], wanted: str, before: datetime | None, what: str, remedy: str) -> None:
     with pytest.raises(NoSuchBackupError) as refusal:
-        choose_backup(backups, wanted, before)
+        choose_backup(backups, wanted, before, now=NOW)
     assert what in refusal.value.what
     assert remedy in refusal.value.remedy
 
 
 def test_rejected_after_its_proof_is_not_sound() -> None:
     entry = listed(TODAY, restored=TODAY + DAY / 4, rejected=NOW)
-    assert newest_points("shop", {"primary": [entry]}, []).newest.keys() == {"unverified"}
+    assert newest_points("shop", {"primary": [entry]}, [], NOW).newest.keys() == {"unverified"}
 
 
 def test_newest_points_of_all_repositories() -> None:
     offsite = [listed(TODAY - DAY), listed(TODAY - 2 * DAY, verified=None)]
-    points = newest_points("shop", {"primary": BACKUPS, "offsite": offsite}, ["offsite"])
+    points = newest_points("shop", {"primary": BACKUPS, "offsite": offsite}, ["offsite"], NOW)
     # rejected in the primary repository, and still good off-site
-    assert points.newest["verified"] == RecoveryPoint(REJECTED.backup_id, False, ("offsite",), ("primary", "offsite"))
-    assert points.newest["unverified"] == RecoveryPoint(UNVERIFIED.backup_id, False, (), ("primary",))
-    assert points.newest["proven"] == RecoveryPoint(PROVEN.backup_id, False, ("primary",), ("primary",))
+    assert points.newest["verified"] == RecoveryPoint(REJECTED.backup_id, {"primary": "DAMAGED", "offsite": "verified"})
+    assert points.newest["unverified"] == RecoveryPoint(UNVERIFIED.backup_id, {"primary": "not verified"})
+    assert points.newest["proven"] == RecoveryPoint(PROVEN.backup_id, {"primary": "verified"})
 
 
 def test_rate_is_the_median_of_the_newest_restores() -> None:
@@ -111,10 +111,8 @@ def test_estimate(storage_class: str, rate: float | None, time: timedelta | None
 
 def test_text_for_people() -> None:
     contents = Contents("12 tables, 3,456,789 rows", 12, 3_456_789, 5 << 30, 1 << 30, "DEEP_ARCHIVE")
-    proven = RecoveryPoint(
-        PROVEN.backup_id, False, ("primary",), ("primary",), contents, timedelta(hours=12, minutes=3)
-    )
-    unverified = RecoveryPoint(UNVERIFIED.backup_id, True, (), ("primary", "offsite"))
+    proven = RecoveryPoint(PROVEN.backup_id, {"primary": "verified"}, contents, timedelta(hours=12, minutes=3))
+    unverified = RecoveryPoint(UNVERIFIED.backup_id, {"primary": "DAMAGED", "offsite": "not verified"})
     shop = RecoveryPoints("shop", {"proven": proven, "unverified": unverified}, ("offsite",))
     crm = RecoveryPoints("crm", {}, (), {"primary": "Cannot list s3://b: AccessDenied."})
     assert as_text([shop, crm], NOW) == TEXT
@@ -126,8 +124,8 @@ shop
 DEEP_ARCHIVE; retrieval takes up to 12 h 00 min; restore with proof: about 12 h 03 min; in primary (verified), \
 offsite (MISSING)
   verified    none
-  unverified  20261123T020004Z-7f3a91, 12 h 00 min old; REJECTED by its last verification; restore with proof: \
-not measured yet; in primary (not verified), offsite (not verified)
+  unverified  20261123T020004Z-7f3a91, 12 h 00 min old; DAMAGED: its last verification rejected it; restore with \
+proof: not measured yet; in primary (DAMAGED), offsite (not verified)
 
 crm
   proven      none
@@ -136,7 +134,7 @@ crm
 
 
 def test_json_is_whole() -> None:
-    points = newest_points("shop", {"primary": BACKUPS}, ["offsite"]).as_json(NOW)
+    points = newest_points("shop", {"primary": BACKUPS}, ["offsite"], NOW).as_json(NOW)
     assert points["verified"] == {
         "backup_id": VERIFIED.backup_id,
         "taken_at": "2026-11-21T02:00:04+00:00",
@@ -144,6 +142,7 @@ def test_json_is_whole() -> None:
         "rejected": False,
         "sound_in": ["primary"],
         "listed_in": ["primary"],
+        "states": {"primary": "verified"},
         "contents": None,
         "retrieval_seconds": 0.0,
         "restore_seconds": None,

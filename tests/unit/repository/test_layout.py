@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backup_playbook.core.model import EvidenceKind
-from backup_playbook.repository.layout import EvidenceName, catalog_folder, manifest_key, objects_folder, split_key
+from backup_playbook.repository.layout import (
+    EvidenceName,
+    catalog_folder,
+    digest_of,
+    manifest_key,
+    objects_folder,
+    split_key,
+)
 
 ID = "20261123T020004Z-7f3a91"
 times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001
@@ -13,9 +20,14 @@ times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.ju
 )
 
 
-@given(times, st.sampled_from(EvidenceKind), st.from_regex(r"[A-Za-z0-9_-]*", fullmatch=True))
-def test_evidence_names_are_read_back(at: datetime, kind: EvidenceKind, qualifier: str) -> None:
-    name = EvidenceName(at, kind, qualifier)
+@given(
+    times,
+    st.sampled_from(EvidenceKind),
+    st.from_regex(r"[A-Za-z0-9_-]*", fullmatch=True),
+    st.sampled_from(["", digest_of([])]),
+)
+def test_evidence_names_are_read_back(at: datetime, kind: EvidenceKind, qualifier: str, seen: str) -> None:
+    name = EvidenceName(at, kind, qualifier, seen)
     assert EvidenceName.parse(name.file_name) == name
 
 

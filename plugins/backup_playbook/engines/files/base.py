@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.naming import is_backup_id
@@ -51,15 +52,17 @@ def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str) -> Base
     on no older one: what is wrong with those does not concern what follows. Which files there were is known all the
     same: losses are counted, and what is gone leaves the current state.
     """
-    backups = catalog.backups(source)
+    now = datetime.now(UTC)
+    # one that a clock ahead has dated would stay the newest until that date
+    backups = [entry for entry in catalog.backups(source) if not entry.misdated(now)]
     if not backups:
         return Base()
     newest = backups[0]
     manifest = catalog.manifest(source, newest.backup_id)
     for entry in backups:
         shared = entry.backup_id >= manifest.details.get("relies_on", "")
-        if shared and entry.rejected and entry.last_read > newest.taken_at:
-            log.warning("%s was rejected on %s: nothing stored is relied on.", entry.backup_id, entry.last_read)
+        if shared and entry.rejected:
+            log.warning("%s is rejected: nothing stored is relied on.", entry.backup_id)
             return Base(newest.backup_id, _readable(catalog, backups, codec))
     started = {name for name in catalog.store.folders(objects_folder(source)) if is_backup_id(name)}
     cut_short = any(name > newest.backup_id for name in started - {backup_id})
