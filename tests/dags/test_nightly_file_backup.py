@@ -33,7 +33,8 @@ TI: Any = SimpleNamespace(dag_id="nightly_file_backup", run_id="test", task_id="
 
 def context() -> Any:
     events = {VERIFIED_BACKUPS: SimpleNamespace(add=lambda *arguments, **more: None)}
-    return {"ti": TI, "run_id": "test", "outlet_events": events}
+    run = SimpleNamespace(run_type="scheduled")
+    return {"ti": TI, "run_id": "test", "outlet_events": events, "dag_run": run}
 
 
 def scan() -> ScannedFiles:
