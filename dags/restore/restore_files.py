@@ -11,21 +11,23 @@ id, or the one that has a file in a version that `list_file_versions` shows.
 | `plan_restore` | says what will come back, and where to; in place, what is missing, replaced, or newer and stays |
 | `approve_plan` | in place only: waits until a person has read the plan |
 | `restore` | brings the files back with times, modes, owners (as root) and links |
-| `prove` | reads them all again: contents by SHA-256, links, times, modes |
+| `prove` | reads them all again: contents by SHA-256, links, times, modes, owners (as root) |
 | `report_result` | tells people where the files are |
 
 *new_directory* makes one below the directory, or in the bucket, of a target in `targets.yaml`; it stays until you
 remove it. In a bucket there are contents only, no links and attributes. *in_place* writes into the source itself: files
-that are equal are not touched; those that were written after the backup stay, unless `overwrite_newer` is set; what is
-replaced is moved to `.replaced-<backup id>/` there. Nothing is ever deleted. Whatever a backup names, nothing outside
-of the directory is written, and no link is followed. Special files (fifo, socket, device) do not come back. A name
-that is not UTF-8 comes back with its folder. Folders above a file that are gone come back as they were, too; what is
-there is not touched. What no directory can hold (keys of a bucket such as `a//b`, which older backups may have) fails
-`restore` when all else is there, and its log has a command for each that fetches it.
+that are equal are not touched, and keep their mode, owner and time, as folders do that are there; those that were
+written after the backup stay, unless `overwrite_newer` is set, and the message says how many; what is replaced is moved
+to `.replaced-<backup id>/` there. Nothing is ever deleted. Whatever a backup names, nothing outside of the directory is
+written, and no link is followed. Special files (fifo, socket, device) do not come back. A name that is not UTF-8 comes
+back with its folder. Folders above a file that are gone come back as they were, too.
 
-**When it fails:** the error of the red task says what happened. A content that is not what was backed up leaves no
-file: take an older backup, or the off-site copy (*Repository*). A restore in place can be cleared and run again as
-often as needed. A new directory that is not complete: remove it, and start a new run.
+**When it fails:** the error of the red task says what happened. What cannot be brought back never stops the rest: a
+content that is damaged, gone or archived, a file that is immutable, a key of a bucket that no directory can hold (`a`
+beside `a/b`, `a//b`, a name of 300 bytes). `restore` fails when all else is there, and its log names each with a
+command or a remedy. Restore these from the off-site copy (*Repository*), from an older backup, or, as to keys of a
+bucket, one by one or into a bucket. To have all others proven without them, start a new run with these paths in *Leave
+out*. A restore in place can be cleared and run again as often as needed. A new directory is made anew then.
 """
 
 from airflow.sdk import Param, dag
@@ -41,6 +43,7 @@ from backup_playbook.dag_parts.recovery_form import (
     choice_param,
     drill_param,
     longest_rto,
+    optional_list_param,
     optional_text_param,
     repository_param,
     source_param,
@@ -50,10 +53,10 @@ from backup_playbook.operators.file_restore import (
     IN_PLACE,
     NEW_DIRECTORY,
     ChooseFilesBackup,
-    PlanFilesRestore,
     ProveFiles,
     RestoreFiles,
 )
+from backup_playbook.operators.file_restore_plan import PlanFilesRestore
 
 
 @dag(
@@ -76,6 +79,10 @@ from backup_playbook.operators.file_restore import (
             type="boolean",
             title="Overwrite newer",
             description="In place: also replace files that were written after the backup.",
+        ),
+        "leave_out": optional_list_param(
+            "Leave out",
+            "All but these: names as the log of `restore` has them, one a line, a folder with a slash at its end.",
         ),
         "backup": backup_param(),
         "version": optional_text_param("Version", "Of one file, from list_file_versions; instead of a backup."),

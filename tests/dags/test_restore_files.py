@@ -16,10 +16,10 @@ from backup_playbook.operators.file_restore import (
     NEW_DIRECTORY,
     ChooseFilesBackup,
     ListFileVersions,
-    PlanFilesRestore,
     ProveFiles,
     RestoreFiles,
 )
+from backup_playbook.operators.file_restore_plan import PlanFilesRestore
 from backup_playbook.repository.store import ObjectStore
 from embedded.s3 import S3Gateway
 from tests.dags.test_nightly_file_backup import back_up

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -120,7 +120,7 @@ class Entry(NamedTuple):
             text = self.path.decode()
         except UnicodeDecodeError:
             return False
-        return len(self.path) <= LONGEST_KEY and text.isprintable() and not _is_confusing(text)
+        return len(self.path) <= LONGEST_KEY and text.isprintable() and not is_confusing(text)
 
     def same_content(self, other: Entry) -> bool:
         """Whether nothing suggests that the content differs from `other`, which is stored: it need not be read."""
@@ -223,6 +223,46 @@ def unsafe(path: bytes) -> bool:
     return not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts)
 
 
-def _is_confusing(text: str) -> bool:
+def placed(entries: Iterable[Entry]) -> Iterator[tuple[Entry, str]]:
+    """Each entry, with the reason why no directory can hold it beside the others; empty for nearly all.
+
+    Ordered entries come out nearly so: a file waits until it is known that nothing is below it, as keys of a bucket
+    can be (`a` and `a/b`). Then all that is below comes back, and the one does not.
+    """
+    held: list[Entry] = []  # each one's path begins with that of the one before
+    for entry in entries:
+        while held and not entry.path.startswith(held[-1].path):
+            yield held.pop(), ""
+        for above in [one for one in held if entry.path.startswith(one.path + b"/")]:
+            held.remove(above)
+            yield above, f"it cannot be there beside {entry.name!r}"
+        if unsafe(entry.path):
+            yield entry, "no directory can hold it, or it would lead out of it"
+        elif entry.is_directory:
+            yield entry, ""
+        elif entry.path.endswith(b"/"):
+            yield entry, "it has a content, and the name of a folder"
+        else:
+            held.append(entry)
+    while held:
+        yield held.pop(), ""
+
+
+def innermost_first(folders: Iterable[Entry]) -> Iterator[Entry]:
+    """Ordered folders, each after those that are in it."""
+    around: list[Entry] = []
+    for entry in folders:
+        while around and not entry.path.startswith(around[-1].path):
+            yield around.pop()
+        around.append(entry)
+    yield from reversed(around)
+
+
+def is_named(entry: Entry, names: Collection[str]) -> bool:
+    """Whether one of these is its name, or that of a folder above it, with a slash at its end."""
+    return entry.name in names or any(name.endswith("/") and entry.name.startswith(name) for name in names)
+
+
+def is_confusing(text: str) -> bool:
     """What S3 would take, and some of its clients and compatibles resolve to another key."""
     return any(part in ("", ".", "..") for part in text.split("/"))

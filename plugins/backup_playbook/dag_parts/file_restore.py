@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import Context, Param, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import FilesTarget, load_config
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.dag_parts.approval import IN_SHORT, ApprovePlan, by_nobody
 from backup_playbook.dag_parts.recovery_form import choices, optional_text_param
-from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.message import Message, Severity
 from backup_playbook.notifiers.runs import first_failure, run_url, tell
 from backup_playbook.operators.file_restore import IN_PLACE, REMARKS, RESULT
 
 COUNTED = {
     "file": "files", "directory": "folders", "symlink": "links", "right_already": "right already",
-    "kept_newer": "newer ones that stay",
+    "kept_newer": "newer ones that stay", "other_attributes": "right, with modes, owners or times that stay",
+    "failed": "not restored", "left_out": "without a content",
 }  # fmt: skip
 """What is counted, in words."""
+KEPT_NEWER = "kept_newer"
 STEPS = ("choose_backup", "plan_restore", "approve_plan", "restore", "prove")
 
 
@@ -56,9 +60,7 @@ def report_result(ti: Any, params: dict[str, Any]) -> str:
     in_short = ti.xcom_pull("plan_restore", key=IN_SHORT) or ""
     restored, compared = (ti.xcom_pull(step, key=RESULT) or {} for step in ("restore", "prove"))
     proven, source = ti.xcom_pull("prove"), params["source"]
-    headline = f"Files of {source} are back and proven equal: {restored.get('root')}"
-    if failed:
-        headline = f"Files of {source} were not restored: {failed} failed"
+    headline, severity, remedy = _outcome(source, failed, restored, params.get("leave_out") or ())
     lines = [in_short, _counted("restored", restored), _counted("proven", compared)]
     if proven:
         lines.append(", ".join(f"{name} in {human_seconds(seconds)}" for name, seconds in proven["phases"].items()))
@@ -66,16 +68,35 @@ def report_result(ti: Any, params: dict[str, Any]) -> str:
     tell(
         ti,
         Message(
-            severity="high" if failed else "info",
+            severity=severity,
             headline=headline,
             lines=tuple(line for line in (*lines, problem) if line),
-            remedy="open the red task; when its cause is gone, clear it." if failed else "",
+            remedy=remedy,
             link=run_url(ti.dag_id, ti.run_id),
         ),
     )
     if failed:
         raise AirflowFailException(f"{headline}. {problem}")
     return headline
+
+
+def _outcome(source: str, failed: str, restored: dict[str, Any], leave_out: Sequence[str]) -> tuple[str, Severity, str]:
+    """Headline, severity and remedy."""
+    counts, root = restored.get("counts", {}), restored.get("root")
+    if failed:
+        what = f"are not all back in {root}" if restored else "were not restored"
+        what = f"are in {root}, and not proven" if failed == "prove" else what
+        remedy = "open the red task; when its cause is gone, clear it."
+        return f"Files of {source} {what}: {failed} failed", "high", remedy
+    without = f", without {counted(len(leave_out), 'path')} that the form left out" if leave_out else ""
+    if not (kept := counts.get(KEPT_NEWER, 0)):
+        return f"Files of {source} are back and proven equal{without}: {root}", "info", ""
+    newer = f"{counted(kept, 'file')} written after the backup, which stayed"
+    brought = any(counts.get(kind) for kind in ("files", "links", "right_already"))
+    headline = f"Files of {source} are back and proven equal{without}, but not {newer}: {root}"
+    if not brought:
+        headline = f"Nothing of {source} was brought back: there was only {newer}: {root}"
+    return headline, "medium", "start again with *Overwrite newer*, when the content of the backup is wanted for them."
 
 
 def _counted(what: str, result: dict[str, Any]) -> str:

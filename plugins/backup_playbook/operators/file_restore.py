@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from backup_playbook.core.errors import ConfigError, RestoreError
-from backup_playbook.core.markdown import cell
 from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backup_playbook.core.tree import Entry
     from backup_playbook.engines.files.restore import FilesRestore
     from backup_playbook.engines.files.scratch import ScratchDirectory
     from backup_playbook.engines.files.to_bucket import BucketRestore
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from backup_playbook.repository.store import ObjectStore
 
 NEW_DIRECTORY, IN_PLACE = "new_directory", "in_place"
-EXAMPLES = 10
 RESULT = "result"
 """XCom of `restore` and of `prove`: what was counted, and `root`, where the files are."""
 REMARKS = "remarks"
@@ -39,6 +37,11 @@ REMARKS = "remarks"
 def wanted_path(form: Any) -> bytes:
     """b"" for everything: the form leaves null in an empty field."""
     return (form["path"] or "").encode()
+
+
+def left_out(form: Any) -> Sequence[str]:
+    """What a person can do without: paths that are lost everywhere, say."""
+    return form.get("leave_out") or ()
 
 
 class ChooseFilesBackup(ChooseBackup):
@@ -70,8 +73,8 @@ class FilesRestoreStep(RestoreStep):
     """A step that knows where the files go."""
 
     @contextmanager
-    def restoring(self, context: Context) -> Iterator[FilesRestore]:
-        """In place."""
+    def restoring(self, context: Context, counts: Counter[str] | None = None) -> Iterator[FilesRestore]:
+        """In place. counts: of what is done."""
         from backup_playbook.engines.files.place import Place
         from backup_playbook.engines.files.restore import FilesRestore
 
@@ -85,6 +88,8 @@ class FilesRestoreStep(RestoreStep):
                 wanted_path(form),
                 overwrite_newer=form["overwrite_newer"],
                 files_at_once=self.config.source(self.source).streams,
+                without=left_out(form),
+                counts=Counter() if counts is None else counts,
             )
 
     def live_directory(self) -> Path:
@@ -134,105 +139,24 @@ class FilesRestoreStep(RestoreStep):
             [Path(directory) for directory in sources if directory],
             wanted_path(form),
             self.config.source(self.source).streams,
+            left_out(form),
         )
 
-    def into_bucket(self, reader: BackupReader, store: ObjectStore, context: Context) -> BucketRestore:
+    def into_bucket(
+        self, reader: BackupReader, store: ObjectStore, context: Context, counts: Counter[str] | None = None
+    ) -> BucketRestore:
         from backup_playbook.engines.files.to_bucket import BucketRestore
 
         form: Any = context["params"]
         return BucketRestore(
-            reader, store, self.cancellation, wanted_path(form), self.config.source(self.source).streams
+            reader,
+            store,
+            self.cancellation,
+            wanted_path(form),
+            self.config.source(self.source).streams,
+            left_out(form),
+            Counter() if counts is None else counts,
         )
-
-
-class PlanFilesRestore(FilesRestoreStep):
-    """Look at what will come back, and leave the plan for people."""
-
-    def execute(self, context: Context) -> TestedBackup:
-        from backup_playbook.core.progress import human_age
-        from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
-
-        form: Any = context["params"]
-        with self.reader() as reader:
-            taken = reader.manifest.snapshot_at
-        short, lines = self._in_place(context) if form["destination"] == IN_PLACE else self._elsewhere(context)
-        in_short = f"{form['path'] or 'everything'}, as of {taken:%Y-%m-%d %H:%M} UTC: {short}"
-        shows = f"The backup {self.tested['backup_id']} is {human_age(datetime.now(UTC) - taken)} old. "
-        shows += self.tested["remark"]
-        plan = "\n".join([f"**{cell(in_short)}**", "", shows, *lines])
-        self.log.info("%s", plan)
-        context["ti"].xcom_push(PLAN, plan)
-        context["ti"].xcom_push(IN_SHORT, in_short)
-        return self.tested
-
-    def _elsewhere(self, context: Context) -> tuple[str, list[str]]:
-        from backup_playbook.engines.files.shards import below
-
-        with self.reader() as reader:
-            stored, others = Outlook(), Outlook()
-            for entry in below(reader, wanted_path(context["params"])):
-                (stored if entry.stored else others).add(entry)
-        if not stored.files + others.files:
-            raise self._nothing(context)
-        where = _address(self.new_place(context))
-        more = [f"There are {others.files:,} folders and links, too."] if others.files else []
-        return f"{_files(stored.files, stored.bytes)} into {where}", more
-
-    def _in_place(self, context: Context) -> tuple[str, list[str]]:
-        from backup_playbook.engines.files.restore import KEPT_NEWER, MISSING, REPLACED, RIGHT_ALREADY
-
-        outlook = {MISSING: Outlook(), REPLACED: Outlook(), KEPT_NEWER: Outlook(), RIGHT_ALREADY: Outlook()}
-        with self.restoring(context) as work:
-            for what, entry in work.preview():
-                outlook[what].add(entry)
-        missing, replaced, newer, right = outlook.values()
-        if not sum(one.files for one in outlook.values()):
-            raise self._nothing(context)
-        aside = f"`.replaced-{self.tested['backup_id']}/` there"
-        rows = [
-            ("are missing and come back", missing),
-            (f"differ: they are replaced, and what is there now goes to {aside}", replaced),
-            ("were written after the backup, and stay (*Overwrite newer* replaces them)", newer),
-            ("look as backed up, and stay", right),
-        ]
-        table = [f"| {one.files:,} | {words} | {one.names()} |" for words, one in rows if one.files]
-        short = f"{_files(missing.files, missing.bytes)} missing, {replaced.files:,} replaced, {newer.files:,} newer"
-        return f"{short}, in place in {self.live_directory()}", [
-            "", "| files and links | | the first of them |", "|---:|---|---|", *table, "", "Nothing is deleted."
-        ]  # fmt: skip
-
-    def _nothing(self, context: Context) -> RestoreError:
-        form: Any = context["params"]
-        return RestoreError(
-            f"The backup {self.tested['backup_id']} of {self.source} has no {form['path']!r}.",
-            "Run list_file_versions for it: it shows when it was deleted, and its versions. Give the moment, or the "
-            "version. A folder is written with a slash at its end.",
-        )
-
-
-@dataclass
-class Outlook:
-    """Files that fare alike."""
-
-    files: int = 0
-    bytes: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def add(self, entry: Entry) -> None:
-        self.files += 1
-        self.bytes += entry.size
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(entry.name)
-
-    def names(self) -> str:
-        return ", ".join(map(cell, self.examples)) + (", ..." if self.files > len(self.examples) else "")
-
-
-def _files(count: int, size: int) -> str:
-    from backup_playbook.core.holdings import counted
-    from backup_playbook.core.progress import human_bytes
-
-    return f"{counted(count, 'file')} ({human_bytes(size)})"
 
 
 class RestoreFiles(FilesRestoreStep):
@@ -241,27 +165,33 @@ class RestoreFiles(FilesRestoreStep):
     def execute(self, context: Context) -> TestedBackup:
         form: Any = context["params"]
         started = time.monotonic()
-        if form["destination"] == IN_PLACE:
-            with self.noticing_damage(context), self.restoring(context) as work:
-                counts, root = dict(work.run()), str(work.place.root)
-        else:
-            place = self.new_place(context)
-            root = _address(place)
-            with self.noticing_damage(context), self.reader() as reader:
-                counts = self._fill(reader, place, context)
-        self.log.info("Restored into %s: %s", root, counts)
-        context["ti"].xcom_push(RESULT, {"root": root, "counts": counts})
+        counts: Counter[str] = Counter()
+        place = self.live_directory() if form["destination"] == IN_PLACE else self.new_place(context)
+        root = address_of(place)
+        try:
+            with self.noticing_damage(context):
+                self._fill(place, counts, context)
+        finally:
+            # of a restore that is not complete, too: all that can be there is there
+            self.log.info("Restored into %s: %s", root, dict(counts))
+            context["ti"].xcom_push(RESULT, {"root": root, "counts": dict(counts)})
         return {**self.tested, "phases": {"restore": round(time.monotonic() - started, 2)}}
 
-    def _fill(self, reader: BackupReader, place: ScratchDirectory | ObjectStore, context: Context) -> dict[str, int]:
+    def _fill(self, place: Path | ScratchDirectory | ObjectStore, counts: Counter[str], context: Context) -> None:
         from backup_playbook.engines.files.scratch import ScratchDirectory
+        from backup_playbook.repository.store import ObjectStore
 
-        if not isinstance(place, ScratchDirectory):
-            return dict(self.into_bucket(reader, place, context).run())
-        place.drop()  # what an earlier try of this run left: the name is the run's own
-        place.create(reader.manifest)
-        place.restore(reader, self.cancellation)
-        return {}
+        if isinstance(place, ScratchDirectory):
+            with self.reader() as reader:
+                place.drop()  # what an earlier try of this run left: the name is the run's own
+                place.create(reader.manifest)
+                place.restore(reader, self.cancellation, counts)
+        elif isinstance(place, ObjectStore):
+            with self.reader() as reader:
+                self.into_bucket(reader, place, context, counts).run()
+        else:
+            with self.restoring(context, counts) as work:
+                work.run()
 
 
 class ProveFiles(FilesRestoreStep):
@@ -280,7 +210,7 @@ class ProveFiles(FilesRestoreStep):
                 counts = self._compare(reader, context)
         phases = {**self.tested["phases"], "prove": round(time.monotonic() - started, 2)}
         context["ti"].xcom_push(RESULT, {"counts": counts})
-        if "paths" in counts and not form["path"]:
+        if "paths" in counts and not form["path"] and not left_out(form):
             body = {"seconds": phases, "target": form["target"], "paths": counts["paths"], "run": context["run_id"]}
             backup_id, repository = self.tested["backup_id"], self.tested["repository"]
             missing = add_proof(self.config, self.source, backup_id, repository, self.tested["origin"], body)
@@ -296,8 +226,9 @@ class ProveFiles(FilesRestoreStep):
         return dict(self.into_bucket(reader, place, context).prove())
 
 
-def _address(place: ScratchDirectory | ObjectStore) -> str:
-    return str(getattr(place, "root", "")) or str(getattr(place, "url", ""))
+def address_of(place: Path | ScratchDirectory | ObjectStore) -> str:
+    """A Path has a root, too: `/`."""
+    return str(place if isinstance(place, os.PathLike) else getattr(place, "url", "") or getattr(place, "root", ""))
 
 
 class ListFileVersions(SourceOperator):

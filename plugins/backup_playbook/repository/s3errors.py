@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ResponseStreamingError,
+)
 from botocore.exceptions import ConnectionError as S3ConnectionError
 from botocore.parsers import ResponseParserError
 
@@ -81,3 +88,20 @@ def is_missing(error: RepositoryError) -> bool:
         "NotFound",
         "MethodNotAllowed",
     )
+
+
+def is_of_object(error: RepositoryError) -> bool:
+    """Whether a read failed for something of this one object, so that others may well be read.
+
+    It is gone, archived, encrypted with a key that may not be used, or the disk below it is failing: what is cut at
+    the same place again and again is that, too. Credentials, quotas, requests that are too many and lost connections
+    concern them all.
+    """
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        code = code_of(cause)
+        return is_missing(error) or code in _OF_OBJECT or code.startswith("KMS")
+    return isinstance(cause, IncompleteReadError | ResponseStreamingError)
+
+
+_OF_OBJECT = frozenset({"AccessDenied", "InvalidObjectState", "InvalidRequest", "InternalError"})

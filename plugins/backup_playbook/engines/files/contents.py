@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 COPIED_BYTES = 5 << 30
 """S3 copies no larger object in one request."""
-_KEY_REFUSED = frozenset({"ObjectParentIsFile", "ExistingObjectIsDirectory", "KeyTooLongError"})
+KEY_REFUSED = frozenset({"ObjectParentIsFile", "ExistingObjectIsDirectory", "KeyTooLongError"})
 """By a store over a file system, where S3 would take it: `a/b` beside a version of `a`, long names."""
 
 
@@ -141,7 +141,7 @@ class Contents:
             try:
                 return entry, send(key_of(self.source, entry))
             except RepositoryError as error:
-                if not isinstance(error.__cause__, ClientError) or code_of(error.__cause__) not in _KEY_REFUSED:
+                if not isinstance(error.__cause__, ClientError) or code_of(error.__cause__) not in KEY_REFUSED:
                     raise
         entry = entry._replace(hashed_key=True)
         return entry, send(key_of(self.source, entry))

@@ -8,44 +8,84 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import grp
 import os
-import pwd
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import count
 from pathlib import Path
 from threading import RLock
 
 from backup_playbook.core.errors import RestoreError
-from backup_playbook.core.tree import Entry, FileType, unsafe
+from backup_playbook.core.tree import Entry, unsafe
+from backup_playbook.engines.files.file_system import (
+    change_mode,
+    free_name,
+    open_readable,
+    owner_of,
+    umask,
+    write_sparse,
+)
 from backup_playbook.streams.blocks import Blocks
 
-_HOLE = bytes(64 << 10)
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+"""A folder that may be entered need not be readable."""
 _TEMPORARY = b".restore-"
+_ELSEWHERE = "Restore it into a new directory, or fetch it under another name, and find out why."
+_REMEDIES = {
+    errno.EPERM: "Look whether it is immutable (lsattr), or let its owner, or root, run this task.",
+    errno.EACCES: "Let this worker's user enter, read and write there, let root run this task, or restore it into a "
+    "new directory.",
+    errno.ENAMETOOLONG: "Fetch it under a shorter name.",
+    errno.EXDEV: "Nothing of it was replaced. Restore it into a new directory, and copy it from there.",
+}
+_OF_ALL = {
+    errno.ENOSPC: "Free some space, and clear this task.",
+    errno.EDQUOT: "Raise the quota of this worker's user, and clear this task.",
+    errno.EROFS: "Mount it for writing, and clear this task.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n) of the worker, and clear this task.",
+    errno.ENFILE: "Raise the limit of open files of the machine, and clear this task.",
+    errno.ENOMEM: "Give the worker more memory, and clear this task.",
+    errno.EIO: "Look at the disk, and at the kernel's log; clear this task when it is well.",
+    errno.ESTALE: "Mount it again, and clear this task.",
+    errno.ENOTCONN: "Mount it again, and clear this task.",
+}
+"""What concerns the place, and so all paths."""
+
+
+class PathError(RestoreError):
+    """One path cannot be where it belongs. Others can."""
 
 
 @dataclass
 class Place:
-    """Use as a context manager. set_aside: the folder below `root` that what is replaced is moved to."""
+    """Use as a context manager. All verbs raise PathError for what concerns one path alone, RestoreError for the rest.
+
+    set_aside: the folder below `root` that what is replaced is moved to; with it, `root` is in use, and what is right
+    stays as it is.
+    """
 
     root: Path
     set_aside: bytes = b""
     owners: bool = field(default_factory=lambda: os.geteuid() == 0)
     """Whether owners can be restored: only root may give files away."""
     made: set[bytes] = field(default_factory=set)
-    """The folders that were not there, without a slash; not those below `set_aside`. Only their owner may enter them,
-    until their attributes are set."""
+    """The folders that were not there, without a slash; not those below `set_aside`. Their owner may enter them and
+    write there until their attributes are set for good."""
     _descriptor: int = -1
     _making: RLock = field(default_factory=RLock)
     """Held while a folder is made: setting aside what is in its way makes folders too."""
 
     def __enter__(self) -> Place:
-        self._descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        with self._explained(b""):
+            self._descriptor = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
+        aside = self.set_aside and self.status(self.set_aside)
+        if aside and not stat.S_ISDIR(aside.st_mode):
+            os.close(self._descriptor)
+            raise RestoreError(
+                f"{self._named(self.set_aside)} is no folder: what is replaced could not be set aside there.",
+                "Find out who put it there, give it another name, and clear this task. Nothing was changed.",
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,43 +93,68 @@ class Place:
 
     def status(self, path: bytes) -> os.stat_result | None:
         """Of what is there now; None when nothing is."""
-        try:
-            with self._parent(path, create=False) as (folder, name):
-                return os.stat(name, dir_fd=folder, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with self._explained(path):
+            try:
+                with self._parent(path, create=False) as (folder, name):
+                    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def read(self, path: bytes) -> Iterator[bytes]:
-        with self._parent(path, create=False) as (folder, name):
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-        with os.fdopen(descriptor, "rb") as file:
-            while block := file.read(1 << 20):
-                yield block
+        with self._explained(path):
+            with self._parent(path, create=False) as (folder, name):
+                descriptor = open_readable(name, folder)
+            with os.fdopen(descriptor, "rb") as file:
+                while block := file.read(1 << 20):
+                    yield block
 
     def target(self, path: bytes) -> bytes:
         """Of a symbolic link."""
-        with self._parent(path, create=False) as (folder, name):
+        with self._explained(path), self._parent(path, create=False) as (folder, name):
             return os.readlink(name, dir_fd=folder)
 
-    def set_link_attributes(self, entry: Entry) -> None:
-        with self._parent(entry.path, create=False) as (folder, name):
-            self._link_attributes(entry, folder, name)
+    def make_folder(self, entry: Entry) -> None:
+        """When it is not there; with its attributes at once: a restore that is tried again takes it as it finds it.
 
-    def make_folder(self, path: bytes) -> None:
-        with self._parent(path + b"x", create=True):
+        Its owner may write there until they are set again, when all is in it.
+        """
+        with self._explained(entry.path), self._parent(entry.path + b"x", create=True):
             pass
+        if entry.path.removesuffix(b"/") in self.made:
+            self.set_attributes(entry, stat.S_IRWXU)
+
+    @contextlib.contextmanager
+    def opened_to_owner(self, folders: Iterable[bytes]) -> Iterator[Mapping[bytes, os.stat_result]]:
+        """Folders that are ours and that we may not enter, read or write to are open to us until the end, and to nobody
+        else. Given outermost first; root needs no such thing. Yields what they were.
+        """
+        found: dict[bytes, os.stat_result] = {}
+        try:
+            for path in folders:
+                with contextlib.suppress(PathError):  # what is not ours is said where it stops somebody
+                    status = self.status(path)
+                    if status and stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                        mode = stat.S_IMODE(status.st_mode)
+                        if mode & stat.S_IRWXU != stat.S_IRWXU:
+                            self._set_mode(path, mode | stat.S_IRWXU)
+                            found[path] = status
+            yield found
+        finally:
+            for path, status in reversed(found.items()):
+                with contextlib.suppress(PathError):
+                    self._set_mode(path, stat.S_IMODE(status.st_mode))
 
     def write(self, entry: Entry, content: Blocks) -> None:
         """A file with its attributes. It appears when all of `content` has come without an exception."""
         temporary = _TEMPORARY + secrets.token_hex(6).encode()
-        with self._parent(entry.path, create=True) as (folder, name):
+        with self._explained(entry.path), self._parent(entry.path, create=True) as (folder, name):
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
             descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     for block in content:
                         if entry.sparse:
-                            _write_sparse(file.fileno(), block)
+                            write_sparse(file.fileno(), block)
                         else:
                             file.write(block)
                     file.flush()
@@ -104,41 +169,56 @@ class Place:
                 raise
 
     def link(self, entry: Entry) -> None:
-        with self._parent(entry.path, create=True) as (folder, name):
+        with self._explained(entry.path), self._parent(entry.path, create=True) as (folder, name):
             self._make_room(entry.path, folder, name)
             os.symlink(entry.target, name, dir_fd=folder)
-            self._link_attributes(entry, folder, name)
+            if self.owners:
+                os.chown(name, *owner_of(entry), dir_fd=folder, follow_symlinks=False)
+            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
-    def set_attributes(self, entry: Entry) -> None:
-        """Of a file or folder that is there."""
+    def set_attributes(self, entry: Entry, more: int = 0) -> None:
+        """Of a file or folder that is there. more: bits of the mode, besides its own."""
         with self._opened(entry.path) as descriptor:
-            self._attributes(entry, descriptor)
+            self._attributes(entry, descriptor, more)
 
     def set_usual_mode(self, path: bytes) -> None:
         """Of a folder of which no attributes are known: what mkdir gives."""
         with self._opened(path) as descriptor:
-            os.fchmod(descriptor, 0o777 & ~_umask())
+            os.fchmod(descriptor, 0o777 & ~umask())
 
-    def _link_attributes(self, entry: Entry, folder: int, name: bytes) -> None:
-        if self.owners:
-            os.chown(name, *_owner(entry), dir_fd=folder, follow_symlinks=False)
-        os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
+    def _set_mode(self, path: bytes, mode: int) -> None:
+        with self._explained(path), self._parent(path, create=False) as (folder, name):
+            change_mode(name, folder, mode)
+
+    def _named(self, path: bytes) -> str:
+        return f"{self.root}/{path.removesuffix(b'/').decode(errors='backslashreplace')}" if path else str(self.root)
+
+    @contextlib.contextmanager
+    def _explained(self, path: bytes) -> Iterator[None]:
+        """Turn OSErrors into sentences. Raises PathError for what is of this path only, else RestoreError."""
+        try:
+            yield
+        except OSError as error:
+            what = f"{self._named(path)} cannot be restored or read: {error.strerror or error}."
+            if remedy := _OF_ALL.get(error.errno or 0):
+                raise RestoreError(what, remedy) from error
+            raise PathError(what, _REMEDIES.get(error.errno or 0, _ELSEWHERE)) from error
 
     @contextlib.contextmanager
     def _opened(self, path: bytes) -> Iterator[int]:
-        with self._parent(path, create=False) as (folder, name):
+        with self._explained(path), self._parent(path, create=False) as (folder, name):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
             try:
                 yield descriptor
             finally:
                 os.close(descriptor)
 
-    def _attributes(self, entry: Entry, descriptor: int) -> None:
+    def _attributes(self, entry: Entry, descriptor: int, more: int = 0) -> None:
         if not entry.has_attributes:
             return  # it stays its owner's only
         if self.owners:
-            os.chown(descriptor, *_owner(entry))
-        os.chmod(descriptor, entry.mode)  # after the owner: a new one clears setuid
+            os.chown(descriptor, *owner_of(entry))
+        os.chmod(descriptor, entry.mode | more)  # after the owner: a new one clears setuid
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def _make_room(self, path: bytes, folder: int, name: bytes) -> None:
@@ -148,25 +228,17 @@ class Place:
         except FileNotFoundError:
             return
         if not self.set_aside:
-            raise RestoreError(
-                f"{self.root} has {path!r} already.", "Restore into a directory that is empty, or does not exist."
+            raise PathError(
+                f"{self._named(path)} is there already.", "Restore into a directory that is empty, or does not exist."
             )
         with self._parent(self.set_aside + path.removesuffix(b"/"), create=True) as (aside, kept):
-            try:
-                os.rename(name, _free(kept, aside), src_dir_fd=folder, dst_dir_fd=aside)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                raise RestoreError(
-                    f"{path!r} is on a file system of its own below {self.root}, and cannot be set aside.",
-                    "Nothing of it was replaced. Restore it into a new directory, and copy it from there.",
-                ) from error
+            os.rename(name, free_name(kept, aside), src_dir_fd=folder, dst_dir_fd=aside)
 
     @contextlib.contextmanager
     def _parent(self, path: bytes, *, create: bool) -> Iterator[tuple[int, bytes]]:
         """The folder that holds `path`, open, and the last component."""
         if unsafe(path):
-            raise RestoreError(
+            raise PathError(
                 f"The backup names the path {path!r}, which no directory can hold, or which leads out of it.",
                 "Nothing was written there. Use another backup, and find out who wrote to the bucket.",
             )
@@ -187,71 +259,17 @@ class Place:
         except OSError as error:
             if not create or error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
+        aside = self.set_aside and (path + b"/").startswith(self.set_aside)
         with self._making:
             try:  # another thread was faster
                 return os.open(step, _FOLDER, dir_fd=here)
             except OSError as error:
-                if error.errno != errno.ENOENT:
+                if error.errno != errno.ENOENT and aside:
+                    step = free_name(step, here, or_folder=True)  # what was set aside before stays as it is
+                elif error.errno != errno.ENOENT:
                     self._make_room(path, here, step)
-            os.mkdir(step, 0o700, dir_fd=here)
-            if not self.set_aside or not (path + b"/").startswith(self.set_aside):
+            with contextlib.suppress(FileExistsError) if aside else contextlib.nullcontext():
+                os.mkdir(step, 0o700, dir_fd=here)
+            if not aside:
                 self.made.add(path)
             return os.open(step, _FOLDER, dir_fd=here)
-
-
-def _umask() -> int:
-    """There is no way to read it without setting it; meanwhile nothing that is made is open to others."""
-    found = os.umask(0o077)
-    os.umask(found)
-    return found
-
-
-def _free(name: bytes, folder: int) -> bytes:
-    """The name, or one like it: what was set aside before stays."""
-    for number in count():
-        found = b"%s~%d" % (name, number) if number else name
-        try:
-            os.stat(found, dir_fd=folder, follow_symlinks=False)
-        except FileNotFoundError:
-            return found
-    raise AssertionError
-
-
-def _write_sparse(descriptor: int, block: bytes) -> None:
-    """Zeros become a hole."""
-    for start in range(0, len(block), len(_HOLE)):
-        piece = block[start : start + len(_HOLE)]
-        if piece == _HOLE[: len(piece)]:
-            os.lseek(descriptor, len(piece), os.SEEK_CUR)
-        else:
-            os.write(descriptor, piece)
-
-
-def is_plain(status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode)
-
-
-def kind_of(status: os.stat_result) -> FileType | None:
-    kinds = {stat.S_IFREG: FileType.FILE, stat.S_IFDIR: FileType.DIRECTORY, stat.S_IFLNK: FileType.SYMLINK}
-    return kinds.get(stat.S_IFMT(status.st_mode))
-
-
-def _owner(entry: Entry) -> tuple[int, int]:
-    """By name where this machine knows it, for its numbers may be others."""
-    return _uid(entry.user, entry.uid), _gid(entry.group, entry.gid)
-
-
-@lru_cache(maxsize=1024)
-def _uid(name: str, number: int) -> int:
-    try:
-        return pwd.getpwnam(name).pw_uid if name else number
-    except KeyError:
-        return number
-
-
-@lru_cache(maxsize=1024)
-def _gid(name: str, number: int) -> int:
-    try:
-        return grp.getgrnam(name).gr_gid if name else number
-    except KeyError:
-        return number

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backup_playbook.core.errors import GuardError, RestoreError, VerificationError
+from backup_playbook.core.errors import GuardError, RestoreError, UnequalError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
@@ -17,7 +20,7 @@ from backup_playbook.core.tree import merge
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.place import Place
 from backup_playbook.engines.files.restore import FilesRestore
-from backup_playbook.engines.files.shards import below
+from backup_playbook.engines.files.shards import below, resolve
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
 
@@ -28,7 +31,7 @@ EXTRAS_TOLD = 100
 class ScratchDirectory:
     """`name` below `base`. See `engines.contract.Target`. protected: the directories of all sources.
 
-    path: what is restored of a backup; see FilesRestore.
+    path, without: what is restored of a backup; see FilesRestore.
     """
 
     base: Path
@@ -36,6 +39,7 @@ class ScratchDirectory:
     protected: Sequence[Path] = field(default=())
     path: bytes = b""
     files_at_once: int = 8
+    without: Collection[str] = ()
 
     @property
     def root(self) -> Path:
@@ -64,35 +68,60 @@ class ScratchDirectory:
             raise RestoreError(
                 f"{self.root} exists already.", "Start a new run: each has a place of its own."
             ) from None
+        except OSError as error:
+            raise RestoreError(
+                f"{self.root} cannot be made: {error.strerror}.",
+                f"Let the user of this worker write to {self.base}, or name another `directory` in targets.yaml.",
+            ) from error
 
-    def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+    def restore(
+        self, reader: BackupReader, cancellation: Cancellation, counts: Counter[str] | None = None
+    ) -> dict[str, float]:
+        """counts: of what is done, also when not all could be."""
         self._guard()
         cancellation.check()
         if any(self.root.iterdir()):
             raise RestoreError(f"{self.root} is not empty.", "Remove it, and clear the step that makes it.")
         started = time.monotonic()
         with Place(self.root) as place:
-            self._work(reader, place, cancellation).run()
+            self._work(reader, place, cancellation, Counter() if counts is None else counts).run()
         return {"files": round(time.monotonic() - started, 2)}
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
         with Place(self.root) as place:
-            counts = self._work(reader, place, cancellation).prove()
-        if not self.path:
-            self._refuse_extras(reader, cancellation)
-        left_out = tuple(entry.name for entry in below(reader, self.path) if entry.outcome and not entry.stored)
-        return Proof((), 0, 0, schema_objects=counts.total(), left_out=left_out)
+            whole = not self.path and not self.without
+            counts = self._work(reader, place, cancellation, Counter()).prove(
+                lambda: self._refuse_extras(reader, cancellation) if whole else None
+            )
+        entries = below(reader, resolve(reader, self.path))
+        left_out = tuple(entry.name for entry in entries if entry.outcome and not entry.stored)
+        return Proof((), 0, 0, schema_objects=counts.total(), left_out=(*left_out, *self.without))
 
     def drop(self) -> None:
         self._guard()
-        if self.root.exists():
+        if not self.root.exists():
+            return
+        try:
+            if os.geteuid() != 0:  # as they are restored, not all folders let their owner remove what is in them
+                for folder, below_it, _ in os.walk(self.root):
+                    for path in (Path(folder, name) for name in below_it):
+                        if not path.is_symlink():
+                            path.chmod(stat.S_IRWXU)
             shutil.rmtree(self.root)
+        except OSError as error:
+            raise RestoreError(
+                f"{self.root} cannot be removed: {error}.",
+                "Look whether something there is immutable (lsattr) or in use, remove it, and clear this task.",
+            ) from error
 
-    def _work(self, reader: BackupReader, place: Place, cancellation: Cancellation) -> FilesRestore:
+    def _work(
+        self, reader: BackupReader, place: Place, cancellation: Cancellation, counts: Counter[str]
+    ) -> FilesRestore:
         # nobody works here: what is newer than the backup is wrong
         return FilesRestore(
-            reader, place, cancellation, self.path, overwrite_newer=True, files_at_once=self.files_at_once
-        )
+            reader, place, cancellation, self.path,
+            overwrite_newer=True, files_at_once=self.files_at_once, without=self.without, counts=counts,
+        )  # fmt: skip
 
     def _refuse_extras(self, reader: BackupReader, cancellation: Cancellation) -> None:
         paired = merge(
@@ -109,7 +138,7 @@ class ScratchDirectory:
             while known and extras and extras[-1].endswith("/") and known.name.startswith(extras[-1]):
                 extras.pop()
         if extras:
-            raise VerificationError(
+            raise UnequalError(
                 f"{self.root} has {counted(len(extras), 'path')} that the backup has not, first {extras[0]}.",
                 "Somebody works in that directory: restore into a new one.",
                 tuple(extras[:EXTRAS_TOLD]),

@@ -6,16 +6,17 @@ The manifest's details say of each shard which paths are in it, so that one path
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 
-from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.errors import PlaybookError, RepositoryError, RestoreError, VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.tree import Entry, from_document
 from backup_playbook.engines.files.batches import batches
 from backup_playbook.repository.objects import BackupReader, BackupWriter
+from backup_playbook.repository.s3errors import is_of_object
 from backup_playbook.streams.blocks import Blocks
 
 ENTRIES_PER_SHARD = 10_000
@@ -78,14 +79,60 @@ def entries(reader: BackupReader) -> Iterator[Entry]:
     return below(reader, b"")
 
 
-def below(reader: BackupReader, path: bytes) -> Iterator[Entry]:
-    """The entry of `path`, or, when it ends with a slash, it and all that is below it. b"": everything."""
-    wanted = {shard["object"] for shard in reader.manifest.details[SHARDS] if _may_hold(shard, path)}
+def below(
+    reader: BackupReader, path: bytes, damaged: Callable[[VerificationError], object] | None = None
+) -> Iterator[Entry]:
+    """The entry of `path`, or, when it ends with a slash, it and all that is below it. b"": everything.
+
+    damaged: told of each shard that cannot be used, and the others are read; else the first one raises it.
+    """
+    shards = {shard["object"]: shard for shard in reader.manifest.details[SHARDS] if _may_hold(shard, path)}
     for item in reader.objects(ObjectKind.TREE):
-        if item.name in wanted:
-            for entry in _entries(lines(reader.content(item)), item):
+        if item.name in shards:
+            found = _entries(lines(reader.content(item)), item)
+            for entry in _whole(found, shards[item.name], damaged) if damaged else found:
                 if not path or entry.path == path or (path.endswith(b"/") and entry.path.startswith(path)):
                     yield entry
+
+
+def _whole(
+    found: Iterator[Entry], shard: dict[str, Any], damaged: Callable[[VerificationError], object]
+) -> list[Entry]:
+    """All entries of a shard, or none."""
+    try:
+        return list(found)
+    except VerificationError as error:
+        cause: PlaybookError = error
+    except RepositoryError as error:
+        if not is_of_object(error):
+            raise
+        cause = error
+    paths = f"{shard['entries']:,} paths from {unquote(shard['first'])!r} to {unquote(shard['last'])!r}"
+    damaged(VerificationError(f"The list of {paths} cannot be used: {cause.what}", cause.remedy))
+    return []
+
+
+def resolve(reader: BackupReader, path: bytes) -> bytes:
+    """The path as the backup has it, for one that people write: `/invoices/`, `./invoices`, `invoices` for a folder.
+
+    Raises RestoreError when the backup has nothing like it, VerificationError when that cannot be told.
+    """
+    plain = path.removeprefix(b"./").strip(b"/")
+    if not plain and not path.strip(b"./"):
+        return b""
+    others = (plain + b"/", plain) if path.endswith(b"/") else (plain, plain + b"/")
+    problems: list[VerificationError] = []
+    for candidate in dict.fromkeys((path, *others)):
+        if next(below(reader, candidate, problems.append), None) is not None:
+            return candidate
+    if problems:
+        raise problems[0]
+    raise RestoreError(
+        f"The backup {reader.manifest.backup_id} of {reader.manifest.source} has no "
+        f"{path.decode(errors='backslashreplace')!r}.",
+        "Run list_file_versions for it: it shows when it was deleted, and its versions. Give the moment, or the "
+        "version. Write the path relative to the source.",
+    )
 
 
 def _may_hold(shard: dict[str, Any], path: bytes) -> bool:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from backup_playbook.core.errors import RestoreError
-from backup_playbook.core.holdings import counted
-from backup_playbook.core.tree import Entry, key_of
+from botocore.exceptions import ClientError
+
+from backup_playbook.core.errors import RepositoryError, UnequalError, VerificationError
+from backup_playbook.core.tree import Entry, is_confusing, is_named, key_of
 from backup_playbook.engines.files.batches import batches
-from backup_playbook.engines.files.shards import below
+from backup_playbook.engines.files.contents import KEY_REFUSED
+from backup_playbook.engines.files.place import PathError
+from backup_playbook.engines.files.shards import below, resolve
+from backup_playbook.engines.files.unrestored import Unrestored
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
+from backup_playbook.repository.s3errors import code_of
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import first_part_bytes, upload
 from backup_playbook.streams.blocks import drain
@@ -34,7 +40,9 @@ class BucketRestore:
     cancellation: Cancellation
     path: bytes = b""
     files_at_once: int = 8
-    _nameless: list[str] = field(default_factory=list)
+    without: Collection[str] = ()
+    counts: Counter[str] = field(default_factory=Counter)
+    """As of FilesRestore."""
 
     @cached_property
     def _stored(self) -> QuickRequests:
@@ -44,30 +52,32 @@ class BucketRestore:
     def _restored(self) -> QuickRequests:
         return QuickRequests(self.store)
 
+    @cached_property
+    def _wanted(self) -> bytes:
+        return resolve(self.reader, self.path)
+
     def run(self) -> Counter[str]:
         """Returns how many files were restored, and how many folders and links were left out.
 
-        Raises VerificationError for a content that is not what was backed up, RepositoryError, and RestoreError, at the
-        end, for files whose names are no keys.
+        Raises VerificationError for contents that are not what was backed up, and RestoreError for files whose names
+        are no keys here, both at the end; RepositoryError when the store can take none.
         """
-        counts = self._each(self._restore)
-        if self._nameless:
-            raise RestoreError(
-                f"No bucket can hold {counted(len(self._nameless), 'file')} under a name that every client reads back, "
-                f"first {self._nameless[0]!r}. All others are in {self.store.url}.",
-                "Restore these into a directory, one by one or with their folder: for what cannot be there either "
-                "(a//b, say) the log has a command that fetches it.",
-            )
-        return counts
+        self.counts.clear()
+        lost = Unrestored(self.reader)
+        self.counts.update(self._each(lambda entry: lost.attempt(self._restore, entry), lost))
+        lost.refuse(self.store.url)
+        return self.counts
 
     def prove(self) -> Counter[str]:
-        """Read everything back, and compare it with the backup. Raises VerificationError, RepositoryError."""
+        """Read everything back, and compare it with the backup. Raises UnequalError, RepositoryError."""
         return self._each(self._prove)
 
-    def _each(self, work: Callable[[Entry], str]) -> Counter[str]:
+    def _each(self, work: Callable[[Entry], str], lost: Unrestored | None = None) -> Counter[str]:
         counts: Counter[str] = Counter()
+        found = below(self.reader, self._wanted, lost.shard if lost else None)
+        wanted = (entry for entry in found if not (self.without and is_named(entry, self.without)))
         with ThreadPoolExecutor(self.files_at_once, thread_name_prefix="bucket") as threads:
-            for entries in batches(below(self.reader, self.path), BATCH):
+            for entries in batches(wanted, BATCH):
                 self.cancellation.check()
                 counts.update(threads.map(work, entries))
         return counts
@@ -75,20 +85,46 @@ class BucketRestore:
     def _restore(self, entry: Entry) -> str:
         if not entry.stored:
             return LEFT_OUT
-        if not entry.natural_key:
-            self._nameless.append(entry.name)
-            return LEFT_OUT
         self.cancellation.check()
+        key = _key(entry)
         content = verified(self._stored, key_of(self.reader.manifest.source, entry), entry)
         if entry.size <= SMALL_BYTES:
-            self.store.put(entry.path.decode(), b"".join(content))
+            body = b"".join(content)
+            with _refusals(entry):
+                self.store.put(key, body)
         else:
-            upload(self.store, entry.path.decode(), content, first_part=first_part_bytes(entry.size))
+            with _refusals(entry):
+                upload(self.store, key, content, first_part=first_part_bytes(entry.size))
         return "files"
 
     def _prove(self, entry: Entry) -> str:
-        if not (entry.stored and entry.natural_key):
+        if not entry.stored:
             return LEFT_OUT
         self.cancellation.check()
-        drain(verified(self._restored, entry.path.decode(), entry, version=""))
+        try:
+            drain(verified(self._restored, _key(entry), entry, version=""))
+        except (VerificationError, PathError) as error:
+            raise UnequalError(error.what, "Restore into a new place, and look at the store of the target.") from error
         return "files"
+
+
+def _key(entry: Entry) -> str:
+    """S3 takes more than every client can read back from a listing: what came from a bucket may go to one."""
+    with contextlib.suppress(UnicodeDecodeError):
+        if not is_confusing(text := entry.path.decode()):
+            return text
+    raise PathError(
+        f"No bucket can hold {entry.name!r} so that every client takes it for the same key.",
+        "Restore it into a directory, or fetch it.",
+    )
+
+
+@contextlib.contextmanager
+def _refusals(entry: Entry) -> Iterator[None]:
+    """Raises PathError for a key that this store does not take: it is a file system below, or the key is too long."""
+    try:
+        yield
+    except RepositoryError as error:
+        if not isinstance(error.__cause__, ClientError) or code_of(error.__cause__) not in KEY_REFUSED:
+            raise
+        raise PathError(f"{entry.name!r} is no key for this store: {error.what}", "Restore it into another.") from error

@@ -1,0 +1,94 @@
+"""What could not be brought back of a backup, path by path, while all else was."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from backup_playbook.core.errors import PlaybookError, RepositoryError, RestoreError, VerificationError
+from backup_playbook.core.holdings import counted
+from backup_playbook.core.tree import Entry, key_of
+from backup_playbook.engines.files.place import PathError
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.s3errors import is_missing, is_of_object
+
+log = logging.getLogger(__name__)
+
+PROBLEMS_TOLD = 1_000
+FAILED = "failed"
+ELSEWHERE = (
+    "Bring them from the off-site copy (*Repository*), from an older backup, or by the commands in this task's log, "
+    "which names each. To have all others proven without them, start a new run with their paths in *Leave out*."
+)
+
+
+@dataclass
+class Unrestored:
+    """Used from several threads. Nothing that is noted here was written."""
+
+    reader: BackupReader
+    paths: int = 0
+    damaged: bool = False
+    """Some of it is not what was backed up: not all is for want of a place."""
+    told: list[str] = field(default_factory=list)
+    _shards: set[str] = field(default_factory=set)
+    _lock: Lock = field(default_factory=Lock)
+
+    def attempt(self, work: Callable[[Entry], str], entry: Entry) -> str:
+        """What `work` returns; FAILED when it is this path alone that cannot be restored. Raises all else."""
+        try:
+            return work(entry)
+        except VerificationError as error:
+            self._note(entry.name, error, damaged=True)
+        except PathError as error:
+            self.unplaced(entry, error)
+        except RepositoryError as error:
+            if not is_of_object(error):
+                raise
+            self._note(entry.name, error, damaged=is_missing(error))
+        return FAILED
+
+    def unplaced(self, entry: Entry, error: PathError) -> None:
+        """What is stored is right, as far as is known, and cannot be where it belongs."""
+        self._note(entry.name, error, self._command(entry))
+
+    def shard(self, error: VerificationError) -> None:
+        """Of a list of paths that cannot be used; however often it was tried."""
+        if error.what not in self._shards:
+            self._shards.add(error.what)
+            self._note("paths that nobody knows", error, damaged=True)
+
+    def refuse(self, where: str) -> None:
+        """Raises VerificationError when something is damaged, RestoreError when there was only no place for it."""
+        if not self.paths:
+            return
+        what = f"{counted(self.paths, 'path')} could not be restored. All others are in {where}. First: {self.told[0]}"
+        if self.damaged:
+            raise VerificationError(what, ELSEWHERE, tuple(self.told))
+        raise RestoreError(what, ELSEWHERE)
+
+    def _note(self, name: str, error: PlaybookError, command: str = "", *, damaged: bool = False) -> None:
+        with self._lock:
+            self.paths += 1
+            self.damaged |= damaged
+            if len(self.told) < PROBLEMS_TOLD:
+                self.told.append(f"{name}: {error.what}")
+                remedy = " ".join(filter(None, (error.remedy, command))) or ELSEWHERE
+                log.warning("Not restored: %r: %s What to do: %s", name, error.what, remedy)
+            elif self.paths == PROBLEMS_TOLD + 1:
+                log.warning("More than %s paths are not restored: the others are not named.", PROBLEMS_TOLD)
+
+    def _command(self, entry: Entry) -> str:
+        store = self.reader.store
+        with contextlib.suppress(ValueError):  # a key of ours is never one that no store can have
+            key = shlex.quote(store.path(key_of(self.reader.manifest.source, entry)))
+            if entry.stored:
+                return (
+                    f"aws s3api get-object --bucket {store.bucket} --key {key} "
+                    f"--version-id {shlex.quote(entry.version)} FILE"
+                )
+        return ""
