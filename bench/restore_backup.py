@@ -14,8 +14,8 @@ import time
 import boto3
 
 from backup_playbook.engines.postgres.engine import PostgresEngine
-from backup_playbook.engines.postgres.proof import prove
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
+from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.store import ObjectStore
@@ -40,7 +40,8 @@ def main() -> None:
         phases = Restore(server, [], reader, RestoreOptions(arguments.streams), Cancellation()).run()
     else:
         start = time.perf_counter()
-        prove(server, reader, Cancellation(), RestoreOptions(arguments.streams))
+        copy = ScratchDatabase(ScratchServer(server), server.database, "bench", RestoreOptions(arguments.streams))
+        copy.prove(reader, Cancellation())
         phases = {"prove": time.perf_counter() - start}
     print(json.dumps(phases))
 

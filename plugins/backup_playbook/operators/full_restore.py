@@ -94,12 +94,10 @@ class PlanRestore(PlanRecovery):
         return cast("Planned", {**planned, **extra, "tables": tables})
 
     def scope(self, reader: BackupReader, form: Any) -> Scope:
-        from backup_playbook.engines.postgres.clients import find_clients
         from backup_playbook.engines.postgres.partial import read_part
 
         manifest = reader.manifest
-        clients = find_clients(int(str(manifest.tools["postgres_clients"]).partition(".")[0]))
-        part = read_part(reader, clients, form["only"])
+        part = read_part(reader, form["only"])
         tables = [table for table in manifest.tables if part.has_rows_of(table)]
         return Scope(tables, part.content_bytes(manifest), part.left_out, part.only)
 

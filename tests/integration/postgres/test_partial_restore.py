@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from backup_playbook.core.errors import RestoreError, VerificationError
+from backup_playbook.core.errors import RestoreError, UnequalError
 from backup_playbook.core.model import Manifest
-from backup_playbook.engines.postgres.clients import find_clients
 from backup_playbook.engines.postgres.partial import Part, read_part
 from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.repository.objects import BackupReader
@@ -53,7 +52,7 @@ def shop(lab: Lab, postgres18: PostgresServer, database: Database) -> Manifest:
 
 @pytest.fixture
 def part_of(lab: Lab, shop: Manifest) -> PartOf:
-    return lambda *only: read_part(lab.reader(shop), find_clients(18), only)
+    return lambda *only: read_part(lab.reader(shop), only)
 
 
 def restored(lab: Lab, manifest: Manifest, target: ScratchDatabase) -> dict[str, int]:
@@ -164,7 +163,7 @@ def test_proof_finds_what_is_not_as_in_the_backup(
     lab.restore_into(target, shop)
     with postgres18.connect(target.name) as session:
         session.execute(damage.encode())
-    with pytest.raises(VerificationError):
+    with pytest.raises(UnequalError):
         lab.prove(target, shop)
 
 

@@ -1,19 +1,18 @@
 """Known-bad copies: every kind of difference is found, named, and told from the others."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.errors import UnequalError
 from backup_playbook.core.model import Manifest
-from backup_playbook.engines.postgres.connection import PostgresServer as Server
-from backup_playbook.engines.postgres.proof import prove
+from backup_playbook.core.proof import Proof
+from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
-from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
 from tests.integration.postgres.conftest import Database
@@ -36,6 +35,17 @@ SCHEMA = """
     CREATE VIEW shown AS SELECT id FROM small;
     CREATE FUNCTION answer(int) RETURNS int LANGUAGE sql AS 'SELECT 42';
     ALTER TABLE small ADD CONSTRAINT positive CHECK (id > 0);
+    CREATE TABLE parents (id int PRIMARY KEY, alive bool DEFAULT true, name varchar(20), at int NOT NULL);
+    CREATE TABLE children (id int, parent int CONSTRAINT of_parent REFERENCES parents ON DELETE CASCADE,
+        grade varchar CHECK (grade IN ('a', 'b')));
+    CREATE INDEX children_id ON children (id);
+    ALTER TABLE children ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY mine ON children USING (id > 0);
+    CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+    CREATE TRIGGER touch BEFORE INSERT ON children FOR EACH ROW EXECUTE FUNCTION touched();
+    CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM parents;
+    CREATE DOMAIN age AS int CHECK (VALUE >= 0);
+    GRANT SELECT ON parents TO PUBLIC;
     SELECT lo_from_bytea(4711, 'a large object');
     SELECT lo_from_bytea(4712, convert_to(repeat('0123456789', 20000), 'UTF8'));
 """
@@ -72,7 +82,10 @@ KNOWN_BAD = {
     ),
     "column renamed": (
         "ALTER TABLE blank RENAME id TO number",
-        ["The table public.blank has the columns number where the backup has id."],
+        [
+            "TABLE public blank is defined in other words than in the backup.",
+            "The table public.blank has the columns number where the backup has id.",
+        ],
     ),
     "sequence wrong": (
         "SELECT nextval('counter')",
@@ -119,6 +132,29 @@ KNOWN_BAD = {
 }  # fmt: skip
 
 
+# done to the definitions of one copy, all at once -> the kind and the name of what must be noticed
+CHANGED = {
+    "CREATE OR REPLACE FUNCTION answer(int) RETURNS int LANGUAGE sql AS 'SELECT 43'": "FUNCTION public answer(integer)",
+    "CREATE OR REPLACE VIEW shown AS SELECT id + 1 - 1 AS id FROM small": "VIEW public shown",
+    "ALTER TABLE small DROP CONSTRAINT positive, ADD CONSTRAINT positive CHECK (true)": "TABLE public small",
+    "ALTER TABLE children DROP CONSTRAINT of_parent, ADD CONSTRAINT of_parent FOREIGN KEY (parent) REFERENCES parents":
+        "FK CONSTRAINT public children of_parent",
+    "ALTER TABLE parents ALTER name TYPE varchar(30)": "TABLE public parents",
+    "ALTER TABLE big ALTER v SET NOT NULL": "TABLE public big",
+    "ALTER TABLE blank ALTER id SET DEFAULT 5": "TABLE public blank",
+    "DROP INDEX children_id; CREATE INDEX children_id ON children (parent)": "INDEX public children_id",
+    "ALTER POLICY mine ON children USING (true)": "POLICY public children mine",
+    "ALTER TABLE children DISABLE TRIGGER touch": "TRIGGER public children touch",
+    "ALTER TYPE colour ADD VALUE 'blue'": "TYPE public colour",
+    "ALTER SEQUENCE counter INCREMENT 2": "SEQUENCE public counter",
+    "ALTER TABLE children SET UNLOGGED": "TABLE public children",
+    "DROP MATERIALIZED VIEW counts; CREATE MATERIALIZED VIEW counts AS SELECT count(id) FROM parents":
+        "MATERIALIZED VIEW public counts",
+    "ALTER DOMAIN age DROP CONSTRAINT age_check; ALTER DOMAIN age ADD CONSTRAINT age_check CHECK (VALUE >= -1)":
+        "DOMAIN public age",
+}  # fmt: skip
+
+
 class Restored(NamedTuple):
     lab: Lab
     manifest: Manifest
@@ -158,8 +194,8 @@ def test_a_known_bad_copy(bad: str, restored: Restored, copy: str, postgres18: P
     damage, problems = KNOWN_BAD[bad]
     with postgres18.connect(copy) as session:
         session.execute(damage)
-    with pytest.raises(VerificationError) as caught:
-        prove_copy(restored, server_of(postgres18.dsn(copy)))
+    with pytest.raises(UnequalError) as caught:
+        prove_copy(restored, postgres18, copy)
     assert list(caught.value.problems) == problems
     assert problems[0] in caught.value.what
     assert restored.manifest.backup_id in caught.value.what
@@ -169,15 +205,55 @@ def test_a_good_copy(restored: Restored, copy: str, postgres18: PostgresServer) 
     """Rows in any order may lie in another partition; a vacuum or an analysis changes nothing."""
     with postgres18.connect(copy) as session:
         session.execute("VACUUM ANALYZE")
-    prove_copy(restored, server_of(postgres18.dsn(copy)))
+    prove_copy(restored, postgres18, copy)
+
+
+def test_definitions_of_the_same_names(restored: Restored, copy: str, postgres18: PostgresServer) -> None:
+    with postgres18.connect(copy) as session:
+        for change in CHANGED:
+            session.execute(change.encode())
+    with pytest.raises(UnequalError) as caught:
+        prove_copy(restored, postgres18, copy)
+    words = "is defined in other words than in the backup."
+    assert sorted(caught.value.problems) == sorted(f"{name} {words}" for name in CHANGED.values())
+
+
+def test_an_emptied_materialised_view(restored: Restored, copy: str, postgres18: PostgresServer) -> None:
+    with postgres18.connect(copy) as session:
+        session.execute("REFRESH MATERIALIZED VIEW counts WITH NO DATA")
+    with pytest.raises(UnequalError) as caught:
+        prove_copy(restored, postgres18, copy)
+    assert caught.value.problems == ("MATERIALIZED VIEW DATA public counts of the backup is missing.",)
+
+
+def test_grants_and_owners(restored: Restored, postgres18: PostgresServer) -> None:
+    target = ScratchDatabase(ScratchServer(server_of(postgres18.dsn())), scratch_name("owned"), "test",
+                             RestoreOptions(owners=True))  # fmt: skip
+    try:
+        restored.lab.restore_into(target, restored.manifest)
+        restored.lab.prove(target, restored.manifest)
+        with postgres18.connect(target.name) as session:
+            session.execute("GRANT UPDATE ON parents TO PUBLIC")
+            session.execute("ALTER TABLE big OWNER TO pg_monitor")
+        with pytest.raises(UnequalError) as caught:
+            restored.lab.prove(target, restored.manifest)
+        assert caught.value.problems == (
+            "ACL public TABLE parents is defined in other words than in the backup.",
+            "CONSTRAINT public big big_pkey has the owner pg_monitor where the backup has postgres.",
+            "INDEX public big_v has the owner pg_monitor where the backup has postgres.",
+            "TABLE public big has the owner pg_monitor where the backup has postgres.",
+        )
+        assert prove_copy(restored, postgres18, target.name).schema_objects
+    finally:
+        target.drop()
 
 
 def test_the_copy_of_another_source(restored: Restored, postgres18: PostgresServer, database: Database) -> None:
     other = database()
     with postgres18.connect(other) as session:
         session.execute("CREATE TABLE big (id int PRIMARY KEY, v text)")
-    with pytest.raises(VerificationError) as caught:
-        prove_copy(restored, server_of(postgres18.dsn(other)))
+    with pytest.raises(UnequalError) as caught:
+        prove_copy(restored, postgres18, other)
     assert "The table public.small is missing." in caught.value.problems
     assert "The table public.big has 0 rows where the backup has 20,000." in caught.value.problems
 
@@ -185,11 +261,12 @@ def test_the_copy_of_another_source(restored: Restored, postgres18: PostgresServ
 def test_many_differences_are_counted(restored: Restored, copy: str, postgres18: PostgresServer) -> None:
     with postgres18.connect(copy) as session:
         session.execute("DO $$ BEGIN FOR i IN 1..30 LOOP EXECUTE 'CREATE TABLE extra_' || i || ' ()'; END LOOP; END $$")
-    with pytest.raises(VerificationError) as caught:
-        prove_copy(restored, server_of(postgres18.dsn(copy)))
+    with pytest.raises(UnequalError) as caught:
+        prove_copy(restored, postgres18, copy)
     assert len(caught.value.problems) == 60
     assert "And 40 more." in caught.value.what
 
 
-def prove_copy(restored: Restored, server: Server) -> None:
-    prove(server, restored.lab.reader(restored.manifest), Cancellation())
+def prove_copy(restored: Restored, server: PostgresServer, name: str, **options: Any) -> Proof:
+    copy = ScratchDatabase(ScratchServer(server_of(server.dsn())), name, "test", RestoreOptions(**options))
+    return restored.lab.prove(copy, restored.manifest)

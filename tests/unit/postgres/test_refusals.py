@@ -4,14 +4,20 @@ import pytest
 
 from backup_playbook.core.errors import ProcessFailedError, RestoreError
 from backup_playbook.engines.postgres.refusals import explained
+from backup_playbook.engines.postgres.table_of_contents import Entry
 
-LINES = [
-    b"3301; 2606 16400 FK CONSTRAINT public c c_p_fkey the owner",
-    b"3302; 1259 16401 INDEX public c_v alice",
-    b"3303; 0 16402 MATERIALIZED VIEW DATA my schema m alice",
-    b"3304; 2606 16403 CONSTRAINT public c c_v_key alice",
-    b"3305; 3466 16404 EVENT TRIGGER - log_ddl alice",
-    b"3306; 0 0 INDEX ATTACH public c_v alice",
+
+def entry(number: int, kind: bytes, namespace: bytes, tag: bytes) -> Entry:
+    return Entry(number, kind, namespace, tag, b"", "post-data", b"alice", b"", b"", ())
+
+
+ENTRIES = [
+    entry(3301, b"FK CONSTRAINT", b"public", b"c c_p_fkey"),
+    entry(3302, b"INDEX", b"public", b"c_v"),
+    entry(3303, b"MATERIALIZED VIEW DATA", b"my schema", b"m"),
+    entry(3304, b"CONSTRAINT", b"public", b"c c_v_key"),
+    entry(3305, b"EVENT TRIGGER", b"", b"log_ddl"),
+    entry(3306, b"INDEX ATTACH", b"public", b"c_v"),
 ]
 
 
@@ -32,6 +38,6 @@ LINES = [
 )
 def test_what_can_be_left_out_is_named(said: str, name: str) -> None:
     error = ProcessFailedError("pg_restore", 1, f"pg_restore: error: could not execute query: ERROR: no\n{said}")
-    with pytest.raises(RestoreError) as caught, explained("It failed", LINES):
+    with pytest.raises(RestoreError) as caught, explained("It failed", ENTRIES):
         raise error
     assert caught.value.remedy.partition("with this line in `leave_out`: ")[2] == name

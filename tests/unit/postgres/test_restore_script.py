@@ -71,7 +71,8 @@ def words(script: str) -> list[int]:
     lines = script[script.index("\narchive=(") :]
     stubs = (
         "globals() { :; }; fetch() { :; }; script() { echo $#; }; load() { echo $#; }; sql() { :; };"
-        "fail() { :; }; pg_restore() { :; }; post_data() { :; }; target=t; work=/nonexistent;\n"
+        "fail() { :; }; pg_restore() { :; }; target=t;"
+        "contents() { :; }; post_data() { :; }; event_triggers() { :; }; work=/nonexistent;\n"
     )
     environment = {"OWNERS": "1", "PATH": "/nowhere"}
     answer = subprocess.run(["/bin/bash", "-c", stubs + lines], capture_output=True, check=False, env=environment)
@@ -90,15 +91,18 @@ CONTENTS = b"""\
 3305; 2606 16400 FK CONSTRAINT public foo foo_fkey alice
 3306; 0 16401 MATERIALIZED VIEW DATA public ACL alice
 3307; 0 0 INDEX ATTACH public COMMENT alice
+3308; 3466 16402 EVENT TRIGGER - INDEX ATTACH alice
+3309; 0 0 COMMENT - EVENT TRIGGER ACL alice
 """
 
 
-def test_indexes_of_partitions_are_attached_alone(tmp_path: Path) -> None:
+def test_indexes_of_partitions_are_attached_alone_and_event_triggers_come_last(tmp_path: Path) -> None:
     """As by `post_data_steps`: names that look like types of entries are names."""
     assert steps(tmp_path, CONTENTS) == [
         ["--jobs=4", "3300", "3302", "3303"],
         ["--jobs=1", "3301", "3307"],
         ["--jobs=4", "3304", "3305", "3306"],
+        ["3308", "3309"],
     ]
 
 
@@ -114,13 +118,13 @@ def steps(directory: Path, contents: bytes) -> list[list[str]]:
     stub = """
         restore() {
             [[ $1 != -l ]] || { cat contents; return; }
-            printf '%s' "$1"
-            LC_ALL=C sed -n 's/^\\([0-9]*\\);.*/ \\1/p' "$3" | tr -d '\\n'
+            [[ $1 == -L ]] || { printf '%s' "$1"; shift; }
+            LC_ALL=C sed -n 's/^\\([0-9]*\\);.*/ \\1/p' "$2" | tr -d '\\n'
             echo
         }
         set -euo pipefail
         archive=(restore) work=. JOBS=4
     """
-    argv = ["bash", "-c", f"{stub}\n{function}\npost_data"]
+    argv = ["bash", "-c", f"{stub}\n{function}\npost_data; event_triggers"]
     answer = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=True)
     return [line.split() for line in answer.stdout.splitlines()]

@@ -1,39 +1,30 @@
-"""Archives of pg_dump: what is in them, and what of it a restored copy gets."""
+"""What of an archive of pg_dump a restored copy gets, in which steps, and whether two archives say the same."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 from backup_playbook.core.model import Manifest, TableRecord
-from backup_playbook.engines.postgres.clients import Clients
-from backup_playbook.streams import processes
-from backup_playbook.streams.processes import Word
+from backup_playbook.engines.postgres.table_of_contents import Entry, label
 
 SCHEMA_SECTIONS = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
 """What makes the archive of a backup's definitions."""
 
 ATTACH = "INDEX ATTACH"
-AFTER_ATTACH = "FK CONSTRAINT|COMMENT|MATERIALIZED VIEW DATA|EVENT TRIGGER|ACL|DEFAULT ACL|PUBLICATION"
-"""Regular expressions of types of entries: see `post_data_steps`."""
+AFTER_ATTACH = "FK CONSTRAINT|COMMENT|MATERIALIZED VIEW DATA|ACL|DEFAULT ACL|PUBLICATION"
+LAST = "EVENT TRIGGER|(COMMENT|SECURITY LABEL) - EVENT TRIGGER"
+"""Regular expressions of types of entries, as `pg_restore -l` shows them: see `post_data_steps`. LAST: at the end."""
 
 PG_CRON = "pg_cron"
 PG_CRON_SCHEMA = "cron"
 
-# A restored copy must not act: it gets no passwords of foreign servers, and no jobs of pg_cron, which exists in one
-# database of a server only.
-_LEFT_OUT = re.compile(
-    rb"\d+; \d+ \d+ (USER MAPPING |SUBSCRIPTION |(COMMENT|SECURITY LABEL) - SUBSCRIPTION |EXTENSION - pg_cron )"
-)
-# Nor can any role write these.
-_OF_OWNERS = re.compile(rb"\d+; \d+ \d+ (COMMENT|SECURITY LABEL) - EXTENSION ")
-# Which section has them differs between versions.
-LARGE_OBJECTS = re.compile(rb"\d+; \d+ \d+ (BLOB|(COMMENT|SECURITY LABEL|ACL) - LARGE OBJECT)")
-_ATTACH, _AFTER_ATTACH = (re.compile(rf"\d+; \d+ \d+ ({types}) ".encode()) for types in (ATTACH, AFTER_ATTACH))
-_NUMBERS = re.compile(rb"^\d+; \d+ \d+ ")
+REFRESH = b"MATERIALIZED VIEW DATA"
+_ABOUT = (b"COMMENT", b"SECURITY LABEL", b"ACL")
+"""Their tag is the kind and the name of what they are about."""
+_GRANTS = (b"ACL", b"DEFAULT ACL")
 _WITHOUT_OWNERS = ("--no-owner", "--no-privileges", "--no-tablespaces")
+_INITIAL = b"-- *not* creating schema"
 
 
 def restore_options(*, owners: bool) -> tuple[str, ...]:
@@ -41,52 +32,123 @@ def restore_options(*, owners: bool) -> tuple[str, ...]:
     return ("--no-subscriptions", *(() if owners else _WITHOUT_OWNERS))
 
 
-def restorable(clients: Clients, archive: Path, *sections: str, owners: bool) -> list[bytes]:
-    """What a restored copy gets, as lines of the table of contents for `pg_restore -L`; sections: only of these."""
-    words = [*(f"--section={section}" for section in sections), *restore_options(owners=owners)]
-    argv: list[Word] = [str(clients.pg_restore), "-l", *words, archive]
-    lines = processes.run(argv).split(b"\n")
-    wanted = [line for line in lines if _NUMBERS.match(line) and not _LEFT_OUT.match(line)]
-    return wanted if owners else [line for line in wanted if not _OF_OWNERS.match(line)]
+def restorable(entries: Sequence[Entry], *, owners: bool) -> list[Entry]:
+    """Those that a restored copy gets.
+
+    It must not act: it gets no subscriptions, no passwords of foreign servers, and no jobs of pg_cron, which exists in
+    one database of a server only.
+    """
+    of_cron = _of_cron(entries)
+    return [one for one in entries if one.number not in of_cron and not _is_left_out(one, owners=owners)]
 
 
-def post_data_steps(lines: Sequence[bytes]) -> list[tuple[list[bytes], bool]]:
-    """Lines of `restorable`, step after step, and whether a step may use several connections.
+def is_about(entry: Entry, *kinds: bytes) -> bool:
+    """Whether it is one of these kinds, or a comment, a label or a grant of one."""
+    return entry.kind in kinds or (entry.kind in _ABOUT and entry.tag.startswith(tuple(kind + b" " for kind in kinds)))
+
+
+def is_large_object(entry: Entry) -> bool:
+    """Which section has them differs between versions."""
+    return entry.kind.startswith(b"BLOB") or is_about(entry, b"LARGE OBJECT", b"LARGE OBJECTS")
+
+
+def _is_left_out(entry: Entry, *, owners: bool) -> bool:
+    if is_about(entry, b"SUBSCRIPTION", b"DATABASE", b"DATABASE PROPERTIES") or entry.kind == b"USER MAPPING":
+        return True
+    if entry.kind in (b"ENCODING", b"STDSTRINGS", b"SEARCHPATH"):  # of pg_restore's own session
+        return True
+    # comments of extensions belong to their owners: no other role can write them
+    return not owners and (entry.kind in _GRANTS or (entry.kind != b"EXTENSION" and is_about(entry, b"EXTENSION")))
+
+
+def _of_cron(entries: Sequence[Entry]) -> set[int]:
+    """pg_cron, what is in its schema, and what depends on either: entries follow what they need."""
+    found = {one.number for one in entries if (one.kind, one.tag) == (b"EXTENSION", PG_CRON.encode())}
+    if found:
+        schema = PG_CRON_SCHEMA.encode()
+        for one in entries:
+            inside = one.namespace == schema or one.tag == b"SCHEMA " + schema
+            if inside or not found.isdisjoint(one.needs):
+                found.add(one.number)
+    return found
+
+
+def post_data_steps(entries: Sequence[Entry]) -> list[tuple[list[Entry], bool]]:
+    """Step after step, and whether a step may use several connections. restore.sh has the same steps.
 
     pg_restore runs into deadlocks when it attaches the index of a partition while another connection changes the table,
-    or reads it for a materialised view. restore.sh has the same steps.
+    or reads it for a materialised view. Event triggers are for the end: they would fire for what is restored beside
+    them, and write into the copy.
     """
-    attached = [line for line in lines if _ATTACH.match(line)]
+    entries = [one for one in entries if not is_event_trigger(one)]
+    attached = [one for one in entries if one.kind == ATTACH.encode()]
     if not attached:
-        return [(list(lines), True)]
-    later = [line for line in lines if _AFTER_ATTACH.match(line)]
-    apart = {*attached, *later}
-    return [([line for line in lines if line not in apart], True), (attached, False), (later, True)]
+        return [(entries, True)]
+    later = [one for one in entries if one.kind.startswith(tuple(AFTER_ATTACH.encode().split(b"|")))]
+    apart = {one.number for one in (*attached, *later)}
+    return [([one for one in entries if one.number not in apart], True), (attached, False), (later, True)]
 
 
-def differences(archived: Iterable[bytes], found: Iterable[bytes], roles: Sequence[bytes]) -> tuple[int, list[str]]:
-    """How many definitions both have, and a sentence for each that only one has.
+def is_event_trigger(entry: Entry) -> bool:
+    return is_about(entry, b"EVENT TRIGGER")
 
-    archived, found: from `restorable`. Owners are not compared: at the end of a line, and without quotes, they are
-    taken off the lines of the restored copy by the `roles` of its server, and off the others by what remains.
+
+def differences(archived: Iterable[Entry], found: Iterable[Entry], *, owners: bool) -> tuple[int, list[str]]:
+    """How many definitions both have, and a sentence for each that only one has, or that is not the same in both.
+
+    archived, found: from `restorable`. Large objects are proven by their digest. owners: compare them too.
     """
-    plain = [role.replace(b'"', b"") for role in roles]
-    left = Counter(_without_owner(entry, plain) for entry in _entries(found))
-    equal, problems = 0, []
-    for entry in _entries(archived):
-        if (match := next((item for item in shortened(entry) if left[item] > 0), None)) is not None:
-            left[match] -= 1
-            equal += 1
+    expected, present = ([_compared(one, owners) for one in entries if _is_compared(one, owners)]
+                         for entries in (archived, found))  # fmt: skip
+    missing, extra = Counter(expected), Counter(present)
+    equal = (missing & extra).total()
+    missing, extra = missing - extra, extra - missing
+    others = defaultdict(list)
+    for one in extra.elements():
+        others[one[0]].append(one)
+    problems = []
+    for name, *what in missing.elements():
+        if others[name]:
+            problems.append(f"{label(name)} {_how(what, others[name].pop()[1:])}.")
         else:
-            problems.append(f"{next(shortened(entry)).decode(errors='replace')} of the backup is missing.")
-    problems += [f"{entry.decode(errors='replace')} is not in the backup." for entry in left.elements()]
-    return equal, problems
+            problems.append(f"{label(name)} of the backup is missing.")
+    return equal, problems + [f"{label(name)} is not in the backup." for name, rest in others.items() for _ in rest]
+
+
+_Compared = tuple[tuple[bytes, bytes, bytes], bytes, bytes, bytes, bytes]
+
+
+def _is_compared(entry: Entry, owners: bool) -> bool:
+    # of the schema that every new database has, pg_dump tells the owner alone, and only where it is another than usual
+    return not is_large_object(entry) and (owners or not entry.definition.startswith(_INITIAL))
+
+
+def _compared(entry: Entry, owners: bool) -> _Compared:
+    definition = b"" if entry.kind == REFRESH else entry.definition
+    owner, tablespace = (entry.owner, entry.tablespace) if owners else (b"", b"")
+    return entry.name, definition, entry.access_method, owner, tablespace
+
+
+def _how(expected: Sequence[bytes], found: Sequence[bytes]) -> str:
+    if expected[0] != found[0]:
+        return "is defined in other words than in the backup"
+    facts = zip(("the access method", "the owner", "the tablespace"), expected[1:], found[1:], strict=True)
+    return " and ".join(
+        f"has {what} {has.decode(errors='replace') or '(default)'} where the backup has "
+        f"{had.decode(errors='replace') or '(default)'}"
+        for what, had, has in facts
+        if had != has
+    )
+
+
+def has_cron(manifest: Manifest) -> bool:
+    return any(item["name"] == PG_CRON for item in manifest.details.get("extensions", ()))
 
 
 def left_out(manifest: Manifest) -> tuple[str, ...]:
     """What no restored copy of this backup gets, in words."""
     found = ["subscriptions", "user mappings of foreign servers"]
-    if any(item["name"] == PG_CRON for item in manifest.details["extensions"]):
+    if has_cron(manifest):
         found.append("pg_cron and its jobs")
     if unlogged := manifest.details.get("unlogged"):
         names = ", ".join(".".join(name) for name in unlogged)
@@ -101,22 +163,3 @@ def is_left_out(table: TableRecord) -> bool:
 def is_left_out_sequence(name: str) -> bool:
     """name: the SQL literal in its setval() statement."""
     return name.startswith(f'\'"{PG_CRON_SCHEMA}".')
-
-
-def _entries(lines: Iterable[bytes]) -> Iterator[bytes]:
-    for line in lines:
-        if not LARGE_OBJECTS.match(line):  # they are proven by their digest
-            # a server or database may be set to quote all identifiers
-            yield _NUMBERS.sub(b"", line).replace(b'"', b"")
-
-
-def _without_owner(entry: bytes, roles: Sequence[bytes]) -> bytes:
-    owners = [role for role in roles if entry.endswith(b" " + role)]
-    return entry[: -len(max(owners, key=len)) - 1] if owners else entry.removesuffix(b" ")
-
-
-def shortened(entry: bytes) -> Iterator[bytes]:
-    """Without its last word, its last two ...: names of roles may have spaces."""
-    while (end := entry.rfind(b" ")) > 0:
-        entry = entry[:end]
-        yield entry

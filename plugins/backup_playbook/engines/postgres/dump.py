@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -152,7 +152,8 @@ class _Dump:
     def _archive(self, name: str, kind: ObjectKind, *options: str) -> Written:
         wait = f"--lock-wait-timeout={self._snapshot.settings['lock_timeout']}"
         argv = [str(self._clients.pg_dump), "-w", self._database, f"--snapshot={self._snapshot.id}", wait, *options]
-        return Written(self._writer.write(name, kind, self._output(argv)))
+        environment = {**self._environment, "PGOPTIONS": self._snapshot.options}
+        return Written(self._writer.write(name, kind, self._output(argv, environment)))
 
     def _globals(self) -> Written:
         database = f"--database={self._snapshot.server.client_database}"
@@ -204,8 +205,9 @@ class _Dump:
 
     # helpers
 
-    def _output(self, argv: Iterable[str | bytes]) -> Blocks:
-        return self._explained(processes.output(list(argv), env=self._environment, cancellation=self._cancellation))
+    def _output(self, argv: Iterable[str | bytes], environment: Mapping[str, str] | None = None) -> Blocks:
+        environment = environment or self._environment
+        return self._explained(processes.output(list(argv), env=environment, cancellation=self._cancellation))
 
     def _explained(self, blocks: Blocks) -> Iterator[bytes]:
         """Say what a failed client program means for the backup."""

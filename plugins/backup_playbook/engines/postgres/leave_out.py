@@ -9,22 +9,23 @@ import difflib
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import RestoreError
-from backup_playbook.engines.postgres.archive import shortened
+from backup_playbook.engines.postgres.archive import ATTACH, REFRESH
+from backup_playbook.engines.postgres.table_of_contents import Entry
 
 log = logging.getLogger(__name__)
 
-_KINDS = re.compile(
-    rb"(?:CHECK CONSTRAINT|CONSTRAINT|FK CONSTRAINT|INDEX|MATERIALIZED VIEW DATA|EVENT TRIGGER|PUBLICATION) "
-)
-_ATTACH = b"INDEX ATTACH "
-_COMMENT = re.compile(rb"COMMENT .* CONSTRAINT (.*) ON .*")
+_KINDS = (
+    b"CHECK CONSTRAINT", b"CONSTRAINT", b"FK CONSTRAINT", b"INDEX", REFRESH, b"EVENT TRIGGER", b"PUBLICATION",
+    b"PUBLICATION TABLE", b"PUBLICATION TABLES IN SCHEMA",
+)  # fmt: skip
+_COMMENT = re.compile(rb"CONSTRAINT (.*) ON .*", re.DOTALL)
 # one of a table's definition is no entry of its own, and is named as one that is not valid would be
 CHECK = "CHECK CONSTRAINT "
 # of what is inherited, the beginning; line breaks in names are spaces
@@ -46,49 +47,44 @@ WITH RECURSIVE named AS (
 
 @dataclass(frozen=True)
 class LeftOut:
-    """entries: ids in the table of contents. checks: `schema table constraint`. words: for people."""
+    """entries: their numbers. checks: `schema table constraint`. words: for people."""
 
-    entries: frozenset[bytes] = frozenset()
+    entries: frozenset[int] = frozenset()
     checks: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 
 
-def find_left_out(
-    texts: Mapping[bytes, bytes], needs: Mapping[bytes, Sequence[bytes]], wanted: Sequence[str], codec: str
-) -> LeftOut:
-    """texts, needs: of the entries of an archive, by id. What needs what is left out is left out, too.
+def find_left_out(entries: Sequence[Entry], wanted: Sequence[str], codec: str) -> LeftOut:
+    """What needs what is left out is left out, too.
 
     Raises RestoreError for what is not in the backup, or cannot be left out.
     """
-    known: dict[str, list[bytes]] = defaultdict(list)
-    for number, text in texts.items():
-        if _KINDS.match(text) and not text.startswith(_ATTACH):
-            for part in (text, *shortened(text)):
-                known[part.decode(codec, errors="replace")].append(number)
-    entries: dict[bytes, None] = {}
+    known: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if name := could_be_left_out(entry, codec):
+            known[name].append(entry)
+    found: dict[Entry, None] = {}
     checks = []
     for name in wanted:
-        # a name of an owner may have spaces: whoever names two entries at once has not named one
+        # whoever names two entries at once has not named one
         if len(known.get(name, ())) == 1:
-            entries |= dict.fromkeys(_with_what_needs_it(known[name][0], texts, needs))
+            found |= dict.fromkeys(_with_what_needs_it(known[name][0], entries))
         elif name.startswith(CHECK):
             checks.append(name.removeprefix(CHECK))
-            entries |= dict.fromkeys(_comments_on(checks[-1], texts, codec))
+            found |= dict.fromkeys(_comments_on(checks[-1], entries, codec))
         else:
             near = difflib.get_close_matches(name, known, 3, 0.5)
             raise RestoreError(
                 f"The backup has no {name!r} that could be left out.",
                 " ".join(["Name it as the error does.", *([f"Is it {' or '.join(near)}?"] if near else [])]),
             )
-    found = [next(shortened(texts[number])).decode(codec, errors="replace") for number in entries]
-    words = (f"{name} (as asked)" for name in (*found, *(CHECK + name for name in checks)))
-    return LeftOut(frozenset(entries), tuple(checks), tuple(words))
+    words = (f"{name} (as asked)" for name in (*(one.label(codec) for one in found), *(CHECK + one for one in checks)))
+    return LeftOut(frozenset(one.number for one in found), tuple(checks), tuple(words))
 
 
-def could_be_left_out(line: bytes) -> bytes | None:
-    """line: of `archive.restorable`. By which name it can be left out; None when it cannot."""
-    text = re.sub(rb"^\d+; \d+ \d+ ", b"", line)
-    return next(shortened(text)) if _KINDS.match(text) and not text.startswith(_ATTACH) else None
+def could_be_left_out(entry: Entry, codec: str) -> str | None:
+    """By which name it can be left out; None when it cannot."""
+    return entry.label(codec) if entry.kind in _KINDS else None
 
 
 def drop_checks(connection: Connection[TupleRow], names: Sequence[str]) -> None:
@@ -109,24 +105,23 @@ def drop_checks(connection: Connection[TupleRow], names: Sequence[str]) -> None:
             )
 
 
-def _comments_on(check: str, texts: Mapping[bytes, bytes], codec: str) -> Iterator[bytes]:
+def _comments_on(check: str, entries: Iterable[Entry], codec: str) -> Iterator[Entry]:
     """Also on the constraint of a parent, or of whatever else bears its name."""
-    for number, text in texts.items():
-        match = _COMMENT.match(text.replace(b'"', b""))
+    for entry in entries:
+        match = _COMMENT.match(entry.tag.replace(b'"', b"")) if entry.kind == b"COMMENT" else None
         if match and check.endswith(f" {match[1].decode(codec, errors='replace')}"):
-            yield number
+            yield entry
 
 
-def _with_what_needs_it(
-    number: bytes, texts: Mapping[bytes, bytes], needs: Mapping[bytes, Sequence[bytes]]
-) -> Iterator[bytes]:
-    seen, waiting = {number}, [number]
+def _with_what_needs_it(entry: Entry, entries: Sequence[Entry]) -> Iterator[Entry]:
+    seen, waiting = {entry.number}, [entry]
     while waiting:
         one = waiting.pop()
         yield one
-        new = [other for other, needed in needs.items() if one in needed and other in texts and other not in seen]
+        new = [other for other in entries if one.number in other.needs and other.number not in seen]
         # an index of a partitioned table is one with those of all partitions
-        if texts[one].startswith(_ATTACH):
-            new += [other for other in needs[one] if other not in seen and _KINDS.match(texts.get(other, b""))]
-        seen.update(new)
+        if one.kind == ATTACH.encode():
+            new += [other for other in entries
+                    if other.number in one.needs and other.number not in seen and other.kind in _KINDS]  # fmt: skip
+        seen.update(other.number for other in new)
         waiting += new

@@ -1,28 +1,30 @@
 """Is a restored database equal to its backup? Every row, sequence, large object and definition is read and compared.
 
 A table that was loaded by the transaction that emptied it is read back in the same order: its COPY text has the same
-digest. The few that have no order are compared as sets of rows.
+digest. The few that have no order are compared as sets of rows. Definitions are compared by their text; where that is
+another (a newer server, or a newer pg_dump, prints them in other words; so does any server after a first restore), with
+the text that this server prints for the definitions of the backup, restored into an empty database.
 """
 
 from __future__ import annotations
 
-import tempfile
+import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
-from backup_playbook.core.errors import ProcessFailedError, RestoreError, VerificationError
+from backup_playbook.core.errors import ProcessFailedError, RestoreError, UnequalError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import ObjectKind, TableRecord
 from backup_playbook.core.proof import Proof, TableProof
 from backup_playbook.engines.postgres.archive import (
+    REFRESH,
     SCHEMA_SECTIONS,
     differences,
-    is_left_out,
     is_left_out_sequence,
     restorable,
 )
@@ -39,6 +41,7 @@ from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.row_digests import PartDigests, RowMultiset, keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines, sequence_literal, setval_lines
 from backup_playbook.engines.postgres.snapshot import Snapshot
+from backup_playbook.engines.postgres.table_of_contents import Entry, read_entries
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams import processes
 from backup_playbook.streams.blocks import drain, tap
@@ -46,38 +49,49 @@ from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation, Word
 from backup_playbook.streams.progress import Progress
 
+log = logging.getLogger(__name__)
+
 LOCK_TIMEOUT_SECONDS = 30.0
 PROBLEMS_SHOWN = 20
 _WHOLE_TABLES = 1 << 60
 
 Pair = tuple[Table, TableRecord]
+Defined = Callable[[], AbstractContextManager[PostgresServer]]
+"""Makes a database with the definitions of the backup alone, restored with the same options, on the same server."""
 
 
 def prove(
     server: PostgresServer,
     reader: BackupReader,
     cancellation: Cancellation,
+    defined: Defined,
     options: RestoreOptions = RestoreOptions(),  # noqa: B008 - frozen
 ) -> Proof:
     """Compare a database with the backup that it was restored from, with these options.
 
-    Raises VerificationError with everything that differs in `problems`, SourceError when the copy cannot be read.
+    Raises UnequalError with everything that differs in `problems`, SourceError when the copy cannot be read,
+    RestoreError when `defined` is needed and cannot be made.
     """
     server = replace(server, encoding=of_backup(reader.manifest.details))
     with Snapshot(server, LOCK_TIMEOUT_SECONDS) as snapshot:
-        return _Proving(snapshot, reader, cancellation, options).run()
+        return _Proving(snapshot, reader, cancellation, defined, options).run()
 
 
 class _Proving:
     def __init__(
-        self, snapshot: Snapshot, reader: BackupReader, cancellation: Cancellation, options: RestoreOptions
+        self,
+        snapshot: Snapshot,
+        reader: BackupReader,
+        cancellation: Cancellation,
+        defined: Defined,
+        options: RestoreOptions,
     ) -> None:
-        self._snapshot, self._contents = snapshot, snapshot.contents
+        self._snapshot, self._contents, self._defined = snapshot, snapshot.contents, defined
         self._reader, self._manifest = reader, reader.manifest
         self._cancellation, self._streams, self._owners = cancellation, options.streams, options.owners
         self._codec = snapshot.connection.info.encoding
         self._clients = clients_for(self._manifest, self._contents.server.major)
-        self._part = read_part(reader, self._clients, options.only, options.leave_out)
+        self._part = read_part(reader, options.only, options.leave_out)
         self._environment = snapshot.server.environment(PGCLIENTENCODING=self._manifest.details["encoding"])
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(self._clients.psql), self._database]
@@ -102,10 +116,10 @@ class _Proving:
             left_out=self._part.left_out,
         )
 
-    def _failure(self) -> VerificationError:
+    def _failure(self) -> UnequalError:
         problems = sorted(self._problems)
         more = len(problems) - PROBLEMS_SHOWN
-        return VerificationError(
+        return UnequalError(
             f"{self._snapshot.server.label} is not equal to the backup {self._manifest.backup_id} of "
             f"{self._manifest.source}: {' '.join(problems[:PROBLEMS_SHOWN])}{f' And {more} more.' if more > 0 else ''}",
             "Do not rely on this backup before you know why. Restore it again: a difference that stays is in the "
@@ -116,7 +130,7 @@ class _Proving:
     def _matched(self) -> list[Pair]:
         """The tables that both have, with the same columns, and whose rows were restored; what else there is becomes a
         problem."""
-        expected = {(item.namespace, item.name): item for item in self._manifest.tables if not is_left_out(item)}
+        expected = {(item.namespace, item.name): item for item in self._manifest.tables if self._part.has(item)}
         found = {(item.namespace, item.name): item for item in self._contents.tables}
         pairs = []
         for name in sorted(expected.keys() | found.keys()):
@@ -127,13 +141,14 @@ class _Proving:
                 continue
             elif record is None:
                 self._problem(f"The table {'.'.join(name)} is not in the backup.")
-            elif tuple(table.columns) != record.columns:
+            elif set(table.columns) != set(record.columns):
                 self._problem(
                     f"The table {'.'.join(name)} has the columns {', '.join(table.columns)} where the backup has "
                     f"{', '.join(record.columns)}."
                 )
             elif self._part.has_rows_of(record):
-                pairs.append((table, record))
+                # what a parent got after its children comes before what they added, in a copy
+                pairs.append((replace(table, columns=list(record.columns)), record))
         return pairs
 
     # what is compared
@@ -245,24 +260,26 @@ class _Proving:
             self._problem(f"Not all of the {found} large objects have the numbers and bytes of the backup.")
 
     def _compare_schema(self) -> None:
-        (item,) = self._reader.objects(ObjectKind.SCHEMA)
-        dump = [str(self._clients.pg_dump), "-w", self._database, f"--snapshot={self._snapshot.id}", *SCHEMA_SECTIONS]
-        archived = self._part.definitions(self._definitions(self._reader.content(item)))
-        found = self._definitions(self._output(dump))
-        # bytes: a role may have been made in a database of another encoding
-        rows = self._snapshot.connection.execute("SELECT pg_catalog.namesend(rolname) FROM pg_catalog.pg_roles")
-        roles = [name for (name,) in rows.fetchall()]
-        self._schema_objects, problems = differences(archived, found, roles)
+        archived = self._part.definitions(owners=self._owners)
+        found = self._definitions(self._snapshot.server, f"--snapshot={self._snapshot.id}")
+        self._schema_objects, problems = differences(archived, found, owners=self._owners)
+        if problems:
+            log.info("%d definitions read otherwise: they are restored apart, and compared again.", len(problems))
+            with self._defined() as server:
+                expected = self._definitions(server)
+            expected += [one for one in archived if one.kind == REFRESH]
+            self._schema_objects, problems = differences(expected, found, owners=self._owners)
         for problem in problems:
             self._problem(problem)
 
     # helpers
 
-    def _definitions(self, archive: Iterable[bytes]) -> list[bytes]:
-        with tempfile.NamedTemporaryFile(prefix="backup-playbook-") as file:
-            file.writelines(archive)
-            file.flush()
-            return restorable(self._clients, Path(file.name), owners=self._owners)
+    def _definitions(self, server: PostgresServer, *words: str) -> list[Entry]:
+        encoding = self._manifest.details["encoding"]
+        environment = server.environment(PGCLIENTENCODING=encoding, PGOPTIONS=self._snapshot.options)
+        argv = [str(self._clients.pg_dump), "-w", f"--dbname={server.client_database}", *SCHEMA_SECTIONS, *words]
+        archive = b"".join(processes.output(argv, env=environment, cancellation=self._cancellation))
+        return restorable(read_entries(archive), owners=self._owners)
 
     def _rows(self, table: Table) -> Iterator[bytes]:
         stream = TableStream("", table, None, table.bytes)

@@ -12,6 +12,7 @@ from psycopg import errors
 from backup_playbook.core.errors import ProcessFailedError, RestoreError
 from backup_playbook.engines.postgres.leave_out import CHECK, could_be_left_out
 from backup_playbook.engines.postgres.subscriptions import NO_ANSWER
+from backup_playbook.engines.postgres.table_of_contents import Entry
 
 _ENTRY = re.compile(r"from TOC entry (\d+); ")
 # workers of pg_restore -j do not name the entry; without quotes, and with single spaces:
@@ -27,10 +28,10 @@ _COMMANDS = tuple(
 
 
 @contextmanager
-def explained(what: str, lines: Sequence[bytes] = (), codec: str = "utf-8") -> Iterator[None]:
+def explained(what: str, entries: Sequence[Entry] = (), codec: str = "utf-8") -> Iterator[None]:
     """Say what a failed statement or client program means for the restore.
 
-    lines: of `archive.restorable`, in this encoding, when pg_restore works on them.
+    entries: in this encoding, when pg_restore works on them.
     """
     try:
         yield
@@ -38,28 +39,23 @@ def explained(what: str, lines: Sequence[bytes] = (), codec: str = "utf-8") -> I
         remedy = _of_check(error) if isinstance(error, errors.CheckViolation) else _remedy(str(error))
         raise RestoreError(f"{what}: {_without_rows(error)}", remedy) from error
     except ProcessFailedError as error:
-        name = _failed(error.stderr, lines, codec)
+        name = _failed(error.stderr, entries, codec)
         go_on = f" {_go_on(name)}" if name else ""
         raise RestoreError(f"{what}: {error.what}", f"{_remedy(error.stderr)}{go_on}") from error
 
 
-def _failed(stderr: str, lines: Sequence[bytes], codec: str) -> str | None:
+def _failed(stderr: str, entries: Sequence[Entry], codec: str) -> str | None:
     """By which name that can be left out on which pg_restore failed."""
     if match := _ENTRY.search(stderr):
-        found = [line for line in lines if line.startswith(f"{match[1]}; ".encode())]
-        return next((_text(name, codec) for line in found if (name := could_be_left_out(line))), None)
+        return next((could_be_left_out(one, codec) for one in entries if one.number == int(match[1])), None)
     said = " ".join(stderr.replace('"', "").split())
     for command in _COMMANDS:
         if match := command.search(said):
             parts = match.groupdict()
             words = " ".join(part for part in (parts.get("schema", "-"), parts.get("table"), parts["name"]) if part)
-            names = (_text(name, codec) for line in lines if (name := could_be_left_out(line)))
+            names = (name for one in entries if (name := could_be_left_out(one, codec)))
             return next((name for name in names if name.endswith(f" {words}")), None)
     return None
-
-
-def _text(name: bytes, codec: str) -> str:
-    return name.decode(codec, errors="replace")
 
 
 def _without_rows(error: psycopg.Error) -> str:

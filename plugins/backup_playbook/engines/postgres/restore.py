@@ -21,9 +21,10 @@ from psycopg.rows import TupleRow
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
 from backup_playbook.engines.postgres.archive import (
+    REFRESH,
+    is_event_trigger,
     is_left_out_sequence,
     post_data_steps,
-    restorable,
     restore_options,
 )
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
@@ -39,6 +40,7 @@ from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.postgres.row_digests import keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines
 from backup_playbook.engines.postgres.session import known_to, libpq_options, set_statements
+from backup_playbook.engines.postgres.table_of_contents import Entry
 from backup_playbook.engines.restore import timed
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams import processes
@@ -103,13 +105,7 @@ class Restore:
 
     def run(self) -> dict[str, float]:
         """Seconds by phase. Raises as `engines.contract.Target.restore`."""
-        with self._connect() as holder, tempfile.TemporaryDirectory(prefix="backup-playbook-") as directory:
-            require_empty(holder, self._server.label)
-            # the very server that was checked, and its database cannot be renamed while `holder` is connected
-            self._server = self._server.reached_by(holder)
-            self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
-            self._schema = Path(directory) / "schema.dump"
-            self._part = read_part(self._reader, self._clients, self._options.only, self._options.leave_out)
+        with self._prepared() as holder:
             # what this role may not set, or this server does not know, is found out before hours of loading
             with holder.transaction(force_rollback=True):
                 self._apply_settings(holder)
@@ -117,6 +113,25 @@ class Restore:
             return {name: timed(name, phase) for name, phase in (
                 ("pre_data", self._pre_data), ("data", self._data), ("post_data", self._post_data),
             )}  # fmt: skip
+
+    def define(self) -> None:
+        """The definitions alone, without a row."""
+        with self._prepared():
+            self._pre_data()
+            entries = [one for one in self._contents("post-data") if one.kind != REFRESH]
+            self._build(entries)
+            self._create_event_triggers(entries)
+
+    @contextmanager
+    def _prepared(self) -> Iterator[Connection[TupleRow]]:
+        with self._connect() as holder, tempfile.TemporaryDirectory(prefix="backup-playbook-") as directory:
+            require_empty(holder, self._server.label)
+            # the very server that was checked, and its database cannot be renamed while `holder` is connected
+            self._server = self._server.reached_by(holder)
+            self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
+            self._schema = Path(directory) / "schema.dump"
+            self._part = read_part(self._reader, self._options.only, self._options.leave_out)
+            yield holder
 
     def _pre_data(self) -> None:
         (item,) = self._reader.objects(ObjectKind.SCHEMA)
@@ -150,11 +165,20 @@ class Restore:
         self._set_sequences()
 
     def _post_data(self) -> None:
-        for lines, parallel in post_data_steps(self._contents("post-data")):
-            self._define("Indexes or constraints", lines, self._options.streams if parallel else 1)
+        entries = self._contents("post-data")
+        self._build(entries)
         with self._connect() as connection:
             self._apply_settings(connection)
         self._analyze()
+        self._create_event_triggers(entries)
+
+    def _build(self, entries: Sequence[Entry]) -> None:
+        for step, parallel in post_data_steps(entries):
+            self._define("Indexes or constraints", step, self._options.streams if parallel else 1)
+
+    def _create_event_triggers(self, entries: Sequence[Entry]) -> None:
+        """At the very end: one of `login` fires for every connection."""
+        self._define("Event triggers", [one for one in entries if is_event_trigger(one)], 1)
 
     def _analyze(self) -> None:
         """No backup holds what the planner knows of its tables, and a copy that goes live without is slow at once."""
@@ -242,15 +266,15 @@ class Restore:
 
     # helpers
 
-    def _contents(self, section: str) -> list[bytes]:
-        return self._part.definitions(restorable(self._clients, self._schema, section, owners=self._options.owners))
+    def _contents(self, section: str) -> list[Entry]:
+        return [one for one in self._part.definitions(owners=self._options.owners) if one.section == section]
 
-    def _define(self, what: str, lines: Sequence[bytes], jobs: int) -> None:
-        if lines:
+    def _define(self, what: str, entries: Sequence[Entry], jobs: int) -> None:
+        if entries:
             wanted = self._schema.with_name("wanted")
-            wanted.write_bytes(b"\n".join([*lines, b""]))
+            wanted.write_text("".join(f"{one.number};\n" for one in entries))
             words = (f"--jobs={jobs}", f"--use-list={wanted}", str(self._schema))
-            self._pg_restore(what, *words, lines=lines)
+            self._pg_restore(what, *words, entries=entries)
 
     @property
     def _codec(self) -> str:
@@ -295,14 +319,14 @@ class Restore:
             connection.execute(set_statements({**known_to(connection.info.server_version), **_SETTINGS}).encode())
             yield connection
 
-    def _pg_restore(self, what: str, *words: str, lines: Sequence[bytes] = (), stdin: Blocks | None = None) -> None:
+    def _pg_restore(self, what: str, *words: str, entries: Sequence[Entry] = (), stdin: Blocks | None = None) -> None:
         memory = {"maintenance_work_mem": self._options.maintenance_work_mem}
         settings = libpq_options({**_SETTINGS, **_INDEX_SETTINGS, **memory})
         options = f"{self._server.keywords.get('options', '')} {settings}".strip()
         environment = self._server.environment(PGOPTIONS=options)
         argv = [str(self._clients.pg_restore), "-w", "--exit-on-error", f"--dbname={self._server.client_database}"]
         argv += [*restore_options(owners=self._options.owners), *words]
-        with explained(f"{what} could not be restored into {self._server.label}", lines, self._codec):
+        with explained(f"{what} could not be restored into {self._server.label}", entries, self._codec):
             if stdin is None:
                 drain(processes.output(argv, env=environment, cancellation=self._cancellation))
             else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.progress import human_bytes
-from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH
+from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH, LAST, has_cron
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.database_properties import setting_statements
 from backup_playbook.engines.postgres.encodings import of_backup
@@ -32,6 +32,8 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "NAMES": _encoding_of_names(manifest),
         "ATTACH": ATTACH,
         "AFTER_ATTACH": AFTER_ATTACH,
+        "LAST": LAST,
+        "WANTED": "without_cron" if has_cron(manifest) else "cat",
         "SUMMARY": f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}",
         "BODY": "\n".join(_body(manifest)),
     }
@@ -45,7 +47,9 @@ def _body(manifest: Manifest) -> Iterator[str]:
     (schema,), (globals_,) = by_kind[ObjectKind.SCHEMA], by_kind[ObjectKind.GLOBALS]
     yield f"[[ ${{GLOBALS:-0}} != 1 ]] || globals {fetched(globals_)}"
     yield f'fetch {fetched(schema)} > "$work/schema" || fail "The schema could not be read."'
-    yield '"${archive[@]}" --section=pre-data "$work/schema" || fail "The definitions could not be restored."'
+    yield 'contents || fail "The definitions could not be read."'
+    definitions = '"${archive[@]}" --section=pre-data -L "$work/contents" "$work/schema"'
+    yield f'{definitions} || fail "The definitions could not be restored."'
     for item in by_kind[ObjectKind.LARGE_OBJECTS]:
         yield f'fetch {fetched(item)} | "${{archive[@]}}" || fail "The large objects could not be restored."'
     streams = {item.name: item for item in by_kind[ObjectKind.TABLE]}
@@ -62,6 +66,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
         failed = 'fail "The settings of the database could not be applied."'
         apply = f"PGCLIENTENCODING={_encoding_of_names(manifest)} sql <<< {_word(manifest, settings)}"
         yield f"[[ ${{OWNERS:-0}} != 1 ]] || {apply} || {failed}"
+    yield 'event_triggers || fail "Event triggers could not be restored."'
 
 
 def _encoding_of_names(manifest: Manifest) -> str:

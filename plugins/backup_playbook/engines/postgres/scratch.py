@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from psycopg import Connection, sql
@@ -28,7 +30,7 @@ from backup_playbook.engines.postgres.proof import prove
 from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
 from backup_playbook.engines.postgres.subscriptions import drop_database, drop_subscriptions, subscriptions_of
-from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
+from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch, scratch_name
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
 
@@ -177,7 +179,18 @@ class ScratchDatabase:
         return Restore(self.server, self.host.production, reader, self.options, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
-        return prove(self.server, reader, cancellation, self.options)
+        return prove(self.server, reader, cancellation, partial(self._defined, reader, cancellation), self.options)
+
+    @contextmanager
+    def _defined(self, reader: BackupReader, cancellation: Cancellation) -> Iterator[PostgresServer]:
+        """Another scratch, with the definitions alone."""
+        other = replace(self, name=scratch_name(reader.manifest.source))
+        other.create(reader.manifest)
+        try:
+            Restore(other.server, self.host.production, reader, self.options, cancellation).define()
+            yield other.server
+        finally:
+            other.drop()
 
     def drop(self) -> None:
         self.host.drop(self.name)

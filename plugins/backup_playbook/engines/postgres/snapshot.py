@@ -111,6 +111,11 @@ class Snapshot:
         """The one that holds the snapshot, where the address could mean another with each connection."""
         return self._server
 
+    @property
+    def options(self) -> str:
+        """For PGOPTIONS of pg_dump: what a database sets, such as quote_all_identifiers, does not change its text."""
+        return f"{self._server.keywords.get('options', '')} {session.libpq_options(self.settings)}".strip()
+
     def connect(self) -> Connection[TupleRow]:
         """Another connection that sees the same moment."""
         connection = self._server.connect(autocommit=True)
