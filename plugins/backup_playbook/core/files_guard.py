@@ -1,19 +1,26 @@
 """Whether so many files are gone that a person must look before the backup follows.
 
-A mount that is away, a deployment gone wrong and ransomware all look like a tree whose files were deleted.
+A mount that is away, a deployment gone wrong and ransomware all look like a tree whose files were deleted, cannot be
+read, or have other contents.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from backup_playbook.core.tree import Outcome
 
 FEW = 10
 """So few may go whatever share they are, unless they are all that there was."""
+NEARLY_ALL = 0.9
+"""The share of the files that may have another content unasked."""
 
 
 @dataclass(frozen=True)
 class DeleteLimits:
-    """More than this share (0 to 1) or this number of the files may not vanish or become empty unasked."""
+    """More than this share (0 to 1) or number of the files may not vanish, become empty or unreadable unasked."""
 
     share: float = 0.25
     number: int = 10_000
@@ -21,26 +28,58 @@ class DeleteLimits:
 
 @dataclass(frozen=True)
 class Losses:
-    """before: files in the previous backup. vanished: no longer there, and not renamed. emptied: shrunk to 0 bytes."""
+    """before: files in the previous backup. vanished: no longer there, and not renamed. emptied: shrunk to 0 bytes.
+
+    unreadable: those that the previous backup could read, or has not seen. changed: with another content, where that is
+    not usual. now: files that are there.
+    """
 
     before: int
     vanished: int
     emptied: int
+    unreadable: int = 0
+    changed: int = 0
+    now: int = 0
 
     @property
     def lost(self) -> int:
-        return self.vanished + self.emptied
+        return self.vanished + self.emptied + self.unreadable
+
+    @property
+    def files(self) -> int:
+        return max(self.before, self.now, self.lost) if self.unreadable else self.before
 
 
 def reason_to_stop(losses: Losses, limits: DeleteLimits) -> str:
     """A sentence; empty when nothing is wrong."""
-    everything = losses.before > 0 and losses.lost >= losses.before
+    everything = losses.files > 0 and losses.lost >= losses.files
     too_many = losses.lost > limits.number
-    too_large = losses.lost > limits.share * losses.before and (losses.lost > FEW or everything)
-    if not (too_many or too_large):
-        return ""
-    limit = f"{limits.share:.0%}" if too_large else f"{limits.number:,} files"
-    return (
-        f"{losses.lost:,} of {losses.before:,} files ({losses.lost / losses.before:.0%}) are lost since the previous "
-        f"backup: {losses.vanished:,} vanished, {losses.emptied:,} shrank to nothing. The guard allows {limit}."
-    )
+    too_large = losses.lost > limits.share * losses.files and (losses.lost > FEW or everything)
+    if too_many or too_large:
+        limit = f"{limits.share:.0%}" if too_large else f"{limits.number:,} files"
+        unreadable = f", {losses.unreadable:,} cannot be read" if losses.unreadable else ""
+        return (
+            f"{losses.lost:,} of {losses.files:,} files ({losses.lost / max(losses.files, 1):.0%}) are lost since the "
+            f"previous backup: {losses.vanished:,} vanished, {losses.emptied:,} shrank to nothing{unreadable}. The "
+            f"guard allows {limit}."
+        )
+    if losses.changed > max(FEW, NEARLY_ALL * losses.before):
+        return (
+            f"{losses.changed:,} of {losses.before:,} files ({losses.changed / losses.before:.0%}) have another "
+            "content than in the previous backup, which is not usual here: were they written anew, or did somebody "
+            f"encrypt them? The guard allows {NEARLY_ALL:.0%}."
+        )
+    return ""
+
+
+def warnings(details: Mapping[str, Any]) -> list[str]:
+    """Of a manifest's details: what a person should look at, although the backup is as good as it can be."""
+    found = []
+    outcomes = details.get("outcomes", {})
+    if unreadable := details.get("unreadable", outcomes.get(Outcome.UNREADABLE, 0)):
+        found.append(f"{unreadable:,} unreadable, of which it has at most what earlier backups stored")
+    if not details.get("files", 1):
+        found.append("it has no files: is the source mounted, and the right one?")
+    if gone := details.get("mounts_gone"):
+        found.append(f"no file systems of their own any more: {', '.join(gone)}")
+    return found

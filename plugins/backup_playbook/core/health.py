@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Literal
 
+from backup_playbook.core.files_guard import warnings
 from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.model import EncryptionRecord, Manifest
 from backup_playbook.core.progress import human_age, human_bytes
@@ -175,6 +176,12 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     yield from _todays_backup(facts, now)
     yield from _proof(facts, now)
     if facts.newest:
+        if found := warnings(facts.newest.details):
+            yield _Problem(
+                "incomplete", "high", f"{facts.newest.backup_id} is not all that it should be: {'; '.join(found)}.",
+                "Read the log of its task `seal`, which names the first paths; give the worker the right to read them, "
+                "mount what is away, or take out of the source what need not be backed up. Then run the backup.",
+            )  # fmt: skip
         yield from _size(facts, facts.newest)
         yield from _encryption(facts.expected.encryption, facts.newest)
         yield from _offsite(facts, facts.newest)

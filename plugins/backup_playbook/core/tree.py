@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -88,9 +88,9 @@ class Entry(NamedTuple):
     """Of the last change of content or attributes, which nobody can set; or YOUNG."""
     links: int = 0
     """How many names the file has, when it has several: those of one inode on one device."""
-    xattrs: Mapping[str, str] = {}
+    xattrs: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
     """Extended attributes, ACLs and capabilities among them: names percent-encoded, values in base64."""
-    object_headers: Mapping[str, str | Mapping[str, str]] = {}
+    object_headers: dict[str, str | dict[str, str]] = {}  # noqa: RUF012
     """Of an object in a bucket, as arguments of PutObject: ContentType, CacheControl, ..., Metadata (an object),
     Tagging (`key=value&...`)."""
 

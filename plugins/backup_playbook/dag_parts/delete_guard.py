@@ -1,4 +1,5 @@
-"""Between the scan and the sync of files: a person agrees, when so many are lost that something may be wrong."""
+"""Between the scan and the sync of files: a person agrees, when so many are lost, or rewritten, that something may be
+wrong."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ from backup_playbook.notifiers.slack import deliver
 from backup_playbook.operators.files import ScannedFiles
 
 _REMEDY = (
-    "Find out what became of the files: a mount that is away, a deployment, somebody's script. Every backup still has "
-    "them: restore_files brings them back. If they were meant to go, clear the task `scan` and approve."
+    "Find out what became of the files: a mount that is away, rights that were taken, a deployment, somebody's script. "
+    "Every backup still has them: restore_files brings them back. If it was meant, clear the task `scan` and approve."
 )
 
 
@@ -54,8 +55,9 @@ class GuardDeletions(ApprovalOperator):
         self.body = (
             f"**{self.found['stop']}**\n\nNo longer there, the first of them: "
             f"{', '.join(map(cell, self.found['gone'])) or '-'}\n\nThe run would {self.found['in_short']} paths.\n\n"
-            "*Approve*: the backup follows, and the files leave the current state; older backups keep them until "
-            "retention removes these.\n\n*Reject*: nothing is deleted, and there is no new backup."
+            "*Approve*: the backup follows. What is gone leaves the current state, what was rewritten is replaced "
+            "there, and of what cannot be read it keeps what it has; older backups keep all."
+            "\n\n*Reject*: nothing is changed, and there is no new backup."
         )
         self.log.warning("%s", self.found["stop"])
         message = Message(
@@ -71,7 +73,7 @@ class GuardDeletions(ApprovalOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         if event.get("chosen_options") == [self.REJECT]:
             raise GuardError(
-                f"A person refused the deletions of {self.source}: {self.found['stop']} Nothing was deleted.", _REMEDY
+                f"A person refused the losses of {self.source}: {self.found['stop']} Nothing was deleted.", _REMEDY
             )
         return super().execute_complete(context, event)
 

@@ -42,6 +42,11 @@ class Outcome:
         """Without any other step, the source could not be restored as promised."""
         return self.failed in (None, "prune")
 
+    @property
+    def warned(self) -> bool:
+        """Whether its backup is good, and says what a person should look at."""
+        return bool(self.taken and self.taken.get("warned"))
+
     def line(self) -> str:
         """What succeeded."""
         if not self.taken:
@@ -83,7 +88,7 @@ def outcome(
 def severity(outcomes: Sequence[Outcome]) -> Literal["high", "medium", "info"]:
     if not all(item.safe for item in outcomes):
         return "high"
-    return "medium" if any(item.failed for item in outcomes) else "info"
+    return "medium" if any(item.failed or item.warned for item in outcomes) else "info"
 
 
 def headline(outcomes: Sequence[Outcome], kind: str = "databases") -> str:
@@ -95,7 +100,9 @@ def headline(outcomes: Sequence[Outcome], kind: str = "databases") -> str:
     if untidy:
         all_ = f"{_count(outcomes, outcomes, kind)} backed up and verified"
         return f"{all_}, but old backups of {_names(untidy)} were not removed"
-    return f"{_count(outcomes, outcomes, kind)} backed up and verified"
+    warned = [item for item in outcomes if item.warned]
+    look = f"; look at what it says of {_names(warned)}" if warned else ""
+    return f"{_count(outcomes, outcomes, kind)} backed up and verified{look}"
 
 
 def _count(some: Sequence[Outcome], outcomes: Sequence[Outcome], kind: str) -> str:

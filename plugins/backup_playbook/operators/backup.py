@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from airflow.sdk import Asset, AssetAlias, Context, XComArg
 from airflow.sdk.exceptions import AirflowSkipException
@@ -26,7 +26,7 @@ VERIFIED_BACKUPS = AssetAlias("verified_backups")
 class TakenBackup(TypedDict):
     """What goes from step to step. Sizes in bytes, `seconds` of the dump, `verified`: depth by repository.
 
-    summary: what is in it, as its engine counts.
+    summary: what is in it, as its engine counts. warned: it says what a person should look at.
     """
 
     source: str
@@ -40,6 +40,7 @@ class TakenBackup(TypedDict):
     seconds: float
     verified: dict[str, str]
     summary: str
+    warned: NotRequired[bool]
 
 
 class DumpCompressUpload(SourceOperator):

@@ -112,6 +112,7 @@ class SealFiles(FilesStep):
         self.reason = reason
 
     def execute(self, context: Context) -> TakenBackup:
+        from backup_playbook.core.files_guard import warnings
         from backup_playbook.dag_parts import connections
         from backup_playbook.engines.files.steps import in_words, seal
 
@@ -121,7 +122,7 @@ class SealFiles(FilesStep):
             self.log.warning("%s: %s: %s", example["path"], example["outcome"], example["reason"])
         if is_true(self.hold):
             hold_backup(catalog, manifest, self.reason, context)
-        return taken_backup(
+        taken = taken_backup(
             manifest,
             time.time() - self.found["started"],
             tables=0,
@@ -129,6 +130,7 @@ class SealFiles(FilesStep):
             content_bytes=manifest.details["bytes"],
             summary=in_words(manifest),
         )
+        return {**taken, "warned": bool(warnings(manifest.details))}
 
 
 class CopyFilesOffsite(CopyOffsite):

@@ -19,6 +19,8 @@ class Version(NamedTuple):
     version: str
 
 
+NO_VERSIONS = ("", "null")
+"""What a store answers in the place of a version's id when it keeps none."""
 _NEEDED = "the backups of files are versions of its objects, and the next run would overwrite the last one"
 
 

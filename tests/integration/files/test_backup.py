@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backup_playbook.core.errors import RepositoryError, SourceError, VerificationError
+from backup_playbook.core.files_guard import DeleteLimits
 from backup_playbook.core.holdings import data_bytes, holding
 from backup_playbook.core.tree import FileType, Outcome
 from backup_playbook.engines.backup import Depth
@@ -98,6 +99,7 @@ def test_one_of_many_changes(lab: FilesLab) -> None:
     second = lab.tree(manifest)
     assert manifest.details["done"] | {"deleted": 0} == {
         "uploaded": 1, "renamed": 0, "same": 29, "silently_changed": 0, "deleted": 0, "gone": 0,
+        "adopted": 0, "healed": 0,
     }  # fmt: skip
     assert {path for path in first if first[path].version != second[path].version} == {b"07"}
     assert second[b"08"].mode == 0o600
@@ -226,7 +228,7 @@ def test_what_cannot_be_looked_at_keeps_its_attributes(
         patched.setattr(os, "lstat", refuse)
         patched.setattr(os, "open", refuse_open)
         for rehash_every in (30, 1):
-            manifest = lab.backup(lab.source(rehash_every=rehash_every))
+            manifest = lab.backup(lab.source(rehash_every=rehash_every, limits=DeleteLimits(share=1)))
             assert manifest.details["outcomes"] == {"unreadable": 5}
             tree = lab.tree(manifest)
             for path in (b"file", b"closed/", b"link"):
@@ -260,7 +262,7 @@ def test_an_unreadable_file_keeps_what_was_stored(lab: FilesLab, monkeypatch: py
         return real(path, flags, *arguments, **more)
 
     monkeypatch.setattr(os, "open", refuse)
-    manifest = lab.backup()
+    manifest = lab.backup(lab.source(limits=DeleteLimits(share=1)))
     second = lab.tree(manifest)
     assert (second[b"secret"].version, second[b"secret"].outcome) == (first[b"secret"].version, Outcome.UNREADABLE)
     assert (second[b"new"].stored, second[b"new"].outcome) == (False, Outcome.UNREADABLE)

@@ -65,6 +65,7 @@ def test_the_next_copy_brings_what_changed(lab: FilesLab, offsite: FilesLab) -> 
     copied = offsite.catalog.manifest(SOURCE, manifest.backup_id)
     assert copied.details["done"] | {"same": 0} == {
         "uploaded": 1, "renamed": 1, "same": 0, "silently_changed": 0, "deleted": 2, "gone": 0,
+        "adopted": 0, "healed": 0,
     }  # fmt: skip
     assert offsite.current() == lab.current()
     offsite.verify(manifest)

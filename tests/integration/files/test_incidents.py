@@ -155,7 +155,7 @@ def test_what_a_run_left_that_was_cut_short_goes(lab: FilesLab, monkeypatch: pyt
     manifest = lab.backup()
     assert set(lab.current()) == {path.decode() for path in files_of(lab, manifest)}
     lab.verify(manifest)
-    monkeypatch.setattr("backup_playbook.engines.files.source.leftovers", None)
+    monkeypatch.setattr("backup_playbook.engines.files.source.CurrentState", None)
     lab.backup()  # after a clean one nothing is listed
 
 

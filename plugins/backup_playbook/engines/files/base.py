@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.naming import is_backup_id
@@ -16,25 +17,31 @@ from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
+from backup_playbook.repository.versions import list_versions
 from backup_playbook.streams.codec import Codec
 
 log = logging.getLogger(__name__)
 
-_LEFT_OVER = "unknown"
-"""In the place of a SHA-256: there is a content, and no backup says which."""
+CURRENT_DIFFERS = "current-differs"
+"""Beside the objects of the newest backup: its verification found the current state to be another one."""
+
+
+EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Base:
     """newest: id of the newest backup that is there, empty for none. known: the newest one whose tree can be read.
 
-    trusted: what `known` stored may be relied on. clean: no run has written to the current state since.
+    trusted: what `known` stored may be relied on. clean: the current state is as `newest` left it, as far as is known.
+    since: what was stored in the current state after this moment may be what this backup needs.
     """
 
     newest: str = ""
     known: BackupReader | None = None
     trusted: bool = False
     clean: bool = False
+    since: datetime = EVER
 
     @property
     def known_id(self) -> str:
@@ -46,63 +53,99 @@ class Base:
 
 
 def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str) -> Base:
-    """Of the backup of that id. Raises VerificationError when the newest manifest was edited.
+    """Of the backup of that id.
 
-    Backups share what they store. Once one of them was rejected, everything is uploaded anew, by a backup that relies
-    on no older one: what is wrong with those does not concern what follows. Which files there were is known all the
-    same: losses are counted, and what is gone leaves the current state.
+    Backups share what they store. Once one of them was rejected, or the newest manifest was damaged, everything is
+    uploaded anew, by a backup that relies on no older one: what is wrong with those does not concern what follows.
+    Which files there were is known all the same: losses are counted, and what is gone leaves the current state.
     """
-    now = datetime.now(UTC)
-    # one that a clock ahead has dated would stay the newest until that date
-    backups = [entry for entry in catalog.backups(source) if not entry.misdated(now)]
+    backups = taken(catalog, source)
     if not backups:
         return Base()
     newest = backups[0]
-    manifest = catalog.manifest(source, newest.backup_id)
+    try:
+        manifest = catalog.manifest(source, newest.backup_id)
+    except VerificationError as error:
+        log.warning("The manifest of %s cannot be read: nothing stored is relied on. %s", newest.backup_id, error.what)
+        return Base(newest.backup_id, readable(catalog, backups[1:], codec), since=newest.taken_at)
     for entry in backups:
         shared = entry.backup_id >= manifest.details.get("relies_on", "")
         if shared and entry.rejected:
             log.warning("%s is rejected: nothing stored is relied on.", entry.backup_id)
-            return Base(newest.backup_id, _readable(catalog, backups, codec))
-    started = {name for name in catalog.store.folders(objects_folder(source)) if is_backup_id(name)}
-    cut_short = any(name > newest.backup_id for name in started - {backup_id})
-    return Base(newest.backup_id, BackupReader(catalog.store, manifest, codec), trusted=True, clean=not cut_short)
+            return Base(newest.backup_id, readable(catalog, backups, codec), since=entry.last_read(datetime.now(UTC)))
+    differs = catalog.store.exists(objects_folder(source, newest.backup_id) + CURRENT_DIFFERS)
+    clean = not differs and not later_runs(catalog.store, source, newest.backup_id) - {backup_id}
+    return Base(
+        newest.backup_id, BackupReader(catalog.store, manifest, codec), trusted=True, clean=clean, since=newest.taken_at
+    )
 
 
-def leftovers(store: ObjectStore, source: str) -> Iterator[Entry]:
-    """What the current state has, as entries that say no more than path and size: see `is_leftover`.
+def taken(catalog: Catalog, source: str) -> list[CatalogEntry]:
+    """The backups, newest first, without those that a clock ahead has dated: they would stay the newest until then."""
+    now = datetime.now(UTC)
+    return [entry for entry in catalog.backups(source) if not entry.misdated(now)]
 
-    What no run of ours can have put there, such as folder markers, is left out.
+
+def later_runs(store: ObjectStore, source: str, backup_id: str) -> set[str]:
+    """Those that have stored something, and may have written to the current state, since that backup was taken."""
+    return {name for name in store.folders(objects_folder(source)) if is_backup_id(name) and name > backup_id}
+
+
+class Found(NamedTuple):
+    """A file in the current state, as the listing tells of it."""
+
+    path: bytes
+    version: str
+    size: int
+    recent: bool
+    """A run that was cut short may have stored it."""
+
+    @property
+    def as_entry(self) -> Entry:
+        """To be removed, when the tree has no such path."""
+        return Entry(self.path, FileType.FILE.value, size=self.size, sha256="unknown")
+
+
+class CurrentState:
+    """Iterated once, in the order of paths. Folder markers, which no run of ours can have put there, are left out.
+
+    since: what was stored later is `recent`. whole: whether all of it was seen: in another order, what comes late would
+    look as if it were not there.
     """
-    folder = current_folder(source)
-    before = b""
-    for item in store.list(folder):
-        path = item.key.removeprefix(folder).encode()
-        if path <= before:
-            # merged with a tree, what comes too late would look as if the tree did not have it
-            log.warning("%s lists %s out of order: what earlier runs left there stays.", store.url, item.key)
-            return
-        before = path
-        entry = Entry(path, FileType.FILE.value, size=item.bytes, sha256=_LEFT_OVER)
-        if entry.natural_key and not path.endswith(b"/"):
-            yield entry
+
+    def __init__(self, store: ObjectStore, source: str, since: datetime) -> None:
+        self._store, self._source, self._since = store, source, since.replace(microsecond=0)  # as stores tell it
+        self.whole = True
+
+    def __iter__(self) -> Iterator[Found]:
+        folder = current_folder(self._source)
+        before = b""
+        for item in list_versions(self._store, folder):
+            path = item.path.removeprefix(folder).encode()
+            if not item.latest or item.deleted or path == before:
+                continue
+            if path < before:
+                log.warning("%s lists %s out of order: the rest is not looked at.", self._store.url, item.path)
+                self.whole = False
+                return
+            before = path
+            if Entry(path, FileType.FILE).natural_key and not path.endswith(b"/"):
+                yield Found(path, item.version, item.bytes, item.modified >= self._since)
 
 
-def is_leftover(entry: Entry) -> bool:
-    return entry.sha256 == _LEFT_OVER
-
-
-def _readable(catalog: Catalog, backups: Iterable[CatalogEntry], codec: Codec) -> BackupReader | None:
-    """The newest whose tree can be read to its end. Being rejected may have been for its tree."""
+def readable(
+    catalog: Catalog, backups: Iterable[CatalogEntry], codec: Codec, *, whole: bool = True
+) -> BackupReader | None:
+    """The newest whose manifest, and, if `whole`, whose tree can be read to its end. None when there is none."""
     for entry in backups:
         try:
             reader = BackupReader(catalog.store, catalog.manifest(entry.source, entry.backup_id), codec)
-            for _ in entries(reader):
+            for _ in entries(reader) if whole else ():
                 pass
         except (VerificationError, RepositoryError) as error:
             if isinstance(error, RepositoryError) and not is_missing(error):
                 raise
-            log.warning("The tree of %s cannot be read: %s", entry.backup_id, error.what)
+            log.warning("%s cannot be read: %s", entry.backup_id, error.what)
         else:
             return reader
     return None

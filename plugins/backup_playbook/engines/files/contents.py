@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 
-from backup_playbook.core.errors import RepositoryError
+from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.tree import Entry, Outcome, key_of
-from backup_playbook.engines.files.plan import Identity, identity
+from backup_playbook.engines.files.plan import Action, Identity, Step, identity
 from backup_playbook.engines.files.trees import Tree, why_unreadable
+from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
-from backup_playbook.repository.s3errors import code_of
+from backup_playbook.repository.s3errors import code_of, is_missing
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import Uploaded, first_part_bytes, upload
-from backup_playbook.repository.versions import Version, copy_version
+from backup_playbook.repository.versions import NO_VERSIONS, Version, copy_version
 from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
 from backup_playbook.streams.processes import Cancellation
 
@@ -40,8 +42,24 @@ class How(StrEnum):
     """It was read, and is what is stored."""
     SILENT = "silently_changed"
     """Uploaded: another content at the same size, time and inode. A failing disk, or somebody who hides."""
+    ADOPTED = "adopted"
+    """A run that was cut short had stored it already."""
+    HEALED = "healed"
+    """It is what is stored, and is put into the current state again."""
     UNREAD = "unread"
     GONE = "gone"
+
+
+class _Offer(NamedTuple):
+    """Where a content may be already. good: of the same path. stored: a version in the current state.
+
+    origin: of a path that was perhaps renamed, or, for healing, of the same one: the store copies it.
+    """
+
+    good: Entry | None = None
+    origin: Entry | None = None
+    stored: str = ""
+    healing: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,33 +79,51 @@ class Contents:
     anew: bool = False
     aside: bool = False
 
-    def keep(self, now: Entry, old: Entry | None) -> tuple[Entry, How]:
+    def keep(self, step: Step, old: Entry | None) -> tuple[Entry, How]:
         """old: the path in the previous backup. Returns the entry with its content's place.
 
-        Raises RepositoryError.
+        Raises RepositoryError, SourceError.
         """
         self.cancellation.check()
-        good = None if self.anew else old
+        now = step.entry
+        offer = self._offer(step, old)
         try:
-            if old is None and (copied := self._copy(now)):
-                return copied, How.COPIED
-            kept = self._small(now, good) if now.size <= SMALL_BYTES else self._large(now, good)
+            # what is copied from another backup says what it is
+            there = self._there(now, now.sha256, offer) if now.sha256 else None
+            return there or (self._small(now, offer) if now.size <= SMALL_BYTES else self._large(now, offer))
         except FileNotFoundError:
             return now, How.GONE
         except OSError as error:
-            return unread(now, old, why_unreadable(error)), How.UNREAD
-        if good and kept.version == good.version:
-            return kept, How.SAME
-        return kept, How.SILENT if good and good.stored and now.same_content(good) else How.UPLOADED
+            reason = why_unreadable(error)
+            if old and old.stored and now.etag and now.etag == old.etag and not self.anew:
+                return now.with_content_of(old), How.SAME  # a version of an object is what it was
+            return unread(now, old, reason), How.UNREAD
 
     @cached_property
     def _quick(self) -> QuickRequests:
         return QuickRequests(self.store)
 
-    def _copy(self, now: Entry) -> Entry | None:
-        known = identity(now)
-        origin = self.renamed.get(known) if known else None
-        if origin is None or origin.size > COPIED_BYTES or now.sha256 not in ("", origin.sha256):
+    def _offer(self, step: Step, old: Entry | None) -> _Offer:
+        now = step.entry
+        good = None if self.anew else old
+        if good and step.action is Action.HEAL:
+            return _Offer(origin=good, stored=step.stored, healing=True)
+        known = identity(now) if old is None else None
+        return _Offer(good, self.renamed.get(known) if known else None, step.stored)
+
+    def _there(self, now: Entry, digest: str, offer: _Offer) -> tuple[Entry, How] | None:
+        """Where this content is already: of the same path, in the current state, or of a path that is gone."""
+        if offer.good and offer.good.sha256 == digest:
+            return now.with_content_of(offer.good), How.SAME
+        if offer.stored and (kept := self._adopted(now, digest, offer.stored)):
+            return kept, How.ADOPTED
+        origin = offer.origin
+        if origin and origin.sha256 == digest and (copied := self._copy(now, origin)):
+            return copied, How.HEALED if offer.healing else How.COPIED
+        return None
+
+    def _copy(self, now: Entry, origin: Entry) -> Entry | None:
+        if origin.size > COPIED_BYTES:
             return None
         place = Version(key_of(self.source, origin), origin.version)
         try:
@@ -96,16 +132,35 @@ class Contents:
             return None  # it is uploaded instead, and says better what is wrong
         # what was one copy has one checksum
         return kept.with_content_of(origin)._replace(
-            hashed_key=kept.hashed_key, version=version, added=self.backup_id, parts=0, checksum=""
+            hashed_key=kept.hashed_key, version=self._kept(version, kept), added=self.backup_id, parts=0, checksum=""
         )
 
-    def _small(self, now: Entry, old: Entry | None) -> Entry:
+    def _adopted(self, now: Entry, digest: str, version: str) -> Entry | None:
+        """What a run that was cut short has stored, by the store's checksum of it, or by its content."""
+        entry = now._replace(hashed_key=False, sha256=digest, version=version, added=self.backup_id)
+        key = key_of(self.source, entry)
+        try:
+            size, checksum = self._quick.stored_checksum(key, version)
+            if size != now.size:
+                return None
+            if self.anew or checksum != b64encode(bytes.fromhex(digest)).decode():
+                drain(verified(self._quick, key, entry))
+        except VerificationError:
+            return None
+        except RepositoryError as error:
+            if not is_missing(error):
+                raise
+            return None
+        parts = 0 if size <= SMALL_BYTES else first_part_bytes(size)
+        return entry._replace(parts=parts, checksum=checksum if checksum and "-" in checksum else "")
+
+    def _small(self, now: Entry, offer: _Offer) -> tuple[Entry, How]:
         found, body = self.tree.read(now, _small_body)
         if body is None:
-            return self._large(now, old)  # it has grown since the scan
+            return self._large(now, offer)  # it has grown since the scan
         digest = hashlib.sha256(body).hexdigest()
-        if old and old.sha256 == digest:
-            return found.with_content_of(old)
+        if there := self._there(found, digest, offer):
+            return there
         try:
             kept, version = self._at_key(found, lambda key: self._quick.put(key, body))
         except OSError as error:  # of credentials that cannot be read, say: not of the file
@@ -113,13 +168,16 @@ class Contents:
                 f"Cannot write {self.store.url}/{key_of(self.source, found)}: {error}.",
                 "Look at the credentials of the repository's connection on this worker.",
             ) from error
-        return kept._replace(size=len(body), sha256=digest, version=version, added=self.backup_id, parts=0, checksum="")
+        version = self._kept(version, kept)
+        kept = kept._replace(size=len(body), sha256=digest, version=version, added=self.backup_id, parts=0, checksum="")
+        return kept, self._stored(now, offer)
 
-    def _large(self, now: Entry, old: Entry | None) -> Entry:
-        if old and old.stored and now.size == old.size:
+    def _large(self, now: Entry, offer: _Offer) -> tuple[Entry, How]:
+        candidates = (offer.good, offer.origin)
+        if not now.sha256 and (offer.stored or any(one and one.stored and one.size == now.size for one in candidates)):
             found, digest = self.tree.read(now, self._digest)
-            if digest == old.sha256:
-                return found.with_content_of(old)
+            if there := self._there(found, digest, offer):
+                return there
         first_part = first_part_bytes(now.size)
 
         def send(key: str) -> tuple[Entry, Uploaded]:
@@ -129,10 +187,27 @@ class Contents:
 
         kept, (found, stored) = self._at_key(now, send)
         composite = "-" in (stored.store_checksum or "")
-        return found._replace(
-            hashed_key=kept.hashed_key, size=stored.bytes, sha256=stored.sha256, version=stored.version,
-            added=self.backup_id, parts=first_part, checksum=(stored.store_checksum or "") if composite else "",
+        found = found._replace(
+            hashed_key=kept.hashed_key, size=stored.bytes, sha256=stored.sha256,
+            version=self._kept(stored.version, kept), added=self.backup_id, parts=first_part,
+            checksum=(stored.store_checksum or "") if composite else "",
         )  # fmt: skip
+        return found, self._stored(now, offer)
+
+    def _stored(self, now: Entry, offer: _Offer) -> How:
+        good = offer.good
+        return How.SILENT if good and good.stored and now.same_content(good) else How.UPLOADED
+
+    def _kept(self, version: str, entry: Entry) -> str:
+        """Raises RepositoryError when the bucket keeps no versions any more: the next backup would overwrite this."""
+        if version in NO_VERSIONS:
+            raise RepositoryError(
+                f"{self.store.url}/{key_of(self.source, entry)} was stored without a version of its own, although the "
+                "bucket kept versions when this backup began.",
+                f"Switch the versioning of the bucket {self.store.bucket} on again, and find out who suspended it. A "
+                "store that names no versions cannot hold backups of files.",
+            )
+        return version
 
     def _at_key(self, entry: Entry, send: Callable[[str], T]) -> tuple[Entry, T]:
         """Under the path, or, where that cannot be a key, under its hash."""
@@ -168,4 +243,7 @@ def _small_body(blocks: Blocks) -> bytes | None:
 def unread(now: Entry, old: Entry | None, reason: str) -> Entry:
     """What is known of a file that cannot be read: what an earlier backup stored of it."""
     known = old if old and old.stored else now
-    return now.with_content_of(known)._replace(outcome=Outcome.UNREADABLE.value, reason=reason)
+    return now.with_content_of(known)._replace(
+        outcome=Outcome.UNREADABLE.value, reason=reason, xattrs=now.xattrs or known.xattrs,
+        object_headers=known.object_headers,
+    )  # fmt: skip

@@ -94,12 +94,13 @@ class DirectoryTree:
     def look_closer(self, entry: Entry) -> Entry:
         real = self._real(entry.path)
         try:
-            if entry.type == FileType.FILE and not os.access(real, os.R_OK, effective_ids=True):
+            if entry.has_attributes:
+                entry = entry._replace(xattrs=_xattrs(real))
+            if entry.type == FileType.FILE and not entry.outcome and not os.access(real, os.R_OK, effective_ids=True):
                 return entry._replace(outcome=Outcome.UNREADABLE, reason=os.strerror(errno.EACCES))
-            return entry._replace(xattrs=_xattrs(real))
         except OSError as error:
-            why_unreadable(error)
-            return entry  # gone, or reading it says more
+            why_unreadable(error)  # that it is gone, or what is wrong with it, its reading says
+        return entry
 
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
         # a fifo that took the file's place must not be waited for, nor a link followed

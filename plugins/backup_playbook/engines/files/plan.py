@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
+from typing import Any, NamedTuple
 
-from backup_playbook.core.files_guard import Losses
-from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, merge
-from backup_playbook.engines.files.base import is_leftover
+from backup_playbook.core.files_guard import FEW, NEARLY_ALL, Losses
+from backup_playbook.core.tree import YOUNG, Entry, FileType, Outcome, from_document, merge, to_line
+from backup_playbook.engines.files.base import CurrentState, Found
 from backup_playbook.engines.files.shards import documents
-from backup_playbook.engines.files.trees import Tree
+from backup_playbook.engines.files.trees import Tree, why_unreadable
 from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.quick import SMALL_BYTES
+from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
 
-RENAMES_TRACKED = 50_000
-"""Of more new files, or of more that vanished, renames are not recognised: they are uploaded again."""
+RENAMES_COUNTED = 1_000_000
+"""Of more new files, or of more that vanished, the guard takes renames for losses. 8 and some 70 bytes for each."""
+SAMPLE = 50
+"""So many files tell whether contents changed, or only times and owners."""
+MOUNTS_NAMED = 10
 
 
 class Action(StrEnum):
@@ -29,68 +38,118 @@ class Action(StrEnum):
     TOUCH = "touch"
     """Only its attributes differ."""
     REMOVE = "remove"
+    HEAL = "heal"
+    """The current state has something else in its place, or nothing: it is put there again."""
 
 
-Identity = tuple[int, int, int]
-_PATH: Callable[[Entry], bytes] = attrgetter("path")
+class Step(NamedTuple):
+    """stored: the version in the current state that an earlier run, which was cut short, may have stored of it."""
+
+    action: Action
+    entry: Entry
+    stored: str = ""
+
+    def to_line(self) -> bytes:
+        return to_line(self.entry, action=self.action, **({"stored": self.stored} if self.stored else {}))
+
+
+Identity = tuple[int, int, int, int]
+_Known = tuple[Entry | None, Found | None]
+"""Of one path: what the previous backup has, and what the current state has."""
+
+
+_PATH: Callable[[Any], bytes] = attrgetter("path")
+
+
+def _known_path(known: _Known) -> bytes:
+    return (known[0] or known[1]).path  # type: ignore[union-attr]
 
 
 def identity(entry: Entry) -> Identity | None:
-    """What a file keeps when it is renamed; None for what has no content to keep."""
-    return (entry.inode, entry.size, entry.mtime_ns) if entry.inode and entry.size else None
+    """What a file keeps when it is renamed; None for what has no content to keep.
+
+    Another file may have it too: inodes are used again, and times are set.
+    """
+    return (entry.inode, entry.size, entry.mtime_ns, entry.device) if entry.inode and entry.size else None
 
 
 @dataclass
 class Plan:
     """Yields the differences once; afterwards `losses` and `counts` are complete.
 
-    rehash: read the content of every file, for a disk that rots tells nobody. leftovers: what else is in the current
-    state: it goes when the tree does not have it.
+    rehash: read the content of every file, for a disk that rots tells nobody. current: the current
+    state, where it may be another one than the previous backup's: what is missing there is healed, and what the tree
+    does not have goes.
     """
 
     tree: Tree
     previous: BackupReader | None
     rehash: bool
     cancellation: Cancellation
-    leftovers: Iterable[Entry] = ()
+    current: CurrentState | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    mounts_gone: list[str] = field(default_factory=list)
+    """Folders that were mounts of their own in the previous backup, and are no more."""
+    _mount: tuple[bytes, int] = (b"", 0)
     _added: set[int] = field(default_factory=set)
-    _removed: Counter[int] = field(default_factory=Counter)
+    _removed: array[int] = field(default_factory=lambda: array("q"))
+    _sample: list[tuple[Entry, Entry]] = field(default_factory=list)
 
-    def differences(self) -> Iterator[tuple[Action, Entry]]:
-        kept = b""
-        paired = merge(self.tree.scan(self.cancellation), self._before(), left_path=_PATH, right_path=_PATH)
-        for now, old in paired:
-            self._count(now, old)
-            if now is None:
-                assert old is not None
-                if kept and old.path.startswith(kept):
-                    continue
-                self._note(old, self._removed)
-                yield Action.REMOVE, old
+    def differences(self) -> Iterator[Step]:
+        hidden: Entry | None = None
+        paired = merge(self.tree.scan(self.cancellation), self._before(), left_path=_PATH, right_path=_known_path)
+        for now, (old, found) in ((now, known or (None, None)) for now, known in paired):
+            was = old or (found.as_entry if found else None)
+            self._count(now, was)
+            if was and not now and hidden and was.path.startswith(hidden.path):
+                self._count_hidden(was, hidden)
                 continue
-            now = _as_known(now, old)
-            if now.outcome == Outcome.UNREADABLE and now.is_directory:
-                kept = now.path  # nobody knows what is below: it is not gone
-            if action := self._action(now, old):
-                yield action, now
+            if was and was.is_directory and was.device:
+                self._watch_mount(now, was)
+            if now and now.is_directory and now.outcome == Outcome.UNREADABLE:
+                hidden = old or now  # nobody knows what is below: it is not gone
+            if now:
+                step = self._step(now, old, found)
+            elif was:
+                self._note_removed(was)
+                step = Step(Action.REMOVE, was)
+            if step:
+                yield step
 
-    def _before(self) -> Iterable[Entry]:
+    def losses(self, *, usual: bool = False) -> Losses:
+        """usual: nearly all contents had changed in the previous backup, too. Raises SourceError."""
+        counts, added = self.counts, self._added
+        renamed = sum(known in added for known in self._removed)
+        suspicious = counts["changed"] > max(FEW, NEARLY_ALL * counts["files_before"])
+        counts["rewritten"] = round(counts["changed"] * self._share_rewritten()) if suspicious else 0
+        return Losses(
+            counts["files_before"], counts["vanished"] - renamed, counts["emptied"], counts["lost"],
+            0 if usual else counts["rewritten"], counts["files"],
+        )  # fmt: skip
+
+    def _before(self) -> Iterable[_Known]:
         known = () if self.previous is None else (from_document(document) for _, document in documents(self.previous))
-        if not self.leftovers:
-            return known
-        paired = merge(known, self.leftovers, left_path=_PATH, right_path=_PATH)
-        return (entry or leftover for entry, leftover in paired)  # type: ignore[misc]
+        if self.current is None:
+            return ((entry, None) for entry in known)
+        return merge(known, self.current, left_path=_PATH, right_path=_PATH)
 
-    @property
-    def losses(self) -> Losses:
-        renamed = sum(count for known, count in self._removed.items() if known in self._added)
-        return Losses(self.counts["files_before"], self.counts["vanished"] - renamed, self.counts["emptied"])
+    def _step(self, now: Entry, old: Entry | None, found: Found | None) -> Step | None:
+        if old is None or now.outcome or now.ctime_ns == YOUNG or _inode(now) != _inode(old):
+            now = _as_known(self.tree.look_closer(now), old)
+        elif old.xattrs:
+            now = now._replace(xattrs=old.xattrs)
+        action = self._action(now, old, found)
+        if action is None:
+            return None
+        self._count_step(now, old)
+        candidate = found and found.recent and found.size == now.size and not (old and old.version == found.version)
+        return Step(action, now, found.version if found and candidate else "")
 
-    def _action(self, now: Entry, old: Entry | None) -> Action | None:
-        if old is None or is_leftover(old):
-            self._note(now, self._added)
+    def _action(self, now: Entry, old: Entry | None, found: Found | None) -> Action | None:
+        if old is None:
             return Action.ADD
+        if self.current and self.current.whole and _is_misplaced(now, old, found):
+            return Action.HEAL
         is_file = now.type == FileType.FILE
         if now.type != old.type or (is_file and (self.rehash or not now.same_content(old))):
             return Action.CHANGE
@@ -98,27 +157,105 @@ class Plan:
         return None if same else Action.TOUCH
 
     def _count(self, now: Entry | None, old: Entry | None) -> None:
-        self.counts["entries"] += now is not None
+        if now:
+            self.counts["entries"] += 1
+            self.counts["files"] += now.type == FileType.FILE
         if old and old.type == FileType.FILE:
             self.counts["files_before"] += 1
             self.counts["emptied"] += bool(now and old.size and not now.size and not now.outcome)
 
-    def _note(self, entry: Entry, seen: set[int] | Counter[int]) -> None:
-        if entry.type != FileType.FILE:
+    def _watch_mount(self, now: Entry | None, old: Entry) -> None:
+        """Whether a folder that was the root of a file system of its own is still one."""
+        above, device = self._mount
+        if old.device == device and old.path.startswith(above):
             return
-        if seen is self._removed:
+        self._mount = (old.path, old.device)
+        if not (now and (now.device or not now.has_attributes)) and len(self.mounts_gone) < MOUNTS_NAMED:
+            self.mounts_gone.append(old.name)
+
+    def _count_hidden(self, old: Entry, hidden: Entry) -> None:
+        """hidden: the folder that cannot be looked into. What it hid before is no new loss."""
+        if old.type == FileType.FILE and old.outcome != Outcome.UNREADABLE:
+            self.counts["hidden"] += 1
+            self.counts["lost"] += hidden.outcome != Outcome.UNREADABLE
+
+    def _count_step(self, now: Entry, old: Entry | None) -> None:
+        is_file = now.type == FileType.FILE
+        if now.outcome == Outcome.UNREADABLE:
+            # of a folder that was there before, what is below it counts
+            self.counts["lost"] += (is_file and old.outcome != Outcome.UNREADABLE) if old else 1
+        elif old is None:
+            self._note_added(now)
+        elif is_file and old.type == now.type and old.stored and not now.same_content(old):
+            self._note_changed(now, old)
+
+    def _note_changed(self, now: Entry, old: Entry) -> None:
+        small = now.size <= SMALL_BYTES
+        if not small and (now.size, now.mtime_ns, now.etag) == (old.size, old.mtime_ns, old.etag):
+            return  # more likely a new owner; what it is, only reading it tells
+        self.counts["changed"] += 1
+        if small and len(self._sample) < SAMPLE:
+            self._sample.append((now, old))
+        elif small and (place := random.randrange(self.counts["changed"])) < SAMPLE:  # noqa: S311 - a sample
+            self._sample[place] = (now, old)
+
+    def _share_rewritten(self) -> float:
+        """How many of those that seem to have changed have another content indeed."""
+        differing, looked_at = 0, 0
+        for now, old in self._sample:
+            self.cancellation.check()
+            try:
+                digest = now.sha256 or self.tree.read(now, _sha256)[1]
+            except OSError as error:
+                why_unreadable(error)
+                continue
+            looked_at += 1
+            differing += digest != old.sha256
+        return differing / looked_at if looked_at else float(not self._sample)
+
+    def _note_removed(self, old: Entry) -> None:
+        if old.type == FileType.FILE:
             self.counts["vanished"] += 1
-        known = identity(entry)
-        if self.previous is None or known is None or len(seen) >= RENAMES_TRACKED:
-            return
-        if isinstance(seen, Counter):
-            seen[hash(known)] += 1
-        else:
-            seen.add(hash(known))
+            if (known := identity(old)) and len(self._removed) < RENAMES_COUNTED:
+                self._removed.append(hash(known))
+
+    def _note_added(self, now: Entry) -> None:
+        if now.type == FileType.FILE and self.previous and len(self._added) < RENAMES_COUNTED:
+            self._added.add(hash(identity(now)))
+
+
+def _inode(entry: Entry) -> tuple[int, int, int]:
+    return entry.ctime_ns, entry.inode, entry.device
 
 
 def _as_known(now: Entry, old: Entry | None) -> Entry:
-    """Of a path that could not even be looked at, the attributes are the last ones that were seen."""
-    if now.has_attributes or old is None or is_leftover(old):
+    """Of a path that could not even be looked at, the attributes are the last ones that were seen.
+
+    A version of an object that cannot be read any more, because it was archived, is the one that is stored.
+    """
+    if old is None:
         return now
-    return old._replace(outcome=now.outcome, reason=now.reason)
+    if now.outcome == Outcome.UNREADABLE and now.etag == old.etag != "" and old.stored:
+        return now._replace(outcome="", reason="")
+    return now if now.has_attributes else old._replace(outcome=now.outcome, reason=now.reason)
+
+
+def _is_misplaced(now: Entry, old: Entry, found: Found | None) -> bool:
+    """Whether the current state shows something else than what the previous backup stored."""
+    if now.type != FileType.FILE:
+        return found is not None and not old.stored
+    return old.stored and not old.hashed_key and (found is None or found.version != old.version)
+
+
+def _sha256(blocks: Blocks) -> str:
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def planned(plan: BackupReader) -> Iterator[Step]:
+    """What `Step.to_line` wrote."""
+    for _, document in documents(plan):
+        action, stored = Action(document.pop("action")), document.pop("stored", "")
+        yield Step(action, from_document(document), stored)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from backup_playbook.core.errors import ConfigError, SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.model import Manifest
-from backup_playbook.core.tree import Entry, current_folder, hashed_folder, to_line
-from backup_playbook.engines.files.base import Base, base_of, leftovers
+from backup_playbook.core.tree import Outcome, current_folder, hashed_folder
+from backup_playbook.engines.files.base import Base, CurrentState, base_of, taken
 from backup_playbook.engines.files.plan import Action, Plan
 from backup_playbook.engines.files.shards import SHARDS, ShardWriter
 from backup_playbook.engines.files.sync import Sync
@@ -28,6 +27,8 @@ from backup_playbook.streams.processes import Cancellation
 log = logging.getLogger(__name__)
 
 ENGINE = "files"
+_OF_THE_SCAN = ("previous", "relies_on", "runs_since_rehash", "losses", "mounts_gone")
+_DONE = ("uploaded", "renamed", "same", "silently_changed", "deleted", "gone", "adopted", "healed")
 GONE_NAMED = 10
 """Of what is gone, so many are named to the person who is asked; of a folder, not what was in it."""
 
@@ -74,17 +75,20 @@ class FilesSource:
         previous = base.known if base.trusted else None
         run = previous.manifest.details["runs_since_rehash"] + 1 if previous else 0
         rehash = not previous or run >= self.options.rehash_every
-        plan = Plan(self.tree, base.known, rehash, cancellation, _left_over(base, writer))
+        plan = Plan(self.tree, base.known, rehash, cancellation, _current_state(base, writer))
         shards, counts, gone = ShardWriter(writer, "plan"), Counter[str](), list[str]()
         within = None
-        for action, entry in plan.differences():
+        for step in plan.differences():
+            action, entry = step.action, step.entry
             counts[action] += 1
             if action == Action.REMOVE and not (within and entry.path.startswith(within)) and len(gone) < GONE_NAMED:
                 gone.append(entry.name)
                 within = entry.path if entry.is_directory else None
-            shards.add(entry.path, to_line(entry, action=action))
+            shards.add(entry.path, step.to_line())
         shards.flush()
-        lost = plan.losses
+        before = base.known.manifest.details.get("losses", {}) if base.known else {}
+        # a tree of dumps, say, which are written anew every night
+        lost = plan.losses(usual=before.get("rewritten", 0) > before.get("before", 0) / 2)
         details = {
             "newest": base.newest,
             "known": base.known_id,
@@ -92,7 +96,9 @@ class FilesSource:
             "relies_on": previous.manifest.details.get("relies_on", "") if previous else writer.backup_id,
             "runs_since_rehash": 0 if rehash else run,
             "plan": dict(counts),
-            "losses": {"before": lost.before, "vanished": lost.vanished, "emptied": lost.emptied},
+            "losses": asdict(lost) | {"rewritten": plan.counts["rewritten"]},
+            "hidden": plan.counts["hidden"],
+            "mounts_gone": plan.mounts_gone,
             "gone": gone,
             "entries": plan.counts["entries"],
         }
@@ -115,13 +121,14 @@ class FilesSource:
             known = BackupReader(writer.store, catalog.manifest(writer.source, backup_id), writer.codec)
         sync = Sync(
             self.tree, self._current(writer.store), writer, known, self.options.files_at_once, cancellation,
-            self.options.limits, losses(draft).before,
+            self.options.limits, losses(draft).files,
             anew=not draft.details["previous"], aside=draft.details["newest"] > writer.backup_id,
         )  # fmt: skip
         shards = sync.run(BackupReader(writer.store, draft, writer.codec))
         details = {
-            **{name: draft.details[name] for name in ("previous", "relies_on", "runs_since_rehash", "losses")},
+            **{name: draft.details[name] for name in _OF_THE_SCAN},
             **summary(sync.counts),
+            "unreadable": draft.details["hidden"] + sync.counts[f"outcome_{Outcome.UNREADABLE}"],
             "examples": sync.examples,
             "current": current_folder(writer.source),
             "hashed": hashed_folder(writer.source),
@@ -145,7 +152,9 @@ class FilesSource:
 
 
 def losses(draft: Manifest) -> Losses:
-    return Losses(**draft.details["losses"])
+    found = dict(draft.details["losses"])
+    found.pop("rewritten")
+    return Losses(**found)
 
 
 def forget(writer: BackupWriter, draft: Manifest) -> None:
@@ -162,25 +171,25 @@ def summary(counts: Counter[str]) -> dict[str, Any]:
         "symlinks": counts["type_symlink"],
         "bytes": counts["bytes"],
         "new_bytes": counts["new_bytes"],
-        "done": {name: counts[name] for name in ("uploaded", "renamed", "same", "silently_changed", "deleted", "gone")},
+        "done": {name: counts[name] for name in _DONE},
         "outcomes": {name.removeprefix("outcome_"): counts[name] for name in counts if name.startswith("outcome_")},
     }
 
 
-def _left_over(base: Base, writer: BackupWriter) -> Iterable[Entry]:
+def _current_state(base: Base, writer: BackupWriter) -> CurrentState | None:
     """Listed only when a run may have left something: a listing of millions takes minutes."""
     if base.aside(writer.backup_id):
         log.warning(
             "%s is older than %s, the newest backup in %s: the current state stays that of the newest one.",
             writer.backup_id, base.newest, writer.store.url,
         )  # fmt: skip
-        return ()
-    return () if base.clean else leftovers(writer.store, writer.source)
+        return None
+    return None if base.clean else CurrentState(writer.store, writer.source, base.since)
 
 
 def _require_newest(catalog: Catalog, writer: BackupWriter, draft: Manifest) -> None:
     """What was found holds against the state that it was compared with, and would turn a newer one back."""
-    newest = max((entry.backup_id for entry in catalog.backups(writer.source)), default="")
+    newest = max((entry.backup_id for entry in taken(catalog, writer.source)), default="")
     if newest > max(draft.details["newest"], writer.backup_id):
         raise SourceError(
             f"Since this run has scanned {writer.source}, the backup {newest} was sealed: the scan is of "

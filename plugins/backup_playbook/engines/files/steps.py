@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 
 from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.files_guard import warnings
 from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
+from backup_playbook.core.tree import Outcome
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import manifest_key, objects_folder
@@ -58,9 +60,11 @@ def in_words(manifest: Manifest) -> str:
         "deleted": "deleted",
         "gone": "gone meanwhile",
         "silently_changed": "changed in silence",
+        "adopted": "stored by a run that was cut short",
+        "healed": "put back into the current state",
     }
     news = [f"{done['uploaded']:,} uploaded ({human_bytes(details['new_bytes'])})"]
-    news += [f"{done[name]:,} {word}" for name, word in words.items() if done[name]]
-    odd = [f"{count:,} {outcome}" for outcome, count in details["outcomes"].items()]
+    news += [f"{done[name]:,} {word}" for name, word in words.items() if done.get(name)]
+    odd = [f"{count:,} {outcome}" for outcome, count in details["outcomes"].items() if outcome != Outcome.UNREADABLE]
     text = f"{holding(manifest)}, {human_bytes(details['bytes'])}: {', '.join(news)}"
-    return f"{text}; {', '.join(odd)}" if odd else text
+    return "; ".join(filter(None, [text, ", ".join(odd), *warnings(details)]))

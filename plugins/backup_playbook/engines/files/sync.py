@@ -12,7 +12,7 @@ from backup_playbook.core.errors import SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, key_of, merge, to_line
 from backup_playbook.engines.files.contents import Contents, How, unread
-from backup_playbook.engines.files.plan import RENAMES_TRACKED, Action, Identity, identity
+from backup_playbook.engines.files.plan import Action, Identity, Step, identity, planned
 from backup_playbook.engines.files.shards import ShardWriter, documents
 from backup_playbook.engines.files.trees import Tree
 from backup_playbook.repository.objects import BackupReader, BackupWriter
@@ -25,6 +25,8 @@ LARGE_AT_ONCE = 2
 WINDOW = 10_000
 """So many entries may be finished while the first of them is still uploaded."""
 EXAMPLES = 20
+RENAMES_COPIED = 50_000
+"""Of more that vanished, the store copies no contents: they are uploaded."""
 
 
 class _Done(NamedTuple):
@@ -88,11 +90,11 @@ class Sync:
         before = () if self.previous is None else documents(self.previous)
         before_entries = ((line, from_document(document)) for line, document in before)
         paired = merge(
-            before_entries, planned(plan), left_path=lambda one: one[1].path, right_path=lambda one: one[1].path
+            before_entries, planned(plan), left_path=lambda one: one[1].path, right_path=lambda one: one.entry.path
         )
 
-        def keep(now: Entry, old: Entry | None) -> _Done:
-            entry, how = contents.keep(now, old)
+        def keep(step: Step, old: Entry | None) -> _Done:
+            entry, how = contents.keep(step, old)
             return _Done(entry, b"", how, old)
 
         for known, step in paired:
@@ -102,17 +104,19 @@ class Sync:
                 assert known is not None
                 yield _Done(known[1], known[0] + b"\n")
                 continue
-            action, now = step
+            action, now = step.action, step.entry
             if action is Action.REMOVE:
                 continue
+            if action is Action.HEAL and now.type != FileType.FILE:
+                self._stale.append(key_of(self.writer.source, now))
             if action is Action.TOUCH and old:
-                yield _Done(now.with_content_of(old), b"", None, old)
+                yield _Done(_touched(now, old), b"", None, old)
             elif now.type != FileType.FILE or now.outcome == Outcome.NAMELESS:
                 yield _Done(now, b"", None, old)
             elif now.outcome == Outcome.UNREADABLE and not now.stored:
-                yield _Done(unread(now, old, now.reason), b"", How.UNREAD, old)
+                yield _Done(unread(now, old, now.reason), b"", None, old)  # the guard knows it from the scan
             else:
-                yield (small if now.size <= SMALL_BYTES else large).submit(keep, now, old)
+                yield (small if now.size <= SMALL_BYTES else large).submit(keep, step, old)
 
     def _finish(self, done: _Done, shards: ShardWriter) -> None:
         entry, old = done.entry, done.old
@@ -123,6 +127,8 @@ class Sync:
         if done.how is How.GONE:
             self.counts["stored_before"] += bool(old and old.stored)
             return
+        if done.how is How.UNREAD:
+            self.counts["lost"] += not (old and old.outcome == Outcome.UNREADABLE)
         if entry.added == self.writer.backup_id and entry.stored:
             self.counts["new_bytes"] += entry.size
         self.counts[f"type_{entry.type}"] += 1
@@ -150,36 +156,36 @@ class Sync:
 
     def _refuse_losses(self) -> None:
         """The guard has seen what was gone at the scan; a mount can also go away after it."""
-        if reason := reason_to_stop(Losses(self.before, self.counts["stored_before"], 0), self.limits):
+        found = Losses(self.before, self.counts["stored_before"], 0, self.counts["lost"], now=self.counts["type_file"])
+        if reason := reason_to_stop(found, self.limits):
             raise SourceError(
-                f"While it was backed up, files vanished. {reason}",
-                "Nothing was deleted. See whether the directory is mounted, and whole; then start a new run, whose "
-                "guard asks a person when they stay away.",
+                f"While it was backed up, files vanished, or could not be read. {reason}",
+                "Nothing was deleted. See whether the source is mounted, whole, and may be read; then start a new run, "
+                "whose guard asks a person when they stay away. What only reading shows, its guard cannot see: when it "
+                "shall be so, raise `delete_guard` of this source.",
             )
 
     def _delete(self, plan: BackupReader) -> None:
         if self.aside:
             self.store.delete(self._stale)
             return
-        removed = (entry for action, entry in planned(plan) if action is Action.REMOVE and entry.stored)
+        removed = (step.entry for step in planned(plan) if step.action is Action.REMOVE and step.entry.stored)
         keys = (key_of(self.writer.source, entry) for entry in removed)
         self.counts["deleted"] += self.store.delete(keys) + self.store.delete(self._stale)
 
 
-def planned(plan: BackupReader) -> Iterator[tuple[Action, Entry]]:
-    """What `to_line(entry, action=...)` wrote."""
-    for _, document in documents(plan):
-        action = Action(document.pop("action"))
-        yield action, from_document(document)
-
-
 def _removed(plan: BackupReader) -> dict[Identity, Entry]:
     found: dict[Identity, Entry] = {}
-    for action, entry in planned(plan):
+    for action, entry, _ in planned(plan):
         known = identity(entry) if action is Action.REMOVE and entry.stored else None
-        if known and len(found) < RENAMES_TRACKED:
+        if known and len(found) < RENAMES_COPIED:
             found[known] = entry
     return found
+
+
+def _touched(now: Entry, old: Entry) -> Entry:
+    """Other attributes, the same content, with what is known of it."""
+    return now.with_content_of(old)._replace(object_headers=old.object_headers)
 
 
 def _in_order(slots: Iterable[_Slot]) -> Iterator[_Done]:

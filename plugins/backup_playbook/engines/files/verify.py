@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -9,8 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.tree import Entry, current_folder, key_of
+from backup_playbook.engines.files.base import CURRENT_DIFFERS, later_runs, taken
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.layout import objects_folder
+from backup_playbook.repository.listing import ListedVersion
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
@@ -19,7 +24,10 @@ from backup_playbook.repository.versions import list_versions
 from backup_playbook.streams.blocks import Digest, drain, tap
 from backup_playbook.streams.processes import Cancellation
 
+log = logging.getLogger(__name__)
+
 WINDOW = 1_000
+DIFFERING_NAMED = 10
 PROBLEMS_TOLD = 1_000
 """Of a tree that is gone altogether, not every file is a problem of its own."""
 _REMEDY = (
@@ -39,7 +47,8 @@ def check_versions(
     whole = reader.manifest.details["runs_since_rehash"] == 0
     source, stored = reader.manifest.source, QuickRequests(reader.store)
     # also of a backup whose own verification never came to its end
-    unread = {one.backup_id for one in Catalog(reader.store).backups(source) if not one.verified}
+    backups = taken(Catalog(reader.store), source)
+    unread = {one.backup_id for one in backups if not one.verified}
     unread.add(reader.manifest.backup_id)
     check = _check_content if read else _check_checksum
 
@@ -62,11 +71,13 @@ def check_versions(
         return None
 
     problems: list[VerificationError] = []
+    listing = _Listing(reader)
     with ThreadPoolExecutor(streams, thread_name_prefix="verify") as threads:
-        jobs = (lambda pair=pair: examine(*pair) for pair in _with_listed_sizes(reader))
+        jobs = (lambda pair=pair: examine(*pair) for pair in listing.sizes())
         for problem in _bounded(threads, jobs):
             if problem and len(problems) < PROBLEMS_TOLD:
                 problems.append(problem)
+    _report_current(reader, listing, backups[0].backup_id if backups else "")
     return problems
 
 
@@ -94,21 +105,65 @@ def _check_checksum(stored: QuickRequests, key: str, entry: Entry) -> None:
         raise _wrong(stored.store, key, entry, f"has the store's checksum {found} instead of {expected}")
 
 
-def _with_listed_sizes(reader: BackupReader) -> Iterator[tuple[Entry, int | None]]:
-    """Every stored entry, with the size that the listing gives for its version; None where it gives none."""
-    listed = list_versions(reader.store, current_folder(reader.manifest.source))
-    item = next(listed, None)
-    for entry in entries(reader):
-        if not entry.stored:
-            continue
-        size = None
-        if not entry.hashed_key:
-            key = key_of(reader.manifest.source, entry)
+class _Listing:
+    """The versions in the current state, beside the entries of a backup that name some of them."""
+
+    def __init__(self, reader: BackupReader) -> None:
+        self._reader = reader
+        self.differing: list[str] = []
+        """Paths at which the current state shows something else than the backup: the first of them."""
+        self.count = 0
+
+    def sizes(self) -> Iterator[tuple[Entry, int | None]]:
+        """Every stored entry, with the size that the listing gives for its version; None where it gives none."""
+        folder = current_folder(self._reader.manifest.source)
+        listed = list_versions(self._reader.store, folder)
+        item = next(listed, None)
+        for entry in entries(self._reader):
+            if not entry.stored or entry.hashed_key:
+                if entry.stored:
+                    yield entry, None
+                continue
+            size, shown = None, False
+            key = folder + entry.path.decode()
             while item and item.path <= key:
-                if (item.path, item.version) == (key, entry.version) and not item.deleted:
-                    size = item.bytes
+                if item.path != key:
+                    self._foreign(item, folder)
+                elif item.version == entry.version and not item.deleted:
+                    size, shown = item.bytes, item.latest
                 item = next(listed, None)
-        yield entry, size
+            if not shown:
+                self._differs(entry.name)
+            yield entry, size
+        while item:
+            self._foreign(item, folder)
+            item = next(listed, None)
+
+    def _foreign(self, item: ListedVersion, folder: str) -> None:
+        path = item.path.removeprefix(folder)
+        if item.latest and not item.deleted and not path.endswith("/"):
+            self._differs(path)
+
+    def _differs(self, path: str) -> None:
+        self.count += 1
+        if len(self.differing) < DIFFERING_NAMED:
+            self.differing.append(path)
+
+
+def _report_current(reader: BackupReader, listing: _Listing, newest: str) -> None:
+    """The backup is as good as it was: only who reads the current state is misled, until the next backup heals it."""
+    manifest, store = reader.manifest, reader.store
+    if not listing.count or manifest.backup_id != newest or later_runs(store, manifest.source, newest):
+        return
+    log.warning(
+        "%s/%s is not as %s left it: %d files are missing, or other ones, first %s. The backup is not concerned; the "
+        "next one puts it right. Find out who writes there.",
+        store.url, current_folder(manifest.source), newest, listing.count, ", ".join(listing.differing),
+    )  # fmt: skip
+    try:
+        store.put(objects_folder(manifest.source, newest) + CURRENT_DIFFERS, json.dumps(listing.differing).encode())
+    except RepositoryError as error:
+        log.warning("The next backup is not told of it: %s", error.what)
 
 
 def _bounded(
