@@ -146,6 +146,19 @@ def test_problem_is_told_once_and_its_end_once(airflow: Airflow) -> None:
     assert airflow.report() == ["over medium: Over: crm: It is small.", ALL_WELL]
 
 
+def test_repository_that_is_away_is_one_message_for_all_sources(airflow: Airflow) -> None:
+    away = [
+        replace(
+            LATE, key=f"{name}/unreadable/primary", severity="critical", source=name, what="No answer.", blinding=True
+        )
+        for name in SOURCES
+    ]
+    assert airflow.red(shop=[away[0]], crm=[away[1]])[1] == ["critical: crm, shop: No answer."]
+    assert airflow.messages[0].lines == ("*crm*: It is 25 h old.", "*shop*: It is 25 h old.")
+    assert airflow.red(crm=[away[1]])[1] == ["over critical: Over: shop: No answer."]
+    assert airflow.report()[0] == "over critical: Over: crm: No answer."
+
+
 def test_another_severity_is_news(airflow: Airflow) -> None:
     airflow.report(crm=[SMALL])
     assert airflow.red(crm=[replace(SMALL, severity="critical")])[1] == ["critical: crm: It is small."]

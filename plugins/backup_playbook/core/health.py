@@ -166,7 +166,7 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     for one in facts.unreadable:
         yield _Problem(f"unreadable/{one.repository}", "critical", one.what, one.remedy, blinding=True)
     for rejection in facts.rejections:
-        yield _rejected(rejection)
+        yield _rejected(facts, rejection, now)
     for inequality in facts.inequalities:
         yield _unequal(inequality)
     yield from _misdated(facts, now)
@@ -190,21 +190,35 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
 
 
 def _last_good(facts: SourceFacts, now: datetime) -> str:
+    where, sound = "", facts.sound(now)
     if facts.primary not in facts.listed:
-        return f"Whether it has a good backup cannot be told while {facts.primary} is out of reach."
-    if not (sound := facts.sound(now)):
+        within_reach = [(name, one) for name, backups in facts.listed.items() for one in backups if is_sound(one, now)]
+        if not within_reach:
+            return f"No good backup of it can be reached while {facts.primary} is away."
+        name, newest = max(within_reach, key=lambda pair: pair[1].backup_id)
+        where, sound = f" that can be reached, in {name},", [newest]
+    if not sound:
         return "It has no verified backup at all."
     age, rpo = now - sound[0].taken_at, facts.expected.rpo
     kept = "older than" if age > rpo else "within"
-    return f"Its last good backup is {sound[0].backup_id}, {human_age(age)} old, {kept} the RPO of {human_age(rpo)}."
+    return (
+        f"Its last good backup{where} is {sound[0].backup_id}, {human_age(age)} old, {kept} the RPO of "
+        f"{human_age(rpo)}."
+    )
 
 
-def _rejected(one: Rejection) -> _Problem:
+def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> _Problem:
+    others = [
+        name
+        for name, backups in facts.listed.items()
+        if any(copy.backup_id == one.backup_id and is_sound(copy, now) for copy in backups)
+    ]
+    copies = f"a verified copy is in {' and '.join(others)}" if others else "no verified copy of it is known"
     return _Problem(
         f"rejected/{one.repository}/{one.backup_id}",
         "critical",
         f"The backup {one.backup_id} in {one.repository} is damaged: {one.what}",
-        "Do not restore from it. Find out who wrote to the bucket, or whether its disk is failing. Then put its "
+        f"Do not restore from it: {copies}. Find out who wrote to the bucket, or whether its disk is failing. Then put its "
         "objects back from another repository, which the next run notices, or remove it.",
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.sdk import Variable, task
 from airflow.sdk.exceptions import AirflowFailException
@@ -21,6 +21,8 @@ from backup_playbook.notifiers.slack import deliver
 from backup_playbook.operators.verification import Assessment
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 VARIABLE = "backup_playbook_open_problems"
 GRAVE = ("critical", "high")
@@ -95,23 +97,27 @@ class _News:
 
     def tell(self, findings: Sequence[Finding], assessed: Sequence[Assessment]) -> None:
         new, ended, still_open = what_to_tell(self._told, findings)
-        for finding in new:
-            lines = (finding.means,)
+        for together in _together({finding.key: finding for finding in new}):
+            first = together[0]
             message = Message(
-                severity=finding.severity,
-                headline=_headline(finding),
-                lines=lines,
-                remedy=finding.remedy,
+                severity=first.severity,
+                headline=_headline(*together),
+                lines=tuple(f"*{one.source}*: {one.means}" if len(together) > 1 else one.means for one in together),
+                remedy=first.remedy,
                 link=self._link,
             )
             if self._deliver(message):
-                self._told[finding.key] = OpenProblem.of(finding, self._now)
-        for key, problem in ended.items():
-            headline = f"Over: {problem.source}: {problem.what}"
-            lines = (f"It was first told on {problem.since[:16].replace('T', ' ')} UTC.",)
-            message = Message(severity=problem.severity, headline=headline, lines=lines, link=self._link, over=True)
+                self._told |= {one.key: OpenProblem.of(one, self._now) for one in together}
+        for problems in _together({key: (key, problem) for key, problem in ended.items()}):
+            (_, first_problem), *_ = problems
+            headline = f"Over: {_headline(*(problem for _, problem in problems))}"
+            lines = (f"It was first told on {first_problem.since[:16].replace('T', ' ')} UTC.",)
+            message = Message(
+                severity=first_problem.severity, headline=headline, lines=lines, link=self._link, over=True
+            )
             if self._deliver(message):
-                del self._told[key]
+                for key, _ in problems:
+                    del self._told[key]
         if still_open:
             log.info("People know already of: %s", "; ".join(map(_headline, still_open)))
         if not findings:
@@ -141,8 +147,17 @@ class _News:
         return False
 
 
-def _headline(finding: Finding) -> str:
-    return f"{finding.source}: {finding.what}"
+def _headline(*together: Finding | OpenProblem) -> str:
+    return f"{', '.join(one.source for one in together)}: {together[0].what}"
+
+
+def _together(by_key: Mapping[str, T]) -> list[list[T]]:
+    """What concerns every source alike, a repository that does not answer, is one message; all else has its own."""
+    groups: dict[str, list[T]] = {}
+    for key, one in by_key.items():
+        check = key.partition("/")[2]
+        groups.setdefault(check if check.startswith("unreadable/") else key, []).append(one)
+    return list(groups.values())
 
 
 def _known() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 from airflow.sdk import Asset, AssetAlias, Context, XComArg
 from airflow.sdk.exceptions import AirflowSkipException
 
+from backup_playbook.core.errors import PlaybookError
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
 if TYPE_CHECKING:
@@ -179,7 +180,21 @@ class CopyOffsite(BackupOperator):
             raise AirflowSkipException(f"{self.source} has no off-site repository in sources.yaml.")
         for name in settings.offsite:
             self._copy(settings.repository, name)
+            self._share_verdicts(settings.repository, name)
         return self.taken
+
+    def _share_verdicts(self, primary: str, offsite: str) -> None:
+        """What restores have shown while one of the two was away. It is no part of this backup: it fails nothing."""
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.repository.offsite import share_verdicts
+
+        one, other = connections.catalog(self.config, primary), connections.catalog(self.config, offsite)
+        try:
+            shared = share_verdicts(one, other, self.source) + share_verdicts(other, one, self.source)
+        except PlaybookError as error:
+            self.log.warning("%s and %s may not know of the same proofs: %s", primary, offsite, error)
+        else:
+            self.log.info("%d pieces of evidence of earlier restores were copied.", shared)
 
     def _copy(self, primary: str, offsite: str) -> None:
         from backup_playbook.core.model import EvidenceKind

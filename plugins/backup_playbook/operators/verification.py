@@ -77,6 +77,7 @@ class AssessSource(SourceOperator):
 
     def execute(self, context: Context) -> Assessment:
         from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.repositories import Repositories
         from backup_playbook.engines.health import accept_unequal, gather_facts
 
         settings = self.config.source(self.source)
@@ -85,8 +86,10 @@ class AssessSource(SourceOperator):
         if self.accept:
             run = context["dag_run"]
             note = {"reason": self.reason, "by": run.triggering_user_name, "run_id": run.run_id}
-            catalogs = [connections.catalog(self.config, name) for name in repositories]
-            accepted = accept_unequal(catalogs, self.source, self.accept, note)
+            known = Repositories(self.config).all(
+                repositories, lambda catalog: accept_unequal([catalog], self.source, self.accept, note)
+            )
+            accepted = any(known.values())
         scrubbed: dict[str, Any] | None = self.scrubbed
         now = datetime.now(UTC)
         facts = gather_facts(

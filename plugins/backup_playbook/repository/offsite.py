@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
-from backup_playbook.core.model import Manifest, StoredObject
-from backup_playbook.repository.catalog import Catalog
-from backup_playbook.repository.layout import objects_folder
+from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
+from backup_playbook.repository.catalog import Catalog, CatalogEntry
+from backup_playbook.repository.layout import catalog_folder, objects_folder
 from backup_playbook.repository.objects import FIRST_TIER, TIER_TAG
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import server_side_copy, upload
@@ -86,3 +86,41 @@ def _copy_on_server(
         # several compatibles cannot copy parts: versitygw 1.7 answers with the checksum of the whole for each of them
         log.warning("%s The bytes are streamed through this worker instead.", error.what)
         _copy_through(origin, target, key, item, cancellation)
+
+
+_OF_THE_CONTENT = (EvidenceKind.UNEQUAL, EvidenceKind.ACCEPTED, EvidenceKind.RESTORED)
+
+
+def share_verdicts(origin: Catalog, target: Catalog, source: str) -> int:
+    """Copy the evidence on the content of backups that the other one lacks: it holds for every copy.
+
+    Evidence is written to all repositories at once; this is for those that were away then. Returns how much it was. A
+    proof is of no use to a copy that nobody has read.
+    """
+    copies, shared = {entry.backup_id: entry for entry in target.backups(source)}, 0
+    for entry in origin.backups(source):
+        if not (copy := copies.get(entry.backup_id)):
+            continue
+        there = {name.file_name for name in copy.evidence}
+        missing = [
+            name.file_name
+            for name in sorted(entry.evidence)
+            if name.kind in _OF_THE_CONTENT
+            and name.file_name not in there
+            and (copy.verified or name.kind is not EvidenceKind.RESTORED)
+        ]
+        if missing and not _same(origin, target, entry):
+            log.warning(
+                "%s and %s hold different backups under the id %s.", origin.store.url, target.store.url, entry.backup_id
+            )
+            continue
+        for file_name in missing:
+            key = catalog_folder(source, entry.backup_id) + file_name
+            target.store.put(key, origin.store.get(key))
+            shared += 1
+    return shared
+
+
+def _same(one: Catalog, other: Catalog, entry: CatalogEntry) -> bool:
+    seals = {catalog.manifest(entry.source, entry.backup_id).origin_seal for catalog in (one, other)}
+    return len(seals) == 1

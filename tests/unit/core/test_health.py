@@ -166,6 +166,25 @@ def test_finding_says_what_it_means_for_the_rpo() -> None:
     assert finding.means == "It has no verified backup at all."
 
 
+def test_what_can_be_restored_is_said_while_the_primary_repository_is_away() -> None:
+    away = blind("primary")
+    [finding] = assess(away, NOW)
+    assert finding.means == (
+        "Its last good backup that can be reached, in offsite, is 20261123T020004Z-7f3a91, 1 h 00 min old, within the "
+        "RPO of 24 h 00 min."
+    )
+    [finding] = assess(replace(away, listed={}), NOW)
+    assert finding.means == "No good backup of it can be reached while primary is away."
+
+
+def test_damaged_backup_names_its_verified_copy() -> None:
+    damaged = replace(REJECTION, backup_id=NEWEST.backup_id)
+    [finding] = [one for one in assess(replace(WELL, rejections=[damaged]), NOW) if "rejected" in one.key]
+    assert "a verified copy is in primary and offsite" in finding.remedy
+    alone = replace(REJECTION, backup_id="20250101T020004Z-7f3a91")
+    assert "no verified copy of it is known" in assess(replace(WELL, rejections=[alone]), NOW)[0].remedy
+
+
 def test_before_todays_backup_is_due_yesterdays_counts() -> None:
     facts = replace(primary(without_newest()), listed={"primary": nights(first=1)})
     assert assess(facts, datetime(2026, 11, 23, 1, 30, tzinfo=UTC)) == []
