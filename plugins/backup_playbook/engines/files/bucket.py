@@ -15,7 +15,7 @@ from backup_playbook.core.errors import RepositoryError, SourceError
 from backup_playbook.core.tree import Entry, FileType, Outcome, unsafe
 from backup_playbook.repository.listing import ListedVersion
 from backup_playbook.repository.replication import require_replication
-from backup_playbook.repository.s3errors import code_of, explained, is_missing
+from backup_playbook.repository.s3errors import code_of, explained, is_missing, is_of_object
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import list_versions, require_versioning
 from backup_playbook.streams.blocks import Blocks
@@ -25,9 +25,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-_OF_ONE_OBJECT = frozenset({"AccessDenied", "InvalidObjectState", "InvalidRequest"})
-"""Refusals that say nothing of others: no right to it or to its key, archived, encrypted with a key that we lack
-(SSE-C). So do all those of KMS."""
 _HEADERS = (
     "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata",
     "WebsiteRedirectLocation",
@@ -105,8 +102,8 @@ class BucketTree:
         except RepositoryError as error:
             if is_missing(error):
                 raise FileNotFoundError(error.what) from error
-            if (code := _code(error)) in _OF_ONE_OBJECT or code.startswith("KMS."):
-                raise PermissionError(errno.EACCES, f"the source's object store answered {code}") from error
+            if is_of_object(error):
+                raise OSError(errno.EIO, f"the source's store answered {_code(error) or 'half of it'}") from error
             raise _of_source(error, self.store) from error
 
     def _tags(self, entry: Entry) -> str:
@@ -137,8 +134,8 @@ def _only_in_buckets(path: bytes, above: Sequence[bytes]) -> str:
     """Why no directory can hold it; empty when one can. above: the files whose keys its own starts with."""
     if path.endswith(b"/"):
         return "it has a content, and a directory can only have a folder of this name"
-    if any(path.startswith(other + b"/") for other in above):
-        return "a directory cannot have it below another file"
+    if file := next((other for other in above if path.startswith(other + b"/")), b""):
+        return f"no directory can hold it beside the file {file.decode()!r}"
     if any(len(part) > _LONGEST_NAME for part in path.split(b"/")):
         return f"a part of it is longer than the {_LONGEST_NAME} bytes that a file's name can have"
     return ""
