@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from backup_playbook.config.file_trees import FilesSource, FilesTarget
 from backup_playbook.config.protected import Protected
@@ -198,6 +198,27 @@ class RepositorySettings(Strict):
             "false for a store without object tags. Lifecycle rules then cannot tell a yearly backup from a daily one."
         ),
     )
+    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+        default=None,
+        description="What the store is asked to encrypt new objects with, where the bucket demands that it is asked.",
+    )
+    kms_key_id: NonEmpty | None = Field(
+        default=None,
+        description="The key for `aws:kms`; null: the bucket's default one.",
+    )
+    equal_parts: bool = Field(
+        default=False,
+        description=(
+            "true for a store that demands parts of one size, such as Cloudflare R2: large objects are then sent in "
+            "larger parts, of which a few are in memory."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _key_needs_kms(self) -> Self:
+        if self.kms_key_id and not (self.server_side_encryption or "").startswith("aws:kms"):
+            raise advice("Set `server_side_encryption: aws:kms` for `kms_key_id`, or remove the key.")
+        return self
 
 
 class RepositoriesFile(Strict):

@@ -83,6 +83,9 @@ def catalog(config: PlaybookConfig, repository: str, client: Config | None = Non
         conditional_writes=settings.conditional_writes,
         checksums=settings.checksums,
         object_tags=settings.object_tags,
+        server_side_encryption=settings.server_side_encryption or "",
+        kms_key_id=settings.kms_key_id or "",
+        equal_parts=settings.equal_parts,
     )
     s3 = _s3_client(config, settings.connection, named_by, settings.region, client)
     return Catalog(ObjectStore(s3, bucket=settings.bucket, prefix=settings.prefix, name=repository, options=options))

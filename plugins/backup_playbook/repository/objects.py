@@ -12,7 +12,7 @@ from typing import Any
 import zstandard
 
 import backup_playbook
-from backup_playbook.core.errors import EncryptionError, VerificationError
+from backup_playbook.core.errors import EncryptionError, RepositoryError, VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.store import ObjectStore
@@ -38,7 +38,7 @@ class BackupWriter:
         content = Digest()
         encoded = self.codec.encode(tap(blocks, content.update))
         full_name = name + self.codec.suffix
-        first_part = first_part_bytes(estimate)
+        first_part = first_part_bytes(estimate, equal=self.store.options.equal_parts)
         stored = upload(
             self.store, self._folder + full_name, encoded, first_part=first_part, tags={TIER_TAG: FIRST_TIER}
         )
@@ -135,19 +135,25 @@ def check_stored(store: ObjectStore, manifest: Manifest, item: StoredObject) -> 
 
 
 def check_store_checksum(store: ObjectStore, manifest: Manifest, item: StoredObject) -> None:
-    """Compare size and the store's own checksum, reading nothing. Raises VerificationError."""
+    """Compare size and the store's own checksum, reading nothing. Raises VerificationError; RepositoryError where the
+    store has no checksum."""
     key = objects_folder(manifest.source, manifest.backup_id) + item.name
     size, checksum = store.stored_checksum(key)
     where = f"{store.url}/{key}"
     if size != item.stored_bytes:
         raise _different(where, f"{size} stored bytes instead of {item.stored_bytes}")
     if item.store_checksum is None or checksum is None:
-        raise VerificationError(
-            f"{where} has no checksum in the object store, so that only a full read can verify it.",
-            "Set `verification: full` for this source, or `checksums: true` for its repository.",
-        )
+        raise no_checksum(where)
     if checksum != item.store_checksum:
         raise _different(where, f"the store's checksum {checksum} instead of {item.store_checksum}")
+
+
+def no_checksum(where: str) -> RepositoryError:
+    """It says nothing of the object: the store keeps no SHA-256, or was not given one."""
+    return RepositoryError(
+        f"{where} has no checksum in the object store, so that only a full read can verify it.",
+        "Set `verification: full` for this source, or `checksums: true` for its repository.",
+    )
 
 
 def _compare(where: str, which: str, found: Digest, size: int, sha256: str) -> None:

@@ -32,6 +32,11 @@ from backup_playbook.streams.blocks import Blocks
 
 SMALL_BYTES = 4 << 20
 """Up to this size an object is one request, whole in memory."""
+_ATTRIBUTES = {
+    "StorageClass": "x-amz-storage-class",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 OF_THIS_OBJECT = frozenset({404, 405, 429})
 """Refusals that say nothing of the next request: it is gone, it is a delete marker, too many requests."""
 
@@ -109,8 +114,9 @@ class QuickRequests:
             headers["x-amz-checksum-mode"] = "ENABLED"
         if method == "PUT" and self.store.options.checksums:
             headers["x-amz-checksum-sha256"] = b64encode(digest).decode()
-        if method == "PUT" and (storage_class := self.store.attributes(None).get("StorageClass")):
-            headers["x-amz-storage-class"] = storage_class
+        if method == "PUT":
+            attributes = self.store.attributes(None)
+            headers |= {name: attributes[field] for field, name in _ATTRIBUTES.items() if field in attributes}
         return headers
 
     def _connection(self) -> _Connection:

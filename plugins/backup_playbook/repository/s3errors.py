@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,13 +23,58 @@ _LACKS_FEATURE = (
     "This S3 compatible lacks something: set `conditional_writes: false` (If-None-Match), `object_tags: false` (tags) "
     "or `checksums: false` (SHA-256 headers) for it in repositories.yaml, whichever the answer speaks of."
 )
+_RENEW = (
+    "Renew the temporary credentials: correct access key, secret and session token in the Airflow connection of this "
+    "repository, or give the worker a role, which renews them by itself."
+)
+_CLOCK = "Set this worker's clock: it differs from the object store's by more than that allows (NTP, `date -u`)."
+_REGION = (
+    "Correct `region` of this repository in repositories.yaml, or the endpoint_url of its connection: the bucket is in "
+    "another region than was asked."
+)
+_FULL = (
+    "Make room: enlarge the object store's disk or quota, or lower `retention` in policies.yaml and run the nightly "
+    "backup's `prune`. Nothing that was sealed is damaged by this."
+)
+_KEY = (
+    "Enable the KMS key that the answer speaks of (aws kms enable-key; cancel-key-deletion first when it is to be "
+    "deleted): without it, nothing that was encrypted with it can be read. Or correct `kms_key_id` in "
+    "repositories.yaml."
+)
+_BUSY = "Lower `streams` of the sources that use this store, or run them at other times; then clear this task."
 _REMEDIES = {
     "NoSuchBucket": "Create the bucket, or correct `bucket` in repositories.yaml.",
     "AccessDenied": "Grant the credentials of this repository s3:ListBucket, s3:GetObject, s3:PutObject, "
-    "s3:PutObjectTagging, s3:DeleteObject and s3:AbortMultipartUpload on it.",
+    "s3:PutObjectTagging, s3:DeleteObject and s3:AbortMultipartUpload on it. If they have these, its policy may demand "
+    "encryption: set `server_side_encryption` (and `kms_key_id`) in repositories.yaml; the key must allow "
+    "kms:GenerateDataKey and kms:Decrypt.",
     "InvalidAccessKeyId": "Correct the access key in the Airflow connection of this repository.",
     "SignatureDoesNotMatch": "Correct the secret key in the Airflow connection of this repository.",
     "NoSuchKey": "The object is gone: use another backup, or the off-site copy.",
+    "NoSuchVersion": "This version of the object is gone, by a lifecycle rule or by hand: use another backup, or the "
+    "off-site copy; and find out who removes versions.",
+    "ExpiredToken": _RENEW,
+    "InvalidToken": _RENEW,
+    "TokenRefreshRequired": _RENEW,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
+    "PermanentRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "QuotaExceeded": _FULL,
+    "ServiceQuotaExceeded": _FULL,
+    "InsufficientCapacity": _FULL,
+    "XMinioStorageFull": _FULL,
+    "XMinioAdminBucketQuotaExceeded": _FULL,
+    "KMS.DisabledException": _KEY,
+    "KMS.NotFoundException": _KEY,
+    "KMS.KMSInvalidStateException": _KEY,
+    "KMS.InvalidStateException": _KEY,
+    "KMSDisabledException": _KEY,
+    "SlowDown": _BUSY,
+    "ServiceUnavailable": _BUSY,
+    "InvalidPart": "If the object is large, this store may demand parts of one size: set `equal_parts: true` for it in "
+    "repositories.yaml. Else try again.",
     "InvalidObjectState": "The object is archived: request its retrieval from Glacier first.",
     "PreconditionFailed": "Someone replaced the object while it was read: find out who writes to the bucket.",
     "NotImplemented": _LACKS_FEATURE,
@@ -36,7 +82,15 @@ _REMEDIES = {
     "InvalidRequest": _LACKS_FEATURE,
     "InvalidArgument": _LACKS_FEATURE,
 }
-_STATUS_NAMES = {"403": "AccessDenied", "404": "NoSuchKey", "501": "NotImplemented"}
+_STATUS_NAMES = {
+    "301": "PermanentRedirect",
+    "403": "AccessDenied",
+    "404": "NoSuchKey",
+    "501": "NotImplemented",
+    "503": "ServiceUnavailable",
+    "507": "InsufficientCapacity",
+}
+_DISK_FULL = re.compile("no space left|disk (is )?full|storage .*full", re.IGNORECASE)
 _DEFAULT_REMEDY = "Try again; when it stays, read the object store's own log for this time."
 
 
@@ -58,7 +112,7 @@ def explained(action: str) -> Iterator[None]:
         tried = f", after {retries} retries" if retries else ""
         raise RepositoryError(
             f"Cannot {action}: the object store answered {code}{f' ({message})' if message else ''}{tried}.",
-            _REMEDIES.get(code, _DEFAULT_REMEDY),
+            _FULL if _DISK_FULL.search(message) else _REMEDIES.get(code, _DEFAULT_REMEDY),
         ) from error
     except NoCredentialsError as error:
         raise RepositoryError(

@@ -10,15 +10,17 @@ import contextlib
 import hashlib
 import logging
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from backup_playbook.core.errors import AlreadySealedError, RepositoryError
+from backup_playbook.repository.client import be_patient
 from backup_playbook.repository.listing import LISTED, fast_listing
 from backup_playbook.repository.s3errors import code_of, explained
 from backup_playbook.streams.blocks import BLOCK_BYTES
@@ -31,6 +33,9 @@ log = logging.getLogger(__name__)
 READ_RESUMES = 5
 LISTED_PER_PAGE = 1000
 DELETED_AT_ONCE = 1000
+DELETES_IN_FLIGHT = 8
+LACKS_DELETE_OBJECTS = ("NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "MalformedXML")
+"""What stores without DeleteObjects answer to it, such as Google's."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,9 @@ class StoreOptions:
     conditional_writes: bool = True
     checksums: bool = True
     object_tags: bool = True
+    server_side_encryption: str = ""
+    kms_key_id: str = ""
+    equal_parts: bool = False
 
 
 class Listed(NamedTuple):
@@ -71,10 +79,12 @@ class ObjectStore:
     ) -> None:
         self.client = client
         fast_listing(client)
+        be_patient(client)
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.name = name or bucket
         self.options = options or StoreOptions()
+        self._deletes_one_by_one = False
 
     @property
     def url(self) -> str:
@@ -193,7 +203,12 @@ class ObjectStore:
         with explained(f"write {self.url}/{key}"):
             try:
                 self.client.put_object(
-                    Bucket=self.bucket, Key=self.path(key), Body=body, IfNoneMatch="*", **self.checksum(body)
+                    Bucket=self.bucket,
+                    Key=self.path(key),
+                    Body=body,
+                    IfNoneMatch="*",
+                    **self.encryption(),
+                    **self.checksum(body),
                 )
             except ClientError as error:
                 if code_of(error) not in ("PreconditionFailed", "ConditionalRequestConflict"):
@@ -210,11 +225,8 @@ class ObjectStore:
         """Delete; what is already gone counts as deleted. Returns how many keys were sent."""
         count, rest = 0, (self.path(key) for key in keys)
         while batch := list(islice(rest, DELETED_AT_ONCE)):
-            with explained(f"delete from {self.url}"):
-                answer = self.client.delete_objects(
-                    Bucket=self.bucket, Delete={"Objects": [{"Key": path} for path in batch], "Quiet": True}
-                )
-            if errors := answer.get("Errors"):
+            errors = self.delete_at_once([{"Key": path} for path in batch])
+            if errors:
                 first = errors[0]
                 raise RepositoryError(
                     f"{len(errors)} of {len(batch)} objects in {self.url} could not be deleted, first "
@@ -223,6 +235,36 @@ class ObjectStore:
                 )
             count += len(batch)
         return count
+
+    def delete_at_once(self, named: Sequence[Any]) -> Sequence[Any]:
+        """In one request where the store knows it, else one by one. named: Key, and VersionId, of each. Returns what
+        was refused, with Key, Code and Message."""
+        with explained(f"delete from {self.url}"):
+            if not self._deletes_one_by_one:
+                try:
+                    answer = self.client.delete_objects(
+                        Bucket=self.bucket, Delete={"Objects": list(named), "Quiet": True}
+                    )
+                    return answer.get("Errors", ())
+                except ClientError as error:
+                    if code_of(error) not in LACKS_DELETE_OBJECTS:
+                        raise
+                    log.info("%s cannot delete many objects in one request (%s).", self.url, code_of(error))
+                    self._deletes_one_by_one = True
+            with ThreadPoolExecutor(DELETES_IN_FLIGHT, thread_name_prefix="s3-delete") as threads:
+                # the versions of a key one after the other: not every store keeps them apart
+                of_keys = [list(items) for _, items in groupby(named, key=lambda one: one["Key"])]
+                return list(chain.from_iterable(threads.map(self._delete, of_keys)))
+
+    def _delete(self, named: Sequence[Any]) -> Sequence[Any]:
+        refused = []
+        for one in named:
+            try:
+                self.client.delete_object(Bucket=self.bucket, **one)
+            except ClientError as error:
+                if code_of(error) not in ("NoSuchKey", "NoSuchVersion"):
+                    refused.append({"Key": one["Key"], **error.response.get("Error", {})})
+        return refused
 
     # unfinished multipart uploads
 
@@ -256,9 +298,14 @@ class ObjectStore:
 
     # for uploads
 
+    def encryption(self) -> dict[str, Any]:
+        """Request fields that tell the store how to encrypt a new object; a bucket may demand them."""
+        found = {"ServerSideEncryption": self.options.server_side_encryption, "SSEKMSKeyId": self.options.kms_key_id}
+        return {name: value for name, value in found.items() if value}
+
     def attributes(self, tags: Mapping[str, str] | None) -> dict[str, Any]:
-        """Request fields of a new object: storage class and tags."""
-        found: dict[str, Any] = {}
+        """Request fields of a new object: encryption, storage class and tags."""
+        found = self.encryption()
         if self.options.storage_class != "STANDARD":
             found["StorageClass"] = self.options.storage_class
         if tags and self.options.object_tags:

@@ -2,7 +2,8 @@
 
 Small streams are one PUT. Larger ones are a multipart upload: two parts are on their way while the next one fills.
 S3 allows 10,000 parts: the first part size follows the caller's estimate, and doubles every 1,000 parts, so that a
-wrong estimate ends at 8 TB instead of at 80 GB. (Stores that demand equal parts get them up to 8 GB stored per stream.)
+wrong estimate ends at 8 TB instead of at 80 GB. Until then parts are equal, which some stores demand: of what is
+known to have 64 GB at most, or any size where the repository has `equal_parts`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 MIB = 1 << 20
 FIRST_PART_BYTES = 8 * MIB
+EQUAL_PART_BYTES = 64 * MIB
 LARGEST_PART_BYTES = 5 << 30
 PARTS_BEFORE_GROWTH = 1000
 PARTS_ALLOWED = 10_000
@@ -46,9 +48,15 @@ class Uploaded:
     """Empty where the bucket keeps none."""
 
 
-def first_part_bytes(estimate: int) -> int:
-    """Size of the first part for a stream of about `estimate` bytes; the estimate need not be right."""
-    return max(FIRST_PART_BYTES, estimate // PARTS_PLANNED)
+def first_part_bytes(estimate: int, *, equal: bool = False) -> int:
+    """Size of the first part for a stream of about `estimate` bytes; the estimate need not be right.
+
+    Some three parts are in memory. equal: parts of one size, whatever the estimate; where there is none, up to 64 GB.
+    """
+    same = min(LARGEST_PART_BYTES, estimate // (PARTS_BEFORE_GROWTH - 1) + 1)
+    if equal:
+        return max(EQUAL_PART_BYTES, same)
+    return max(FIRST_PART_BYTES, min(same, EQUAL_PART_BYTES), estimate // PARTS_PLANNED)
 
 
 def part_bytes(number: int, first: int) -> int:

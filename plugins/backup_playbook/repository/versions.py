@@ -39,8 +39,9 @@ def require_versioning(store: ObjectStore, why: str = _NEEDED) -> None:
 def list_versions(store: ObjectStore, prefix: str) -> Iterator[ListedVersion]:
     """All versions and delete markers below a key prefix, in key order, those of a key together.
 
-    `path` is relative to the repository.
+    `path` is relative to the repository. Each comes once: versitygw repeats the last one of a page on the next page.
     """
+    path, known = "", set[tuple[str, bool]]()
     with explained(f"list the versions of {store.url}/{prefix}"):
         pages = store.client.get_paginator("list_object_versions").paginate(
             Bucket=store.bucket, Prefix=store.prefix + prefix
@@ -48,7 +49,11 @@ def list_versions(store: ObjectStore, prefix: str) -> Iterator[ListedVersion]:
         for page in pages:
             # some compatibles list the versions of a page first, and then its delete markers
             for item in sorted(page[LISTED], key=lambda one: one.path):  # type: ignore[literal-required]
-                yield item._replace(path=item.path[len(store.prefix) :])
+                if item.path != path:
+                    path, known = item.path, set()
+                if (this := (item.version, item.deleted)) not in known:
+                    known.add(this)
+                    yield item._replace(path=item.path[len(store.prefix) :])
 
 
 def delete_versions(store: ObjectStore, versions: Iterable[Version]) -> int:
@@ -56,12 +61,7 @@ def delete_versions(store: ObjectStore, versions: Iterable[Version]) -> int:
     count, rest = 0, iter(versions)
     while batch := list(islice(rest, DELETED_AT_ONCE)):
         named = [{"Key": store.path(item.key), "VersionId": item.version} for item in batch]
-        with explained(f"delete versions from {store.url}"):
-            answer = store.client.delete_objects(
-                Bucket=store.bucket,
-                Delete={"Objects": named, "Quiet": True},  # type: ignore[typeddict-item]
-            )
-        if errors := answer.get("Errors"):
+        if errors := store.delete_at_once(named):
             raise RepositoryError(
                 f"{len(errors)} of {len(named)} versions in {store.url} could not be deleted, first "
                 f"{errors[0].get('Key')}: {errors[0].get('Code')} {errors[0].get('Message', '')}".rstrip(),

@@ -8,7 +8,7 @@ import pytest
 from botocore.config import Config
 
 from backup_playbook.core.errors import AlreadySealedError, RepositoryError
-from backup_playbook.repository.client import ATTEMPTS, client_config
+from backup_playbook.repository.client import BUSY_ATTEMPTS, client_config
 from backup_playbook.repository.store import ObjectStore, StoreOptions
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
@@ -233,9 +233,9 @@ def test_upload_that_ends_while_it_is_looked_at(store: ObjectStore, proxy: S3Pro
 
 def test_a_store_that_keeps_failing_is_asked_a_few_times(store: ObjectStore, proxy: S3Proxy) -> None:
     proxy.reset(from_on(1, Fault(503, "SlowDown", "Please reduce your request rate.")))
-    with pytest.raises(RepositoryError, match=r"SlowDown \(Please reduce your request rate\.\), after 4 retries"):
+    with pytest.raises(RepositoryError, match=r"SlowDown \(Please reduce your request rate\.\), after 11 retries"):
         store.check()
-    assert len(proxy.requests) == ATTEMPTS
+    assert len(proxy.requests) == BUSY_ATTEMPTS
 
 
 def test_a_store_that_is_slow_is_given_up(make_store: MakeStore, bucket: Bucket, proxy: S3Proxy) -> None:

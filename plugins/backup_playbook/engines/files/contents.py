@@ -178,7 +178,7 @@ class Contents:
             found, digest = self.tree.read(now, self._digest)
             if there := self._there(found, digest, offer):
                 return there
-        first_part = first_part_bytes(now.size)
+        first_part = first_part_bytes(now.size, equal=self.store.options.equal_parts)
 
         def send(key: str) -> tuple[Entry, Uploaded]:
             return self.tree.read(

@@ -16,7 +16,7 @@ from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.listing import ListedVersion
-from backup_playbook.repository.objects import BackupReader
+from backup_playbook.repository.objects import BackupReader, no_checksum
 from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
@@ -100,6 +100,8 @@ def _check_content(stored: QuickRequests, key: str, entry: Entry) -> None:
 
 def _check_checksum(stored: QuickRequests, key: str, entry: Entry) -> None:
     found = stored.stored_checksum(key, entry.version)[1]
+    if found is None:
+        raise no_checksum(f"{stored.store.url}/{key}")
     expected = entry.checksum or b64encode(bytes.fromhex(entry.sha256)).decode()
     if found != expected:
         raise _wrong(stored.store, key, entry, f"has the store's checksum {found} instead of {expected}")
