@@ -119,7 +119,9 @@ class AirflowClient:
     def answer(self, question: Json, option: str) -> None:
         task = question["task_instance"]
         path = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails".format(**task)
-        self.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
+        # an option ends with the mark of its plan
+        chosen = [offered for offered in question["options"] if offered.startswith(option)]
+        self.request("PATCH", path, {"chosen_options": chosen, "params_input": {}})
 
     def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"

@@ -66,14 +66,13 @@ def nightly_file_backup():
     def protect(source: str):
         scanned = ScanFiles(task_id="scan", source=source)
         guarded = GuardDeletions(task_id="guard", scanned=scanned.output)
-        synced = SyncFiles(task_id="sync", scanned=scanned.output)
+        synced = SyncFiles(task_id="sync", scanned=scanned.output, guard=guarded.output)
         sealed = SealFiles(
             task_id="seal", scanned=synced.output, hold="{{ params.hold }}", reason="{{ params.reason or '' }}"
         )
         verified = VerifyBackup(task_id="verify", backup=sealed.output, outlets=[VERIFIED_BACKUPS])
         copied = CopyFilesOffsite(task_id="copy_offsite", backup=verified.output)
         VerifyBackup(task_id="verify_offsite", backup=copied.output, offsite=True)
-        guarded >> synced
 
     sources = list_sources()
     prune = ApplyFilesRetention.partial(

@@ -33,7 +33,7 @@ finds it. Two recoveries of one source never run at once.
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.approval import CHOSEN, ApprovePlan
+from backup_playbook.dag_parts.approval import ApprovePlan
 from backup_playbook.dag_parts.deadlines import finished_within
 from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BY_BUTTON
 from backup_playbook.dag_parts.recovery_ending import document_recovery
@@ -99,18 +99,20 @@ def recover_corrupted_database():
         plan="plan_recovery",
         drill="{{ params.drill }}",
     )
-    refused_users = SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=approved.output[CHOSEN])
-    scratch = CreateCopy(task_id="create_scratch", backup=approved.output[CHOSEN]).as_setup()
+    answer = approved.output
+    refused_users = SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=planned.output, approval=answer)
+    scratch = CreateCopy(task_id="create_scratch", backup=planned.output, approval=answer).as_setup()
     restored = RestoreCopy(task_id="restore", backup=scratch.output)
     proven = ProveCopy(task_id="prove", backup=restored.output)
     checked = CheckCopy(task_id="run_application_checks", backup=proven.output, retries=0)
-    promoted = PromoteCopy(task_id="promote_copy", backup=checked.output, **AT_ONCE)
+    promoted = PromoteCopy(task_id="promote_copy", backup=checked.output, approval=answer, **AT_ONCE)
     served_users = SwitchMaintenanceOff(
         task_id="switch_maintenance_off", backup=planned.output, trigger_rule="all_done"
     )
     evidence = CollectEvidence(task_id="collect_evidence", backup=promoted.output)
     dropped = DropCopy(task_id="drop_scratch", backup=scratch.output)
-    planned >> approved >> refused_users >> scratch
+    planned >> approved
+    refused_users >> scratch
     promoted >> served_users
     promoted >> dropped
     [served_users, evidence] >> document_recovery()

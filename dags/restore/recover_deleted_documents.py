@@ -99,7 +99,7 @@ def recover_deleted_documents():
         plan="find_documents",
         drill="{{ params.drill }}",
     )
-    imported = ImportDocuments(task_id="import_documents", backup=found.output)
+    imported = ImportDocuments(task_id="import_documents", backup=found.output, approval=approved.output)
     verified = VerifyDocuments(task_id="verify_documents", backup=found.output)
     dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
     found >> approved >> imported >> verified >> [document_rows(what="documents"), dropped]

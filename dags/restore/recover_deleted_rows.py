@@ -85,7 +85,7 @@ def recover_deleted_rows():
         plan="find_rows",
         drill="{{ params.drill }}",
     )
-    imported = ImportRows(task_id="import_rows", backup=found.output)
+    imported = ImportRows(task_id="import_rows", backup=found.output, approval=approved.output)
     verified = VerifyRows(task_id="verify_rows", backup=found.output)
     dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
     found >> approved >> imported >> verified >> [document_rows(), dropped]

@@ -47,7 +47,8 @@ def release_quarantine():
         plan="plan_release",
         drill="{{ params.drill }}",
     )
-    planned >> approved >> DropQuarantine(task_id="drop_quarantine", replaced=planned.output)
+    planned >> approved
+    DropQuarantine(task_id="drop_quarantine", replaced=planned.output, approval=approved.output)
 
 
 release_quarantine()

@@ -106,9 +106,9 @@ def restore_files():
         plan="plan_restore",
         drill="{{ params.drill }}",
     )
-    restored = RestoreFiles(task_id="restore", backup=planned.output)
+    restored = RestoreFiles(task_id="restore", backup=planned.output, approval=approved.output)
     proven = ProveFiles(task_id="prove", backup=restored.output)
-    planned >> approved >> restored
+    planned >> approved
     proven >> report_result()
 
 

@@ -126,12 +126,14 @@ def restore_postgres():
             plan="present_plan",
             drill="{{ params.drill }}",
         )
-        scratch = CreateCopy(task_id="create_scratch", backup=presented.output).as_setup()
+        scratch = CreateCopy(task_id="create_scratch", backup=presented.output, approval=approved.output).as_setup()
         restored = RestoreCopy(task_id="restore", backup=scratch.output)
         proven = ProveCopy(task_id="prove", backup=restored.output)
         checked = CheckCopy(task_id="run_application_checks", backup=proven.output, retries=0)
-        refused_users = SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=planned.output)
-        promoted = PromoteCopy(task_id="promote_copy", backup=checked.output, **AT_ONCE)
+        refused_users = SwitchMaintenanceOn(
+            task_id="switch_maintenance_on", backup=planned.output, approval=approved.output
+        )
+        promoted = PromoteCopy(task_id="promote_copy", backup=checked.output, approval=approved.output, **AT_ONCE)
         served_users = SwitchMaintenanceOff(
             task_id="switch_maintenance_off", backup=planned.output, trigger_rule="all_done"
         )

@@ -51,7 +51,8 @@ def rollback_promotion():
         plan="plan_rollback",
         drill="{{ params.drill }}",
     )
-    planned >> approved >> BringBackQuarantine(task_id="bring_back_quarantine", replaced=planned.output, **AT_ONCE)
+    planned >> approved
+    BringBackQuarantine(task_id="bring_back_quarantine", replaced=planned.output, approval=approved.output, **AT_ONCE)
 
 
 rollback_promotion()

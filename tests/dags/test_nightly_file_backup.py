@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import GuardError, SourceError
 from backup_playbook.dag_parts import connections, delete_guard
+from backup_playbook.dag_parts.approval import ApprovalError
 from backup_playbook.dag_parts.delete_guard import GuardDeletions
 from backup_playbook.operators.backup import VERIFIED_BACKUPS, TakenBackup, VerifyBackup
 from backup_playbook.operators.files import (
@@ -159,4 +161,19 @@ def test_a_person_is_asked_when_files_are_lost(uploads: Path, monkeypatch: pytes
         guard.execute_complete(context(), {"chosen_options": ["Reject"]})
     with pytest.raises(GuardError, match="Nobody has answered"):
         guard.process_trigger_event_error({"error_type": "timeout", "error": ""})
+    approve, _ = detail["options"]
+    event = {
+        "chosen_options": [approve],
+        "params_input": {},
+        "responded_at": datetime.now(UTC),
+        "responded_by_user": None,
+    }
+    other: Any = GuardDeletions(task_id="guard", scanned={**scanned, "gone": ["another"]})
+    with pytest.raises(ApprovalError, match="is no answer to the plan"):
+        other.execute_complete(context(), event)
+    answer = guard.execute_complete(context(), event)
+    for scan_of, given in ((scanned, None), ({**scanned, "gone": ["another"]}, answer)):
+        with pytest.raises(GuardError, match="has not agreed"):
+            SyncFiles(task_id="sync", scanned=scan_of, guard=given).pre_execute(context())
+    SyncFiles(task_id="sync", scanned=scanned, guard=answer).pre_execute(context())
     assert len(list(catalog("primary").store.list(f"current/{SOURCE}/"))) == 12

@@ -40,8 +40,8 @@ def dag(dagbag: DagBag) -> DAG:
 def test_graph(dag: DAG) -> None:
     assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
         "choose_backup": {"plan_recovery"},
-        "plan_recovery": {"approve_plan", "switch_maintenance_off"},
-        "approve_plan": {"switch_maintenance_on", "create_scratch"},
+        "plan_recovery": {"approve_plan", "switch_maintenance_on", "create_scratch", "switch_maintenance_off"},
+        "approve_plan": {"switch_maintenance_on", "create_scratch", "promote_copy"},
         "switch_maintenance_on": {"create_scratch"},
         "create_scratch": {"restore", "drop_scratch"},
         "restore": {"prove"},

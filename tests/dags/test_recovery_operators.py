@@ -10,15 +10,27 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from backup_playbook.config import load_config
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import NoSuchBackupError
 from backup_playbook.dag_parts import approval, connections, recovery_ending
-from backup_playbook.dag_parts.approval import CHOICES, CHOSEN, IN_SHORT, PLAN, ApprovalError, ApprovePlan
+from backup_playbook.dag_parts.approval import (
+    CHOICES,
+    CHOSEN,
+    IN_SHORT,
+    PLAN,
+    ApprovalError,
+    ApprovePlan,
+    require_answer,
+)
 from backup_playbook.engines.postgres.promotion import Promotion
 from backup_playbook.notifiers.message import Message
+from backup_playbook.operators.documents import ImportDocuments
+from backup_playbook.operators.file_restore import RestoreFiles
+from backup_playbook.operators.quarantine import BringBackQuarantine, DropQuarantine, QuarantineStep
 from backup_playbook.operators.recovery import (
     CreateCopy,
     DropCopy,
@@ -30,7 +42,7 @@ from backup_playbook.operators.recovery import (
     SwitchMaintenanceOn,
 )
 from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch
-from backup_playbook.operators.rows import ChooseRowsBackup, FindRows
+from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRows
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import back_up
 from tests.dags.run_of_tasks import RunOfTasks
@@ -148,9 +160,11 @@ def test_person_chooses_by_what_is_in_the_backups(
     with pytest.raises(TaskAwaitingInput):
         run.do(waiting)
     newest, oldest = (f"Restore {backups[index].backup_id}" for index in (3, 0))
-    assert waiting.options == [newest, oldest, "Reject"]
-    assert f"answer: {newest}, {oldest}, Reject" in told[0].remedy
-    answer = run.do(approve(), "execute_complete", event=answered(oldest))  # another process, another operator
+    mark = waiting.options[0].removeprefix(newest)
+    assert waiting.options == [f"{newest}{mark}", f"{oldest}{mark}", "Reject"]
+    assert f"answer: {newest}{mark}, {oldest}{mark}, Reject" in told[0].remedy
+    # another process, another operator
+    answer = run.do(approve(), "execute_complete", event=answered(f"{oldest}{mark}"))
     chosen = run.xcom_pull("approve_plan", CHOSEN)
     assert (chosen["backup_id"], chosen["seal"]) == (backups[0].backup_id, backups[0].seal)
     assert approval.approved_by(answer) == f"Ada, who chose: {oldest}"
@@ -164,8 +178,8 @@ def test_unverified_ones_are_offered_when_that_is_allowed(run: RunOfTasks, backu
 
 def test_what_was_not_offered_is_no_answer(run: RunOfTasks, backups: list[Manifest]) -> None:
     plan(run, choose(run), offer=True)
-    for option in ("Approve", f"Restore {backups[1].backup_id}"):
-        with pytest.raises(ValueError, match="not in"):
+    for option in ("Approve", f"Restore {backups[1].backup_id}", f"Restore {backups[3].backup_id} (plan 000000)"):
+        with pytest.raises(ApprovalError, match="Nothing was touched"):
             run.do(approve(), "execute_complete", event=answered(option))
     assert run.xcom_pull("approve_plan", CHOSEN) is None
 
@@ -181,15 +195,47 @@ def test_drill_takes_the_newest(run: RunOfTasks, backups: list[Manifest], tmp_pa
 
 def test_known_backup_is_approved_as_it_is(run: RunOfTasks, backups: list[Manifest]) -> None:
     planned = plan(run, choose(run, backups[0].backup_id))
-    run.do(approve(), "execute_complete", event=answered("Approve"))
-    assert run.xcom_pull("approve_plan", CHOSEN) == planned
+    waiting = approve()
+    with pytest.raises(TaskAwaitingInput):
+        run.do(waiting)
+    answer = run.do(approve(), "execute_complete", event=answered(waiting.options[0]))
+    assert run.xcom_pull("approve_plan", CHOSEN) == answer["chosen"] == planned
+    require_answer(run, answer)
+
+
+def test_plan_that_was_made_anew_is_not_approved_by_its_first_page(run: RunOfTasks, backups: list[Manifest]) -> None:
+    chosen = choose(run, backups[0].backup_id)
+    plan(run, chosen)
+    first, again = approve(), approve()
+    with pytest.raises(TaskAwaitingInput):
+        run.do(first)
+    answer = run.do(approve(), "execute_complete", event=answered(first.options[0]))
+    require_answer(run, answer)
+    run.left["plan_recovery", PLAN] += " There are 3 more rows now."
+    with pytest.raises(ApprovalError, match="made anew after it had been approved"):
+        require_answer(run, answer)
+    with pytest.raises(ApprovalError, match="Start a new run"):
+        run.do(again, "execute_complete", event=answered(first.options[0]))
+
+
+@pytest.mark.parametrize("step", [SwitchMaintenanceOn, CreateCopy, PromoteCopy, ImportRows, ImportDocuments,
+                                  BringBackQuarantine, DropQuarantine, RestoreFiles])  # fmt: skip
+def test_nothing_live_is_changed_when_the_approval_was_marked_as_successful_by_hand(
+    run: RunOfTasks, step: type[BaseOperator]
+) -> None:
+    known: dict[str, Any] = {"replaced" if issubclass(step, QuarantineStep) else "backup": {}}
+    run.params = {"destination": "in_place"}
+    context: Any = {"ti": run, "params": run.params}
+    with pytest.raises(ApprovalError, match="Nobody has approved this"):
+        step(task_id="step", approval=None, **known).pre_execute(context)
+    assert "approval" in step.template_fields
 
 
 def test_nobody_answers(run: RunOfTasks) -> None:
     event = {"error": "The response timeout has passed.", "error_type": "timeout"}
     with pytest.raises(ApprovalError, match=r"nobody has approved it within 4 h 00 min. Nothing was touched") as caught:
         run.do(approve(), "execute_complete", event=event)
-    assert caught.value.remedy.startswith("Clear the task `plan_recovery`")
+    assert caught.value.remedy.startswith("Start a new run")
 
 
 @pytest.fixture

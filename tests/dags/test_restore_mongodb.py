@@ -115,7 +115,7 @@ def test_graph(dagbag: DagBag) -> None:
         "staging.keep_copy": {"staging.drop_scratch", "document_restore"},
         "staging.drop_scratch": set(),
         "present_plan": {"approve_plan", "create_scratch"},
-        "approve_plan": {"create_scratch"},
+        "approve_plan": {"create_scratch", "switch_maintenance_on", "promote_copy"},
         "create_scratch": {"restore", "drop_scratch"},
         "restore": {"prove"},
         "prove": {"switch_maintenance_on", "promote_copy"},

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context, XComArg
 
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import GuardError
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.progress import human_seconds
-from backup_playbook.dag_parts.approval import by_nobody
+from backup_playbook.dag_parts.approval import MARK, answer_to, by_nobody, mark_of, marked
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import run_url
 from backup_playbook.notifiers.slack import deliver
@@ -20,7 +20,8 @@ from backup_playbook.operators.files import ScannedFiles
 
 _REMEDY = (
     "Find out what became of the files: a mount that is away, rights that were taken, a deployment, somebody's script. "
-    "Every backup still has them: restore_files brings them back. If it was meant, clear the task `scan` and approve."
+    "Every backup still has them: restore_files brings them back. If it was meant, start a new run for this source, and "
+    "approve."
 )
 
 
@@ -50,7 +51,8 @@ class GuardDeletions(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         if not self.found["stop"]:
-            return by_nobody(self.APPROVE)
+            return {**by_nobody(self.APPROVE), MARK: mark_of(self.found)}
+        self.options = [marked(self.APPROVE, mark_of(self.found)), self.REJECT]
         self.subject = f"{self.source}: {self.found['stop']}"
         self.body = (
             f"**{self.found['stop']}**\n\nNo longer there, the first of them: "
@@ -75,7 +77,13 @@ class GuardDeletions(ApprovalOperator):
             raise GuardError(
                 f"A person refused the losses of {self.source}: {self.found['stop']} Nothing was deleted.", _REMEDY
             )
-        return super().execute_complete(context, event)
+        if "error" in event:
+            self.process_trigger_event_error(event)
+        mark = mark_of(self.found)
+        self.options = [marked(self.APPROVE, mark), self.REJECT]
+        option = answer_to(self.subject, event, [self.APPROVE], mark)
+        answer = HITLOperator.execute_complete(self, context, event)
+        return {**answer, "chosen_options": [option], MARK: mark}
 
     def process_trigger_event_error(self, event: dict[str, Any]) -> None:
         if event["error_type"] == "timeout" and self.response_timeout:

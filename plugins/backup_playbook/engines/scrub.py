@@ -92,7 +92,7 @@ class Scrub:
 
     def _verify(self, catalog: Catalog, entry: CatalogEntry) -> dict[str, Any]:
         manifest = _manifest(catalog, entry)
-        seal = _first_seal(catalog, entry)
+        seal = first_seal(catalog, entry)
 
         def verify(depth: Depth, codec: Codec) -> dict[str, Any]:
             verification = Verification(catalog, self.engine, codec, depth, self.streams)
@@ -132,7 +132,7 @@ def _archived(catalog: Catalog, manifest: Manifest) -> bool:
     return catalog.store.storage_class(key) in RETRIEVAL
 
 
-def _first_seal(catalog: Catalog, entry: CatalogEntry) -> str:
+def first_seal(catalog: Catalog, entry: CatalogEntry) -> str:
     """What its first verification found: a manifest that was exchanged with all of its objects differs from it."""
     verified = [name for name in entry.evidence if name.kind is EvidenceKind.VERIFIED]
     if not verified:

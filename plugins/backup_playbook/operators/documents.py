@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from airflow.sdk import Context
 
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.row_recovery import Preview
+from backup_playbook.operators.production import ChangesProduction
 from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup, begin_anew
 from backup_playbook.operators.rows import PREVIEW, keep_undo, leave_plan, require_none_missing
 
@@ -67,8 +69,10 @@ class FindDocuments(_DocumentsStep):
         return {**self.tested, "phases": {f"find: {name}": seconds for name, seconds in phases.items()}}
 
 
-class ImportDocuments(_DocumentsStep):
+class ImportDocuments(ChangesProduction, _DocumentsStep):
     """Write what was approved; what undoes it is stored before."""
+
+    template_fields: Sequence[str] = ("backup", "approval")
 
     def execute(self, context: Context) -> dict[str, Any]:
         from backup_playbook.engines.mongodb.document_import import import_documents

@@ -16,6 +16,7 @@ from airflow.sdk import Context
 
 from backup_playbook.core.errors import ConfigError, RestoreError
 from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.production import ChangesProduction
 from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup
 
 if TYPE_CHECKING:
@@ -159,8 +160,13 @@ class FilesRestoreStep(RestoreStep):
         )
 
 
-class RestoreFiles(FilesRestoreStep):
+class RestoreFiles(ChangesProduction, FilesRestoreStep):
     """Bring the files back. What somebody wrote meanwhile is not lost: see FilesRestore."""
+
+    template_fields: Sequence[str] = ("backup", "approval")
+
+    def is_asked_about(self, context: Context) -> bool:
+        return bool(context["params"]["destination"] == IN_PLACE)
 
     def execute(self, context: Context) -> TestedBackup:
         form: Any = context["params"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
+from backup_playbook.core.errors import GuardError
 from backup_playbook.operators.backup import CopyOffsite, TakenBackup, hold_backup, taken_backup
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 from backup_playbook.operators.retention import ApplyRetention
@@ -85,7 +86,27 @@ class FilesStep(PlaybookOperator):
 
 
 class SyncFiles(FilesStep):
-    """Send what is new, copy what was renamed, and mark what is gone as deleted. Returns what it got."""
+    """Send what is new, copy what was renamed, and mark what is gone as deleted. Returns what it got.
+
+    guard: what the guard returned about the same scan; without it nothing is done.
+    """
+
+    template_fields: Sequence[str] = ("scanned", "guard")
+
+    def __init__(self, *, guard: Any = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.guard = guard
+
+    def pre_execute(self, context: Context) -> None:
+        from backup_playbook.dag_parts.approval import MARK, mark_of
+
+        super().pre_execute(context)
+        if not self.guard or self.guard.get(MARK) != mark_of(self.found):
+            raise GuardError(
+                f"The task `guard` has not agreed to what this run would do to {self.source}: it has no answer, or one "
+                "to another scan. Nothing was sent or deleted.",
+                "Start a new run for this source.",
+            )
 
     def execute(self, context: Context) -> ScannedFiles:  # noqa: ARG002 - passed by name
         from backup_playbook.dag_parts import connections

@@ -13,7 +13,8 @@ from backup_playbook.core.progress import human_age, human_bytes
 from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import run_url, tell
-from backup_playbook.operators.base import PlaybookOperator, SourceOperator
+from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.production import ChangesProduction
 
 if TYPE_CHECKING:
     from backup_playbook.engines.quarantine import Quarantine
@@ -102,10 +103,10 @@ class PlanRelease(QuarantinePlan):
         )
 
 
-class QuarantineStep(PlaybookOperator):
+class QuarantineStep(ChangesProduction):
     """replaced: what the plan returned."""
 
-    template_fields: Sequence[str] = ("replaced",)
+    template_fields: Sequence[str] = ("replaced", "approval")
 
     def __init__(self, *, replaced: XComArg, **arguments: Any) -> None:
         super().__init__(**arguments)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
-from backup_playbook.dag_parts.approval import APPROVE, CHOICES, IN_SHORT, PLAN
+from backup_playbook.dag_parts.approval import APPROVE, CHOICES, CHOSEN, IN_SHORT, PLAN
 from backup_playbook.operators.assessment import RunApplicationChecks
 from backup_playbook.operators.base import PlaybookOperator, is_true
+from backup_playbook.operators.production import ChangesProduction
 from backup_playbook.operators.restore import (
     CreateScratch,
     DropScratch,
@@ -142,7 +143,22 @@ def show_plan(context: Context, plan: RecoveryPlan | RestorePlan) -> None:
     context["ti"].xcom_push(IN_SHORT, plan.in_short(now))
 
 
-class SwitchMaintenanceOn(RecoveryStep):
+class ApprovedStep(ChangesProduction, RecoveryStep):
+    """A step that does nothing without an answer. backup: what was planned; the answer may have chosen another one."""
+
+    template_fields: Sequence[str] = ("backup", "approval")
+
+    @property
+    def tested(self) -> TestedBackup:
+        chosen = (self.approval or {}).get(CHOSEN)
+        return cast("TestedBackup", chosen or super().tested)
+
+    @property
+    def recovery(self) -> Recovery:
+        return cast("Recovery", self.tested)
+
+
+class SwitchMaintenanceOn(ApprovedStep):
     """Tell the application to refuse its users, where the source's configuration says how."""
 
     def execute(self, context: Context) -> str:  # noqa: ARG002 - passed by name
@@ -158,7 +174,7 @@ class SwitchMaintenanceOn(RecoveryStep):
         return started
 
 
-class CreateCopy(RecoveryStep, CreateScratch):
+class CreateCopy(ApprovedStep, CreateScratch):
     """Make the database beside the live one that the backup is restored into."""
 
 
@@ -182,8 +198,10 @@ class CheckCopy(RecoveryStep, RunApplicationChecks):
     """Run the application's checks on the copy. What they write, they have to roll back: it goes live afterwards."""
 
 
-class PromoteCopy(RecoveryStep):
+class PromoteCopy(ChangesProduction, RecoveryStep):
     """Exchange the live database and the proven copy; adds the `Exchange`. Can be repeated."""
+
+    template_fields: Sequence[str] = ("backup", "approval")
 
     def execute(self, context: Context) -> Recovery:
         started = time.monotonic()

@@ -15,6 +15,7 @@ from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.row_recovery import Preview
 from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.production import ChangesProduction
 from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup, begin_anew
 
 if TYPE_CHECKING:
@@ -116,8 +117,10 @@ class FindRows(RestoreStep):
         return {**self.tested, "phases": {**phases, "find": time.monotonic() - started}}
 
 
-class ImportRows(RestoreStep):
+class ImportRows(ChangesProduction, RestoreStep):
     """Write what was approved, in one transaction; the script that undoes it is stored before."""
+
+    template_fields: Sequence[str] = ("backup", "approval")
 
     def execute(self, context: Context) -> dict[str, Any]:
         from backup_playbook.engines.postgres.row_import import import_rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
@@ -34,18 +34,34 @@ def copy_backup(
     same_endpoint: one server holds both repositories and copies by itself; else the bytes stream through this process,
     and are compared with the manifest on their way. Raises VerificationError when they differ.
     """
-    source, backup_id = manifest.source, manifest.backup_id
     if has_copy(target, manifest):
         return False
+    copy_objects(
+        origin.store, target.store, manifest, manifest.objects,
+        same_endpoint=same_endpoint, streams=streams, cancellation=cancellation,
+    )  # fmt: skip
+    target.seal(manifest, restore_script)
+    return True
+
+
+def copy_objects(
+    origin: ObjectStore,
+    target: ObjectStore,
+    manifest: Manifest,
+    items: Sequence[StoredObject],
+    *,
+    same_endpoint: bool,
+    streams: int,
+    cancellation: Cancellation,
+) -> None:
+    """Some objects of a backup; see `copy_backup`."""
     copy = _copy_on_server if same_endpoint else _copy_through
 
     def job(item: StoredObject) -> Callable[[], None]:
-        key = objects_folder(source, backup_id) + item.name
-        return lambda: copy(origin.store, target.store, key, item, cancellation)
+        key = objects_folder(manifest.source, manifest.backup_id) + item.name
+        return lambda: copy(origin, target, key, item, cancellation)
 
-    run_jobs([Job(item.stored_bytes, job(item)) for item in manifest.objects], streams, cancellation)
-    target.seal(manifest, restore_script)
-    return True
+    run_jobs([Job(item.stored_bytes, job(item)) for item in items], streams, cancellation)
 
 
 def has_copy(target: Catalog, manifest: Manifest) -> bool:
