@@ -154,7 +154,7 @@ def test_a_person_is_asked_when_files_are_lost(uploads: Path, monkeypatch: pytes
         guard.execute({"ti": TI, "task_instance": TI})
     message, detail = told
     assert (message.severity, message.lines) == ("high", (scanned["stop"],))
-    assert "nothing is deleted" in detail["body"]
+    assert "nothing is changed" in detail["body"]
     assert "No longer there, the first of them: a\\|b/, c\n" in detail["body"]
     assert "would remove 13 paths" in detail["body"]
     with pytest.raises(GuardError, match="Nothing was deleted"):

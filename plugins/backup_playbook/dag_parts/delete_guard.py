@@ -20,7 +20,7 @@ from backup_playbook.operators.files import ScannedFiles
 
 _REMEDY = (
     "Find out what became of the files: a mount that is away, rights that were taken, a deployment, somebody's script. "
-    "Every backup still has them: restore_files brings them back. If it was meant, start a new run for this source, and "
+    "Every backup still has them: restore_files brings them back. If it was meant, start a new run for this source and "
     "approve."
 )
 
