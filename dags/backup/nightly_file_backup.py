@@ -7,7 +7,7 @@
 | step | what it does |
 |---|---|
 | `scan` | walks the tree beside the list of the previous backup: what is new, changed, renamed, gone |
-| `guard` | waits for a person when more is gone, or empty, than `delete_guard` allows; else passes at once |
+| `guard` | asks a person when more is gone, empty or unreadable than `delete_guard` allows, or nearly all rewritten |
 | `sync` | sends what is new, lets the store copy what was renamed, then marks what is gone as deleted |
 | `seal` | writes the manifest: a point in time of the whole tree, every path with its S3 version |
 | `verify` | all versions are there; those that are new are read back. Every `rehash_every` runs, all of them |
@@ -15,24 +15,34 @@
 | `verify_offsite` | the same verification of the copies |
 | `prune` | backups that retention no longer keeps, then versions that no backup names any more |
 
-The current state is under `current/<source>/` as plain files, as `aws s3 sync --delete` would leave it. A file that is
-unchanged (size, time, inode) is not read; every `rehash_every` runs all are. The bucket must have versioning switched
-on. Files are not encrypted by us: give the bucket a default encryption with SSE-KMS.
+The current state is under `current/<source>/` as plain files, as `aws s3 sync --delete` would leave it; `verify`
+compares it, and the next run puts right what somebody else changed there. A file that is unchanged (size, inode, time,
+and the time of its last change, which nobody can set back) is not read; every `rehash_every` runs all are. So a
+`chmod -R` has all files read, and none sent. What was written to within the last minute is read again by the next run.
+A file that seems renamed is read, too. The bucket must have versioning switched on. Files are not encrypted by us: give
+the bucket a default encryption with SSE-KMS.
+
+Kept with a file: mode, owner, times, extended attributes, ACLs and capabilities (not SELinux labels), and how many hard
+links it has; with an object of a bucket: its headers, metadata and tags (as they were when it was read), not its own
+ACL and storage class.
 
 What cannot be backed up as it should does not stop the run; it is counted in the message, and named in the log of
 `seal` and in the manifest: `changing` (written to at each of three tries: the last one is stored), `unreadable` (what
-earlier backups stored is kept, and its attributes where they cannot be seen; of a directory, with all below it),
-`special` (fifo, socket, device: not restored), `nameless` (a key of a bucket that no directory can hold, such as
-`a//b`, `/x` or `a/../b`: not stored; rename it).
+earlier backups stored is kept, and its attributes where they cannot be seen; of a directory, with all below it: an
+archived object, too; the daily verification names it until it can be read), `special` (fifo, socket, device: not
+restored), `nameless` (a key of a bucket that no directory can hold, such as `a//b`, `/x` or `a/../b`: not stored;
+rename it), `only in buckets` (`a/b` beside `a`, a name longer than 255 bytes: stored, and restored into a bucket). The
+message also says when a tree has no files at all, or when a file system below it is not mounted any more.
 
 **When it fails:** open the red task; its error says what happened and what to do. `guard` waits under *Required
 Actions*; rejected or not answered, nothing was deleted. Clear the red task when the cause is gone: a scan that is
 cleared looks again. Nothing needs to be cleaned up: until `seal`, every file of every earlier backup is still there,
-and what a run that was cut short left in the current state goes with the next one.
+and what a run that was cut short left in the current state is used by the next one, or goes.
 
 An older run never turns the current state back. Its `sync`, cleared after a newer backup was sealed, changes nothing
 and says so; its `copy_offsite` makes the copy of that point in time, beside the current state of the newer one. After a
-backup was rejected everything is uploaded anew; the guard still compares with the newest tree that can be read.
+backup was rejected, or the newest manifest cannot be read, everything is uploaded anew; the guard still compares with
+the newest tree that can be read.
 """
 
 from datetime import timedelta

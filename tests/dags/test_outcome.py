@@ -114,3 +114,9 @@ def test_error_is_told_without_its_remedy_and_not_at_length() -> None:
     assert replace(UNVERIFIED, error="It is gone.\nWhat to do: Look for it.").why() == "It is gone."
     assert UNVERIFIED.why() == ""
     assert len(replace(UNVERIFIED, error="word " * 1000).why()) <= 300
+
+
+def test_a_good_backup_that_warns_is_no_mere_information() -> None:
+    warned = replace(GOOD, taken=TakenBackup(**{**taken(), "warned": True}))
+    assert severity([GOOD, warned]) == "medium"
+    assert headline([warned]) == "shop is backed up and verified; look at what it says of shop"

@@ -1,31 +1,35 @@
 """Files that were not read, or were taken for others: each would be a backup that is not one, and says it is."""
 
 import errno
+import json
 import mmap
 import os
 import shutil
 import struct
-import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from backup_playbook.core.errors import RepositoryError, SourceError, VerificationError
-from backup_playbook.core.files_guard import DeleteLimits, reason_to_stop, warnings
+from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop, warnings
+from backup_playbook.core.tree import Entry, FileType, to_line
+from backup_playbook.engines.files import plan
 from backup_playbook.engines.files.base import CURRENT_DIFFERS
 from backup_playbook.engines.files.contents import Contents
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.engine import FilesEngine
+from backup_playbook.engines.files.plan import Plan
 from backup_playbook.engines.files.source import losses
 from backup_playbook.engines.files.steps import in_words
 from backup_playbook.repository.layout import manifest_key, objects_folder
 from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import SOURCE, FilesLab
+from tests.support.ordinary_user import ordinary_user
 
 TIME = 1_700_000_000 * 10**9
 """As reproducible archives set it."""
@@ -81,48 +85,23 @@ def test_a_page_that_is_mapped_changes_no_time_and_is_read_again(lab: FilesLab) 
     assert lab.current()["mapped"].startswith(b"second")
 
 
-@contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Root reads everything."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def open_lab(lab: FilesLab) -> Iterator[FilesLab]:
-    """Where an ordinary user may look."""
-    with tempfile.TemporaryDirectory() as name:
-        lab.root = Path(name)
-        lab.root.chmod(0o755)
-        yield lab
-        for path in (lab.root, *lab.root.rglob("*")):
-            path.chmod(0o700)
-
-
-def test_what_cannot_be_read_is_a_loss(open_lab: FilesLab) -> None:
-    lab = open_lab
+def test_what_cannot_be_read_is_a_loss(lab: FilesLab) -> None:
     for number in range(20):
         lab.write(f"data/{number}")
     lab.write("other")
     first = lab.backup()
     assert (warnings(first.details), first.details["unreadable"]) == ([], 0)
     (lab.root / "data").chmod(0o700)
-    with ordinary_user(), pytest.raises(SourceError, match=r"20 of 21 files .* 20 cannot be read"):
+    with ordinary_user(lab.root), pytest.raises(SourceError, match=r"20 of 21 files .* 20 cannot be read"):
         lab.backup()
     (lab.root / "data").chmod(0o755)
     for file in (lab.root / "data").iterdir():
         file.chmod(0o600)
-    with ordinary_user(), pytest.raises(SourceError, match=r"20 of 21 files .* 20 cannot be read"):
+    with ordinary_user(lab.root), pytest.raises(SourceError, match=r"20 of 21 files .* 20 cannot be read"):
         lab.backup()
     # a person agrees: what was stored stays, it is said, and nobody is asked again
     for _ in range(2):
-        with ordinary_user():
+        with ordinary_user(lab.root):
             source, writer = lab.source(), lab.writer()
             draft = source.scan(writer, Cancellation())
             manifest = source.sync(writer, draft, Cancellation()).sealed()
@@ -133,7 +112,7 @@ def test_what_cannot_be_read_is_a_loss(open_lab: FilesLab) -> None:
         lab.verify(manifest)
     assert reason_to_stop(losses(draft), DeleteLimits()) == ""
     (lab.root / "data").chmod(0o700)
-    with ordinary_user():
+    with ordinary_user(lab.root):
         hidden = lab.backup()  # it hides nothing that could be read
     assert hidden.details["unreadable"] == 21
     assert len(lab.current()) == 21
@@ -335,3 +314,18 @@ def test_extended_attributes_and_names_are_kept_and_noticed(lab: FilesLab, monke
     assert list(tree[b"folder/twin"].xattrs) == ["system.posix_acl_access"]
     assert manifest.details["done"]["uploaded"] == 0
     assert lab.tree(lab.backup()) == tree
+
+
+def test_a_large_folder_that_is_renamed_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def entries(folder: str) -> Iterator[Entry]:
+        for number in range(60_000):
+            yield Entry(
+                f"{folder}/{number:06}".encode(), FileType.FILE, size=1, inode=number + 1, sha256="0", ctime_ns=1
+            )
+
+    before = ((b"", json.loads(to_line(entry))) for entry in entries("before"))
+    monkeypatch.setattr(plan, "documents", lambda _: before)
+    tree: Any = SimpleNamespace(scan=lambda _: entries("renamed"), look_closer=lambda entry: entry)
+    found = Plan(tree, tree, rehash=False, cancellation=Cancellation())
+    assert sum(1 for _ in found.differences()) == 120_000
+    assert found.losses() == Losses(60_000, 0, 0, now=60_000)

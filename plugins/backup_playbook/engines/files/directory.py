@@ -52,6 +52,11 @@ class DirectoryTree:
     def _device(self) -> int:
         return self.root.stat().st_dev
 
+    @cached_property
+    def _grown_up(self) -> int:
+        """The time, of any of this run, that is long enough ago."""
+        return time.time_ns() - YOUNG_NS
+
     @property
     def details(self) -> dict[str, Any]:
         return {"directory": str(self.root), "host": platform.node()}
@@ -140,7 +145,7 @@ class DirectoryTree:
             group=_group(status.st_gid),
             inode=status.st_ino,
             device=0 if status.st_dev == self._device else status.st_dev,
-            ctime_ns=YOUNG if is_file and status.st_ctime_ns > time.time_ns() - YOUNG_NS else status.st_ctime_ns,
+            ctime_ns=YOUNG if is_file and status.st_ctime_ns > self._grown_up else status.st_ctime_ns,
             links=status.st_nlink if is_file and status.st_nlink > 1 else 0,
             sparse=is_file and status.st_blocks * 512 < status.st_size,
             target=os.readlink(link) if is_link and link else b"",  # noqa: PTH115 - Path knows no bytes
@@ -157,11 +162,15 @@ def _times(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def _xattrs(file: bytes | int) -> dict[str, str]:
-    """None where the file system has no such thing."""
+    """None where the file system has no such thing; without what a host's policy gives to files by their place."""
     follow = isinstance(file, int)
     try:
         names = os.listxattr(file, follow_symlinks=follow)
-        values = ((name, os.getxattr(file, name, follow_symlinks=follow)) for name in sorted(names))
+        values = (
+            (name, os.getxattr(file, name, follow_symlinks=follow))
+            for name in sorted(names)
+            if name != "security.selinux"
+        )
         return {quote_from_bytes(os.fsencode(name)): b64encode(value).decode() for name, value in values}
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES):

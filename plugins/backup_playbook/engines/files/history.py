@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.errors import RestoreError, VerificationError
 from backup_playbook.core.tree import Entry, FileType, current_folder, key_of
+from backup_playbook.engines.files.base import readable
 from backup_playbook.engines.files.shards import below
 from backup_playbook.repository.catalog import Catalog
-from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import list_versions
 from backup_playbook.streams.codec import Codec
+
+log = logging.getLogger(__name__)
 
 VERSIONS_SHOWN = 1_000
 
@@ -51,16 +54,18 @@ def versions_of(store: ObjectStore, source: str, path: str) -> list[FileVersion]
 def backup_with(catalog: Catalog, source: str, path: str, version: str) -> str:
     """The id of the newest backup in which the file is of this version. Raises RestoreError when there is none."""
     for backup in catalog.backups(source):
-        if backup.rejected:
-            continue
-        reader = BackupReader(catalog.store, catalog.manifest(source, backup.backup_id), Codec())
-        if any(entry.version == version for entry in below(reader, path.encode())):
+        reader = None if backup.rejected else readable(catalog, [backup], Codec(), whole=False)
+        if reader and any(entry.version == version for entry in below(reader, path.encode(), _unusable)):
             return backup.backup_id
     raise RestoreError(
         f"No backup of {source} has {path!r} in the version {version}.",
         "Take the version from list_file_versions, with its path. One that was stored by a run that never ended is in "
         "no backup: fetch it with `aws s3api get-object --version-id`.",
     )
+
+
+def _unusable(error: VerificationError) -> None:
+    log.warning("%s", error.what)
 
 
 def _versions(store: ObjectStore, source: str, path: str) -> Iterator[FileVersion]:

@@ -56,6 +56,7 @@ class Step(NamedTuple):
 Identity = tuple[int, int, int, int]
 _Known = tuple[Entry | None, Found | None]
 """Of one path: what the previous backup has, and what the current state has."""
+_NOTHING: _Known = (None, None)
 
 
 _PATH: Callable[[Any], bytes] = attrgetter("path")
@@ -98,7 +99,8 @@ class Plan:
     def differences(self) -> Iterator[Step]:
         hidden: Entry | None = None
         paired = merge(self.tree.scan(self.cancellation), self._before(), left_path=_PATH, right_path=_known_path)
-        for now, (old, found) in ((now, known or (None, None)) for now, known in paired):
+        for now, known in paired:
+            old, found = known or _NOTHING
             was = old or (found.as_entry if found else None)
             self._count(now, was)
             if was and not now and hidden and was.path.startswith(hidden.path):
@@ -134,7 +136,9 @@ class Plan:
         return merge(known, self.current, left_path=_PATH, right_path=_PATH)
 
     def _step(self, now: Entry, old: Entry | None, found: Found | None) -> Step | None:
-        if old is None or now.outcome or now.ctime_ns == YOUNG or _inode(now) != _inode(old):
+        if old and not self.rehash and self.current is None and _is_untouched(now, old):
+            return None
+        if old is None or now.outcome or _is_touched(now, old):
             now = _as_known(self.tree.look_closer(now), old)
         elif old.xattrs:
             now = now._replace(xattrs=old.xattrs)
@@ -224,8 +228,23 @@ class Plan:
             self._added.add(hash(identity(now)))
 
 
-def _inode(entry: Entry) -> tuple[int, int, int]:
-    return entry.ctime_ns, entry.inode, entry.device
+def _is_untouched(now: Entry, old: Entry) -> bool:
+    """Nearly all are: what of attributes and content changes, changes the ctime too; but the names of owners."""
+    return (
+        now.ctime_ns == old.ctime_ns > 0
+        and now.inode == old.inode
+        and now.device == old.device
+        and now.size == old.size
+        and now.mtime_ns == old.mtime_ns
+        and not now.outcome
+        and not old.outcome
+        and now.user == old.user
+        and now.group == old.group
+    )
+
+
+def _is_touched(now: Entry, old: Entry) -> bool:
+    return now.ctime_ns != old.ctime_ns or now.ctime_ns == YOUNG or now.inode != old.inode or now.device != old.device
 
 
 def _as_known(now: Entry, old: Entry | None) -> Entry:
