@@ -15,7 +15,7 @@ id, or the one that has a file in a version that `list_file_versions` shows.
 | `report_result` | tells people where the files are |
 
 *new_directory* makes one below the directory, or in the bucket, of a target in `targets.yaml`; it stays until you
-remove it. In a bucket there are contents only, no links and attributes. *in_place* writes into the source itself: files
+remove it. In a bucket there are no links and attributes. *in_place* writes into the source itself: files
 that are equal are not touched, and keep their mode, owner and time, as folders do that are there; those that were
 written after the backup stay, unless `overwrite_newer` is set, and the message says how many; what is replaced is moved
 to `.replaced-<backup id>/` there. Nothing is ever deleted. Whatever a backup names, nothing outside of the directory is
@@ -27,7 +27,13 @@ content that is damaged, gone or archived, a file that is immutable, a key of a 
 beside `a/b`, `a//b`, a name of 300 bytes). `restore` fails when all else is there, and its log names each with a
 command or a remedy. Restore these from the off-site copy (*Repository*), from an older backup, or, as to keys of a
 bucket, one by one or into a bucket. To have all others proven without them, start a new run with these paths in *Leave
-out*. A restore in place can be cleared and run again as often as needed. A new directory is made anew then.
+out*, and the backup by its id with *Allow an unverified backup*: one of which a content is damaged is rejected. A
+restore in place can be cleared and run again as often as needed. A new directory is made anew then.
+
+**What does not come back:** of files with several names (hard links) each becomes a file of its own. ACLs and other
+extended attributes come back where this user and the file system can have them; without its ACL, a file's group gets no
+more than it had with it. The message counts both. Objects of a bucket get their content type, headers, metadata and
+tags back in a bucket; not their ACLs and storage classes.
 """
 
 from airflow.sdk import Param, dag
@@ -87,7 +93,7 @@ from backup_playbook.operators.file_restore_plan import PlanFilesRestore
         "backup": backup_param(),
         "version": optional_text_param("Version", "Of one file, from list_file_versions; instead of a backup."),
         "repository": repository_param(),
-        "allow_unverified": allow_unverified_param(),
+        "allow_unverified": allow_unverified_param("Or one that is damaged: what is right in it comes back."),
         "drill": drill_param(),
     },
     **BY_BUTTON,

@@ -8,9 +8,10 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from backup_playbook.config import load_config
-from backup_playbook.core.errors import GuardError, RestoreError, VerificationError
+from backup_playbook.core.errors import GuardError, PlaybookError, RestoreError, VerificationError
 from backup_playbook.dag_parts import connections
-from backup_playbook.dag_parts.file_restore import ApproveInPlace
+from backup_playbook.dag_parts.file_restore import ApproveInPlace, outcome_of
+from backup_playbook.dag_parts.repositories import add_finding
 from backup_playbook.operators.file_restore import (
     IN_PLACE,
     NEW_DIRECTORY,
@@ -23,10 +24,12 @@ from backup_playbook.operators.file_restore_plan import PlanFilesRestore
 from backup_playbook.repository.store import ObjectStore
 from embedded.s3 import S3Gateway
 from tests.dags.test_nightly_file_backup import back_up
+from tests.support.damage import flip_a_bit
 
 FORM = {
     "source": "uploads", "path": None, "backup": "latest", "before": None, "version": None, "repository": "primary",
     "destination": NEW_DIRECTORY, "target": "restores", "overwrite_newer": False, "drill": False,
+    "leave_out": None, "allow_unverified": False,
 }  # fmt: skip
 
 
@@ -45,7 +48,7 @@ class Run:
     def plan(self) -> Any:
         chosen = ChooseFilesBackup(
             task_id="choose_backup", source="uploads", backup=self.form["backup"], before=str(self.form["before"]),
-            repository=self.form["repository"],
+            repository=self.form["repository"], allow_unverified=self.form["allow_unverified"],
         ).execute(self.context)  # fmt: skip
         return PlanFilesRestore(task_id="plan_restore", backup=chosen).execute(self.context)
 
@@ -147,6 +150,56 @@ def test_in_place_asks_first_and_keeps_what_is_newer(uploads: Path, taken: list[
     assert f"what is there now goes to `.replaced-{taken[0]}/` there | a |" in run.left["plan"]
     assert (uploads / "a").read_bytes() == b"before"
     assert (uploads / f".replaced-{taken[0]}/a").read_bytes() == b"after!!"
+
+
+def test_one_damaged_content_costs_no_other(taken: list[str], s3: S3Gateway) -> None:
+    store = connections.catalog(load_config(), "primary").store
+    flip_a_bit(s3.buckets / store.bucket / store.path("current/uploads/keep3"))
+    run = Run(backup=taken[1])
+    with pytest.raises(VerificationError, match=r"1 path could not be restored.*First: keep3"):
+        run.restore()
+    root, counts = run.left["result"].values()
+    assert (run.left["damaged"], counts["files"], counts["failed"]) == ("rejected", 8, 1)
+    assert len([path for path in Path(root).rglob("*") if path.is_file()]) == 8
+    add_finding(load_config(), "uploads", taken[1], "primary", "rejected", "one content")
+
+    with pytest.raises(PlaybookError, match="was rejected"):
+        Run(backup=taken[1]).plan()
+    run = Run(backup=taken[1], allow_unverified=True, leave_out=["keep3"], path="/")
+    kept = {f"keep{number}" for number in range(8) if number != 3}
+    assert {path.name for path in run.restore().iterdir()} == {"a", "folder", *kept}
+    assert "It is not known to be sound" in run.left["plan"]
+    assert "| 1 | are left out, as the form says | keep3 |" in run.left["plan"]
+    assert run.left["remarks"] == ["Not in the copy (1): keep3"]
+    entries = {entry.backup_id: entry for entry in connections.catalog(load_config(), "primary").backups("uploads")}
+    assert not entries[taken[1]].proven
+
+
+@pytest.mark.parametrize(
+    ("failed", "counts", "leave_out", "headline", "severity"),
+    [
+        ("", {"files": 3}, [], "Files of uploads are back and proven equal: /new", "info"),
+        ("", {"files": 3}, ["a"], "are back and proven equal, without 1 path that the form left out: /new", "info"),
+        (
+            "",
+            {"files": 3, "kept_newer": 1},
+            [],
+            "but not 1 file written after the backup, which stayed: /new",
+            "medium",
+        ),
+        ("", {"kept_newer": 1}, [], "Nothing of uploads was brought back: there was only 1 file written", "medium"),
+        ("restore", {"files": 3, "failed": 1}, [], "Files of uploads are not all back in /new: restore failed", "high"),
+        ("prove", {"files": 3}, [], "Files of uploads are in /new, and not proven: prove failed", "high"),
+        ("plan_restore", None, [], "Files of uploads were not restored: plan_restore failed", "high"),
+    ],
+)
+def test_the_headline_says_what_became_of_it(
+    failed: str, counts: dict[str, int] | None, leave_out: list[str], headline: str, severity: str
+) -> None:
+    restored = {} if counts is None else {"root": "/new", "counts": counts}
+    found = outcome_of("uploads", failed, restored, leave_out)
+    assert headline in found[0]
+    assert (found[1], bool(found[2])) == (severity, severity != "info")
 
 
 def test_into_another_bucket(uploads: Path, taken: list[str], s3: S3Gateway) -> None:

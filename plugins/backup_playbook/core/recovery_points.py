@@ -88,19 +88,21 @@ def choose_backup(
     *,
     now: datetime,
     allow_unverified: bool = False,
+    allow_damaged: bool = False,
 ) -> AnyBackup:
     """One backup out of the sealed ones of a source in one repository.
 
     wanted: a backup id; or `latest`, the newest sound one; or `latest_proven`, the newest that a restore has proven.
     before: `latest...` is the newest that was begun before this moment (aware); what it shows may be later, which its
     manifest says. allow_unverified: an id may be that of a backup that nobody has checked; never of a rejected one.
+    allow_damaged: of that, too, by those who check each thing that they take from it.
     Raises NoSuchBackupError.
     """
     newest_first = sorted(backups, key=lambda one: one.backup_id, reverse=True)
     if not newest_first:
         raise NoSuchBackupError("This repository has no backup of the source.", "Take one: nightly_database_backup.")
     if wanted not in ("latest", "latest_proven"):
-        return _by_id(newest_first, wanted, now, allow_unverified=allow_unverified)
+        return _by_id(newest_first, wanted, now, allow_unverified=allow_unverified, allow_damaged=allow_damaged)
     fit = [one for one in newest_first if is_sound(one, now) and (one.proven or wanted == "latest")]
     for one in fit:
         if before is None or one.taken_at < before:
@@ -117,7 +119,9 @@ def choose_backup(
     )
 
 
-def _by_id(newest_first: Sequence[AnyBackup], backup_id: str, now: datetime, *, allow_unverified: bool) -> AnyBackup:
+def _by_id(
+    newest_first: Sequence[AnyBackup], backup_id: str, now: datetime, *, allow_unverified: bool, allow_damaged: bool
+) -> AnyBackup:
     source = newest_first[0].source
     remedy = "Choose one that list_recovery_points shows"
     if sound := next((one for one in newest_first if is_sound(one, now)), None):
@@ -125,7 +129,7 @@ def _by_id(newest_first: Sequence[AnyBackup], backup_id: str, now: datetime, *, 
     for one in newest_first:
         if one.backup_id == backup_id:
             checked = one.verified is not None or one.proven is not None
-            if not one.rejected and (checked or allow_unverified):
+            if allow_damaged or (not one.rejected and (checked or allow_unverified)):
                 return one
             if one.rejected:
                 raise NoSuchBackupError(

@@ -33,8 +33,9 @@ def find_backup(
     *,
     now: datetime,
     allow_unverified: bool,
+    allow_damaged: bool = False,
 ) -> Choice:
-    """wanted, now, allow_unverified: as of choose_backup. before: nothing in it happened later.
+    """wanted, now, allow_...: as of choose_backup. before: nothing in it happened later.
 
     order: of reading_order. Raises PlaybookError.
     """
@@ -43,7 +44,9 @@ def find_backup(
     def choose(catalog: Catalog) -> tuple[CatalogEntry, Manifest]:
         entries, until = catalog.backups(source), before
         while True:
-            entry = choose_backup(entries, wanted, until, now=now, allow_unverified=allow_unverified)
+            entry = choose_backup(
+                entries, wanted, until, now=now, allow_unverified=allow_unverified, allow_damaged=allow_damaged
+            )
             manifest = catalog.manifest(source, entry.backup_id)
             if before is None or wanted == entry.backup_id or shows_until(manifest) < before:
                 return entry, manifest

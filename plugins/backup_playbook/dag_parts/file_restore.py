@@ -16,10 +16,13 @@ from backup_playbook.dag_parts.recovery_form import choices, optional_text_param
 from backup_playbook.notifiers.message import Message, Severity
 from backup_playbook.notifiers.runs import first_failure, run_url, tell
 from backup_playbook.operators.file_restore import IN_PLACE, REMARKS, RESULT
+from backup_playbook.operators.restore import DAMAGED
 
 COUNTED = {
     "file": "files", "directory": "folders", "symlink": "links", "right_already": "right already",
     "kept_newer": "newer ones that stay", "other_attributes": "right, with modes, owners or times that stay",
+    "without_xattrs": "right, without their extended attributes (ACLs, say)",
+    "hard_links": "files that were several names of one (hard links), each a file of its own now",
     "failed": "not restored", "left_out": "without a content",
 }  # fmt: skip
 """What is counted, in words."""
@@ -60,11 +63,12 @@ def report_result(ti: Any, params: dict[str, Any]) -> str:
     in_short = ti.xcom_pull("plan_restore", key=IN_SHORT) or ""
     restored, compared = (ti.xcom_pull(step, key=RESULT) or {} for step in ("restore", "prove"))
     proven, source = ti.xcom_pull("prove"), params["source"]
-    headline, severity, remedy = _outcome(source, failed, restored, params.get("leave_out") or ())
+    headline, severity, remedy = outcome_of(source, failed, restored, params.get("leave_out") or ())
     lines = [in_short, _counted("restored", restored), _counted("proven", compared)]
     if proven:
         lines.append(", ".join(f"{name} in {human_seconds(seconds)}" for name, seconds in proven["phases"].items()))
     lines += ti.xcom_pull("prove", key=REMARKS) or []
+    lines += _finding(ti, problem)
     tell(
         ti,
         Message(
@@ -80,7 +84,20 @@ def report_result(ti: Any, params: dict[str, Any]) -> str:
     return headline
 
 
-def _outcome(source: str, failed: str, restored: dict[str, Any], leave_out: Sequence[str]) -> tuple[str, Severity, str]:
+def _finding(ti: Any, problem: str) -> list[str]:
+    """What a restore found out about the backup is written down beside it. Returns what could not be."""
+    from backup_playbook.dag_parts.repositories import add_finding
+
+    tested = ti.xcom_pull("plan_restore")
+    found = next((found for step in ("restore", "prove") if (found := ti.xcom_pull(step, key=DAMAGED))), None)
+    if not (tested and found and problem):  # a second try that passed has none
+        return []
+    return add_finding(load_config(), tested["source"], tested["backup_id"], tested["repository"], found, problem)
+
+
+def outcome_of(
+    source: str, failed: str, restored: dict[str, Any], leave_out: Sequence[str]
+) -> tuple[str, Severity, str]:
     """Headline, severity and remedy."""
     counts, root = restored.get("counts", {}), restored.get("root")
     if failed:
@@ -92,7 +109,7 @@ def _outcome(source: str, failed: str, restored: dict[str, Any], leave_out: Sequ
     if not (kept := counts.get(KEPT_NEWER, 0)):
         return f"Files of {source} are back and proven equal{without}: {root}", "info", ""
     newer = f"{counted(kept, 'file')} written after the backup, which stayed"
-    brought = any(counts.get(kind) for kind in ("files", "links", "right_already"))
+    brought = any(counts.get(kind) for kind in ("files", "hard_links", "links", "right_already"))
     headline = f"Files of {source} are back and proven equal{without}, but not {newer}: {root}"
     if not brought:
         headline = f"Nothing of {source} was brought back: there was only {newer}: {root}"

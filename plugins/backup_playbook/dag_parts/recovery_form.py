@@ -93,12 +93,12 @@ def backup_param() -> Param:
     )
 
 
-def allow_unverified_param() -> Param:
+def allow_unverified_param(rejected: str = "Never a rejected one.") -> Param:
     return Param(
         False,
         type="boolean",
         title="Allow an unverified backup",
-        description_md="The backup that is named by its id may be one that nobody has checked. Never a rejected one.",
+        description_md=f"The backup that is named by its id may be one that nobody has checked. {rejected}",
     )
 
 

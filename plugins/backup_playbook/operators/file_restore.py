@@ -32,7 +32,8 @@ NEW_DIRECTORY, IN_PLACE = "new_directory", "in_place"
 RESULT = "result"
 """XCom of `restore` and of `prove`: what was counted, and `root`, where the files are."""
 REMARKS = "remarks"
-"""XCom of `prove`: sentences on what could not be written down."""
+"""XCom of `prove`: sentences on what is not in the copy, and on what could not be written down."""
+NAMED = 10
 
 
 def wanted_path(form: Any) -> bytes:
@@ -48,6 +49,7 @@ def left_out(form: Any) -> Sequence[str]:
 class ChooseFilesBackup(ChooseBackup):
     """A version id stands for the newest backup that has the file in this version."""
 
+    takes_damaged = True
     found_in = ""
 
     def execute(self, context: Context) -> TestedBackup:
@@ -208,28 +210,33 @@ class ProveFiles(FilesRestoreStep):
 
         form: Any = context["params"]
         started = time.monotonic()
-        if form["destination"] == IN_PLACE:
+        remarks: list[str] = []
+        if form["destination"] == IN_PLACE:  # somebody works there: a difference is no finding
             with self.restoring(context) as work:
                 counts = dict(work.prove())
         else:
-            with self.reader() as reader:
-                counts = self._compare(reader, context)
+            with self.noticing_damage(context), self.reader() as reader:
+                counts, remarks = self._compare(reader, context)
         phases = {**self.tested["phases"], "prove": round(time.monotonic() - started, 2)}
         context["ti"].xcom_push(RESULT, {"counts": counts})
         if "paths" in counts and not form["path"] and not left_out(form):
             body = {"seconds": phases, "target": form["target"], "paths": counts["paths"], "run": context["run_id"]}
             backup_id, repository = self.tested["backup_id"], self.tested["repository"]
-            missing = add_proof(self.config, self.source, backup_id, repository, self.tested["origin"], body)
-            context["ti"].xcom_push(REMARKS, missing)
+            remarks += add_proof(self.config, self.source, backup_id, repository, self.tested["origin"], body)
+        context["ti"].xcom_push(REMARKS, remarks)
         return {**self.tested, "phases": phases}
 
-    def _compare(self, reader: BackupReader, context: Context) -> dict[str, int]:
+    def _compare(self, reader: BackupReader, context: Context) -> tuple[dict[str, int], list[str]]:
+        """What was counted, and sentences."""
         from backup_playbook.engines.files.scratch import ScratchDirectory
 
         place = self.new_place(context)
         if isinstance(place, ScratchDirectory):
-            return {"paths": place.prove(reader, self.cancellation).schema_objects}
-        return dict(self.into_bucket(reader, place, context).prove())
+            proof = place.prove(reader, self.cancellation)
+            some = ", ".join(proof.left_out[:NAMED]) + (" ..." if len(proof.left_out) > NAMED else "")
+            remarks = [f"Not in the copy ({len(proof.left_out):,}): {some}"] if proof.left_out else []
+            return {"paths": proof.schema_objects}, remarks
+        return dict(self.into_bucket(reader, place, context).prove()), []
 
 
 def address_of(place: Path | ScratchDirectory | ObjectStore) -> str:

@@ -33,9 +33,13 @@ class PlanFilesRestore(FilesRestoreStep):
             taken = reader.manifest.snapshot_at
         short, lines = self._in_place(context) if form["destination"] == IN_PLACE else self._elsewhere(context)
         in_short = f"{form['path'] or 'everything'}, as of {taken:%Y-%m-%d %H:%M} UTC: {short}"
-        shows = f"The backup {self.tested['backup_id']} is {human_age(datetime.now(UTC) - taken)} old. "
-        shows += self.tested["remark"]
-        plan = "\n".join([f"**{cell(in_short)}**", "", shows, *lines])
+        unsound = "It is not known to be sound: what is damaged does not come back, and is named."
+        shows = [
+            f"The backup {self.tested['backup_id']} is {human_age(datetime.now(UTC) - taken)} old.",
+            *([unsound] if self.tested["unverified"] else []),
+            *([self.tested["remark"]] if self.tested["remark"] else []),
+        ]
+        plan = "\n".join([f"**{cell(in_short)}**", "", " ".join(shows), *lines])
         self.log.info("%s", plan)
         context["ti"].xcom_push(PLAN, plan)
         context["ti"].xcom_push(IN_SHORT, in_short)
@@ -62,7 +66,7 @@ class PlanFilesRestore(FilesRestoreStep):
                     stored.add(entry)
                 else:
                     (others if entry.type in (FileType.DIRECTORY, FileType.SYMLINK) else empty).add(entry)
-        more = [f"There are {others.files:,} folders and links, too."] if others.files else []
+        more = [f"Folders and links: {others.files:,}."] if others.files else []
         rows = _rows(
             ("have no content in this backup, and do not come back", empty),
             (IMPOSSIBLE_THERE, impossible),

@@ -67,6 +67,8 @@ class ChooseBackup(SourceOperator):
     """
 
     template_fields: Sequence[str] = ("source", "backup", "before", "repository", "allow_unverified")
+    takes_damaged = False
+    """Whether `allow_unverified` also allows a rejected backup: what is taken from it is checked one by one."""
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class ChooseBackup(SourceOperator):
             past_moment(self.before, started),
             now=started,
             allow_unverified=is_true(self.allow_unverified),
+            allow_damaged=self.takes_damaged and is_true(self.allow_unverified),
         )
         manifest = chosen.manifest
         self.log.info(

@@ -12,7 +12,7 @@ import logging
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,6 +49,8 @@ class StoreOptions:
     server_side_encryption: str = ""
     kms_key_id: str = ""
     equal_parts: bool = False
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """More of each new object, as arguments of PutObject: ContentType, Metadata, ..."""
 
 
 class Listed(NamedTuple):
@@ -304,8 +306,10 @@ class ObjectStore:
         return {name: value for name, value in found.items() if value}
 
     def attributes(self, tags: Mapping[str, str] | None) -> dict[str, Any]:
-        """Request fields of a new object: encryption, storage class and tags."""
-        found = self.encryption()
+        """Request fields of a new object: encryption, storage class, tags, and those of the options."""
+        found = {**self.options.fields, **self.encryption()}
+        if not self.options.object_tags:
+            found.pop("Tagging", None)
         if self.options.storage_class != "STANDARD":
             found["StorageClass"] = self.options.storage_class
         if tags and self.options.object_tags:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import struct
 import subprocess
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from backup_playbook.core.errors import RepositoryError, RestoreError, UnequalError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.tree import Entry
+from backup_playbook.engines.files.bucket import BucketTree
 from backup_playbook.engines.files.place import Place
 from backup_playbook.engines.files.restore import FilesRestore
 from backup_playbook.engines.files.scratch import ScratchDirectory
+from backup_playbook.engines.files.source import FilesSource
 from backup_playbook.engines.files.to_bucket import BucketRestore
 from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import explained
@@ -309,3 +312,76 @@ def test_what_the_system_refuses_is_a_sentence(lab: FilesLab, tmp_path: Path, mo
     with pytest.raises(RestoreError, match=r"copy2/b cannot be restored or read: No space left") as caught:
         restore(lab, manifest, tmp_path / "copy2")
     assert caught.value.remedy.startswith("Free some space")
+
+
+ACL, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+
+
+def acl(group: int, mask: int) -> bytes:
+    """user::rw-, user:65534:rw-, group, mask, other::---"""
+    nobody = 0xFFFFFFFF
+    lines = [(1, 6, nobody), (2, 6, 65534), (4, group, nobody), (16, mask, nobody), (32, 0, nobody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *line) for line in lines)
+
+
+def test_acls_and_attributes(lab: FilesLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, twin = lab.write("folder/file"), lab.root / "twin"
+    os.link(file, twin)
+    os.setxattr(file, ACL, acl(group=0, mask=6))
+    os.setxattr(file, "user.note", b"\0\xff")
+    os.setxattr(lab.root / "folder", DEFAULT, acl(group=7, mask=7))
+    lab.write("folder/plain")
+    os.removexattr(lab.root / "folder/plain", ACL)
+    (lab.root / "folder/plain").chmod(0o640)
+    assert file.stat().st_mode & 0o777 == 0o660
+    manifest = lab.backup()
+    done = restore(lab, manifest, tmp_path / "copy")
+    assert done.counts["hard_links"] == 2
+    for root in (tmp_path / "copy", tmp_path / "sh"):
+        if root.name == "sh":
+            assert by_script(lab, manifest, tmp_path).returncode == 0
+        assert os.getxattr(root / "folder/file", ACL) == acl(group=0, mask=6)
+        assert os.getxattr(root / "folder/file", "user.note") == b"\0\xff"
+        assert os.getxattr(root / "folder", DEFAULT) == acl(group=7, mask=7)
+        assert state(root) == state(lab.root)
+    assert ACL not in os.listxattr(tmp_path / "copy/folder/plain"), "not that of its folder either"
+    os.setxattr(tmp_path / "copy/folder/file", ACL, acl(group=6, mask=6))
+    with done.place, pytest.raises(UnequalError, match=r"it has another system\.posix_acl_access"):
+        done.prove()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    target = ScratchDirectory(tmp_path, "new")
+    target.create(manifest)
+    target.restore(lab.reader(manifest), Cancellation())
+    assert (target.root / "folder/file").stat().st_mode & 0o777 == 0o600, "the group had nothing"
+    assert target.prove(lab.reader(manifest), Cancellation()).left_out == (
+        "extended attributes (ACLs, say) of 3 paths",
+    )
+
+
+def test_owners_are_proven(lab: FilesLab, tmp_path: Path) -> None:
+    lab.write("a")
+    done = restore(lab, lab.backup(), tmp_path / "copy")
+    os.chown(tmp_path / "copy/a", 65534, 65534)
+    with done.place, pytest.raises(UnequalError, match=r"a: owner \(65534, 65534\) instead of \(0, 0\)"):
+        done.prove()
+
+
+def test_objects_get_their_headers_back(lab: FilesLab) -> None:
+    live = ObjectStore(lab.store.client, bucket=lab.store.bucket, prefix="live")
+    where = {"Bucket": live.bucket, "Key": live.path("page")}
+    headers = {"ContentType": "text/html", "CacheControl": "no-store", "Metadata": {"author": "eve"}}
+    live.client.put_object(**where, **headers, Body=b"<p>", Tagging="team=web")
+    live.put("large", os.urandom(5 << 20))
+    manifest = lab.backup(FilesSource(BucketTree(live)))
+    store = ObjectStore(lab.store.client, bucket=lab.store.bucket, prefix="copy")
+    done = BucketRestore(lab.reader(manifest), store, Cancellation())
+    assert done.run()["files"] == 2
+    assert done.prove()["files"] == 2
+    found = store.client.get_object(Bucket=store.bucket, Key=store.path("page"))
+    assert {name: found[name] for name in headers} == headers
+    tags = store.client.get_object_tagging(Bucket=store.bucket, Key=store.path("page"))["TagSet"]
+    assert tags == [{"Key": "team", "Value": "web"}]

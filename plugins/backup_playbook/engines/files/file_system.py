@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
+import logging
 import os
 import pwd
 import stat
+import struct
+from base64 import b64decode
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from backup_playbook.core.tree import Entry, FileType
 
+ACL, DEFAULT_ACL = "system.posix_acl_access", "system.posix_acl_default"
+_GROUP, _MASK = 0x04, 0x10
+"""Tags of entries of an ACL (linux/posix_acl_xattr.h): those of the owning group, and the most that others may have."""
 _HOLE = bytes(64 << 10)
+
+log = logging.getLogger(__name__)
 
 
 def open_readable(name: bytes, folder: int) -> int:
@@ -30,6 +40,51 @@ def open_readable(name: bytes, folder: int) -> int:
         return os.open(name, flags, dir_fd=folder)
     finally:
         change_mode(name, folder, mode)
+
+
+def set_mode(descriptor: int, entry: Entry, more: int = 0) -> None:
+    """Of an open file or folder, with its ACL where there is one. more: bits of the mode, besides its own.
+
+    The group's bits of the mode of something with an ACL are what its users and groups may have at most. Until the ACL
+    is there, and where it cannot be, the group gets its own.
+    """
+    for name in (ACL, DEFAULT_ACL):
+        if name not in entry.xattrs:
+            with contextlib.suppress(OSError):  # of the folder that it is made in
+                os.removexattr(descriptor, name)
+    os.chmod(descriptor, mode_without_acl(entry) | more)
+    for name, value in entry.xattrs.items():
+        try:
+            os.setxattr(descriptor, unquote_to_bytes(name), b64decode(value))
+        except OSError as error:  # prove() counts those that are missing
+            log.debug("%s of %s cannot be set: %s", name, entry.name, error.strerror)
+    if more and entry.xattrs:
+        os.chmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | more)
+
+
+def other_xattrs(descriptor: int, entry: Entry) -> tuple[str, str]:
+    """Of those that the backup names: one with another value, and one that is not there, or is the system's own."""
+    differs = lacks = ""
+    for name, value in entry.xattrs.items():
+        try:
+            found = os.getxattr(descriptor, unquote_to_bytes(name))
+        except OSError:
+            lacks = name
+            continue
+        if found != b64decode(value):
+            if name.startswith(("user.", "system.posix_acl_")) or name == "security.capability":
+                differs = name
+            else:
+                lacks = name  # security.selinux: where it is decides
+    return differs, lacks
+
+
+def mode_without_acl(entry: Entry) -> int:
+    if ACL not in entry.xattrs:
+        return entry.mode
+    acl = b64decode(entry.xattrs[ACL])
+    held: dict[int, int] = {tag: bits for tag, bits, _ in struct.iter_unpack("<HHI", acl[4:])}
+    return entry.mode & ~stat.S_IRWXG | (held.get(_GROUP, 0) & held.get(_MASK, 0o7)) << 3
 
 
 def change_mode(name: bytes, folder: int, mode: int) -> None:

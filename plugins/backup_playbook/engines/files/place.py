@@ -22,7 +22,9 @@ from backup_playbook.engines.files.file_system import (
     change_mode,
     free_name,
     open_readable,
+    other_xattrs,
     owner_of,
+    set_mode,
     umask,
     write_sparse,
 )
@@ -181,6 +183,10 @@ class Place:
         with self._opened(entry.path) as descriptor:
             self._attributes(entry, descriptor, more)
 
+    def other_xattrs(self, entry: Entry) -> tuple[str, str]:
+        with self._opened(entry.path) as descriptor:
+            return other_xattrs(descriptor, entry)
+
     def set_usual_mode(self, path: bytes) -> None:
         """Of a folder of which no attributes are known: what mkdir gives."""
         with self._opened(path) as descriptor:
@@ -207,7 +213,7 @@ class Place:
     @contextlib.contextmanager
     def _opened(self, path: bytes) -> Iterator[int]:
         with self._explained(path), self._parent(path, create=False) as (folder, name):
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            descriptor = open_readable(name, folder)
             try:
                 yield descriptor
             finally:
@@ -218,7 +224,7 @@ class Place:
             return  # it stays its owner's only
         if self.owners:
             os.chown(descriptor, *owner_of(entry))
-        os.chmod(descriptor, entry.mode | more)  # after the owner: a new one clears setuid
+        set_mode(descriptor, entry, more)  # after the owner: a new one clears setuid
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def _make_room(self, path: bytes, folder: int, name: bytes) -> None:

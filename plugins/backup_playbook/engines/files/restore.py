@@ -16,7 +16,7 @@ from backup_playbook.core.errors import RestoreError, UnequalError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, FileType, Outcome, innermost_first, is_named, key_of, placed, unsafe
 from backup_playbook.engines.files.batches import batches
-from backup_playbook.engines.files.file_system import kind_of, owner_of
+from backup_playbook.engines.files.file_system import kind_of, mode_without_acl, owner_of
 from backup_playbook.engines.files.place import PathError, Place
 from backup_playbook.engines.files.shards import below, resolve
 from backup_playbook.engines.files.unrestored import PROBLEMS_TOLD, Unrestored
@@ -29,6 +29,10 @@ WINDOW = 1_000
 MISSING, REPLACED, RIGHT_ALREADY, KEPT_NEWER = "missing", "replaced", "right_already", "kept_newer"
 OTHER_ATTRIBUTES = "other_attributes"
 """In place: the content is right; mode or owner (of a file also its time) are not those of the backup, and stay."""
+WITHOUT_XATTRS = "without_xattrs"
+"""Extended attributes, ACLs among them, that the backup names are not there: this user, or this file system, cannot."""
+ALONE = "hard_links"
+"""Restored as a file of its own, and was one of several names of one."""
 IMPOSSIBLE = "impossible"
 
 
@@ -157,7 +161,7 @@ class FilesRestore:
                 self.cancellation.check()
                 found = threads.map(lambda pair: self._compare(pair[0], pair[1], were), pairs)
                 for (entry, _), problem in zip(pairs, found, strict=True):
-                    if problem in (KEPT_NEWER, OTHER_ATTRIBUTES):
+                    if problem in (KEPT_NEWER, OTHER_ATTRIBUTES, WITHOUT_XATTRS):
                         counts[problem] += 1
                     elif problem:
                         problems.append(f"{entry.name}: {problem}")
@@ -235,7 +239,7 @@ class FilesRestore:
             if self._is_newer(entry, found):
                 return KEPT_NEWER
         self.place.write(entry, verified(self._stored, key_of(self.reader.manifest.source, entry), entry))
-        return "files"
+        return ALONE if entry.links > 1 else "files"
 
     def _is_newer(self, entry: Entry, found: os.stat_result) -> bool:
         """Whether somebody wrote to a file after the backup, and it shall stay."""
@@ -260,8 +264,12 @@ class FilesRestore:
             return KEPT_NEWER if self._is_newer(entry, found) else "it has another content"
         if entry.type == FileType.SYMLINK and self.place.target(entry.path) != entry.target:
             return "it leads somewhere else"
-        other = self._other_attributes(entry, found)
-        return OTHER_ATTRIBUTES if other and self._in_use else other
+        other, bare = self._other_attributes(entry, found), ""
+        if entry.xattrs and not other:
+            other, bare = self.place.other_xattrs(entry)
+        if other and self._in_use:
+            return OTHER_ATTRIBUTES
+        return f"it has another {other}" if other in entry.xattrs else other or (bare and WITHOUT_XATTRS)
 
     def _other_attributes(self, entry: Entry, found: os.stat_result) -> str:
         if not entry.has_attributes:
@@ -271,7 +279,9 @@ class FilesRestore:
         if entry.type != FileType.FILE and self._in_use:
             expected.clear()  # whoever works there changes it with every file
         if entry.type != FileType.SYMLINK:
-            expected["mode"], actual["mode"] = oct(entry.mode), oct(stat.S_IMODE(found.st_mode))
+            modes = {entry.mode, mode_without_acl(entry)}  # where there are no ACLs, the group has its own bits
+            mode = stat.S_IMODE(found.st_mode)
+            expected["mode"], actual["mode"] = oct(mode if mode in modes else entry.mode), oct(mode)
         if self.place.owners:
             expected["owner"], actual["owner"] = owner_of(entry), (found.st_uid, found.st_gid)
         differing = [

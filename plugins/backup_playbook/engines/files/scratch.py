@@ -19,7 +19,7 @@ from backup_playbook.core.proof import Proof
 from backup_playbook.core.tree import merge
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.place import Place
-from backup_playbook.engines.files.restore import FilesRestore
+from backup_playbook.engines.files.restore import WITHOUT_XATTRS, FilesRestore
 from backup_playbook.engines.files.shards import below, resolve
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
@@ -95,7 +95,9 @@ class ScratchDirectory:
             )
         entries = below(reader, resolve(reader, self.path))
         left_out = tuple(entry.name for entry in entries if entry.outcome and not entry.stored)
-        return Proof((), 0, 0, schema_objects=counts.total(), left_out=(*left_out, *self.without))
+        bare = counts[WITHOUT_XATTRS]
+        more = [f"extended attributes (ACLs, say) of {counted(bare, 'path')}"] if bare else []
+        return Proof((), 0, 0, schema_objects=counts.total(), left_out=(*left_out, *self.without, *more))
 
     def drop(self) -> None:
         self._guard()

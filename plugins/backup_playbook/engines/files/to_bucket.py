@@ -1,4 +1,5 @@
-"""Restoring files into a bucket: their contents; links, folders and attributes have no place there."""
+"""Restoring files into a bucket: contents, and what came from a bucket with its headers; links, folders and
+attributes have no place there."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from botocore.exceptions import ClientError
@@ -91,11 +92,20 @@ class BucketRestore:
         if entry.size <= SMALL_BYTES:
             body = b"".join(content)
             with _refusals(entry):
-                self.store.put(key, body)
+                self._with_headers(entry).put(key, body)
         else:
             with _refusals(entry):
-                upload(self.store, key, content, first_part=first_part_bytes(entry.size))
+                upload(self._with_headers(entry), key, content, first_part=first_part_bytes(entry.size))
         return "files"
+
+    def _with_headers(self, entry: Entry) -> ObjectStore:
+        """Of an object that came from a bucket: its content type, metadata, tags."""
+        if not entry.object_headers:
+            return self.store
+        options = replace(self.store.options, fields=entry.object_headers)
+        return ObjectStore(
+            self.store.client, bucket=self.store.bucket, prefix=self.store.prefix, name=self.store.name, options=options
+        )
 
     def _prove(self, entry: Entry) -> str:
         if not entry.stored:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
-from backup_playbook.core.errors import PlaybookError, RepositoryError, RestoreError, VerificationError
+from backup_playbook.core.errors import RepositoryError, RestoreError, VerificationError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, key_of
 from backup_playbook.engines.files.place import PathError
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 PROBLEMS_TOLD = 1_000
 FAILED = "failed"
+OTHER_COPIES = "Restore it from the off-site copy (*Repository*), or as it was in an older backup (list_file_versions)."
+GONE = f"A lifecycle rule of the bucket, or a person, has removed this version: find out which. {OTHER_COPIES}"
 ELSEWHERE = (
     "Bring them from the off-site copy (*Repository*), from an older backup, or by the commands in this task's log, "
     "which names each. To have all others proven without them, start a new run with their paths in *Leave out*."
@@ -43,24 +45,25 @@ class Unrestored:
         try:
             return work(entry)
         except VerificationError as error:
-            self._note(entry.name, error, damaged=True)
+            self._note(entry.name, error.what, OTHER_COPIES, damaged=True)
         except PathError as error:
             self.unplaced(entry, error)
         except RepositoryError as error:
             if not is_of_object(error):
                 raise
-            self._note(entry.name, error, damaged=is_missing(error))
+            gone = is_missing(error)
+            self._note(entry.name, error.what, GONE if gone else f"{error.remedy} Or: {OTHER_COPIES}", damaged=gone)
         return FAILED
 
     def unplaced(self, entry: Entry, error: PathError) -> None:
         """What is stored is right, as far as is known, and cannot be where it belongs."""
-        self._note(entry.name, error, self._command(entry))
+        self._note(entry.name, error.what, " ".join(filter(None, (error.remedy, self._command(entry)))))
 
     def shard(self, error: VerificationError) -> None:
         """Of a list of paths that cannot be used; however often it was tried."""
         if error.what not in self._shards:
             self._shards.add(error.what)
-            self._note("paths that nobody knows", error, damaged=True)
+            self._note("paths that nobody knows", error.what, OTHER_COPIES, damaged=True)
 
     def refuse(self, where: str) -> None:
         """Raises VerificationError when something is damaged, RestoreError when there was only no place for it."""
@@ -71,14 +74,13 @@ class Unrestored:
             raise VerificationError(what, ELSEWHERE, tuple(self.told))
         raise RestoreError(what, ELSEWHERE)
 
-    def _note(self, name: str, error: PlaybookError, command: str = "", *, damaged: bool = False) -> None:
+    def _note(self, name: str, what: str, remedy: str, *, damaged: bool = False) -> None:
         with self._lock:
             self.paths += 1
             self.damaged |= damaged
             if len(self.told) < PROBLEMS_TOLD:
-                self.told.append(f"{name}: {error.what}")
-                remedy = " ".join(filter(None, (error.remedy, command))) or ELSEWHERE
-                log.warning("Not restored: %r: %s What to do: %s", name, error.what, remedy)
+                self.told.append(f"{name}: {what}")
+                log.warning("Not restored: %r: %s What to do: %s", name, what, remedy or OTHER_COPIES)
             elif self.paths == PROBLEMS_TOLD + 1:
                 log.warning("More than %s paths are not restored: the others are not named.", PROBLEMS_TOLD)
 
