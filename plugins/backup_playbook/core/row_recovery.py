@@ -6,7 +6,6 @@ Pure: the engine reads, this decides and says it in words.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,9 +23,6 @@ TableName = tuple[str, str]
 OnConflict = Literal["stop", "skip", "overwrite"]
 State = Literal["missing", "equal", "differs", "taken"]
 """A row of the backup beside production: not there, as it was, another row has its key, or one of its unique values."""
-CELL_CHARACTERS = 60
-HIDDEN = "***"
-_CONFIDENTIAL = re.compile(r"passw|passphrase|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 
 
 class RowRecoveryError(PlaybookError):
@@ -59,6 +55,7 @@ class Column:
     generated: bool
     identity: Literal["", "a", "d"]
     required: bool
+    nullable: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,27 @@ class TableShape:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What stands after WHERE, as production's server has understood it; see `engines.postgres.row_condition`.
+
+    sql: every name in it with its schema. columns: those that it names. plain: whether rows can be judged by it while
+    they are loaded. functions: of the application, with the digest of what they do. settings: of production's session.
+    """
+
+    sql: str
+    columns: frozenset[str]
+    plain: bool
+    functions: Mapping[str, str]
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which rows: by the values of the primary key, as text, or by a condition on the table's columns."""
 
     keys: tuple[tuple[str, ...], ...] = ()
     where: str = ""
+    condition: Condition | None = None
 
 
 def label(table: TableName) -> str:
@@ -171,12 +184,18 @@ class _Record(BaseModel):
 
 
 class Conflict(_Record):
-    """What stands in the way. solved_by: the values of `on_conflict` that go on nevertheless, as `choices` says."""
+    """What stands in the way. solved_by: the values of `on_conflict` that go on nevertheless, as `choices` says.
+
+    rows: by their keys; for the plan that is approved, as they may be names of people. what: goes into logs.
+    """
 
     table: str
     kind: Literal[
         "key reused",
         "unique value taken",
+        "unique values exchanged",
+        "identity differs",
+        "rewrite rule",
         "parent gone",
         "column added",
         "column dropped",
@@ -187,6 +206,7 @@ class Conflict(_Record):
     what: str
     choices: str
     solved_by: tuple[OnConflict, ...] = ()
+    rows: tuple[str, ...] = ()
 
 
 def column_conflicts(then: TableShape, now: TableShape) -> Iterator[Conflict]:
@@ -207,7 +227,8 @@ def column_conflicts(then: TableShape, now: TableShape) -> Iterator[Conflict]:
                 table=now.label,
                 kind="column retyped",
                 what=f"The column {name} was {column.type} and is {now.columns[name].type}.",
-                choices="`skip` or `overwrite` converts its values by their text, and stops where one does not fit.",
+                choices="`skip` or `overwrite` converts its values by their text: numbers and times are "
+                "rounded to what it holds now, and what does not fit at all stops it.",
                 solved_by=("skip", "overwrite"),
             )
     for name, column in now.columns.items():
@@ -233,7 +254,7 @@ class TablePreview(_Record):
 
     table: str
     counts: dict[State, int]
-    rows: tuple[PreviewRow, ...]
+    rows: tuple[PreviewRow, ...] = ()
 
     def written(self, on_conflict: OnConflict) -> tuple[int, int]:
         """How many rows will be inserted, and how many overwritten."""
@@ -261,7 +282,7 @@ class Preview(_Record):
             lines = [f"{item.table}: {item.kind}: {item.what} {item.choices}" for item in stopping]
             raise RowRecoveryError(
                 "\n".join([f"Nothing was touched, for {counted(len(stopping), 'conflict')}:", *lines]),
-                "Choose for each of them as it says, and start again.",
+                "Choose for each of them as it says, and start again: the plan names the rows, and waits for approval.",
             )
 
     def in_short(self, on_conflict: OnConflict) -> str:
@@ -270,8 +291,14 @@ class Preview(_Record):
         rows, tables = counted(inserted, self.nouns.row), counted(len(self.tables), self.nouns.table)
         return f"{rows} of {tables} will be inserted, {overwritten:,} overwritten."
 
+    def without_rows(self) -> Preview:
+        """What goes into logs and reports: no values of rows, and no keys."""
+        tables = tuple(item.model_copy(update={"rows": ()}) for item in self.tables)
+        conflicts = tuple(item.model_copy(update={"rows": ()}) for item in self.conflicts)
+        return self.model_copy(update={"tables": tables, "conflicts": conflicts})
+
     def to_markdown(self, on_conflict: OnConflict) -> str:
-        """What will be done, for the approval page and the log."""
+        """What will be done, for the approval page; `without_rows`, for the log."""
         lines = [f"| {self.nouns.table} | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
         fate = "overwritten" if on_conflict == "overwrite" else "left"
         for item in self.tables:
@@ -282,12 +309,24 @@ class Preview(_Record):
                 f"| {cell(item.table)} | {missing:,} | {differs:,} {fate if differs else ''} | {equal:,} | {taken:,} |"
             )
         for item in self.tables:
-            lines += ["", f"**{cell(item.table)}**", "", "| key | in production | in the backup |", "|---|---|---|"]
-            lines += [f"| {cell(row.key)} | {row.state} | {cell(row.values)} |" for row in item.rows]
-            if (more := sum(item.counts.values()) - len(item.rows)) > 0:
-                lines.append(f"| ... | | and {more:,} more |")
-        lines += ["", *(f"- {cell(item.kind)}: {cell(item.what)} {item.choices}" for item in self.conflicts)]
+            if item.rows:
+                lines += _rows_table(item)
+        lines += ["", *(f"- {cell(' '.join(_in_full(item)))}" for item in self.conflicts)]
         return "\n".join([*lines, *(f"- {cell(remark)}" for remark in self.remarks)])
+
+
+def _rows_table(table: TablePreview) -> Iterator[str]:
+    yield from ["", f"**{cell(table.table)}**", "", "| key | in production | in the backup |", "|---|---|---|"]
+    yield from (f"| {cell(row.key)} | {row.state} | {cell(row.values)} |" for row in table.rows)
+    if (more := sum(table.counts.values()) - len(table.rows)) > 0:
+        yield f"| ... | | and {more:,} more |"
+
+
+def _in_full(conflict: Conflict) -> Iterator[str]:
+    yield f"{conflict.table}: {conflict.kind}: {conflict.what}"
+    if conflict.rows:
+        yield f"({'; '.join(conflict.rows)})."
+    yield conflict.choices
 
 
 class RecoveredRows(_Record):
@@ -298,12 +337,3 @@ class RecoveredRows(_Record):
     sequences: tuple[str, ...]
     finished_at: datetime
     undo: str
-
-
-def is_confidential(name: str) -> bool:
-    """Whether the values of a column or field are not shown: a preview lies in Airflow's database and logs."""
-    return bool(_CONFIDENTIAL.search(name))
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= CELL_CHARACTERS else f"{text[:CELL_CHARACTERS]} ..."

@@ -13,7 +13,6 @@ from backup_playbook.core.row_recovery import (
     TablePreview,
     TableShape,
     column_conflicts,
-    is_confidential,
     search_order,
     select_rows,
 )
@@ -69,15 +68,6 @@ def test_columns_that_changed() -> None:
     assert list(column_conflicts(then, then)) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "confidential"),
-    [("password_hash", True), ("apiKey", True), ("API_KEY", True), ("reset_token", True), ("clientSecret", True),
-     ("email", False), ("passenger", False), ("key", False)],
-)  # fmt: skip
-def test_values_that_a_preview_does_not_show(name: str, confidential: bool) -> None:
-    assert is_confidential(name) is confidential
-
-
 def preview(*conflicts: Conflict) -> Preview:
     row = PreviewRow(key="id=1 | 2", state="missing", values="name=<b>")
     tables = (TablePreview(table="public.t", counts={"missing": 30, "differs": 2}, rows=(row,)),)
@@ -90,12 +80,17 @@ def test_preview_says_what_will_be_written() -> None:
     assert "id=1 \\| 2" in text
     assert "&lt;b>" in text
     assert "and 31 more |" in text
+    assert "name=" not in preview().without_rows().to_markdown("overwrite")
     assert preview().in_short("overwrite") == "30 rows of 1 table will be inserted, 2 overwritten."
     assert preview().in_short("skip").endswith("0 overwritten.")
 
 
 def test_conflicts_stop_unless_the_choice_solves_them() -> None:
-    conflict = Conflict(table="t", kind="key reused", what="W.", choices="C.", solved_by=("skip", "overwrite"))
+    conflict = Conflict(
+        table="t", kind="key reused", what="W.", choices="C.", solved_by=("skip", "overwrite"), rows=("mail=a@x",)
+    )
     preview(conflict).require_clear("skip")
     with pytest.raises(RowRecoveryError, match=r"key reused: W\. C\."):
         preview(conflict).require_clear("stop")
+    assert "W. (mail=a@x). C." in preview(conflict).to_markdown("skip")
+    assert "a@x" not in preview(conflict).without_rows().to_markdown("skip")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,8 +21,8 @@ from pymongo.write_concern import WriteConcern
 
 from backup_playbook.core.errors import PlaybookError, RestoreError
 from backup_playbook.core.holdings import counted, nouns
+from backup_playbook.core.masking import masked, shortened
 from backup_playbook.core.row_recovery import (
-    HIDDEN,
     Conflict,
     OnConflict,
     Preview,
@@ -31,8 +31,6 @@ from backup_playbook.core.row_recovery import (
     RowRecoveryError,
     State,
     TablePreview,
-    is_confidential,
-    shortened,
 )
 from backup_playbook.engines.mongodb.collections import for_people
 from backup_playbook.engines.mongodb.connection import MongoServer, explained
@@ -157,7 +155,8 @@ def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Confli
         yield Conflict(
             table=collection,
             kind="key reused",
-            what=f"{counted(len(differing), 'document')} with other values now: {'; '.join(differing[:ROWS_SHOWN])}.",
+            what=f"{counted(len(differing), 'document')} with other values now.",
+            rows=tuple(differing[:ROWS_SHOWN]),
             choices="`skip` leaves them as they are; `overwrite` puts those of the backup in their place.",
             solved_by=("skip", "overwrite"),
         )
@@ -165,21 +164,15 @@ def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Confli
         yield Conflict(
             table=collection,
             kind="unique value taken",
-            what=f"Another document has now a value that is unique of {counted(len(taken), 'document')}: "
-            f"{'; '.join(taken[:ROWS_SHOWN])}.",
+            what=f"Another document has now a value that is unique of {counted(len(taken), 'document')}.",
+            rows=tuple(taken[:ROWS_SHOWN]),
             choices="`skip` leaves these out; or change the other document first.",
             solved_by=("skip",),
         )
 
 
 def _values(document: RawBSONDocument) -> str:
-    return shortened(for_people(_shown({name: value for name, value in document.items() if name != "_id"})))
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: HIDDEN if is_confidential(name) else _shown(inner) for name, inner in value.items()}
-    return [_shown(inner) for inner in value] if isinstance(value, list) else value
+    return shortened(for_people(masked({name: value for name, value in document.items() if name != "_id"})))
 
 
 def _written(todo: Sequence[Compared]) -> list[Written]:

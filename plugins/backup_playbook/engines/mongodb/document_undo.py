@@ -27,7 +27,7 @@ from pymongo.write_concern import WriteConcern
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.holdings import counted
-from backup_playbook.core.row_recovery import shortened
+from backup_playbook.core.masking import shortened
 from backup_playbook.engines.mongodb.collections import for_people
 from backup_playbook.engines.mongodb.connection import short
 from backup_playbook.engines.mongodb.ranges import RAW

@@ -33,7 +33,8 @@ ORDER BY 1, 2
 _COLUMNS: LiteralString = """
 SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.format_type(a.atttypid, -1),
        a.attgenerated <> '', a.attidentity::text,
-       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
+       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '',
+       NOT a.attnotnull
 FROM pg_catalog.pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 
@@ -54,7 +55,8 @@ WHERE i.indrelid = %(table)s AND i.indisprimary AND a.attrelid = %(table)s AND k
 ORDER BY k.place
 """
 
-# of partitions, those of the partitioned table count
+# Of partitions, those of the partitioned table count. One that is not enforced promises nothing; one of a PERIOD is met
+# by several rows together, which only the server can tell.
 _FOREIGN_KEYS: LiteralString = """
 SELECT f.conname::text AS name,
        ARRAY[cn.nspname::text, c.relname::text] AS child,
@@ -73,6 +75,7 @@ FROM pg_catalog.pg_constraint f
 JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
 JOIN pg_catalog.pg_class p ON p.oid = f.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE f.contype = 'f' AND f.conparentid = 0
+  AND coalesce((to_jsonb(f) ->> 'conenforced')::bool, true) AND NOT coalesce((to_jsonb(f) ->> 'conperiod')::bool, false)
 ORDER BY child, name
 """
 
@@ -87,9 +90,13 @@ SELECT c.relname::text AS name,
                  FROM pg_catalog.pg_constraint x WHERE x.conindid = i.indexrelid AND x.conexclop IS NOT NULL),
                 ARRAY(SELECT coalesce(({_EQUAL} i.indclass[k - 1]), '=') FROM generate_series(1, i.indnkeyatts) k))
          AS operators,
-       coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), 'true') AS condition
+       coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), 'true') AS condition,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid
+             AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])) AS columns,
+       i.indimmediate AS immediate
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary
+WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion)
+  AND (NOT i.indisprimary OR i.indisexclusion)
 ORDER BY c.relname
 """
 
@@ -104,15 +111,30 @@ WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
 ORDER BY 1, 2, 3
 """
 
+_RULES: LiteralString = """
+SELECT rulename::text FROM pg_catalog.pg_rewrite
+WHERE ev_class = %s AND ev_type <> '1' AND ev_enabled IN ('O', 'A') ORDER BY 1
+"""
+
+_DDL_TRIGGERS: LiteralString = """
+SELECT string_agg(pg_catalog.quote_ident(evtname), ', ' ORDER BY evtname), pg_catalog.quote_literal(session_user)
+FROM pg_catalog.pg_event_trigger WHERE evtenabled IN ('O', 'A') AND evtevent IN ('ddl_command_start', 'ddl_command_end')
+"""
+
 
 @dataclass(frozen=True)
 class UniqueConstraint:
-    """A unique index or an exclusion constraint: no two rows may have `expressions` that all meet their `operators`."""
+    """A unique index or an exclusion constraint: no two rows may have `expressions` that all meet their `operators`.
+
+    columns: of the expressions, those that are one. immediate: it is looked at with each row, not with each statement.
+    """
 
     name: str
     expressions: list[str]
     operators: list[str]
     condition: str
+    columns: list[str]
+    immediate: bool
 
 
 @dataclass(frozen=True)
@@ -149,25 +171,22 @@ def find_table(connection: Connection[TupleRow], wanted: str) -> TableShape:
 
 
 def choose_rows(connection: Connection[TupleRow], table: TableShape, keys: Sequence[str], where: str) -> Selection:
-    """Which rows are meant, when the server understands it. Raises RowRecoveryError."""
+    """Which rows are meant, when the server understands the keys. Raises RowRecoveryError."""
     selection = select_rows(keys, where, table)
-    name = quoted(*table.name)
     values = [list(column) for column in zip(*selection.keys, strict=True)]
     casts = ", ".join(f"v{number}::{table.columns[column].cast}" for number, column in enumerate(table.key))
     arrays = ", ".join("%s::text[]" for _ in values)
     names = ", ".join(f"v{number}" for number in range(len(values)))
-    if selection.where:
-        query = f"SELECT FROM {name} WHERE ({selection.where}\n) LIMIT 0"
-    else:
-        query = f"SELECT {casts} FROM unnest({arrays}) v({names})"
-    try:
-        # prepared: the server refuses more than one statement
-        connection.execute(query.encode(connection.info.encoding), values or None, prepare=True)
-    except psycopg.Error as error:
-        raise RowRecoveryError(
-            f"{'The condition' if selection.where else 'A key'} does not fit {table.label}: {str(error).strip()}",
-            f"Correct it; the key has the columns {', '.join(f'{n} ({table.columns[n].type})' for n in table.key)}.",
-        ) from None
+    if values:
+        try:
+            query = f"SELECT {casts} FROM unnest({arrays}) v({names})"
+            connection.execute(query.encode(connection.info.encoding), values)
+        except psycopg.Error as error:
+            key = ", ".join(f"{name} ({table.columns[name].type})" for name in table.key)
+            raise RowRecoveryError(
+                f"A key does not fit {table.label}: {said(error)}",
+                f"Correct it; the key has the columns {key}.",
+            ) from None
     return selection
 
 
@@ -213,6 +232,33 @@ def read_triggers(connection: Connection[TupleRow], tables: Iterable[TableName])
     return [Trigger((namespace, table), name, enable) for rows in found for namespace, table, name, enable in rows]
 
 
+def read_rules(connection: Connection[TupleRow], table: TableName) -> list[str]:
+    """Rewrite rules by which something else is written than what is said."""
+    return [name for (name,) in connection.execute(_RULES, [_oid(connection, table)]).fetchall()]
+
+
+def create_temporary(connection: Connection[TupleRow], command: str) -> None:
+    """Within a transaction. Raises RowRecoveryError when production's event triggers forbid it."""
+    try:
+        with connection.transaction():
+            connection.execute(command.encode(connection.info.encoding))
+    except psycopg.Error as error:
+        ((triggers, user),) = connection.execute(_DDL_TRIGGERS).fetchall()
+        if triggers is None or isinstance(error, psycopg.errors.InsufficientPrivilege):
+            raise
+        raise RowRecoveryError(
+            f"Production refuses a temporary table; its event triggers are {triggers}: {said(error)}",
+            "Rows are compared in temporary tables, which end with the transaction. Let the function of the event "
+            f"trigger pass them for this role: IF session_user = {user} THEN RETURN; END IF;",
+        ) from None
+
+
+def said(error: psycopg.Error) -> str:
+    """What the server says, in one line; without its DETAIL and CONTEXT, which have values of rows in them."""
+    words = (error.diag.message_primary or str(error), error.diag.message_hint)
+    return " ".join(" ".join(filter(None, words)).split())
+
+
 def _root(connection: Connection[TupleRow], table: TableName) -> TableName:
     row = connection.execute(
         "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
@@ -232,6 +278,11 @@ def columns_of(table: TableName | str, columns: Iterable[str]) -> str:
     """`t."a", t."b"`; table: an alias, or a name that is quoted."""
     prefix = table if isinstance(table, str) else quoted(*table)
     return ", ".join(f"{prefix}.{quoted(column)}" for column in columns)
+
+
+def rows_of(table: TableShape) -> str:
+    """Its own and its partitions', not those of tables that inherit from it: they have keys of their own."""
+    return f"{'' if table.partitioned else 'ONLY '}{quoted(*table.name)}"
 
 
 def same_key(table: TableShape, one: str, other: str) -> str:

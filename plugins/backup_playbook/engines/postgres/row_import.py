@@ -18,16 +18,16 @@ from backup_playbook.core.holdings import counted
 from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError, State
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.inventory import literal, quoted
-from backup_playbook.engines.postgres.row_catalog import Trigger, read_triggers
+from backup_playbook.engines.postgres.row_catalog import Trigger, read_triggers, said
+from backup_playbook.engines.postgres.row_preview import make_preview
 from backup_playbook.engines.postgres.row_staging import (
     STATE,
     StagedTable,
     Staging,
-    settable,
     staged_rows,
-    written_states,
 )
 from backup_playbook.engines.postgres.row_undo import undo_script
+from backup_playbook.engines.postgres.row_writing import Overwriting, all_gone, park
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog
 
 def preview_rows(live: PostgresServer, scratch: PostgresServer, on_conflict: OnConflict) -> Preview:
     """What an import would do; production is as before. Raises RestoreError, SourceError."""
-    with staged_rows(live, scratch) as staging:
-        return staging.preview(on_conflict)
+    with staged_rows(live, scratch, on_conflict) as staging:
+        return make_preview(staging)
 
 
 def import_rows(
@@ -60,8 +60,8 @@ def import_rows(
 
     Raises RowRecoveryError when production has changed since, or conflicts remain; RestoreError, SourceError.
     """
-    with staged_rows(live, scratch) as staging:
-        now = staging.preview(on_conflict)
+    with staged_rows(live, scratch, on_conflict) as staging:
+        now = make_preview(staging)
         now.require_clear(on_conflict)
         if not any(any(table.written(on_conflict)) for table in now.tables):
             log.info("All rows are there: nothing is left to write.")
@@ -71,19 +71,18 @@ def import_rows(
                 "Production has changed since the preview: other rows would be written than were shown.",
                 "Nothing was written. Start this recovery again, and look at its preview.",
             )
-        return _Import(staging, on_conflict, fire_triggers).run(keep_undo)
+        return _Import(staging, fire_triggers).run(keep_undo)
 
 
 def remaining_rows(live: PostgresServer, scratch: PostgresServer) -> dict[str, dict[State, int]]:
     """Found rows by table and state, as production is now."""
-    with staged_rows(live, scratch) as staging:
-        return {item.table: {**item.counts} for item in staging.preview("skip").tables}
+    with staged_rows(live, scratch, "skip") as staging:
+        return {item.table: {**item.counts} for item in make_preview(staging).tables}
 
 
 class _Import:
-    def __init__(self, staging: Staging, on_conflict: OnConflict, fire_triggers: bool) -> None:
-        self._staging, self._on_conflict, self._fire_triggers = staging, on_conflict, fire_triggers
-        self._written = written_states(on_conflict)
+    def __init__(self, staging: Staging, fire_triggers: bool) -> None:
+        self._staging, self._fire_triggers = staging, fire_triggers
         self._triggers = (
             [] if fire_triggers else read_triggers(staging.live, [item.live.name for item in staging.tables])
         )
@@ -93,6 +92,9 @@ class _Import:
         for table in tables:
             self._keep_replaced(table)
         self._switch(lambda _: "DISABLE")
+        for table in tables:
+            if constraints := self._staging.parked.get(table.name):
+                self._staging.do(park(table, constraints, f"replaced_{table.name}"))
         (counts,) = self._staging.ask(self._statement())
         self._staging.do("SET CONSTRAINTS ALL IMMEDIATE")
         if not self._fire_triggers:
@@ -113,33 +115,40 @@ class _Import:
 
     def _keep_replaced(self, table: StagedTable) -> None:
         """Rows that will be overwritten, for the undo script; locked, so that they are what was seen."""
-        differs = f"s.{STATE} = 'differs' AND {self._on_conflict == 'overwrite'}"
+        differs = f"s.{STATE} = 'differs' AND {self._staging.on_conflict == 'overwrite'}"
         self._staging.do(
-            f"CREATE TEMP TABLE replaced_{table.name} ON COMMIT DROP AS SELECT t.* FROM {table.target} t "
+            f"CREATE TEMP TABLE replaced_{table.name} ON COMMIT DROP AS SELECT t.* FROM {table.rows} t "
             f"JOIN {table.name} s ON {table.same_key('s', 't')} WHERE {differs} FOR UPDATE OF t"
         )
 
     def _statement(self) -> str:
-        parts, counts = [], []
-        for number, table in enumerate(self._staging.tables):
-            listed = ", ".join(map(quoted, table.columns))
+        tables = self._staging.tables
+        overwriting = [self._overwriting(number, table) for number, table in enumerate(tables)]
+        deletions = [part for item in overwriting if (part := item.deletion)]
+        parts, counts, gone = [*deletions], [], all_gone(deletions)
+        for item in overwriting:
+            listed = ", ".join(map(quoted, item.table.columns))
             parts.append(
-                f"i{number} AS (INSERT INTO {table.target} ({listed}) OVERRIDING SYSTEM VALUE SELECT {listed} "
-                f"FROM {table.name} WHERE {STATE} = 'missing' RETURNING 1)"
+                f"i{item.number} AS (INSERT INTO {item.table.target} ({listed}) OVERRIDING SYSTEM VALUE "
+                f"SELECT {listed} FROM {item.table.name} WHERE {STATE} = 'missing' AND {gone} RETURNING 1)"
             )
-            parts.append(f"u{number} AS ({self._update(table)} RETURNING 1)")
-            counts += [f"(SELECT count(*) FROM i{number})", f"(SELECT count(*) FROM u{number})"]
+            parts.append(item.writing(gone))
+            counts += [f"(SELECT count(*) FROM i{item.number})", f"(SELECT count(*) FROM u{item.number})"]
         return f"WITH {', '.join(parts)} SELECT {', '.join(counts)}"
 
-    def _update(self, table: StagedTable) -> str:
-        values = ", ".join(f"{quoted(name)} = s.{quoted(name)}" for name in settable(table, table.columns))
-        wanted = f"s.{STATE} = 'differs' AND {self._on_conflict == 'overwrite'}"
-        return f"UPDATE {table.target} t SET {values} FROM {table.name} s WHERE {table.same_key('s', 't')} AND {wanted}"
+    def _overwriting(self, number: int, table: StagedTable) -> Overwriting:
+        """Values of columns that the backup does not have stay as they are."""
+        source = f"{table.name} s JOIN replaced_{table.name} r ON {table.same_key('s', 'r')}"
+
+        def value(name: str) -> str:
+            return f"{'s' if name in table.columns else 'r'}.{quoted(name)}"
+
+        return Overwriting(table, number, self._staging.way(table), source, "s", table.columns, value)
 
     def _require_equal(self, table: StagedTable) -> None:
         ((count,),) = self._staging.ask(
-            f"SELECT count(*) FROM {table.name} s LEFT JOIN {table.target} t ON {table.same_key('s', 't')} "
-            f"WHERE s.{STATE} IN ({self._written}) AND {table.row('t')} IS DISTINCT FROM {table.row('s')}"
+            f"SELECT count(*) FROM {table.name} s LEFT JOIN {table.rows} t ON {table.same_key('s', 't')} "
+            f"WHERE s.{STATE} IN ({self._staging.written}) AND {table.row('t')} IS DISTINCT FROM {table.row('s')}"
         )
         if count:
             raise RestoreError(
@@ -150,11 +159,12 @@ class _Import:
 
     def _advance_sequences(self, table: StagedTable) -> Iterator[str]:
         """Only forward: another session may have taken values meanwhile."""
+        written = f"{table.name} WHERE {STATE} IN ({self._staging.written})"
         for column, sequence in self._staging.ask(_SEQUENCES, [table.target]):
             if column in table.columns:
                 moved = self._staging.ask(
                     f"SELECT pg_catalog.setval({literal(sequence)}, newest) FROM {sequence} q, "
-                    f"(SELECT max({quoted(column)}) AS newest FROM {table.name} WHERE {STATE} IN ({self._written})) s "
+                    f"(SELECT max({quoted(column)}) AS newest FROM {written}) s "
                     "WHERE newest > q.last_value OR newest = q.last_value AND NOT q.is_called"
                 )
                 if moved:
@@ -167,7 +177,7 @@ class _Import:
         except psycopg.errors.InsufficientPrivilege as error:
             owners = sorted({quoted(*trigger.table) for trigger in self._triggers})
             raise RestoreError(
-                f"Triggers cannot be switched off for the import: {str(error).strip()}",
+                f"Triggers cannot be switched off for the import: {said(error)}",
                 f"Grant the role of this source's `recovery` connection the owner of {', '.join(owners)}, or choose "
                 "`triggers: fire`.",
             ) from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backup_playbook.core.row_recovery import ForeignKey, Selection, TableShape, cascades
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.row_catalog import choose_rows, find_table, read_foreign_keys
+from backup_playbook.engines.postgres.row_condition import understand
 from backup_playbook.engines.postgres.row_search import RowSearch
 from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
@@ -33,7 +34,13 @@ def wanted_rows(
         connection.execute(set_statements(SETTINGS, local=True).encode())
         shape = find_table(connection, table)
         links = tuple(cascades(read_foreign_keys(connection))) if children else ()
-        return WantedRows(shape, choose_rows(connection, shape, keys, where), links)
+        selection = choose_rows(connection, shape, keys, where)
+    if selection.where:
+        # as whoever wrote it would have it run: with the search_path and the settings of the database and the role
+        with live.connect() as connection:
+            selection = replace(selection, condition=understand(connection, shape, selection.where))
+            connection.rollback()
+    return WantedRows(shape, selection, links)
 
 
 def load_rows(

@@ -30,7 +30,13 @@ from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_in
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
-from backup_playbook.engines.postgres.row_catalog import read_shape, refers
+from backup_playbook.engines.postgres.row_catalog import read_shape, refers, rows_of
+from backup_playbook.engines.postgres.row_condition import (
+    changed_functions,
+    evaluating,
+    fitting,
+    reading_nothing_else,
+)
 from backup_playbook.engines.postgres.row_lookup import escape
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.lines import lines_with
@@ -48,6 +54,8 @@ READS = 4
 """More often than this, a table in a circle of foreign keys is not read: it is loaded whole then."""
 FOUND = '"backup_playbook".found'
 """In the scratch: which rows were meant."""
+_SELECTED = '"backup_playbook".selected'
+"""In the scratch: the rows that meet the condition."""
 
 # a key may be compared by its smallest and largest value, unless its collation takes different texts for equal
 _ORDERED = """
@@ -130,6 +138,8 @@ class RowSearch(Restore):
                     f"The backup {self._manifest.backup_id} has no table {self._root.label}.",
                     "Choose a backup that was taken while the table existed: list_backup_contents shows its tables.",
                 )
+            self._prepare_selection()
+            self._links = [link for link in self._links if self._is_known(link)]
             needed = {part.object for records in self._members.values() for record in records for part in record.parts}
             total = sum(self._objects[name].content_bytes for name in needed)
             with Progress(self._server.database, total) as self._progress:
@@ -180,6 +190,39 @@ class RowSearch(Restore):
         )
         return [item for item in left if item.values or item.where]
 
+    def _prepare_selection(self) -> None:
+        """See that production's key and condition are of use here. Raises RowRecoveryError."""
+        shape, condition = self._shape(self._root.name), self._selection.condition
+        named = {*self._root.key, *(condition.columns if condition else ())}
+        if lost := sorted(named - shape.columns.keys()):
+            raise RowRecoveryError(
+                f"The rows of {self._root.label} in the backup and in production have no common key, or nothing that "
+                f"the condition names: {', '.join(lost)} is no column of the backup's table.",
+                "Choose a backup from after the column was made; or restore the table into a database of its own "
+                "(restore_postgres), and copy the rows by hand.",
+            )
+        if condition is None:
+            return
+        if changed := changed_functions(self._session, condition):
+            raise RowRecoveryError(
+                f"{', '.join(changed)} did something else when the backup was taken, or was not there.",
+                "Write a condition without it; or name the rows by `keys`.",
+            )
+        with fitting(shape):
+            self._session.execute(
+                f"CREATE VIEW {_SELECTED} (relation, place) AS SELECT tableoid, ctid FROM {quoted(*self._root.name)} "
+                f"WHERE {condition.sql}".encode(self._codec)
+            )
+
+    def _is_known(self, link: ForeignKey) -> bool:
+        """Whether it can be followed: the backup may be from before its columns were made."""
+        sides = ((link.child, link.child_columns), (link.parent, link.parent_columns))
+        known = all(not self._members.get(table) or set(names) <= self._shape(table).columns.keys()
+                    for table, names in sides)  # fmt: skip
+        if not known:
+            log.warning("%s.%s is not followed: the backup has other columns.", label(link.child), link.name)
+        return known
+
     def _is_wide(self, table: TableName, filters: Sequence[_Filter]) -> bool:
         """Whether the table is loaded whole: too many keys, or a question that COPY does not answer."""
         columns = self._shape(table).columns
@@ -187,9 +230,12 @@ class RowSearch(Restore):
         return (
             sum(len(item.values) for item in filters) > COMPARED_WHILE_LOADING
             or any(generated & set(item.columns) for item in filters)
-            or any(name in item.where for item in filters for name in generated)
-            or any("select" in item.where.lower() for item in filters)
+            or any(item.where and not self._is_judged_while_loading(generated) for item in filters)
         )
+
+    def _is_judged_while_loading(self, generated: set[str]) -> bool:
+        condition = self._selection.condition
+        return condition is not None and condition.plain and not generated & condition.columns
 
     def _by(self, link: ForeignKey) -> _Filter:
         then, now = self._shape(link.parent).columns, self._shape(link.child).columns
@@ -199,8 +245,8 @@ class RowSearch(Restore):
         return _Filter(link.child_columns, link.operators, values, spelled=next(spelled, None))
 
     def _by_selection(self) -> _Filter:
-        if self._selection.where:
-            return _Filter(where=self._where)
+        if condition := self._selection.condition:
+            return _Filter(where=condition.sql)
         columns = self._shape(self._root.name).columns
         names = [f"v{number}" for number in range(len(self._root.key))]
         texts = ", ".join(f"{v}::{columns[name].cast}::text" for v, name in zip(names, self._root.key, strict=True))
@@ -290,38 +336,37 @@ class RowSearch(Restore):
 
     # questions to the scratch
 
-    @property
-    def _where(self) -> str:
-        return f"({self._selection.where}\n)"  # it may end with a comment
-
     def _mark_selected(self) -> int:
-        if self._selection.where:
-            # what a condition may call the table, here as in COPY
-            return self._mark(self._root.name, quoted(self._root.name[1]), self._where)
+        if condition := self._selection.condition:
+            with (
+                fitting(self._root),
+                self._session.transaction(),
+                reading_nothing_else(self._session, self._root, condition),
+            ):
+                evaluating(self._session, condition)
+                command = f"INSERT INTO {FOUND} SELECT relation, place FROM {_SELECTED} ON CONFLICT DO NOTHING"
+                return self._session.execute(command.encode()).rowcount
         columns = {f"v{number}": column for number, column in enumerate(self._root.key)}
         pairs = zip(columns.items(), self._root.key_operators, strict=True)
         arrays = [f"ARRAY[{', '.join(map(literal, values))}]" for values in zip(*self._selection.keys, strict=True)]
         casts = self._shape(self._root.name).columns
         equal = " AND ".join(f"t.{quoted(column)} {equals} {v}::{casts[column].cast}" for (v, column), equals in pairs)
         wanted = f"unnest({', '.join(arrays)}) v({', '.join(columns)})"
-        return self._mark(self._root.name, "t", f"EXISTS (SELECT FROM {wanted} WHERE {equal})")
+        return self._mark(quoted(*self._root.name), f"EXISTS (SELECT FROM {wanted} WHERE {equal})")
 
     def _mark_children(self, link: ForeignKey) -> int:
-        equal = refers(link, "p", "t")
-        return self._mark(
-            link.child, "t", f"EXISTS (SELECT FROM {quoted(*link.parent)} p WHERE {equal} AND {is_found('p')})"
-        )
+        parent, child = rows_of(self._shape(link.parent)), rows_of(self._shape(link.child))
+        return self._mark(child, f"EXISTS (SELECT FROM {parent} p WHERE {refers(link, 'p', 't')} AND {is_found('p')})")
 
-    def _mark(self, table: TableName, alias: str, condition: str) -> int:
-        query = f"""INSERT INTO {FOUND} SELECT {alias}.tableoid, {alias}.ctid FROM {quoted(*table)} AS {alias}
+    def _mark(self, rows: str, condition: str) -> int:
+        query = f"""INSERT INTO {FOUND} SELECT t.tableoid, t.ctid FROM {rows} AS t
             WHERE {condition} ON CONFLICT DO NOTHING"""
-        # prepared: the server refuses more than one statement
-        return self._session.execute(query.encode(self._codec), prepare=True).rowcount
+        return self._session.execute(query.encode(self._codec)).rowcount
 
     def _found_values(self, table: TableName, columns: Sequence[str]) -> list[tuple[str, ...]]:
         texts = ", ".join(f"t.{quoted(column)}::text" for column in columns)
         known = " AND ".join(f"t.{quoted(column)} IS NOT NULL" for column in columns)
-        query = f"SELECT DISTINCT {texts} FROM {quoted(*table)} t WHERE {is_found('t')} AND {known}"
+        query = f"SELECT DISTINCT {texts} FROM {rows_of(self._shape(table))} t WHERE {is_found('t')} AND {known}"
         return [tuple(row) for row in self._session.execute(query.encode(self._codec)).fetchall()]
 
     def _stored_in(self, table: TableName) -> list[TableRecord]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from backup_playbook.engines.postgres.inventory import quoted
-from backup_playbook.engines.postgres.row_catalog import Trigger, refers
-from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging, settable
+from backup_playbook.engines.postgres.row_catalog import Trigger, read_shape, refers, rows_of
+from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging
+from backup_playbook.engines.postgres.row_writing import Overwriting, all_gone, park
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
 
 DIGEST = quoted("backup_playbook digest")
@@ -17,22 +18,28 @@ _HEAD = """\
 --     psql -X -d <the production database> -f <this file>
 -- Rows that somebody has changed since then, and rows that new rows refer to, stay as they are; so does what they need.
 \\set ON_ERROR_STOP on
-SET client_encoding = 'UTF8';
+SET client_encoding = '{encoding}';
 BEGIN;
+SET TRANSACTION READ WRITE;
 {settings}
 """
 
 
 def undo_script(staging: Staging, triggers: Sequence[Trigger]) -> bytes:
-    """Within the transaction of the import, when everything is written. triggers: to be switched off again."""
-    head = _HEAD.format(now=datetime.now(UTC), settings=set_statements(SETTINGS, local=True))
+    """Within the transaction of the import, when everything is written. triggers: to be switched off again.
+
+    In the encoding of this session, which its rows come in.
+    """
+    info = staging.live.info
+    settings = set_statements(SETTINGS, local=True)
+    head = _HEAD.format(now=datetime.now(UTC), settings=settings, encoding=info.parameter_status("client_encoding"))
     parts = [head.encode()]
     for table in staging.tables:
         parts += [*_written(staging, table), *_replaced(staging, table)]
-    tail = [trigger.switch("DISABLE") for trigger in triggers]
-    tail += [*_put_back(staging), _prune(staging), _delete(staging)]
-    tail += ["SET CONSTRAINTS ALL IMMEDIATE", *(trigger.switch(trigger.enable) for trigger in triggers), "COMMIT"]
-    return b"".join([*parts, *(f"{statement};\n".encode() for statement in tail)])
+    statements = [trigger.switch("DISABLE") for trigger in triggers]
+    statements += [_prune(staging), *_park(staging), _take_back(staging), "SET CONSTRAINTS ALL IMMEDIATE"]
+    statements += [*(trigger.switch(trigger.enable) for trigger in triggers), "COMMIT"]
+    return b"".join([*parts, *(f"{statement};\n".encode(info.encoding) for statement in statements)])
 
 
 def _written(staging: Staging, table: StagedTable) -> Iterator[bytes]:
@@ -41,13 +48,10 @@ def _written(staging: Staging, table: StagedTable) -> Iterator[bytes]:
     yield from _copied(
         staging,
         f"inserted_{table.name}",
-        f"SELECT {keys}, {_digest(table)} AS {DIGEST} FROM {table.target} t",
+        f"SELECT {keys}, {_digest(table)} AS {DIGEST} FROM {table.rows} t",
         f"JOIN {table.name} s ON {table.same_key('s', 't')} WHERE s.{STATE} = 'missing'",
     )
-    yield (
-        f"DELETE FROM inserted_{table.name} s WHERE NOT EXISTS (SELECT FROM {table.target} t WHERE "
-        f"{table.same_key('s', 't')} AND {_digest(table)} = s.{DIGEST});\n"
-    ).encode()
+    yield _keep_unchanged(staging, table, f"inserted_{table.name}")
 
 
 def _replaced(staging: Staging, table: StagedTable) -> Iterator[bytes]:
@@ -57,15 +61,26 @@ def _replaced(staging: Staging, table: StagedTable) -> Iterator[bytes]:
         yield from _copied(
             staging,
             f"replaced_{table.name}",
-            f"SELECT {columns}, {_digest(table)} AS {DIGEST} FROM {table.target} t",
+            f"SELECT {columns}, {_digest(table)} AS {DIGEST} FROM {table.rows} t",
             f"JOIN replaced_{table.name} r ON {table.same_key('r', 't')}",
-            as_from=f"{table.target} r, {table.target} t",
+            as_from=f"{table.rows} r, {table.rows} t",
         )
+        yield _keep_unchanged(staging, table, f"replaced_{table.name}")
+
+
+def _keep_unchanged(staging: Staging, table: StagedTable, name: str) -> bytes:
+    """In the script: of the rows written, those that are still so."""
+    return (
+        f"DELETE FROM {name} s WHERE NOT EXISTS (SELECT FROM {table.rows} t WHERE "
+        f"{table.same_key('s', 't')} AND {_digest(table)} = s.{DIGEST});\nANALYZE {name};\n"
+    ).encode(staging.live.info.encoding)
 
 
 def _copied(staging: Staging, name: str, select: str, rest: str, as_from: str = "") -> Iterator[bytes]:
     head = select if not as_from else f"{select[: select.rindex(' FROM ')]} FROM {as_from}"
-    yield f"CREATE TEMP TABLE {name} ON COMMIT DROP AS {head} WITH NO DATA;\nCOPY {name} FROM stdin;\n".encode()
+    yield f"CREATE TEMP TABLE {name} ON COMMIT DROP AS {head} WITH NO DATA;\nCOPY {name} FROM stdin;\n".encode(
+        staging.live.info.encoding
+    )
     query = f"COPY ({select} {rest}) TO STDOUT"
     with staging.live.cursor().copy(query.encode(staging.live.info.encoding)) as rows:
         for block in rows:
@@ -79,20 +94,19 @@ def _digest(table: StagedTable) -> str:
 
 
 def _prune(staging: Staging) -> str:
-    """Leave rows in place that others refer to which stay, and so on until nothing more changes."""
+    """Leave rows in place that others refer to which stay as they are, and so on until nothing more changes."""
     staged = {table.live.name: table for table in staging.tables}
     body = ""
     for link in staging.links:
         if parent := staged.get(link.parent):
-            child = staged.get(link.child)
-            going = (
-                f" AND NOT EXISTS (SELECT FROM inserted_{child.name} i WHERE {child.same_key('i', 'c')})"
-                if child
-                else ""
-            )
+            shape, going = read_shape(staging.live, link.child), ""
+            assert shape
+            if child := staged.get(link.child):
+                names = [f"inserted_{child.name}", *[f"replaced_{child.name}"] * _has_replaced(staging, child)]
+                going = "".join(f" AND NOT EXISTS (SELECT FROM {n} i WHERE {child.same_key('i', 'c')})" for n in names)
             body += (
-                f"  DELETE FROM inserted_{parent.name} p WHERE EXISTS (SELECT FROM {quoted(*link.child)} c, "
-                f"{parent.target} t WHERE {parent.same_key('t', 'p')} AND "
+                f"  DELETE FROM inserted_{parent.name} p WHERE EXISTS (SELECT FROM {rows_of(shape)} c, "
+                f"{parent.rows} t WHERE {parent.same_key('t', 'p')} AND "
                 f"{refers(link, 't', 'c')}{going});\n"
                 "  GET DIAGNOSTICS kept = ROW_COUNT; total := total + kept;\n"
             )
@@ -103,25 +117,33 @@ def _prune(staging: Staging) -> str:
     return f"DO ${tag}$ {loop} ${tag}$"
 
 
-def _delete(staging: Staging) -> str:
+def _park(staging: Staging) -> Iterator[str]:
+    for table in staging.tables:
+        if (constraints := staging.parked.get(table.name)) and _has_replaced(staging, table):
+            yield park(table, constraints, f"replaced_{table.name}")
+
+
+def _take_back(staging: Staging) -> str:
     """In one statement, as they came: rows may refer to each other in a circle."""
-    parts = [
-        f"d{number} AS (DELETE FROM {table.target} t USING inserted_{table.name} s WHERE {table.same_key('s', 't')} "
+    back = [
+        Overwriting(table, number, staging.way(table), f"replaced_{table.name} r", "r", table.live.stored, _of_replaced)
+        for number, table in enumerate(staging.tables)
+        if _has_replaced(staging, table)
+    ]
+    deletions = [
+        f"d{number} AS (DELETE FROM {table.rows} t USING inserted_{table.name} s WHERE {table.same_key('s', 't')} "
         "RETURNING 1)"
         for number, table in enumerate(staging.tables)
     ]
-    counts = " + ".join(f"(SELECT count(*) FROM d{number})" for number in range(len(parts)))
-    return f"WITH {', '.join(parts)} SELECT {counts} AS deleted"
+    inserted = " + ".join(f"(SELECT count(*) FROM d{number})" for number in range(len(deletions)))
+    written = " + ".join(f"(SELECT count(*) FROM u{item.number})" for item in back) or "0"
+    deletions += [part for item in back if (part := item.deletion)]
+    parts = [*deletions, *(item.writing(all_gone(deletions)) for item in back)]
+    return f"WITH {', '.join(parts)} SELECT {inserted} AS deleted, {written} AS put_back"
 
 
-def _put_back(staging: Staging) -> Iterator[str]:
-    for table in staging.tables:
-        if _has_replaced(staging, table):
-            values = ", ".join(f"{quoted(name)} = r.{quoted(name)}" for name in settable(table, table.live.stored))
-            yield (
-                f"UPDATE {table.target} t SET {values} FROM replaced_{table.name} r WHERE {table.same_key('r', 't')} "
-                f"AND {_digest(table)} = r.{DIGEST}"
-            )
+def _of_replaced(name: str) -> str:
+    return f"r.{quoted(name)}"
 
 
 def _has_replaced(staging: Staging, table: StagedTable) -> bool:

@@ -1,0 +1,232 @@
+"""What a condition means in production, in words that mean the same in a scratch; or why it cannot be told.
+
+The server itself reads it, as a check of an empty temporary table: that allows no subqueries and no columns of the
+system, and its parsed form has every function by its oid, whatever the text does to hide it. What the server writes of
+that form has every name with its schema.
+
+A condition of immutable functions, written in C, depends on the row alone. One of other functions is asked of rows when
+all of them are loaded, with production's settings, and the server's statistics tell whether it read another table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow, class_row
+
+from backup_playbook.core.row_recovery import Condition, RowRecoveryError, TableShape
+from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.row_catalog import create_temporary, said
+from backup_playbook.engines.postgres.session import SETTINGS, set_statements
+
+_REMEDY = "Compare the table's own columns with values; or name the rows by `keys`."
+_ROWS_TRIED = 1000
+_FIRST_OF_USERS = 16384
+
+# what a function that is not immutable may depend on, besides its arguments
+_SETTINGS: LiteralString = """
+SELECT name, pg_catalog.current_setting(name) FROM unnest(ARRAY['TimeZone', 'DateStyle', 'IntervalStyle',
+  'bytea_output', 'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'default_text_search_config',
+  'xmlbinary']) name
+UNION ALL SELECT 'search_path', coalesce((SELECT string_agg(pg_catalog.quote_ident(schema::text), ', ' ORDER BY place)
+  FROM unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY path(schema, place)), 'pg_catalog')
+"""
+
+_PARSED: LiteralString = """
+SELECT pg_catalog.pg_get_expr(c.conbin, c.conrelid), c.conbin::text,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid = c.conrelid AND a.attnum > 0 AND (a.attnum = ANY (c.conkey) OR 0 = ANY (c.conkey)))
+FROM pg_catalog.pg_constraint c WHERE c.conrelid = pg_catalog.to_regclass(%s) AND c.contype = 'c'
+"""
+
+_FUNCTIONS: LiteralString = """
+SELECT p.oid::bigint, p.oid::regprocedure::text AS signature, p.proname::text AS name, l.lanname::text AS language,
+       p.provolatile::text AS volatility, pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid)) AS digest,
+       p.prorettype = ANY (t.times) OR p.proargtypes::oid[] && t.times AS of_times,
+       ARRAY(SELECT d.refobjid::regclass::text FROM pg_catalog.pg_depend d
+             WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid
+               AND d.refclassid = 'pg_catalog.pg_class'::regclass) AS reads
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang,
+     (SELECT ARRAY['date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval']::regtype[]::oid[] AS times) t
+WHERE p.oid = ANY (%(oids)s::oid[]) OR p.oid IN (SELECT oprcode FROM pg_catalog.pg_operator WHERE oid = ANY (%(ops)s))
+ORDER BY 2
+"""
+
+# of the server's own functions that are not immutable, those that depend on arguments, settings and the clock alone;
+# besides those of times
+_STABLE = frozenset((
+    "array_to_json", "array_to_string", "concat", "concat_ws", "format", "json_build_array", "json_build_object",
+    "jsonb_build_array", "jsonb_build_object", "jsonb_path_exists_tz", "phraseto_tsquery", "plainto_tsquery",
+    "quote_literal", "quote_nullable", "row_to_json", "to_char", "to_json", "to_jsonb", "to_number", "to_tsquery",
+    "to_tsvector", "websearch_to_tsquery",
+))  # fmt: skip
+# in the order of Postgres' SQLValueFunctionOp: before these come the words for times
+_FIRST_OF_NAMES = 9
+
+_SCANS: LiteralString = """
+SELECT relid::regclass::text, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_catalog.pg_stat_xact_user_tables
+WHERE relid <> ALL (%s::oid[]) AND schemaname <> 'backup_playbook'
+"""
+_TREE: LiteralString = """
+WITH RECURSIVE tree(oid) AS (
+  SELECT pg_catalog.to_regclass(%s)::oid
+  UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+SELECT array_agg(oid::bigint) FROM tree
+"""
+
+
+@dataclass(frozen=True)
+class _Function:
+    oid: int
+    signature: str
+    name: str
+    language: str
+    volatility: str
+    digest: str
+    of_times: bool
+    reads: list[str]
+
+    @property
+    def is_of_server(self) -> bool:
+        return self.oid < _FIRST_OF_USERS
+
+    @property
+    def is_compiled(self) -> bool:
+        return self.language in ("internal", "c")
+
+    @property
+    def objection(self) -> str:
+        """Why it may have another result in a scratch; empty when it has none."""
+        if self.volatility == "v":
+            return "is VOLATILE: it may have another result each time"
+        if self.reads:
+            return f"reads {', '.join(self.reads)}"
+        own = self.is_of_server and self.volatility == "s"
+        allowed = self.name in _STABLE or (self.of_times and not self.name.startswith("pg_"))
+        return "depends on more than its arguments" if own and not allowed else ""
+
+
+def understand(connection: Connection[TupleRow], table: TableShape, where: str) -> Condition:
+    """Within a transaction that nothing was asked in yet, and that is rolled back. Raises RowRecoveryError."""
+    connection.execute(b"SET TRANSACTION READ WRITE")  # for the temporary table
+    settings: dict[str, str] = dict(connection.execute(_SETTINGS).fetchall())
+    temporary = quoted("pg_temp", table.name[1])  # what the condition may call the table
+    codec = connection.info.encoding
+    with fitting(table):
+        # two places that no text fits both of unless it is one expression; prepared: one statement
+        query = f"SELECT FROM {quoted(*table.name)} WHERE ({where}\n) LIMIT 0"
+        connection.execute(query.encode(codec), prepare=True)
+        create_temporary(connection, f"CREATE TEMP TABLE {temporary} (LIKE {quoted(*table.name)})")
+        connection.execute(f"ALTER TABLE {temporary} ADD CHECK ({where}\n)".encode(codec), prepare=True)
+    connection.execute(set_statements(SETTINGS, local=True).encode())
+    ((sql, tree, columns),) = connection.execute(_PARSED, [temporary]).fetchall()
+    functions = _functions(connection, tree)
+    _require_fit(table, functions, tree)
+    plain = _is_immutable(connection, temporary, sql) and all(item.is_compiled for item in functions)
+    watched = {item.signature: item.digest for item in functions if not (item.is_compiled or item.is_of_server)}
+    condition = Condition(sql, frozenset(columns), plain, watched, {} if plain else settings)
+    if watched:
+        _try(connection, table, condition)
+    return condition
+
+
+@contextmanager
+def fitting(table: TableShape) -> Iterator[None]:
+    """Say what the server has against a condition. Raises RowRecoveryError."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise RowRecoveryError(
+            f"The condition does not fit {table.label}: {said(error)}",
+            f"Correct it; the table has the columns {', '.join(table.columns)}. Other tables cannot be asked: a "
+            "scratch has no rows of them.",
+        ) from None
+
+
+def evaluating(connection: Connection[TupleRow], condition: Condition) -> None:
+    """Give the transaction the settings by which production would judge rows."""
+    for name, value in condition.settings.items():
+        connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
+
+
+@contextmanager
+def reading_nothing_else(connection: Connection[TupleRow], table: TableShape, condition: Condition) -> Iterator[None]:
+    """Raise RowRecoveryError when another table was read in the block; within a transaction."""
+    if condition.plain:
+        yield
+        return
+    ((own,),) = connection.execute(_TREE, [quoted(*table.name)]).fetchall()
+    before: dict[str, int] = dict(connection.execute(_SCANS, [own]).fetchall())
+    yield
+    after = connection.execute(_SCANS, [own]).fetchall()
+    ((counting,),) = connection.execute("SELECT pg_catalog.current_setting('track_counts')").fetchall()
+    read = sorted(name for name, scans in after if scans > before.get(name, 0))
+    if counting != "on" and condition.functions:
+        raise RowRecoveryError(
+            f"Nobody can tell whether {', '.join(condition.functions)} reads other tables: track_counts is off.",
+            _REMEDY,
+        )
+    if read:
+        used = ", ".join(condition.functions) or "what the condition uses"
+        raise RowRecoveryError(
+            f"The condition reads other tables than {table.label}: {used} has read {', '.join(read)}, which are not as "
+            "they were.",
+            _REMEDY,
+        )
+
+
+def changed_functions(connection: Connection[TupleRow], condition: Condition) -> list[str]:
+    """Those that are not there, or do something else than in production."""
+    query = "SELECT pg_catalog.md5(pg_catalog.pg_get_functiondef(pg_catalog.to_regprocedure(%s)))"
+    found = {name: connection.execute(query, [name]).fetchall()[0][0] for name in condition.functions}
+    return [name for name, digest in condition.functions.items() if found[name] != digest]
+
+
+def _functions(connection: Connection[TupleRow], tree: str) -> Sequence[_Function]:
+    oids = [int(oid) for oid in re.findall(r":(?:op)?funcid (\d+)", tree)]
+    operators = [int(oid) for found in re.findall(r":opnos \(o ([\d ]+)\)", tree) for oid in found.split()]
+    with connection.cursor(row_factory=class_row(_Function)) as cursor:
+        return cursor.execute(_FUNCTIONS, {"oids": oids, "ops": operators}).fetchall()
+
+
+def _require_fit(table: TableShape, functions: Sequence[_Function], tree: str) -> None:
+    objections = [f"{item.signature} {item.objection}" for item in functions if item.objection]
+    if any(int(op) >= _FIRST_OF_NAMES for op in re.findall(r"\{SQLVALUEFUNCTION :op (\d+)", tree)):
+        objections.append("the names of the user, the schema or the database are others in a scratch")
+    if re.search(r":varattno -", tree):
+        objections.append("columns of the system are others in a scratch")
+    if objections:
+        raise RowRecoveryError(
+            f"The condition on {table.label} might mean other rows in a scratch: {'; '.join(objections)}.", _REMEDY
+        )
+
+
+def _is_immutable(connection: Connection[TupleRow], temporary: str, sql: str) -> bool:
+    """As the server judges, which lets nothing else into the predicate of an index."""
+    try:
+        with connection.transaction():
+            connection.execute(
+                f"CREATE INDEX ON {temporary} ((1)) WHERE {sql}".encode(connection.info.encoding), prepare=True
+            )
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _try(connection: Connection[TupleRow], table: TableShape, condition: Condition) -> None:
+    """With some rows of production: what reads other tables is found before anything is restored."""
+    view = quoted("pg_temp", "backup_playbook tried")  # parsed before the path of production's functions is set
+    create_temporary(
+        connection,
+        f"CREATE TEMP VIEW {view} AS SELECT ({condition.sql}) AS meets "
+        f"FROM (SELECT * FROM {quoted(*table.name)} LIMIT {_ROWS_TRIED}) AS {quoted(table.name[1])}",
+    )
+    evaluating(connection, condition)
+    with fitting(table), reading_nothing_else(connection, table, condition):
+        connection.execute(f"SELECT count(meets) FROM {view}".encode())

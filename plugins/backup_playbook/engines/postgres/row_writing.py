@@ -1,0 +1,101 @@
+"""The statements that write rows over others: those of an import, and those of the script that takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.row_catalog import UniqueConstraint, columns_of
+from backup_playbook.engines.postgres.row_staging import StagedTable, Way
+
+_NUMBER = quoted("backup_playbook number")
+# values that no row has yet, by types that have an endless number of them
+_UNUSED: Mapping[str, str] = {
+    **dict.fromkeys(("smallint", "integer", "bigint", "numeric", "date"), "(SELECT max({0}) FROM {1}) + s.{2}::int"),
+    **dict.fromkeys(("text", "character varying"), "md5(random()::text || s.{2})"),
+    "uuid": "gen_random_uuid()",
+}
+
+
+@dataclass(frozen=True)
+class Overwriting:
+    """Rows of `table`, whose key in `source` is that of `alias`, get their values from it.
+
+    value: of a column, as an expression on `source`. columns: those that it has values for.
+    """
+
+    table: StagedTable
+    number: int
+    way: Way
+    source: str
+    alias: str
+    columns: Sequence[str]
+    value: Callable[[str], str]
+
+    @property
+    def deletion(self) -> str | None:
+        """A part of a WITH."""
+        if self.way != "anew":
+            return None
+        return (
+            f"g{self.number} AS (DELETE FROM {self.table.rows} t USING {self.source} "
+            f"WHERE {self.table.same_key(self.alias, 't')} RETURNING 1)"
+        )
+
+    def writing(self, gone: str) -> str:
+        """The same. gone: a condition that is met, and known, when all deletions are done."""
+        if self.way == "anew":
+            listed = ", ".join(map(quoted, self.table.live.stored))
+            values = ", ".join(map(self.value, self.table.live.stored))
+            command = (
+                f"INSERT INTO {self.table.target} ({listed}) OVERRIDING SYSTEM VALUE SELECT {values} "
+                f"FROM {self.source} WHERE {gone}"
+            )
+        elif given := _settable(self.table, self.columns):
+            values = ", ".join(f"{quoted(name)} = {self.value(name)}" for name in given)
+            command = (
+                f"UPDATE {self.table.rows} t SET {values} FROM {self.source} "
+                f"WHERE {self.table.same_key(self.alias, 't')} AND {gone}"
+            )
+        else:
+            return f"u{self.number} AS (SELECT WHERE false)"
+        return f"u{self.number} AS ({command} RETURNING 1)"
+
+
+def all_gone(deletions: Sequence[str]) -> str:
+    """Whoever asks for their number waits for them: else Postgres runs the parts of a WITH in any order."""
+    numbers = [f"(SELECT count(*) FROM {part.split(' ', 1)[0]})" for part in deletions]
+    return f"{' + '.join(numbers)} >= 0" if numbers else "true"
+
+
+def park(table: StagedTable, constraints: Sequence[UniqueConstraint], source: str) -> str:
+    """Free the unique values of the rows whose keys are in `source`, before they are overwritten."""
+    found = [value for item in constraints if (value := parking(table, item))]
+    values = ", ".join(f"{quoted(name)} = {value}" for name, value in dict(found).items())
+    keys = columns_of("k", table.key)
+    return (
+        f"UPDATE {table.rows} t SET {values} FROM (SELECT {keys}, row_number() OVER () AS {_NUMBER} FROM {source} k) s "
+        f"WHERE {table.same_key('s', 't')}"
+    )
+
+
+def parking(table: StagedTable, constraint: UniqueConstraint) -> tuple[str, str] | None:
+    """A column of it, and a value by which no two rows meet; None: nobody knows one."""
+    free = [
+        name
+        for name in constraint.columns
+        if name not in table.key and not table.live.columns[name].generated and table.live.columns[name].identity != "a"
+    ]
+    for name in free:
+        if table.live.columns[name].nullable:
+            return name, "NULL"
+    for name in free:
+        if value := _UNUSED.get(table.live.columns[name].cast):
+            return name, value.format(quoted(name), table.rows, _NUMBER)
+    return None
+
+
+def _settable(table: StagedTable, columns: Sequence[str]) -> list[str]:
+    """The columns that an UPDATE may give a value; those of the key have theirs."""
+    return [name for name in columns if name not in table.key and table.live.columns[name].identity != "a"]
