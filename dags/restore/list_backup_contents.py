@@ -3,8 +3,9 @@
 **When:** by the button, whenever somebody asks "was it in there?".
 
 **What:** `choose_backup` finds the backup, and `list_contents` writes to its log, and returns, its tables with rows,
-sizes and keys. With a table and keys, it reads the objects that can hold these rows, and shows them; nothing is
-restored, and nothing is changed. Keys have to be written as they are in the backup.
+sizes and keys. With a table and keys, it reads the objects that can hold these rows, and returns them, without
+the values of columns that are named like credentials; nothing is restored, and nothing is changed. Keys have to be
+written as they are in the backup.
 
 **When it fails:** the error of the red task names a table or a key that cannot be, or a backup that cannot be read.
 """

@@ -120,7 +120,7 @@ class ApprovePlan(ApprovalOperator):
             option = next(iter(self._offer(context)))
             return self._take(context, by_nobody(option), option)
         self._offer(context)
-        self.log.info("%s\n\n%s", self.subject, self.body)
+        self.log.info("%s: %s", self.subject, self.in_short)  # who decides reads the plan; logs have no values of rows
         message = Message(
             severity="medium",
             headline=f"{self.subject}: waits for approval",

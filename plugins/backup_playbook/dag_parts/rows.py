@@ -11,13 +11,16 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
 from backup_playbook.core.holdings import counted
+from backup_playbook.core.masking import HIDDEN
 from backup_playbook.core.progress import human_seconds
-from backup_playbook.dag_parts.approval import PLAN, approved_by
+from backup_playbook.dag_parts.approval import approved_by
 from backup_playbook.dag_parts.recovery_form import choice_param, optional_list_param
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import first_failure, run_url, tell
 
 STEPS = ("choose_backup", "create_scratch", "find_{}", "approve_plan", "import_{}", "verify_{}")
+SUMMARY = "summary"
+"""XCom of the step that finds: its PLAN without rows, for people who do not decide."""
 UNDO = {
     "rows": "run it with psql in production",
     "documents": "run it in production, as it says at its top",
@@ -48,6 +51,12 @@ def on_conflict_param(what: str) -> Param:
     )  # fmt: skip
 
 
+def without_values(form: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, without what may name people: keys and conditions stand in the run itself."""
+    hidden = {name: HIDDEN for name in ("keys", "where", "ids", "query") if form.get(name)}
+    return {**form, **hidden}
+
+
 @task(task_id="document_result", trigger_rule="all_done", retries=0)
 def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[str, str]:
     """Write the report, and tell people. Fails when a step of the recovery did. what: of UNDO."""
@@ -73,7 +82,7 @@ def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[s
             "source": source,
             "backup_id": chosen["backup_id"],
             "repository": chosen["repository"],
-            "form": dict(params),
+            "form": without_values(params),
             "run": run_url(ti.dag_id, ti.run_id),
             "started_at": chosen["started_at"],
             "finished_at": now.isoformat(),
@@ -92,7 +101,7 @@ def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[s
             chosen["repository"],
             f"{what}-{now:%Y%m%dT%H%M%SZ}",
             json.dumps(report, indent=1, default=str).encode(),
-            "\n".join([*text, ti.xcom_pull(f"find_{what}", key=PLAN) or "", ""]),
+            "\n".join([*text, ti.xcom_pull(f"find_{what}", key=SUMMARY) or "", ""]),
         )
         lines.append(lost or f"Report: {address}")
     message = Message(

@@ -13,6 +13,7 @@ from airflow.sdk import Context
 
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.markdown import cell
+from backup_playbook.core.masking import masked
 from backup_playbook.core.row_recovery import Preview
 from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.production import ChangesProduction
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREVIEW = "preview"
-"""XCom of `find_rows`: core.row_recovery.Preview as a dictionary."""
+"""XCom of `find_rows`: core.row_recovery.Preview as a dictionary, without rows."""
 TABLES_SHOWN = 1000
 
 
@@ -47,19 +48,25 @@ def _wanted(config: PlaybookConfig, source: str, form: Any) -> WantedRows:
 def leave_plan(
     context: Context, tested: TestedBackup, preview: Preview, what: str, taken_at: datetime, how: str
 ) -> None:
-    """For the approval, and for the import. Raises RowRecoveryError for conflicts that the form does not solve."""
+    """For the approval, and for the import. Raises RowRecoveryError for conflicts that the form does not solve.
+
+    Who approves sees rows, by their keys and values. Logs, reports and messages go to more people, and have numbers.
+    """
     from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
+    from backup_playbook.dag_parts.rows import SUMMARY
 
     ti, on_conflict = context["ti"], context["params"]["on_conflict"]
-    table = preview.to_markdown(on_conflict)
-    log.info("%s", table)
+    numbers = preview.without_rows()
+    log.info("%s", numbers.to_markdown(on_conflict))
     preview.require_clear(on_conflict)
     warning = "**UNVERIFIED: nobody has checked this backup.** " if tested["unverified"] else ""
     warning += f"{tested['remark']} " if tested["remark"] else ""
     source = f"from `{tested['backup_id']}` in {tested['repository']}"
-    ti.xcom_push(PLAN, f"{warning}{what}, as they were at {taken_at:%Y-%m-%d %H:%M:%S} UTC, {source}. {how}\n\n{table}")
+    head = f"{warning}{what}, as they were at {taken_at:%Y-%m-%d %H:%M:%S} UTC, {source}. {how}\n\n"
+    ti.xcom_push(PLAN, head + preview.to_markdown(on_conflict))
+    ti.xcom_push(SUMMARY, head + numbers.to_markdown(on_conflict))
     ti.xcom_push(IN_SHORT, warning + preview.in_short(on_conflict))
-    ti.xcom_push(PREVIEW, preview.model_dump(mode="json"))
+    ti.xcom_push(PREVIEW, numbers.model_dump(mode="json"))
 
 
 def keep_undo(step: RestoreStep, name: str, content: bytes) -> str:
@@ -193,15 +200,25 @@ class ListContents(SourceOperator):
                     "rows": record.rows,
                     "bytes": record.bytes,
                     "key": list(record.key),
-                    "parts": [[part.object, part.rows, part.key_min, part.key_max] for part in record.parts],
+                    "parts": [
+                        [
+                            part.object,
+                            part.rows,
+                            *(masked(key, *record.key[:1]) for key in (part.key_min, part.key_max)),
+                        ]
+                        for part in record.parts
+                    ],
                 }
                 for record in records[:TABLES_SHOWN]
             ]
             rows = lookup_rows(reader, records[0], form["keys"], self.cancellation) if form["keys"] else []
         for table in tables:
             self.log.info("%s: %d rows, %d bytes, key %s", table["table"], table["rows"], table["bytes"], table["key"])
-        for row in rows:
-            self.log.info("%s", row)
         if form["keys"]:
-            self.log.info("%d of %d keys are in it.", len(rows), len(form["keys"]))
-        return {"backup_id": chosen["backup_id"], "tables": tables, "rows": rows}
+            # logs go to more people than the result
+            self.log.info(
+                "%d of %d keys are in it, as they are written there. Their rows are in this task's XCom.",
+                len(rows),
+                len(form["keys"]),
+            )
+        return {"backup_id": chosen["backup_id"], "tables": tables, "rows": [masked(row) for row in rows]}

@@ -41,11 +41,12 @@ class Incident:
         self.before = self.dump()
 
     def dump(self) -> list[str]:
-        return sorted(dump_text(self.server, self.name, "--data-only"))
+        return sorted(dump_text(self.server, self.name, "--data-only", "--encoding=SQL_ASCII"))
 
     def do(self, command: str) -> None:
         with self.server.connect(self.name) as session:
-            session.execute(command.encode())
+            session.execute("SET client_encoding = 'UTF8'")
+            session.execute(f"SET TRANSACTION READ WRITE; {command}".encode())
 
     def ask(self, query: str) -> list[Any]:
         with self.server.connect(self.name) as session:
@@ -70,7 +71,8 @@ class Incident:
 
     def undo(self) -> None:
         argv = [self.server.bin_dir / "psql", "-X", "-q", "-d", self.server.dsn(self.name), "-f", self.undo_file]
-        subprocess.run(argv, check=True, capture_output=True)
+        done = subprocess.run(argv, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
 
     def _keep(self, script: bytes) -> str:
         self.undo_file.write_bytes(script)

@@ -173,6 +173,7 @@ def find_table(connection: Connection[TupleRow], wanted: str) -> TableShape:
 def choose_rows(connection: Connection[TupleRow], table: TableShape, keys: Sequence[str], where: str) -> Selection:
     """Which rows are meant, when the server understands the keys. Raises RowRecoveryError."""
     selection = select_rows(keys, where, table)
+    require_characters(connection.info.encoding, (*keys, where))
     values = [list(column) for column in zip(*selection.keys, strict=True)]
     casts = ", ".join(f"v{number}::{table.columns[column].cast}" for number, column in enumerate(table.key))
     arrays = ", ".join("%s::text[]" for _ in values)
@@ -188,6 +189,19 @@ def choose_rows(connection: Connection[TupleRow], table: TableShape, keys: Seque
                 f"Correct it; the key has the columns {key}.",
             ) from None
     return selection
+
+
+def require_characters(codec: str, texts: Iterable[str]) -> None:
+    """Raise RowRecoveryError for a text that no database of this encoding can hold."""
+    for text in texts:
+        try:
+            text.encode(codec)
+        except UnicodeEncodeError as error:
+            raise RowRecoveryError(
+                f"{error.object[error.start : error.end]!r} in a key or the condition is no character of the "
+                f"database's encoding ({codec}): no row can have it.",
+                "Write it as the database does.",
+            ) from None
 
 
 def read_shape(connection: Connection[TupleRow], table: TableName) -> TableShape | None:

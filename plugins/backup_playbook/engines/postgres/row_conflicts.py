@@ -112,7 +112,7 @@ def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[Uniq
     acting = [link for link in staging.links if link.parent == table.live.name and link.on_delete != "no action"]
     if not acting:
         staging.ways[table.name] = "anew"
-    elif not renumbered and all(parking(table, item) for item in exchanged):
+    elif not renumbered and all(parking(table, item, table.name) for item in exchanged):
         staging.ways[table.name] = "parked"
         staging.parked[table.name] = exchanged
     else:

@@ -94,7 +94,7 @@ class _Import:
         self._switch(lambda _: "DISABLE")
         for table in tables:
             if constraints := self._staging.parked.get(table.name):
-                self._staging.do(park(table, constraints, f"replaced_{table.name}"))
+                self._staging.do(park(table, constraints, f"replaced_{table.name}", table.name))
         (counts,) = self._staging.ask(self._statement())
         self._staging.do("SET CONSTRAINTS ALL IMMEDIATE")
         if not self._fire_triggers:

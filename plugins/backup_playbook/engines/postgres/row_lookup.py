@@ -9,6 +9,7 @@ from backup_playbook.core.model import Manifest, ObjectKind, TablePart, TableRec
 from backup_playbook.core.row_recovery import RowRecoveryError, parse_key
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.row_catalog import require_characters
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
 
@@ -42,12 +43,15 @@ def lookup_rows(
     if not record.key:
         raise RowRecoveryError(f"{label} has no primary key.", "Restore the backup to look into this table.")
     codec = str(reader.manifest.details["python_codec"])
-    wanted = {tuple(escape(value.encode(codec)) for value in parse_key(key, label, record.key)) for key in keys}
+    require_characters(codec, keys)
+    wanted = {
+        tuple(escape(value.encode(codec)).rstrip(b" ") for value in parse_key(key, label, record.key)) for key in keys
+    }
     firsts = [parse_key(key, label, record.key)[0] for key in keys]
     objects = {item.name: item for item in reader.manifest.objects}
     found: list[Row] = []
     for part in record.parts:
-        if part.rows and _can_hold(part, firsts):
+        if part.rows and _can_hold(part, firsts, codec):
             item = objects[part.object]
             rows = (_PackedLines if item.kind is ObjectKind.PACK else _Lines)(record, wanted, codec)
             for block in reader.content(item):
@@ -71,7 +75,8 @@ class _Lines:
         last = max(self._places) + 1
         for line in lines:
             cells = line.split(b"\t", last)
-            if tuple(cells[place] for place in self._places) in self._wanted:
+            # `character` is padded with blanks, which are not part of its value
+            if tuple(cells[place].rstrip(b" ") for place in self._places) in self._wanted:
                 self.found.append(self._row(line))
 
     def _row(self, line: bytes) -> Row:
@@ -100,11 +105,15 @@ class _PackedLines(PackReader):
             self._lines.update(rows)
 
 
-def _can_hold(part: TablePart, values: Sequence[str]) -> bool:
-    """By the smallest and largest key; known without a server for whole numbers only."""
+def _can_hold(part: TablePart, values: Sequence[str], codec: str) -> bool:
+    """By the smallest and largest key: in the order of whole numbers, or in that of texts, as nobody knows the type."""
+    if part.key_min is None or part.key_max is None:
+        return True
+    low, high = part.key_min, part.key_max
+    if any(low.encode(codec) <= value.encode(codec) <= high.encode(codec) for value in values):
+        return True
     try:
-        low, high = int(part.key_min or ""), int(part.key_max or "")
-        return any(low <= int(value) <= high for value in values)
+        return any(int(low) <= int(value) <= int(high) for value in values)
     except ValueError:
         return True
 

@@ -120,7 +120,8 @@ def _prune(staging: Staging) -> str:
 def _park(staging: Staging) -> Iterator[str]:
     for table in staging.tables:
         if (constraints := staging.parked.get(table.name)) and _has_replaced(staging, table):
-            yield park(table, constraints, f"replaced_{table.name}")
+            replaced = f"replaced_{table.name}"
+            yield park(table, constraints, replaced, replaced)
 
 
 def _take_back(staging: Staging) -> str:

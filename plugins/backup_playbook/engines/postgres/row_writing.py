@@ -10,10 +10,10 @@ from backup_playbook.engines.postgres.row_catalog import UniqueConstraint, colum
 from backup_playbook.engines.postgres.row_staging import StagedTable, Way
 
 _NUMBER = quoted("backup_playbook number")
-# values that no row has yet, by types that have an endless number of them
+# values that no row has, or is to have, by types that have an endless number of them
 _UNUSED: Mapping[str, str] = {
-    **dict.fromkeys(("smallint", "integer", "bigint", "numeric", "date"), "(SELECT max({0}) FROM {1}) + s.{2}::int"),
-    **dict.fromkeys(("text", "character varying"), "md5(random()::text || s.{2})"),
+    **dict.fromkeys(("smallint", "integer", "bigint", "numeric", "date"), "greatest({0}) + s.{1}::int"),
+    **dict.fromkeys(("text", "character varying"), "md5(random()::text || s.{1})"),
     "uuid": "gen_random_uuid()",
 }
 
@@ -69,9 +69,9 @@ def all_gone(deletions: Sequence[str]) -> str:
     return f"{' + '.join(numbers)} >= 0" if numbers else "true"
 
 
-def park(table: StagedTable, constraints: Sequence[UniqueConstraint], source: str) -> str:
-    """Free the unique values of the rows whose keys are in `source`, before they are overwritten."""
-    found = [value for item in constraints if (value := parking(table, item))]
+def park(table: StagedTable, constraints: Sequence[UniqueConstraint], source: str, wanted: str) -> str:
+    """Free the unique values of the rows whose keys are in `source`, before they get those that are in `wanted`."""
+    found = [value for item in constraints if (value := parking(table, item, wanted))]
     values = ", ".join(f"{quoted(name)} = {value}" for name, value in dict(found).items())
     keys = columns_of("k", table.key)
     return (
@@ -80,7 +80,7 @@ def park(table: StagedTable, constraints: Sequence[UniqueConstraint], source: st
     )
 
 
-def parking(table: StagedTable, constraint: UniqueConstraint) -> tuple[str, str] | None:
+def parking(table: StagedTable, constraint: UniqueConstraint, wanted: str) -> tuple[str, str] | None:
     """A column of it, and a value by which no two rows meet; None: nobody knows one."""
     free = [
         name
@@ -92,7 +92,8 @@ def parking(table: StagedTable, constraint: UniqueConstraint) -> tuple[str, str]
             return name, "NULL"
     for name in free:
         if value := _UNUSED.get(table.live.columns[name].cast):
-            return name, value.format(quoted(name), table.rows, _NUMBER)
+            newest = ", ".join(f"(SELECT max({quoted(name)}) FROM {rows})" for rows in (table.rows, wanted))
+            return name, value.format(newest, _NUMBER)
     return None
 
 
