@@ -70,7 +70,7 @@ _STABLE = frozenset((
 _FIRST_OF_NAMES = 9
 
 _SCANS: LiteralString = """
-SELECT relid::regclass::text, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_catalog.pg_stat_xact_user_tables
+SELECT schemaname || '.' || relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_catalog.pg_stat_xact_user_tables
 WHERE relid <> ALL (%s::oid[]) AND schemaname <> 'backup_playbook'
 """
 _TREE: LiteralString = """

@@ -8,8 +8,8 @@ whole when that goes too far.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from psycopg.rows import TupleRow
@@ -17,7 +17,6 @@ from psycopg.rows import TupleRow
 from backup_playbook.core.guards import DatabaseIdentity
 from backup_playbook.core.model import ObjectKind, TablePart, TableRecord
 from backup_playbook.core.row_recovery import (
-    Column,
     ForeignKey,
     RowRecoveryError,
     Selection,
@@ -37,6 +36,7 @@ from backup_playbook.engines.postgres.row_condition import (
     fitting,
     reading_nothing_else,
 )
+from backup_playbook.engines.postgres.row_filter import Filter, family
 from backup_playbook.engines.postgres.row_lookup import escape
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.lines import lines_with
@@ -71,35 +71,6 @@ WITH RECURSIVE tree(oid) AS (
 SELECT n.nspname::text, c.relname::text FROM tree JOIN pg_catalog.pg_class c USING (oid)
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 """
-
-
-# types whose values have one spelling each, so that equal ones are equal as text
-_FAMILIES: Mapping[str, str] = {
-    "smallint": "number", "integer": "number", "bigint": "number", "uuid": "uuid", "text": "text",
-    "character varying": "text",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Filter:
-    """Rows whose `columns`, by `operators`, have one of `values`; or those that meet `where`. spelled: a column whose
-    values stand in the backup exactly so; None when that is not known."""
-
-    columns: tuple[str, ...] = ()
-    operators: tuple[str, ...] = ()
-    values: Sequence[tuple[str, ...]] = ()
-    where: str = ""
-    spelled: str | None = None
-
-    def condition(self) -> str:
-        rows = (
-            " AND ".join(
-                f"{literal(value)} {equals} {quoted(column)}"
-                for value, equals, column in zip(row, self.operators, self.columns, strict=True)
-            )
-            for row in self.values
-        )
-        return self.where or " OR ".join(f"({row})" for row in rows) or "false"
 
 
 class RowSearch(Restore):
@@ -155,7 +126,7 @@ class RowSearch(Restore):
         """Load what can be meant of these tables, and mark what is, until nothing more is found."""
         into = [link for link in self._links if link.child in tables and self._members.get(link.parent)]
         circular = {link.child for link in into if link.parent in tables}
-        seen: dict[TableName, list[_Filter]] = {table: [] for table in tables}
+        seen: dict[TableName, list[Filter]] = {table: [] for table in tables}
         whole: set[TableName] = set()
         for number in range(READS + 1):
             jobs: list[Job[None]] = []
@@ -178,7 +149,7 @@ class RowSearch(Restore):
             if not jobs or not circular - whole:
                 break
 
-    def _new_filters(self, table: TableName, into: Sequence[ForeignKey], seen: Sequence[_Filter]) -> list[_Filter]:
+    def _new_filters(self, table: TableName, into: Sequence[ForeignKey], seen: Sequence[Filter]) -> list[Filter]:
         """For what was found since the table was read; of the root, at first, what is selected."""
         filters = [self._by(link) for link in into if link.child == table]
         if table == self._root.name and not seen:
@@ -223,7 +194,7 @@ class RowSearch(Restore):
             log.warning("%s.%s is not followed: the backup has other columns.", label(link.child), link.name)
         return known
 
-    def _is_wide(self, table: TableName, filters: Sequence[_Filter]) -> bool:
+    def _is_wide(self, table: TableName, filters: Sequence[Filter]) -> bool:
         """Whether the table is loaded whole: too many keys, or a question that COPY does not answer."""
         columns = self._shape(table).columns
         generated = {name for name, column in columns.items() if column.generated}
@@ -237,29 +208,29 @@ class RowSearch(Restore):
         condition = self._selection.condition
         return condition is not None and condition.plain and not generated & condition.columns
 
-    def _by(self, link: ForeignKey) -> _Filter:
+    def _by(self, link: ForeignKey) -> Filter:
         then, now = self._shape(link.parent).columns, self._shape(link.child).columns
         pairs = zip(link.parent_columns, link.child_columns, strict=True)
-        spelled = (mine for its, mine in pairs if _family(then[its]) and _family(then[its]) == _family(now[mine]))
+        spelled = (mine for its, mine in pairs if family(then[its]) and family(then[its]) == family(now[mine]))
         values = self._found_values(link.parent, link.parent_columns)
-        return _Filter(link.child_columns, link.operators, values, spelled=next(spelled, None))
+        return Filter(link.child_columns, link.operators, values, spelled=next(spelled, None))
 
-    def _by_selection(self) -> _Filter:
+    def _by_selection(self) -> Filter:
         if condition := self._selection.condition:
-            return _Filter(where=condition.sql)
+            return Filter(where=condition.sql)
         columns = self._shape(self._root.name).columns
         names = [f"v{number}" for number in range(len(self._root.key))]
         texts = ", ".join(f"{v}::{columns[name].cast}::text" for v, name in zip(names, self._root.key, strict=True))
         arrays = [list(values) for values in zip(*self._selection.keys, strict=True)]
         marks = ", ".join("%s::text[]" for _ in arrays)
         values = self._ask(f"SELECT {texts} FROM unnest({marks}) v({', '.join(names)})", arrays)
-        spelled = (name for name in self._root.key if _family(columns[name]))
-        return _Filter(
+        spelled = (name for name in self._root.key if family(columns[name]))
+        return Filter(
             self._root.key, self._root.key_operators, [tuple(row) for row in values], spelled=next(spelled, None)
         )
 
     def _loads(
-        self, table: TableName, narrow: Sequence[_Filter] | None, seen: Sequence[_Filter], new: Sequence[_Filter]
+        self, table: TableName, narrow: Sequence[Filter] | None, seen: Sequence[Filter], new: Sequence[Filter]
     ) -> Iterator[Job[None]]:
         """narrow: by which chunks are left out. new: by which rows are; empty: all come, in place of those before."""
         records = [record for record in self._members[table] if self._is_streamed(record)]
@@ -281,7 +252,7 @@ class RowSearch(Restore):
     def _is_streamed(self, record: TableRecord) -> bool:
         return any(self._objects[part.object].kind is ObjectKind.TABLE for part in record.parts)
 
-    def _texts(self, record: TableRecord, filters: Sequence[_Filter]) -> list[bytes] | None:
+    def _texts(self, record: TableRecord, filters: Sequence[Filter]) -> list[bytes] | None:
         """What stands in every line that can be meant, as COPY writes it; None: too much, or not known."""
         texts: dict[bytes, None] = {}
         for item in filters:
@@ -299,7 +270,7 @@ class RowSearch(Restore):
         ((deterministic, collated),) = self._ask(_ORDERED, [quoted(record.namespace, record.name), column])
         return deterministic, collated
 
-    def _parts(self, record: TableRecord, filters: Sequence[_Filter] | None) -> list[TablePart]:
+    def _parts(self, record: TableRecord, filters: Sequence[Filter] | None) -> list[TablePart]:
         """The chunks that can hold what is looked for."""
         parts = [part for part in record.parts if part.rows]
         first = record.key[0] if record.key else None
@@ -384,10 +355,6 @@ class RowSearch(Restore):
 
     def _run(self, jobs: list[Job[None]]) -> None:
         run_jobs(jobs, self._options.streams, Cancellation(self._cancellation))
-
-
-def _family(column: Column) -> str | None:
-    return _FAMILIES.get(column.cast)
 
 
 def is_found(alias: str) -> str:
