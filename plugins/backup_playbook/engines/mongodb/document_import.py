@@ -160,12 +160,13 @@ def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Confli
             choices="`skip` leaves them as they are; `overwrite` puts those of the backup in their place.",
             solved_by=("skip", "overwrite"),
         )
-    if taken := [f"{one.key} ({', '.join(one.taken)})" for one in compared if one.state == "taken"]:
+    if taken := [one for one in compared if one.state == "taken"]:
+        indexes = ", ".join(sorted({name for one in taken for name in one.taken}))
         yield Conflict(
             table=collection,
             kind="unique value taken",
-            what=f"Another document has now a value that is unique of {counted(len(taken), 'document')}.",
-            rows=tuple(taken[:ROWS_SHOWN]),
+            what=f"Another document has now a value that is unique ({indexes}) of {counted(len(taken), 'document')}.",
+            rows=tuple(one.key for one in taken[:ROWS_SHOWN]),
             choices="`skip` leaves these out; or change the other document first.",
             solved_by=("skip",),
         )

@@ -70,8 +70,8 @@ _STABLE = frozenset((
 _FIRST_OF_NAMES = 9
 
 _SCANS: LiteralString = """
-SELECT schemaname || '.' || relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_catalog.pg_stat_xact_user_tables
-WHERE relid <> ALL (%s::oid[]) AND schemaname <> 'backup_playbook'
+SELECT schemaname || '.' || relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0)
+FROM pg_catalog.pg_stat_xact_user_tables WHERE relid <> ALL (%s::oid[]) AND schemaname <> 'backup_playbook'
 """
 _TREE: LiteralString = """
 WITH RECURSIVE tree(oid) AS (
