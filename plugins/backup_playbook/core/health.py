@@ -13,7 +13,8 @@ from statistics import median
 from typing import Literal
 
 from backup_playbook.core.files_guard import warnings
-from backup_playbook.core.holdings import counted, nouns
+from backup_playbook.core.holdings import counted
+from backup_playbook.core.losses import Counts, counts_of, losses, told
 from backup_playbook.core.model import EncryptionRecord, Manifest
 from backup_playbook.core.progress import human_age, human_bytes
 from backup_playbook.core.recovery_points import Backup, is_sound
@@ -30,9 +31,6 @@ SIZE_TOLERANCE = 0.3
 """... and not within this share of the median: a database that hardly changes has hardly a spread."""
 DEVIATIONS = 1.4826
 """Standard deviation of normally distributed values / their median absolute deviation."""
-ROWS_LOST = 0.1
-"""Share of the rows of the tables in both backups."""
-NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,8 @@ class SourceFacts:
     """Of the newest sound backup in the primary repository."""
     previous: Manifest | None = None
     """Of the newest sound one of an earlier day."""
+    history: Sequence[Counts] = ()
+    """Of the sound ones before that, newest first; only where something fell."""
     copies: Mapping[str, str] | None = None
     """Seal of the newest one's copy, by off-site repository; it is not there when it has no such copy."""
     sizes: Sequence[int] = ()
@@ -186,7 +186,7 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
         yield from _encryption(facts.expected.encryption, facts.newest)
         yield from _offsite(facts, facts.newest)
         if facts.previous:
-            yield from _vanished(facts.previous, facts.newest)
+            yield from _lost(facts.previous, facts.newest, facts.history)
 
 
 def _last_good(facts: SourceFacts, now: datetime) -> str:
@@ -218,8 +218,8 @@ def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> _Problem:
         f"rejected/{one.repository}/{one.backup_id}",
         "critical",
         f"The backup {one.backup_id} in {one.repository} is damaged: {one.what}",
-        f"Do not restore from it: {copies}. Find out who wrote to the bucket, or whether its disk is failing. Then put its "
-        "objects back from another repository, which the next run notices, or remove it.",
+        f"Do not restore from it: {copies}. Find out who wrote to the bucket, or whether its disk is failing. Then put "
+        "its objects back from another repository, which the next run notices, or remove it.",
     )
 
 
@@ -369,33 +369,14 @@ def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[_Problem]:
         )  # fmt: skip
 
 
-def _vanished(previous: Manifest, newest: Manifest) -> Iterator[_Problem]:
-    """Each loss in one finding only: a table that is gone is not counted among the rows."""
-    before, after, words = _rows(previous), _rows(newest), nouns(newest.engine)
+def _lost(previous: Manifest, newest: Manifest, history: Sequence[Counts]) -> Iterator[_Problem]:
+    """Each loss in one finding only: a table that is gone is not among those that have fewer rows."""
+    found = losses(counts_of(newest), [counts_of(previous), *history])
     remedy = (
         f"Ask whether it was meant (a migration, a clean-up). If not, restore it from {previous.backup_id}, and hold "
         "that backup."
     )
-    since = f"since {previous.backup_id}"
-    missing = sorted(before.keys() - after.keys())
-    if missing:
-        gone = counted(len(missing), words.table)
-        yield _Problem("tables", "medium", f"Gone {since}: {gone} ({_some(missing)}).", remedy)
-    emptied = sorted(name for name in before.keys() & after.keys() if before[name] and not after[name])
-    if emptied:
-        empty = counted(len(emptied), words.table)
-        yield _Problem("emptied", "medium", f"Empty {since}: {empty} ({_some(emptied)}).", remedy)
-    kept = before.keys() & after.keys() - set(emptied)
-    was, now = sum(before[name] for name in kept), sum(after[name] for name in kept)
-    if now < was * (1 - ROWS_LOST):
-        lost = f"{was - now:,} of {counted(was, words.row)} ({1 - now / was:.0%})"
-        yield _Problem("rows", "medium", f"Gone {since}: {lost}.", remedy)
-
-
-def _rows(manifest: Manifest) -> dict[str, int]:
-    return {f"{table.namespace}.{table.name}": table.rows for table in manifest.tables}
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    gone, fewer = [one for one in found if one.after is None], [one for one in found if one.after is not None]
+    for check, what, some in (("tables", "Gone", gone), ("rows", "Fewer", fewer)):
+        if some:
+            yield _Problem(check, "medium", f"{what} since {previous.backup_id}: {told(some)}.", remedy)

@@ -45,7 +45,7 @@ class Outcome:
     @property
     def warned(self) -> bool:
         """Whether its backup is good, and says what a person should look at."""
-        return bool(self.taken and self.taken.get("warned"))
+        return bool(self.taken and (self.taken.get("warned") or self.taken.get("lost")))
 
     def line(self) -> str:
         """What succeeded."""
@@ -55,7 +55,9 @@ class Outcome:
             f"{self.taken['summary']} in {human_seconds(self.taken['seconds'])}",
             *(f"verified in {name} ({depth})" for name, depth in self.taken["verified"].items()),
         ]
-        return f"*{self.source}* `{self.taken['backup_id']}`: {'; '.join(facts)}."
+        lost = self.taken.get("lost")
+        fewer = f" *Fewer than in the backup before:* {lost}." if lost else ""
+        return f"*{self.source}* `{self.taken['backup_id']}`: {'; '.join(facts)}.{fewer}"
 
     def problem(self) -> str:
         """What did not; only for an outcome with a failed step."""

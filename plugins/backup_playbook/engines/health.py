@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from backup_playbook.core.health import SIZES_CONSIDERED, Expected, Inequality, Rejection, SourceFacts, Unreadable
+from backup_playbook.core.losses import HISTORY, Counts, Loss, counts_of, losses
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.engines.survey import OpenCatalog, Survey, survey
@@ -30,6 +31,10 @@ def gather_facts(
     newest = seen.manifest(primary, sound[0].backup_id) if sound else None
     earlier = next((entry for entry in sound if entry.taken_at.date() < sound[0].taken_at.date()), None)
     previous = seen.manifest(primary, earlier.backup_id) if earlier else None
+    history = []
+    if newest and previous and losses(counts_of(newest), [counts_of(previous)]):
+        before = [entry for entry in sound if entry.backup_id < previous.backup_id][: HISTORY - 1]
+        history = [counts_of(found) for entry in before if (found := seen.manifest(primary, entry.backup_id))]
     copies = _seals_of_copies(seen, newest, repositories[1:]) if newest else {}
     sizes = _sizes(seen, primary, sound[1:])
     _add_rejected(seen)
@@ -44,10 +49,22 @@ def gather_facts(
         inequalities=inequalities,
         newest=newest,
         previous=previous,
+        history=history,
         copies=copies,
         sizes=sizes,
         scrubbed=scrub_troubles is not None,
     )
+
+
+def lost_since(catalog: Catalog, newest: Manifest, now: datetime) -> list[Loss]:
+    """What a backup has no longer that the sound one before it had. Raises PlaybookError."""
+
+    def older() -> Iterator[Counts]:
+        for entry in catalog.backups(newest.source):
+            if entry.backup_id < newest.backup_id and is_sound(entry, now):
+                yield counts_of(catalog.manifest(entry.source, entry.backup_id))
+
+    return losses(counts_of(newest), older())
 
 
 def accept_unequal(catalogs: Iterable[Catalog], source: str, backup_id: str, note: Mapping[str, Any]) -> bool:

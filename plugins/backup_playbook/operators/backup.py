@@ -28,6 +28,7 @@ class TakenBackup(TypedDict):
     """What goes from step to step. Sizes in bytes, `seconds` of the dump, `verified`: depth by repository.
 
     summary: what is in it, as its engine counts. warned: it says what a person should look at.
+    lost: what has fewer rows, or files, than in the backup before.
     """
 
     source: str
@@ -41,6 +42,7 @@ class TakenBackup(TypedDict):
     seconds: float
     verified: dict[str, str]
     summary: str
+    lost: NotRequired[str]
     warned: NotRequired[bool]
 
 
@@ -146,7 +148,23 @@ class VerifyBackup(BackupOperator):
             extra = {"backup_id": self.taken["backup_id"], **found[settings.repository]}
             context["outlet_events"][VERIFIED_BACKUPS].add(asset, extra=extra)
         depths = {name: evidence["depth"] for name, evidence in found.items()}
-        return {**self.taken, "verified": {**self.taken["verified"], **depths}}
+        done: TakenBackup = {**self.taken, "verified": {**self.taken["verified"], **depths}}
+        return done if self.offsite else {**done, "lost": self._lost(settings.repository)}
+
+    def _lost(self, repository: str) -> str:
+        """In words; empty for nothing. That it cannot be told does not make the backup a worse one."""
+        from backup_playbook.core.errors import PlaybookError
+        from backup_playbook.core.losses import told
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.engines.health import lost_since
+
+        try:
+            catalog = connections.catalog(self.config, repository)
+            manifest = catalog.manifest(self.source, self.taken["backup_id"])
+            return told(lost_since(catalog, manifest, datetime.now(UTC)))
+        except PlaybookError as error:
+            self.log.warning("What the backup before this one had cannot be told: %s", error)
+            return ""
 
     def _verify(self, repository: str) -> dict[str, Any]:
         from backup_playbook.dag_parts import connections

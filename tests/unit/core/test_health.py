@@ -97,9 +97,9 @@ KNOWN_BAD: list[tuple[str, SourceFacts, str, str, str]] = [
     ("below the minimum", newest(size=99_000_000), "medium", "minimum_size", "less than the minimum of 95 MB"),
     ("half as large", newest(size=250_000_000), "medium", "unusual_size", "where 477 MB is usual"),
     ("twice as large", newest(size=1_000_000_000), "medium", "unusual_size", "where 477 MB is usual"),
-    ("table gone", newest({"orders": 9_000, "empty": 0}), "medium", "tables", "7f3a91: 1 table (public.users)."),
-    ("table emptied", newest(TABLES | {"users": 0}), "medium", "emptied", "7f3a91: 1 table (public.users)."),
-    ("rows gone", newest(TABLES | {"orders": 7_500}), "medium", "rows", "7f3a91: 1,500 of 10,000 rows (15%)."),
+    ("table gone", newest({"orders": 9_000, "empty": 0}), "medium", "tables", "7f3a91: public.users 1,000 -> gone."),
+    ("table emptied", newest(TABLES | {"users": 0}), "medium", "rows", "7f3a91: public.users 1,000 -> 0."),
+    ("rows gone", newest(TABLES | {"orders": 7_500}), "medium", "rows", "7f3a91: public.orders 9,000 -> 7,500."),
     ("no copy", offsite(nights(first=1)), "high", "offsite/offsite", "has no copy in offsite"),
     ("another copy", replace(WELL, copies={"offsite": "x"}), "high", "offsite/offsite", "another seal"),
     ("unverified copy", offsite(without_newest([UNVERIFIED])), "high", "offsite/offsite", "is not"),
@@ -206,4 +206,4 @@ def test_rejected_copy_is_one_finding() -> None:
 def test_many_names_are_cut() -> None:
     before = manifest(LAST_NIGHT - DAY, {f"t{number}": 1 for number in range(8)} | TABLES)
     [finding] = assess(replace(WELL, previous=before), NOW)
-    assert "public.t0, public.t1, public.t2, public.t3, public.t4 and 3 more" in finding.what
+    assert "public.t3 1 -> gone, public.t4 1 -> gone and 3 more" in finding.what

@@ -130,6 +130,7 @@ class FilesSource:
             **summary(sync.counts),
             "unreadable": draft.details["hidden"] + sync.counts[f"outcome_{Outcome.UNREADABLE}"],
             "examples": sync.examples,
+            "folders": dict(sync.folders),
             "current": current_folder(writer.source),
             "hashed": hashed_folder(writer.source),
         }

@@ -25,6 +25,7 @@ LARGE_AT_ONCE = 2
 WINDOW = 10_000
 """So many entries may be finished while the first of them is still uploaded."""
 EXAMPLES = 20
+FOLDERS_COUNTED = 1000
 RENAMES_COPIED = 50_000
 """Of more that vanished, the store copies no contents: they are uploaded."""
 
@@ -56,6 +57,8 @@ class Sync:
     anew: bool = False
     aside: bool = False
     counts: Counter[str] = field(default_factory=Counter)
+    folders: Counter[str] = field(default_factory=Counter)
+    """Files by the first folders at the top of the tree."""
     examples: list[dict[str, str]] = field(default_factory=list)
     """The first paths that were not backed up as they should: `path`, `outcome`, `reason`."""
     _stale: list[str] = field(default_factory=list)
@@ -133,9 +136,16 @@ class Sync:
             self.counts["new_bytes"] += entry.size
         self.counts[f"type_{entry.type}"] += 1
         self.counts["bytes"] += entry.size if entry.stored else 0
+        if entry.stored:
+            self._count_folder(entry)
         if entry.outcome or done.how is How.SILENT:
             self._note(entry, done.how)
         shards.add(entry.path, done.line or to_line(entry))
+
+    def _count_folder(self, entry: Entry) -> None:
+        folder = entry.path.partition(b"/")[0].decode(errors="replace") + "/" if b"/" in entry.path else "./"
+        if folder in self.folders or len(self.folders) < FOLDERS_COUNTED:
+            self.folders[folder] += 1
 
     def _hidden(self, done: _Done) -> Entry | None:
         """What a listing shall show no more: what is no file any more, and what was stored beside the current state."""
