@@ -91,6 +91,13 @@ def test_headline_says_what_is_at_risk(outcomes: list[Outcome], level: str, text
     assert (severity(outcomes), headline(outcomes)) == (level, text)
 
 
+def test_lost_rows_are_one_line_and_no_green_that_nobody_reads() -> None:
+    fewer = {step: {**result, "lost": "public.payments 30,058 -> 20,060"} for step, result in RESULTS.items()}
+    item = outcome("shop", 0, states(*["success"] * 5), fewer, offsite=True)  # type: ignore[arg-type]
+    assert item.line().endswith("*Fewer than in the backup before:* public.payments 30,058 -> 20,060.")
+    assert (severity([item]), headline([item])) == ("medium", f"{headline([GOOD])}; look at what it says of shop")
+
+
 def test_lines() -> None:
     assert GOOD.line() == (
         "*shop* `20261123T020004Z-7f3a91`: 3 tables, 12,345 rows; 5.0 MB stored as 1.0 MB in 1 min 15 s; "

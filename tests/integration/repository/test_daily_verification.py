@@ -10,11 +10,12 @@ import pytest
 
 from backup_playbook.core.errors import CancelledError, ConfigError
 from backup_playbook.core.health import Expected, Finding, Unreadable, assess
+from backup_playbook.core.losses import told
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.engines import scrub as scrub_module
 from backup_playbook.engines.backup import Depth, Verification, take_backup
-from backup_playbook.engines.health import accept_unequal, gather_facts
+from backup_playbook.engines.health import accept_unequal, gather_facts, lost_since
 from backup_playbook.engines.recovery_points import find_recovery_points
 from backup_playbook.engines.scrub import Scrub, Scrubbed
 from backup_playbook.repository import catalog as catalog_module
@@ -29,6 +30,7 @@ from backup_playbook.streams.encryption import Encryption, Keyring
 from backup_playbook.streams.processes import Cancellation
 from embedded.s3 import S3Gateway
 from tests.integration.repository.conftest import MakeStore
+from tests.support.backups import manifest
 from tests.support.bytes_engine import BytesEngine
 from tests.support.damage import flip_a_bit
 from tests.support.s3_proxy import Fault, Request, S3Proxy
@@ -296,6 +298,20 @@ def test_sizes_come_from_the_verifications(catalogs: Catalogs) -> None:
     assert facts.sizes == (taken[1].stored_bytes, taken[2].stored_bytes)
     assert (facts.newest, facts.previous) == (taken[0], taken[1])
     assert facts.copies == {"offsite": taken[0].seal}
+
+
+def test_a_loss_is_found_by_the_night_and_by_the_day(catalogs: Catalogs) -> None:
+    for days, rows in ((2, 30_000), (1, 30_058), (0, 20_060)):
+        taken = datetime.now(UTC) - days * DAY
+        made = manifest(taken, {"payments": rows, "events": 4_000_000})
+        catalogs["primary"].seal(made, "")
+        catalogs["primary"].add_evidence("shop", made.backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
+    now = datetime.now(UTC)
+    assert told(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
+    facts = gather_facts("shop", EXPECTED, REPOSITORIES, catalogs.__getitem__, now)
+    assert [one.what for one in assess(facts, now) if one.key == "shop/rows"] == [
+        f"Fewer since {facts.previous.backup_id if facts.previous else ''}: public.payments 30,058 -> 20,060."
+    ]
 
 
 def test_facts_of_a_night_take_few_requests(catalogs: Catalogs, proxy: S3Proxy) -> None:
