@@ -108,7 +108,7 @@ def test_plan_of_a_part_names_what_is_left_out(plan: Plan) -> None:
     assert planned["tables"] == ["public.notes"]
     assert "__restored_" in planned["kept"]
     assert "only those of public.notes: 1 table, 7 rows" in planned["plan"]
-    assert "subscriptions" in planned["plan"]
+    assert "**Left out:** nothing." in planned["plan"]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,10 @@ class RecoveryReport(BaseModel):
     differences: tuple[Difference, ...] = ()
     amcheck: str = ""
     log: str = ""
+    left_out: tuple[str, ...] = ()
+    """What the copy did not get, in words."""
+    recomputed: tuple[str, ...] = ()
+    """What was computed anew in the copy, and not compared, in words."""
 
     @property
     def recovered(self) -> bool:
@@ -109,6 +113,8 @@ class RecoveryReport(BaseModel):
             *([f"- replaced: {cell(self.live)}, kept as {code(self.quarantine)}"] if self.recovered else []),
             *([self._unreachable()] if self.unreachable_seconds is not None else []),
             f"- to undo: {code(self.undo())}",
+            *([f"- not in the copy: {cell('; '.join(self.left_out))}"] if self.left_out else []),
+            *([f"- computed anew, and not compared: {cell('; '.join(self.recomputed))}"] if self.recomputed else []),
             *([f"- pg_amcheck of the quarantine: {cell(self.amcheck)}"] if self.amcheck else []),
             *([f"- server log: {cell(self.log)}"] if self.log else []),
             f"- run: {self.run_url or self.run_id}",

@@ -63,7 +63,7 @@ class RestorePlan:
             f"**What will be touched:** nothing that exists. A copy is made on the server of {code(self.server)}.",
             f"**What will be there:** once proven and checked, {code(self.database)}, without {self.without}.",
             f"**Data:** {cell(what)}: {data}.",
-            f"**Left out:** {cell('; '.join(self.left_out))}.",
+            f"**Left out:** {cell('; '.join(self.left_out) or 'nothing')}.",
             f"**How long:** {self._duration()}; the objective (RTO) is {human_seconds(self.rto.total_seconds())}.",
             f"**Free space:** {free}; the copy needs at least {human_bytes(self.content_bytes)}.",
             f"**How to undo it:** {code(drop_statement(self.engine, self.database))}",

@@ -60,6 +60,8 @@ class RestoreReport(_Record):
     """The database that stays; empty: none does."""
     left_out: tuple[str, ...] = ()
     """What the copy did not get, in words."""
+    recomputed: tuple[str, ...] = ()
+    """What was computed anew in the copy, and not compared, in words."""
     chosen: str = ""
     """Why another repository than usual was read, in a sentence."""
 
@@ -98,8 +100,13 @@ class RestoreReport(_Record):
         checks = f"{counted(len(self.checks), 'application check')} passed; " if self.checks else ""
         return (
             f"{self.backup_id} from {self.repository}: {self._proven()} equal byte for byte; {checks}"
-            f"took {_seconds(self.rto)}, {met} the RTO of {_seconds(self.rto_objective)}."
+            f"took {_seconds(self.rto)}, {met} the RTO of {_seconds(self.rto_objective)}.{self._beside()}"
         )
+
+    def _beside(self) -> str:
+        """What the word `equal` does not cover."""
+        said = (("Computed anew, not compared", self.recomputed), ("Not in the copy", self.left_out))
+        return "".join(f" {words}: {', '.join(what)}." for words, what in said if what)
 
     def headline(self) -> str:
         verdict = "restored and proven equal" if self.passed else f"FAILED at {self.failed_step}"
@@ -130,6 +137,8 @@ class RestoreReport(_Record):
             lines.append(f"- proven byte for byte: {self._proven()}")
         if self.left_out:
             lines.append(f"- left out: {cell('; '.join(self.left_out))}")
+        if self.recomputed:
+            lines.append(f"- computed anew, and not compared: {cell('; '.join(self.recomputed))}")
         if self.kept:
             lines.append(f"- stays as {code(self.kept)}; to undo: {code(drop_statement(self.engine, self.kept))}")
         if self.chosen:

@@ -143,7 +143,7 @@ def _newest(instance: Any) -> Any:
 def _report(config: PlaybookConfig, instance: Any, recovery: Any, failed: str, problem: str) -> RecoveryReport:
     state = instance.xcom_pull("switch_maintenance_off", key=STATE)
     approval, exchange = instance.xcom_pull("approve_plan"), recovery["exchange"] or {}
-    evidence = instance.xcom_pull("collect_evidence") or {}
+    evidence, proof = instance.xcom_pull("collect_evidence") or {}, recovery.get("proof") or {}
     on, off = instance.xcom_pull("switch_maintenance_on"), instance.xcom_pull("switch_maintenance_off")
     return RecoveryReport(
         source=recovery["source"],
@@ -168,6 +168,8 @@ def _report(config: PlaybookConfig, instance: Any, recovery: Any, failed: str, p
         maintenance_window=datetime.fromisoformat(off) - datetime.fromisoformat(on) if on and off else None,
         phases=recovery["phases"],
         rto_objective=config.objectives_of(recovery["source"]).rto,
+        left_out=tuple(proof.get("left_out", ())),
+        recomputed=tuple(proof.get("recomputed", ())),
         **evidence,
     )
 

@@ -18,7 +18,7 @@ from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.recovery import live_mongo, production_server, recovery_settings
 from backup_playbook.engines.mongodb.archive import left_out as left_out_of_mongo
 from backup_playbook.engines.mongodb.preflight import inspect_live as inspect_collections
-from backup_playbook.engines.postgres.archive import left_out
+from backup_playbook.engines.postgres.excluded import left_out, recomputed_by
 from backup_playbook.engines.postgres.recovery_preflight import inspect_live
 from backup_playbook.engines.scratch import ScratchHost
 from backup_playbook.engines.survey import Survey, newest_evidence, survey
@@ -152,13 +152,14 @@ def look_at_live(config: PlaybookConfig, manifest: Manifest, live: str, quaranti
         stays = tuple(f"{name} is not in backups, and stays as it is." for name in manifest.details.get("left_out", ()))
         return 0, (
             _space(free, manifest.content_bytes),
-            _no_copy_has(left_out_of_mongo(manifest)),
+            *_no_copy_has(left_out_of_mongo(manifest)),
             *stays,
             EXPIRES,
             STREAMS,
         )
     found = inspect_live(production_server(config, source), live, manifest.content_bytes)
-    return found.oid, (*found.remarks, _space(found.free, found.bytes), _no_copy_has(left_out(manifest)))
+    anew = _computed_anew(recomputed_by(manifest))
+    return found.oid, (*found.remarks, _space(found.free, found.bytes), *_no_copy_has(left_out(manifest)), *anew)
 
 
 EXPIRES = "Nothing expires in the quarantine; after rollback_promotion it does again."
@@ -171,5 +172,9 @@ def _space(free: int | None, needed: int) -> str:
     return f"The server has {human_bytes(free)} free; the copy needs about {human_bytes(needed)}."
 
 
-def _no_copy_has(what: Sequence[str]) -> str:
-    return f"No copy has these: {', '.join(what)}."
+def _no_copy_has(what: Sequence[str]) -> list[str]:
+    return [f"No copy has these: {', '.join(what)}."] if what else []
+
+
+def _computed_anew(what: Sequence[str]) -> list[str]:
+    return [f"Computed anew in the copy, and not compared: {', '.join(what)}."] if what else []

@@ -193,10 +193,16 @@ class PresentPlan(RecoveryStep):
         plan = instance.xcom_pull("plan_restore", key=PLAN)
         proof = staged["proof"]
         equal = f"{counted(proof['tables'], 'table')}, {counted(proof['schema_objects'], 'definition')}"
+        beside = [
+            f"**{title}:** {cell('; '.join(proof[key]))}.\n"
+            for title, key in (("Not in the copy", "left_out"), ("Computed anew, not compared", "recomputed"))
+            if proof.get(key)
+        ]
         passed = [(one["name"], "ok", one["detail"]) for one in checks]
         lines = [
             plan,
-            f"**What staging has shown:** restored and proven equal on {cell(staged['target'])} in {took}: {equal}.",
+            f"**What staging has shown:** restored and proven equal on {cell(staged['target'])} in {took}: {equal}.\n",
+            *beside,
             *markdown_table("Application checks on staging", ("check", "result", "detail"), passed),
         ]
         self.log.info("%s", "\n".join(lines))

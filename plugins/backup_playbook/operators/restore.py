@@ -283,9 +283,10 @@ class ProveRestore(RestoreStep):
         started = time.monotonic()
         with self.noticing_damage(context), self.reader() as reader:
             proof = self.scratch().prove(reader, self.cancellation)
-        counts = {"tables": len(proof.tables), "schema_objects": proof.schema_objects, "left_out": list(proof.left_out)}
+        counts = {"tables": len(proof.tables), "schema_objects": proof.schema_objects}
+        beside = {"left_out": list(proof.left_out), "recomputed": list(proof.recomputed)}
         phases = {**self.tested["phases"], "prove": time.monotonic() - started}
-        return {**self.tested, "phases": phases, "proof": counts}
+        return {**self.tested, "phases": phases, "proof": {**counts, **beside}}
 
 
 def is_active(context: Context, owner: str) -> bool | None:

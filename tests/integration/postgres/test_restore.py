@@ -258,33 +258,6 @@ def test_the_planner_knows_the_copy(
         assert session.execute("SELECT n_distinct FROM pg_stats WHERE tablename = 't'").fetchall() == [(7,)]
 
 
-def test_jobs_of_pg_cron_stay_behind(
-    postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
-) -> None:
-    """Copied jobs would run; and pg_cron can be created in one database of a server only."""
-    origin, target = database(), scratch()
-    share = postgres18.home / "pg_cron"
-    extension = share / "extension"
-    extension.mkdir(parents=True, exist_ok=True)
-    (extension / "pg_cron.control").write_text("default_version = '1.0'\nrelocatable = false\nschema = pg_catalog\n")
-    (extension / "pg_cron--1.0.sql").write_text(
-        "CREATE SCHEMA cron; CREATE SEQUENCE cron.jobid_seq;"
-        "CREATE TABLE cron.job (jobid bigint PRIMARY KEY DEFAULT nextval('cron.jobid_seq'), command text);"
-        "SELECT pg_extension_config_dump('cron.job', ''); SELECT pg_extension_config_dump('cron.jobid_seq', '');"
-    )
-    with postgres18.connect(origin) as session:
-        session.execute(f"SET extension_control_path = '{share}:$system'")
-        session.execute("CREATE EXTENSION pg_cron")
-        session.execute("INSERT INTO cron.job (command) VALUES ('SELECT 1')")
-        session.execute("CREATE TABLE t AS SELECT 1 AS one")
-    manifest = lab.backup(source_of(postgres18.dsn(origin)))
-    assert {(table.namespace, table.rows) for table in manifest.tables} == {("cron", 1), ("public", 1)}
-    lab.restore_into(target, manifest)
-    proof = lab.prove(target, manifest)
-    assert [(table.namespace, table.name) for table in proof.tables] == [("public", "t")]
-    assert "pg_cron and its jobs" in proof.left_out
-
-
 def test_rows_of_many_lengths_keep_their_order(
     postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
 ) -> None:

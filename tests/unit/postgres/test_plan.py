@@ -28,6 +28,7 @@ def table(
         bytes=size,
         pages=size // PAGE if pages is None else pages,
         columns=["id"],
+        generated=[],
         condition=condition,
         key=["id"],
         needs=[],

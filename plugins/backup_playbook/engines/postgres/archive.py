@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from backup_playbook.core.model import Manifest, TableRecord
+from backup_playbook.core.model import TableRecord
+from backup_playbook.engines.postgres.excluded import PG_CRON, PG_CRON_SCHEMA
 from backup_playbook.engines.postgres.table_of_contents import Entry, label
 
 SCHEMA_SECTIONS = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
@@ -15,9 +16,6 @@ ATTACH = "INDEX ATTACH"
 AFTER_ATTACH = "FK CONSTRAINT|COMMENT|MATERIALIZED VIEW DATA|ACL|DEFAULT ACL|PUBLICATION"
 LAST = "EVENT TRIGGER|(COMMENT|SECURITY LABEL) - EVENT TRIGGER"
 """Regular expressions of types of entries, as `pg_restore -l` shows them: see `post_data_steps`. LAST: at the end."""
-
-PG_CRON = "pg_cron"
-PG_CRON_SCHEMA = "cron"
 
 REFRESH = b"MATERIALIZED VIEW DATA"
 _ABOUT = (b"COMMENT", b"SECURITY LABEL", b"ACL")
@@ -139,21 +137,6 @@ def _how(expected: Sequence[bytes], found: Sequence[bytes]) -> str:
         for what, had, has in facts
         if had != has
     )
-
-
-def has_cron(manifest: Manifest) -> bool:
-    return any(item["name"] == PG_CRON for item in manifest.details.get("extensions", ()))
-
-
-def left_out(manifest: Manifest) -> tuple[str, ...]:
-    """What no restored copy of this backup gets, in words."""
-    found = ["subscriptions", "user mappings of foreign servers"]
-    if has_cron(manifest):
-        found.append("pg_cron and its jobs")
-    if unlogged := manifest.details.get("unlogged"):
-        names = ", ".join(".".join(name) for name in unlogged)
-        found.append(f"the contents of {names} (unlogged: the standby that was read has none)")
-    return tuple(found)
 
 
 def is_left_out(table: TableRecord) -> bool:

@@ -19,6 +19,7 @@ from backup_playbook.engines.postgres.encodings import settle
 
 APPLICATION_NAME = "backup-playbook"
 CONNECT_TIMEOUT_SECONDS = 15
+_FIRST_WITH_LOGIN_TRIGGERS = 170_000
 
 _KEEPALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
 _ENVIRONMENT = {
@@ -90,6 +91,11 @@ class PostgresServer:
         """Another database of the same server."""
         return replace(self, keywords={**self.keywords, "dbname": database})
 
+    def quiet(self) -> PostgresServer:
+        """No event trigger fires, such as one of `login`. Postgres 17 and newer, for a role that may have it so."""
+        options = f"{self.keywords.get('options', '')} -c event_triggers=off".strip()
+        return replace(self, keywords={**self.keywords, "options": options})
+
     @property
     def client_database(self) -> str:
         """For `--dbname` of the client programs: what libpq takes from no environment variable. Holds no secret."""
@@ -113,6 +119,15 @@ def identity(connection: Connection[TupleRow], database: str | None = None) -> D
         [database],
     ).fetchone()
     return DatabaseIdentity(*row) if row else None
+
+
+def may_be_quiet(connection: Connection[TupleRow]) -> bool:
+    """Whether its role may have no event trigger fire: see `PostgresServer.quiet`."""
+    if connection.info.server_version < _FIRST_WITH_LOGIN_TRIGGERS:
+        return False
+    return connection.execute("SELECT pg_catalog.has_parameter_privilege('event_triggers', 'SET')").fetchall() == [
+        (True,)
+    ]
 
 
 def require_no_pooler(connection: Connection[TupleRow], label: str, why: str) -> None:
@@ -143,4 +158,10 @@ def _connect_remedy(message: str) -> str:
         return "Allow this worker's address, user and database in the server's pg_hba.conf, or set sslmode."
     if "unsupported startup parameter" in message:
         return "This is a connection pooler. Give this source's connection the address of the server itself."
+    if "FATAL: " in message:  # the server has answered
+        return (
+            "Correct what the server says. If these are the words of a login trigger of the database: GRANT SET ON "
+            "PARAMETER event_triggers TO the role of this connection, which then connects without it; or let the "
+            "trigger leave this role out."
+        )
     return "Check that the server is up and reachable from this worker at the address in the Airflow connection."

@@ -45,7 +45,8 @@ def copy_out(stream: TableStream) -> str:
     """COPY of a table, of a range of its pages, or of an extension's own rows, in the table's physical order."""
     table = stream.table
     name = quoted(table.namespace, table.name)
-    if stream.pages is None and not table.condition:
+    # generated columns cannot be named in the list
+    if stream.pages is None and not table.condition and set(table.columns).isdisjoint(table.generated):
         return f"COPY {_target(table.namespace, table.name, table.columns)} TO STDOUT"
     columns = ", ".join(quoted(column) for column in table.columns)
     where = f" {table.condition}" if stream.pages is None else f" WHERE {page_range(stream.pages)}"

@@ -22,6 +22,9 @@ from backup_playbook.engines.postgres.clients import Clients, find_clients
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, page_range, psql
 from backup_playbook.engines.postgres.encodings import of_streams
+from backup_playbook.engines.postgres.excluded import DETAIL as EXCLUDED
+from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
+from backup_playbook.engines.postgres.generated import GeneratedColumns
 from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
@@ -130,6 +133,7 @@ class _Dump:
         with ExitStack() as self._open, Progress(self._source.server.database, total) as self._progress:
             jobs = [*self._fixed_jobs(), *(Job(stream.estimate, self._job(stream)) for stream in planned)]
             written = run_jobs(jobs, self._source.streams, self._cancellation)
+            self._generated = self._generated_columns().digests(tables)
             self._snapshot.require_held()
         return self._manifest(written)
 
@@ -202,6 +206,11 @@ class _Dump:
             for packed in reader.finish()
         ]
         return Written(item, tuple(zip(stream.tables, parts, strict=True)))
+
+    def _generated_columns(self) -> GeneratedColumns:
+        return GeneratedColumns(
+            self._snapshot, self._psql, self._environment, self._source.streams, self._cancellation, self._explained
+        )
 
     # helpers
 
@@ -277,6 +286,8 @@ class _Dump:
             "snapshot_lsn": server.lsn,
             "taken_from_standby": server.standby,
             "unlogged": server.unlogged,
+            EXCLUDED: self._contents.excluded,
+            GENERATED: self._generated,
             "encoding": self._encoding,
             "python_codec": self._codec,
             "large_objects": server.large_objects,

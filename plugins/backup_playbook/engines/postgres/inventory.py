@@ -27,6 +27,8 @@ SELECT c.oid::bigint AS oid, n.nspname AS namespace, c.relname AS name,
        coalesce(pg_catalog.pg_relation_size(c.oid), 0) / current_setting('block_size')::int AS pages,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
              AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS columns,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+             AND NOT a.attisdropped AND a.attgenerated = 's' ORDER BY a.attnum) AS generated,
        coalesce(e.extcondition[array_position(e.extconfig, c.oid)], '') AS condition,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attnum = k.attnum
@@ -149,6 +151,8 @@ class Table:
     bytes: int
     pages: int
     columns: list[str]
+    generated: list[str]
+    """Columns whose values the server computes and stores; those of `virtual` ones are stored nowhere."""
     condition: str
     key: list[str]
     needs: list[int]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, ObjectKind, TableRecord
-from backup_playbook.engines.postgres.archive import REFRESH, is_large_object, is_left_out, left_out, restorable
+from backup_playbook.engines.postgres.archive import REFRESH, is_large_object, is_left_out, restorable
+from backup_playbook.engines.postgres.excluded import left_out
 from backup_playbook.engines.postgres.leave_out import find_left_out
 from backup_playbook.engines.postgres.table_of_contents import Entry, read_entries
 from backup_playbook.repository.objects import BackupReader

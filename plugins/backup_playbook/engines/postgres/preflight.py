@@ -11,9 +11,9 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
-from backup_playbook.engines.postgres.archive import PG_CRON
 from backup_playbook.engines.postgres.clients import Clients, find_clients
 from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.excluded import PG_CRON
 
 # pg_restore of 17 and newer sets transaction_timeout, which older servers do not know
 _FIRST_WITH_TRANSACTION_TIMEOUT = 17

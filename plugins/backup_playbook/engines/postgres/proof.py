@@ -31,6 +31,9 @@ from backup_playbook.engines.postgres.archive import (
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, psql
 from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.excluded import recomputed
+from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
+from backup_playbook.engines.postgres.generated import GeneratedColumns
 from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
@@ -105,6 +108,7 @@ class _Proving:
         pairs = self._matched()
         with Progress(f"proof of {self._snapshot.server.database}", self._manifest.content_bytes) as self._progress:
             run_jobs([*self._fixed_jobs(), *self._table_jobs(pairs)], self._streams, self._cancellation)
+            self._compare_generated(pairs)
         self._snapshot.require_held()
         if self._problems:
             raise self._failure()
@@ -114,6 +118,7 @@ class _Proving:
             large_objects=self._contents.server.large_objects,
             schema_objects=self._schema_objects,
             left_out=self._part.left_out,
+            recomputed=self._recomputed(pairs),
         )
 
     def _failure(self) -> UnequalError:
@@ -271,6 +276,30 @@ class _Proving:
             self._schema_objects, problems = differences(expected, found, owners=self._owners)
         for problem in problems:
             self._problem(problem)
+
+    def _compare_generated(self, pairs: Sequence[Pair]) -> None:
+        expected = {(one["namespace"], one["name"]): one for one in self._manifest.details.get(GENERATED, ())}
+        tables = []
+        for table, _ in pairs:
+            known = expected.get(table.target) or expected.get((table.namespace, table.name))
+            if known and set(known["columns"]) == set(table.generated):
+                tables.append(replace(table, generated=known["columns"]))
+        columns = GeneratedColumns(
+            self._snapshot, self._psql, self._environment, self._streams, self._cancellation,
+            lambda blocks: self._tracked(blocks, 0),
+        )  # fmt: skip
+        for found in columns.digests(tables):
+            name = found["namespace"], found["name"]
+            if found["digest"] != expected[name]["digest"]:
+                self._problem(
+                    f"The table {'.'.join(name)} has other values than the backup in what is generated: "
+                    f"{', '.join(found['columns'])}. The same rows: what computes them gives something else now."
+                )
+
+    def _recomputed(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
+        views = [one for one in self._part.entries if one.kind == REFRESH]
+        known = GENERATED in self._manifest.details
+        return recomputed(len(views), 0 if known else sum(len(table.generated) for table, _ in pairs))
 
     # helpers
 

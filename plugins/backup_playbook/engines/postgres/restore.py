@@ -109,7 +109,7 @@ class Restore:
             # what this role may not set, or this server does not know, is found out before hours of loading
             with holder.transaction(force_rollback=True):
                 self._apply_settings(holder)
-            log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(self._part.left_out))
+            log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(self._part.left_out) or "nothing")
             return {name: timed(name, phase) for name, phase in (
                 ("pre_data", self._pre_data), ("data", self._data), ("post_data", self._post_data),
             )}  # fmt: skip

@@ -12,10 +12,11 @@ from pathlib import Path
 from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.progress import human_bytes
-from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH, LAST, has_cron
+from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH, LAST
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.database_properties import setting_statements
 from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.excluded import has_cron
 from backup_playbook.engines.postgres.session import SETTINGS, libpq_options
 from backup_playbook.engines.stock_tools import fetched, fill, one_line
 

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Sequence
 
 from backup_playbook.core.model import TableRecord
+from backup_playbook.engines.postgres.inventory import Table
 from backup_playbook.streams.blocks import Digest
 
 _MODULUS = 1 << 256
 
 
-def keeps_order(table: TableRecord) -> bool:
+def keeps_order(table: TableRecord | Table) -> bool:
     """Whether a restored copy has the rows in the order of the backup.
 
     Not if the server distributes or keeps them as it likes, nor if an extension fills the table from the start.

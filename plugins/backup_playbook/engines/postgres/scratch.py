@@ -22,7 +22,7 @@ from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
-from backup_playbook.engines.postgres.connection import PostgresServer, identity
+from backup_playbook.engines.postgres.connection import PostgresServer, identity, may_be_quiet
 from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.preflight import require_fitting, user_objects
@@ -179,7 +179,13 @@ class ScratchDatabase:
         return Restore(self.server, self.host.production, reader, self.options, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
-        return prove(self.server, reader, cancellation, partial(self._defined, reader, cancellation), self.options)
+        return prove(self.quiet, reader, cancellation, partial(self._defined, reader, cancellation), self.options)
+
+    @property
+    def quiet(self) -> PostgresServer:
+        """A login trigger of the copy would write into it."""
+        with self.host.server.connect(autocommit=True) as connection:
+            return self.server.quiet() if may_be_quiet(connection) else self.server
 
     @contextmanager
     def _defined(self, reader: BackupReader, cancellation: Cancellation) -> Iterator[PostgresServer]:
@@ -188,7 +194,7 @@ class ScratchDatabase:
         other.create(reader.manifest)
         try:
             Restore(other.server, self.host.production, reader, self.options, cancellation).define()
-            yield other.server
+            yield other.quiet
         finally:
             other.drop()
 

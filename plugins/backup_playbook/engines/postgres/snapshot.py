@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 from psycopg import Connection, errors, sql
@@ -19,7 +19,8 @@ from psycopg.rows import TupleRow
 from backup_playbook.core.errors import SourceError
 from backup_playbook.core.progress import human_age
 from backup_playbook.engines.postgres import inventory, session
-from backup_playbook.engines.postgres.connection import PostgresServer, require_no_pooler
+from backup_playbook.engines.postgres.connection import PostgresServer, may_be_quiet, require_no_pooler
+from backup_playbook.engines.postgres.excluded import read_excluded
 from backup_playbook.engines.postgres.inventory import Sequence, ServerFacts, Table
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Contents:
     extensions: list[dict[str, str]]
     roles: dict[str, list[str]]
     properties: dict[str, object]
+    excluded: dict[str, Any]
 
 
 class Snapshot:
@@ -85,7 +87,7 @@ class Snapshot:
         self.contents: Contents
 
     def __enter__(self) -> Self:
-        self.connection = self._server.connect()
+        self.connection = self._connected()
         self._server = self._server.reached_by(self.connection)
         try:
             self._refuse_poolers()
@@ -105,6 +107,21 @@ class Snapshot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.connection.close()
+
+    def _connected(self) -> Connection[TupleRow]:
+        """Without the triggers of a login, if one forbids it."""
+        try:
+            return self._server.connect()
+        except SourceError as error:
+            if "FATAL: " not in error.what:
+                raise
+            quiet = self._server.quiet()
+            try:
+                connection = quiet.connect()
+            except SourceError:
+                raise error from None
+            self._server = quiet
+            return connection
 
     @property
     def server(self) -> PostgresServer:
@@ -157,6 +174,8 @@ class Snapshot:
     def _prepare(self) -> None:
         number = self.connection.info.server_version
         require_supported(self._server.label, number)
+        if may_be_quiet(self.connection):
+            self._server = self._server.quiet()  # one login is enough for a trigger to note
         self.settings = session.reading(number, self._lock_timeout_seconds)
         self._settle(self.connection)
         self.connection.commit()
@@ -198,6 +217,7 @@ class Snapshot:
             extensions=inventory.read_extensions(self.connection),
             roles=inventory.read_roles(self.connection),
             properties=inventory.read_database_properties(self.connection),
+            excluded=read_excluded(self.connection),
         )
         if {(table.oid, table.label) for table in contents.tables} != {(table.oid, table.label) for table in wanted}:
             self.connection.rollback()

@@ -1,0 +1,107 @@
+"""What a backup does not hold, or a copy does not get; and what is computed anew in a copy. Counted, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, LiteralString
+
+from psycopg import Connection
+from psycopg.rows import TupleRow, dict_row
+
+from backup_playbook.core.holdings import counted
+from backup_playbook.core.model import Manifest
+from backup_playbook.engines.postgres.inventory import quoted
+
+DETAIL = "excluded"
+"""Of a manifest's details: what `read_excluded` returns; backups from before have none."""
+PG_CRON = "pg_cron"
+PG_CRON_SCHEMA = "cron"
+NAMES_SHOWN = 10
+
+_COUNTS: LiteralString = """
+SELECT (SELECT count(*) FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+        WHERE d.datname = current_database()) AS subscriptions,
+       (SELECT count(*) FROM pg_catalog.pg_user_mappings) AS user_mappings,
+       (SELECT count(*) FROM pg_catalog.pg_class WHERE relkind = 'm' AND relispopulated) AS materialised_views
+"""
+# pg_dump leaves them out: what CREATE EXTENSION writes into them comes back with it, and nothing else does
+_EXTENSION_TABLES: LiteralString = """
+SELECT n.nspname::text, c.relname::text, coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+  AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+  AND NOT (c.relrowsecurity AND pg_catalog.row_security_active(c.oid)), false)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_depend d
+  ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'
+JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND e.extname <> %s
+  AND NOT c.oid = ANY (coalesce(e.extconfig, '{}')) AND pg_catalog.pg_relation_size(c.oid) > 0
+ORDER BY 1, 2
+"""
+
+
+def read_excluded(connection: Connection[TupleRow]) -> dict[str, Any]:
+    """Counts, and names of tables of extensions that have rows and are not in backups."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(_COUNTS).fetchone()
+    assert found is not None
+    rows = connection.execute(_EXTENSION_TABLES, [PG_CRON]).fetchall()
+    tables = [f"{namespace}.{name}" for namespace, name, readable in rows
+              if not readable or _has_rows(connection, namespace, name)]  # fmt: skip
+    return {**found, "extension_tables": tables}
+
+
+def _has_rows(connection: Connection[TupleRow], *name: str) -> bool:
+    query = f"SELECT EXISTS (SELECT FROM ONLY {quoted(*name)})"
+    return connection.execute(query.encode(connection.info.encoding)).fetchall() == [(True,)]
+
+
+def has_cron(manifest: Manifest) -> bool:
+    return any(item["name"] == PG_CRON for item in manifest.details.get("extensions", ()))
+
+
+def left_out(manifest: Manifest) -> tuple[str, ...]:
+    """What no restored copy of this backup gets, in words."""
+    return tuple(_left_out(manifest))
+
+
+def _left_out(manifest: Manifest) -> Iterator[str]:
+    excluded = manifest.details.get(DETAIL)
+    if excluded is None:
+        yield from ("subscriptions", "user mappings of foreign servers")
+    else:
+        if count := excluded["subscriptions"]:
+            yield counted(count, "subscription")
+        if count := excluded["user_mappings"]:
+            yield f"{counted(count, 'user mapping')} of foreign servers"
+        if tables := excluded["extension_tables"]:
+            yield (
+                f"the rows of {_some(tables)} (tables of extensions, which these do not register for backups: a copy "
+                "has what CREATE EXTENSION writes into them)"
+            )
+    if has_cron(manifest):
+        yield "pg_cron and its jobs"
+    if unlogged := manifest.details.get("unlogged"):
+        names = [".".join(name) for name in unlogged]
+        yield f"the contents of {_some(names)} (unlogged: the standby that was read has none)"
+
+
+def recomputed(views: int, generated: int = 0) -> tuple[str, ...]:
+    """What a copy computes anew, in words. generated: columns whose values the backup has no digest of."""
+    found = [f"the rows of {counted(views, 'materialised view')}"] if views else []
+    if generated:
+        columns = counted(generated, "stored generated column")
+        found.append(f"the values of {columns} (this backup is from before their values were noted)")
+    return tuple(found)
+
+
+def recomputed_by(manifest: Manifest) -> tuple[str, ...]:
+    """The same, as far as it is known without a copy."""
+    excluded = manifest.details.get(DETAIL)
+    if excluded is None:
+        return ("the rows of materialised views", "the values of stored generated columns")
+    return recomputed(excluded["materialised_views"])
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,93 @@
+"""Values that the server computes and stores: no backup can restore them, and a copy may compute others.
+
+The function that computes them may have been replaced since, read other tables, or follow a setting.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script
+from backup_playbook.engines.postgres.inventory import Table
+from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.row_digests import RowMultiset, keeps_order
+from backup_playbook.engines.postgres.snapshot import Snapshot
+from backup_playbook.streams import processes
+from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
+from backup_playbook.streams.parallel import Job, run_jobs
+from backup_playbook.streams.processes import Cancellation, Word
+
+DETAIL = "generated"
+"""Of a manifest's details: a list of `Digests`; backups from before have none."""
+_WHOLE_TABLES = 1 << 60
+
+Name = tuple[str, str]
+Digests = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GeneratedColumns:
+    """Reads those of a snapshot. psql: how to start it. watched: sees each stream, and explains its errors."""
+
+    snapshot: Snapshot
+    psql: Sequence[Word]
+    environment: Mapping[str, str]
+    streams: int
+    cancellation: Cancellation
+    watched: Callable[[Blocks], Blocks]
+
+    def digests(self, tables: Sequence[Table]) -> list[Digests]:
+        """Of all their stored generated columns, with the names of tables and columns.
+
+        Rows that a copy has in no order of its own count for the table that distributes them, whatever their order is.
+        """
+        alone = [replace(table, columns=table.generated) for table in tables if table.generated]
+        groups: dict[Name, list[Table]] = defaultdict(list)
+        for table in alone:
+            if not keeps_order(table):
+                groups[table.target].append(table)
+        jobs = [Job(sum(one.bytes for one in group), partial(self._in_any_order, name, group))
+                for name, group in groups.items()]  # fmt: skip
+        for stream in plan_streams([table for table in alone if keeps_order(table)], self.streams, _WHOLE_TABLES):
+            read = self._pack if isinstance(stream, PackStream) else self._table
+            jobs.append(Job(stream.estimate, partial(read, stream)))  # type: ignore[arg-type]
+        return [found for group in run_jobs(jobs, self.streams, self.cancellation) for found in group]
+
+    def _table(self, stream: TableStream) -> list[Digests]:
+        digest = Digest()
+        drain(tap(self._rows(stream.table), digest.update))
+        return [_entry((stream.table.namespace, stream.table.name), stream.table, digest.sha256)]
+
+    def _pack(self, stream: PackStream) -> list[Digests]:
+        reader = PackReader()
+        tables = [TableStream("", table, None, 0) for table in stream.tables]
+        script = self._encoded(pack_script(self.snapshot.id, tables, self.snapshot.settings))
+        argv = [*self.psql, "-f", "-"]
+        content = processes.pipe([script], argv, env=self.environment, cancellation=self.cancellation)
+        drain(tap(self.watched(content), reader.update))
+        return [_entry((table.namespace, table.name), table, packed.sha256)
+                for table, packed in zip(stream.tables, reader.finish(), strict=True)]  # fmt: skip
+
+    def _in_any_order(self, name: Name, group: Sequence[Table]) -> list[Digests]:
+        rows = RowMultiset()
+        for table in group:
+            drain(tap(self._rows(table), rows.update))
+        return [_entry(name, group[0], f"{rows.digest[0]:064x}")]
+
+    def _rows(self, table: Table) -> Iterator[bytes]:
+        stream = TableStream("", table, None, table.bytes)
+        command = f"{in_snapshot(self.snapshot.id, self.snapshot.settings)}{copy_out(stream)}"
+        argv = [*self.psql, "-c", self._encoded(command)]
+        yield from self.watched(processes.output(argv, env=self.environment, cancellation=self.cancellation))
+
+    def _encoded(self, text: str) -> bytes:
+        return text.encode(self.snapshot.connection.info.encoding)
+
+
+def _entry(name: Name, table: Table, digest: str) -> Digests:
+    return {"namespace": name[0], "name": name[1], "columns": table.columns, "digest": digest}
