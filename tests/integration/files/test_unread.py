@@ -8,6 +8,7 @@ import shutil
 import struct
 from base64 import b64decode
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,11 +23,14 @@ from backup_playbook.engines.files.base import CURRENT_DIFFERS
 from backup_playbook.engines.files.contents import Contents
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.engine import FilesEngine
+from backup_playbook.engines.files.history import backup_with
 from backup_playbook.engines.files.plan import Plan
+from backup_playbook.engines.files.retention import remove_unnamed
 from backup_playbook.engines.files.source import losses
 from backup_playbook.engines.files.steps import in_words
 from backup_playbook.repository.layout import manifest_key, objects_folder
 from backup_playbook.repository.quick import QuickRequests
+from backup_playbook.repository.removal import remove_backup
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import SOURCE, FilesLab
 from tests.support.ordinary_user import ordinary_user
@@ -159,7 +163,7 @@ def _failing(usual: object, code: int) -> object:
 def test_a_damaged_newest_manifest_ends_no_later_backup(lab: FilesLab) -> None:
     for number in range(12):
         lab.write(f"{number}")
-    lab.backup()
+    first = lab.backup()
     damaged = lab.backup()
     file = lab.s3.buckets / lab.store.bucket / "playbook" / manifest_key(SOURCE, damaged.backup_id)
     file.write_bytes(file.read_bytes().replace(b'"files": 12', b'"files": 13'))
@@ -173,6 +177,23 @@ def test_a_damaged_newest_manifest_ends_no_later_backup(lab: FilesLab) -> None:
     lab.verify(anew)
     following = lab.backup()
     assert (following.details["previous"], following.details["done"]["uploaded"]) == (anew.backup_id, 0)
+    entry = lab.tree(anew)[b"1"]
+    assert backup_with(lab.catalog, SOURCE, "1", entry.version) == following.backup_id
+    old = lab.tree(first)[b"1"].version
+    assert backup_with(lab.catalog, SOURCE, "1", old) == first.backup_id
+    # what only the damaged one may name stays until it is repaired, or gone; what came later goes as ever
+    lab.write("1", b"for a day")
+    passing = lab.backup()
+    later = datetime.now(UTC) + timedelta(days=1)
+    for backup in (first, passing):
+        remove_backup(lab.store, SOURCE, backup.backup_id)
+    lab.write("1")
+    last = lab.backup()
+    assert remove_unnamed(lab.catalog, SOURCE, timedelta(), later).versions == 1
+    assert lab.store.get(f"current/{SOURCE}/1") == b"content"
+    key = lab.store.path(f"current/{SOURCE}/1")
+    assert lab.store.client.head_object(Bucket=lab.store.bucket, Key=key, VersionId=old)
+    lab.verify(last)
 
 
 def test_the_current_state_is_compared_and_healed(lab: FilesLab, caplog: pytest.LogCaptureFixture) -> None:

@@ -207,3 +207,17 @@ def test_many_names_are_cut() -> None:
     before = manifest(LAST_NIGHT - DAY, {f"t{number}": 1 for number in range(8)} | TABLES)
     [finding] = assess(replace(WELL, previous=before), NOW)
     assert "public.t3 1 -> gone, public.t4 1 -> gone and 3 more" in finding.what
+
+
+def test_what_a_backup_of_files_warns_of_is_a_finding() -> None:
+    for details, words in (
+        ({"files": 5, "unreadable": 2_000}, "2,000 unreadable"),
+        ({"files": 5, "outcomes": {"unreadable": 3}}, "3 unreadable"),  # as older ones say it
+        ({"files": 0}, "it has no files"),
+        ({"files": 5, "mounts_gone": ["media/"]}, "media/"),
+    ):
+        newest = NEWEST.model_copy(update={"details": details})
+        found = assess(replace(WELL, newest=newest), NOW)
+        assert [(one.key, one.severity) for one in found] == [("shop/incomplete", "high")]
+        assert words in found[0].what
+    assert assess(replace(WELL, newest=NEWEST.model_copy(update={"details": {"files": 5}})), NOW) == []

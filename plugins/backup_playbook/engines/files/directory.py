@@ -29,6 +29,8 @@ TRIES = 3
 YOUNG_NS = 60 * 10**9
 """A page that is written to by mmap changes the file's times when it is written to first, and then not again until the
 kernel has stored it, half a minute later. What is younger when it is read is read again by the next backup."""
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A fifo that took a file's place must not be waited for, nor a link followed."""
 _TYPES = {
     stat.S_IFREG: FileType.FILE,
     stat.S_IFDIR: FileType.DIRECTORY,
@@ -97,19 +99,22 @@ class DirectoryTree:
             yield entry
 
     def look_closer(self, entry: Entry) -> Entry:
+        if not entry.has_attributes:
+            return entry
         real = self._real(entry.path)
         try:
-            if entry.has_attributes:
-                entry = entry._replace(xattrs=_xattrs(real))
-            if entry.type == FileType.FILE and not entry.outcome and not os.access(real, os.R_OK, effective_ids=True):
-                return entry._replace(outcome=Outcome.UNREADABLE, reason=os.strerror(errno.EACCES))
+            if entry.type != FileType.FILE:
+                return entry._replace(xattrs=_xattrs(real))
+            if not os.access(real, os.R_OK, effective_ids=True):  # it may not know ACLs
+                os.close(os.open(real, _READ))
+        except PermissionError as error:
+            return entry._replace(outcome=Outcome.UNREADABLE, reason=why_unreadable(error))
         except OSError as error:
             why_unreadable(error)  # that it is gone, or what is wrong with it, its reading says
-        return entry
+        return entry  # the xattrs of a file come with its content
 
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
-        # a fifo that took the file's place must not be waited for, nor a link followed
-        descriptor = os.open(self._real(entry.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(self._real(entry.path), _READ)
         try:
             for _ in range(TRIES):
                 before = os.fstat(descriptor)
