@@ -1,6 +1,7 @@
 """A run of tasks without Airflow's database: what one leaves, the next one finds."""
 
 from typing import Any
+from unittest.mock import MagicMock
 
 from airflow.sdk import BaseOperator
 
@@ -37,6 +38,7 @@ class RunOfTasks:
             "run_id": self.run_id,
             "params": self.params,
             "task": operator,
+            "outlet_events": MagicMock(),
         }
         self.left[self.task_id, "return_value"] = done = getattr(operator, method)(context, **arguments)
         self.states[self.task_id] = "success"

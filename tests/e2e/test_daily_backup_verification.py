@@ -61,23 +61,24 @@ def first(check: Check) -> Checked:
 @pytest.fixture(scope="module")
 def damaged(first: Checked, check: Check, folder: Path, good_night: Run) -> Checked:
     """A bit of the first night's backup has changed since it was read, which was weeks ago."""
-    age(folder, good_night.backup_id("shop"), "verified")
+    age(folder, good_night.backup_id("shop"))
     flip_a_bit(largest_object(folder, good_night.backup_id("shop")))
     return check()
 
 
 @pytest.fixture(scope="module")
-def repaired(damaged: Checked, check: Check, folder: Path, good_night: Run) -> Checked:
-    flip_a_bit(largest_object(folder, good_night.backup_id("shop")))
-    age(folder, good_night.backup_id("shop"), "rejected")
+def repaired(damaged: Checked, check: Check, playground: Playground) -> Checked:
+    """By the button that the alert names, from the other repository."""
+    run_id = playground.client.trigger("repair_backup", {"source": "shop"})
+    assert playground.client.wait_for_run("repair_backup", run_id, seconds=120) == "success"
     return check()
 
 
-def age(folder: Path, backup_id: str, kind: str) -> None:
-    """Make the evidence look as if it were written 20 days ago; a rejection, 10."""
-    [file] = (folder / "catalog/shop" / backup_id).glob(f"{kind}-*")
-    written = datetime.now(UTC) - timedelta(days=20 if kind == "verified" else 10)
-    file.rename(file.with_name(f"{kind}-{evidence_stamp(written)}-full.json"))
+def age(folder: Path, backup_id: str) -> None:
+    """Make its verification look as if it were 20 days old."""
+    [file] = (folder / "catalog/shop" / backup_id).glob("verified-*")
+    written = datetime.now(UTC) - timedelta(days=20)
+    file.rename(file.with_name(f"verified-{evidence_stamp(written)}-full.json"))
 
 
 def largest_object(folder: Path, backup_id: str) -> Path:
@@ -99,7 +100,7 @@ def test_damaged_backup_is_critical_and_nothing_is_told_twice(damaged: Checked, 
     backup_id = good_night.backup_id("shop")
     assert f"shop: The backup {backup_id} in primary is damaged" in text.splitlines()[0]
     assert "Its last good backup is" in text
-    assert "What to do:" in text
+    assert "repair_backup" in text
     log = damaged.log("report_findings")
     assert f"critical: shop: The backup {backup_id} in primary is damaged" in log
     assert "is REJECTED" in damaged.log("check.scrub", 0)

@@ -218,8 +218,8 @@ def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> _Problem:
         f"rejected/{one.repository}/{one.backup_id}",
         "critical",
         f"The backup {one.backup_id} in {one.repository} is damaged: {one.what}",
-        f"Do not restore from it: {copies}. Find out who wrote to the bucket, or whether its disk is failing. Then put "
-        "its objects back from another repository, which the next run notices, or remove it.",
+        f"Do not restore from it: {copies}. Find out who wrote to the bucket, or whether its disk is failing. Then run "
+        "repair_backup, which brings back what is damaged from another repository, or remove it.",
     )
 
 

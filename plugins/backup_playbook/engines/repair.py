@@ -72,8 +72,7 @@ def repair(
         same_endpoint=same_endpoint, streams=streams, cancellation=cancellation,
     )  # fmt: skip
     if damage.manifest:
-        target.store.delete([manifest_key(sound.source, sound.backup_id)])
-        target.seal(sound, restore_script)
+        target.seal(sound, restore_script, again=True)
     elif damage.restore_script:
         target.store.put(catalog_folder(sound.source, sound.backup_id) + RESTORE_SCRIPT, restore_script.encode())
 

@@ -164,11 +164,17 @@ class Catalog:
             )
         return manifest
 
-    def seal(self, manifest: Manifest, restore_script: str) -> None:
-        """Make the backup exist: restore.sh first, then the manifest, only if there is none yet."""
+    def seal(self, manifest: Manifest, restore_script: str, *, again: bool = False) -> None:
+        """Make the backup exist: restore.sh first, then the manifest, only if there is none yet.
+
+        again: of a repair; the manifest that is there is damaged, or names what is damaged.
+        """
         folder = catalog_folder(manifest.source, manifest.backup_id)
         self.store.put(folder + RESTORE_SCRIPT, restore_script.encode())
-        self.store.put_once(folder + MANIFEST, manifest.to_json())
+        if again:
+            self.store.put(folder + MANIFEST, manifest.to_json())
+        else:
+            self.store.put_once(folder + MANIFEST, manifest.to_json())
 
     def entry(self, source: str, backup_id: str) -> CatalogEntry:
         """What is known of one backup, whether or not it is there: one request."""

@@ -61,13 +61,21 @@ class BackupTree:
             ) from error
 
 
-def copy_files(origin: BackupReader, target: Catalog, options: FilesOptions, cancellation: Cancellation) -> bool:
+def copy_files(
+    origin: BackupReader,
+    target: Catalog,
+    options: FilesOptions,
+    cancellation: Cancellation,
+    *,
+    anew: bool = False,
+) -> bool:
     """Bring the target's current state to this backup, and seal a manifest of the same id there.
 
-    False when the copy existed already. Raises VerificationError when a content is not what the backup says.
+    False when the copy existed already. anew: it is rejected there, and replaced.
+    Raises VerificationError when a content is not what the backup says.
     """
     manifest = origin.manifest
-    if has_copy(target, manifest):
+    if not anew and has_copy(target, manifest):
         return False
     writer = BackupWriter(target.store, manifest.source, manifest.backup_id, origin.codec)
     writer.discard()  # of a copy that did not reach its end
@@ -76,11 +84,16 @@ def copy_files(origin: BackupReader, target: Catalog, options: FilesOptions, can
     made = copy.sync(writer, draft, cancellation)
     forget(writer, draft)
     sealed = _as_copy(manifest, made)
-    target.seal(sealed, FilesEngine().restore_script(sealed, target.store.url))
+    target.seal(sealed, FilesEngine().restore_script(sealed, target.store.url), again=anew)
     return True
 
 
 def _as_copy(manifest: Manifest, made: Manifest) -> Manifest:
-    details = {**manifest.details, SHARDS: made.details[SHARDS], "done": made.details["done"], "copy_of": manifest.seal}
+    details = {
+        **manifest.details,
+        SHARDS: made.details[SHARDS],
+        "done": made.details["done"],
+        "copy_of": manifest.origin_seal,
+    }
     details["previous"] = made.details["previous"]
     return manifest.model_copy(update={"objects": made.objects, "details": details, "seal": ""}).sealed()

@@ -1,0 +1,57 @@
+"""# Repair a backup
+
+**When:** by the button, when a verification has rejected a backup (an object is damaged or missing, a manifest was
+changed) and another repository has a verified copy of it.
+
+**What:** what is damaged is brought back from the other repository, compared with the manifest on its way, and then the
+whole backup is read again. Nothing that is right is touched.
+
+| step | what it does |
+|---|---|
+| `find_damage` | finds the sound copy, reads the damaged one, and names what is not as it was backed up |
+| `copy_sound` | replaces that. Of a backup of files, whose contents are shared, all are sent anew |
+| `verify` | reads the repaired backup as closely as it can; from then on it counts again, and people are told |
+
+**When it fails:** the backup is as it was: rejected. `find_damage` says when no other repository has a verified copy.
+After `copy_sound`, clear the red task when its cause is gone: what was repaired until then stays. When `verify` is red,
+the damage comes back: look for a failing disk, or for somebody who writes to the bucket.
+"""
+
+from airflow.sdk import Param, dag
+
+from backup_playbook.config import load_config
+from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
+from backup_playbook.dag_parts.recovery_form import choice_param, source_param
+from backup_playbook.dag_parts.repairs import NEWEST_REJECTED, WHERE
+from backup_playbook.operators.repair import CopySound, FindDamage, VerifyRepaired
+
+
+@dag(
+    schedule=None,
+    doc_md=__doc__,
+    params={
+        "source": source_param(list(load_config().sources), "Whose backup?"),
+        "backup": Param(
+            NEWEST_REJECTED,
+            type="string",
+            title="Backup",
+            description_md=f"`{NEWEST_REJECTED}`, or the id that the alert names.",
+            pattern=rf"^({NEWEST_REJECTED}|\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})$",
+        ),
+        "where": choice_param("Repository", "Where it is damaged. `any`: wherever it is rejected or missing.", *WHERE),
+    },
+    **{**BY_BUTTON, "tags": ["assure"]},
+    **ALERTS,
+)
+def repair_backup():
+    found = FindDamage(
+        task_id="find_damage",
+        source="{{ params.source }}",
+        backup="{{ params.backup }}",
+        where="{{ params.where }}",
+    )
+    copied = CopySound(task_id="copy_sound", found=found.output)
+    VerifyRepaired(task_id="verify", found=copied.output)
+
+
+repair_backup()

@@ -1,0 +1,65 @@
+"""Which backup is damaged where, and which repository has a sound copy of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from backup_playbook.config import PlaybookConfig
+from backup_playbook.core.errors import RepositoryError
+from backup_playbook.dag_parts.repositories import Repositories, names_of
+from backup_playbook.repository.catalog import Catalog, CatalogEntry
+
+NEWEST_REJECTED = "newest_rejected"
+WHERE = ("any", "primary", "offsite")
+
+
+class Repair(NamedTuple):
+    """entry: of the damaged one; None where the repository has nothing of it."""
+
+    backup_id: str
+    damaged: Catalog
+    entry: CatalogEntry | None
+    sound: Catalog
+
+
+def find_repair(config: PlaybookConfig, source: str, wanted: str, where: str) -> Repair:
+    """wanted: a backup id, or NEWEST_REJECTED. where: one of WHERE. Raises RepositoryError."""
+    names, asked = names_of(config, source), Repositories(config, client=None)
+    listed = asked.all(names, lambda catalog: (catalog, {one.backup_id: one for one in catalog.backups(source)}))
+    primary = config.source(source).repository
+    places = [name for name in listed if where == "any" or (name == primary) == (where == "primary")]
+    if not places:
+        raise asked.error(names)
+    ids = [wanted] if wanted != NEWEST_REJECTED else _rejected(listed[name][1] for name in places)
+    for backup_id in ids:
+        for name in places:
+            catalog, backups = listed[name]
+            entry = backups.get(backup_id)
+            if entry and entry.verified:
+                continue
+            for other, (sound, copies) in listed.items():
+                if other != name and (copy := copies.get(backup_id)) and copy.verified:
+                    return Repair(backup_id, catalog, entry, sound)
+    raise _nothing(source, ids, places, asked)
+
+
+def _rejected(listed: Iterable[Mapping[str, CatalogEntry]]) -> list[str]:
+    """Ids, newest first."""
+    return sorted({name for backups in listed for name, one in backups.items() if one.rejected}, reverse=True)
+
+
+def _nothing(source: str, ids: list[str], places: list[str], asked: Repositories) -> RepositoryError:
+    where = ", ".join(places)
+    if not ids:
+        return RepositoryError(
+            f"No backup of {source} is rejected in {where}.",
+            "Nothing was touched. Run daily_backup_verification: it reads backups again. Or name one by its id.",
+        )
+    away = "".join(f" {name} did not answer: {error.what}" for name, error in asked.failed.items())
+    return RepositoryError(
+        f"{', '.join(ids)} of {source} cannot be repaired: it is verified in {where}, or no other repository has a "
+        f"verified copy of it.{away}",
+        "Nothing was touched. If it is damaged everywhere, use another backup. A copy that was never verified is read "
+        "by daily_backup_verification; then run this again.",
+    )
