@@ -43,6 +43,21 @@ def test_only_chunks_that_can_hold_the_key_are_read(
     assert len(record.parts) > 2
 
 
+def test_keys_that_look_like_numbers_and_padded_ones(lab: Lab, postgres18: PostgresServer, database: Database) -> None:
+    """Chunks have their smallest and largest text, in whose order 1000 comes before 9."""
+    origin = database()
+    with postgres18.connect(origin) as session:
+        session.execute("CREATE TABLE t (id text PRIMARY KEY); CREATE TABLE c (id char(9) PRIMARY KEY)")
+        session.execute("INSERT INTO t SELECT i::text FROM generate_series(1, 9000) i; INSERT INTO c SELECT id FROM t")
+    manifest = lab.backup(source_of(postgres18.dsn(origin), chunk_bytes=64 << 10))
+    keys = ["1", "100", "1000", "8999", "9000"]
+    for table in ("t", "c"):
+        record = find_record(manifest, table)
+        assert len(record.parts) > 1
+        found = lookup_rows(lab.reader(manifest), record, keys, lab.cancellation)
+        assert sorted(str(row["id"]).strip() for row in found) == keys
+
+
 def test_tables_that_cannot_be_looked_into(lab: Lab, postgres18: PostgresServer, small: str) -> None:
     manifest = lab.backup(source_of(postgres18.dsn(small)))
     with pytest.raises(RowRecoveryError, match="has no table 'nothing'"):

@@ -141,6 +141,8 @@ def fitting(table: TableShape) -> Iterator[None]:
     """Say what the server has against a condition. Raises RowRecoveryError."""
     try:
         yield
+    except psycopg.OperationalError:
+        raise
     except psycopg.Error as error:
         raise RowRecoveryError(
             f"The condition does not fit {table.label}: {said(error)}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -299,6 +300,7 @@ class RowSearch(Restore):
         content = self._content(self._objects[part.object])
         with (
             self._loading(label((record.namespace, record.name))) as connection,
+            fitting(self._root) if condition else nullcontext(),  # whose errors show no rows
             connection.transaction(),
             connection.cursor().copy(command.encode(self._codec)) as copy,
         ):
