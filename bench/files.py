@@ -152,6 +152,7 @@ def _second_run(stand: Stand, amounts: Amounts, say: Say) -> Section:
     fill(directory, amounts.unchanged, 0)
     ours, aws = this(stand, directory, "second"), aws_sync(stand, directory, f"second/{current_folder(SOURCE)}")
     ours.run()
+    ours.run()  # what was just written is read once more
     series: dict[str, Series] = race([aws, ours], amounts.rounds, say)
     report = json.loads(ours.outputs[-1])
     if report["uploaded"] or report["files"] != amounts.unchanged:

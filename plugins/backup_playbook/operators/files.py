@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class ScannedFiles(TypedDict):
     """What goes from step to step. stop: why a person must look before anything is deleted; empty when nobody must.
 
-    in_short: how many paths are to be treated how. gone: the first that are no longer there.
+    in_short: how many paths are to be treated how. gone: the first that are no longer there, or
+    cannot be read.
     """
 
     source: str

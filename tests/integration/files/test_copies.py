@@ -71,6 +71,20 @@ def test_the_next_copy_brings_what_changed(lab: FilesLab, offsite: FilesLab) -> 
     offsite.verify(manifest)
 
 
+def test_a_copy_follows_what_changed_in_silence(
+    lab: FilesLab, offsite: FilesLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_playbook.engines.files.directory.YOUNG_NS", 0)
+    lab.write("rots", b"before")
+    copy(lab, offsite, lab.backup())
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda *what: read(*what).replace(b"before", b"rotten"))
+    manifest = lab.backup(lab.source(rehash_every=1))
+    copy(lab, offsite, manifest)
+    assert offsite.current() == lab.current() == {"rots": b"rotten"}
+    offsite.verify(manifest)
+
+
 def test_an_older_backup_that_is_copied_late_leaves_the_current_state(
     lab: FilesLab, offsite: FilesLab, tmp_path: Path
 ) -> None:

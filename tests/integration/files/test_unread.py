@@ -108,6 +108,7 @@ def test_what_cannot_be_read_is_a_loss(lab: FilesLab) -> None:
         with ordinary_user(lab.root):
             source, writer = lab.source(), lab.writer()
             draft = source.scan(writer, Cancellation())
+            assert draft.details["gone"][0] == "data/0 (Permission denied)"
             manifest = source.sync(writer, draft, Cancellation()).sealed()
         lab.catalog.seal(manifest, FilesEngine().restore_script(manifest, ""))
         assert manifest.details["unreadable"] == 20

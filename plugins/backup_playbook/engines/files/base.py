@@ -107,7 +107,7 @@ class Found(NamedTuple):
 
 
 class CurrentState:
-    """Iterated once, in the order of paths. Folder markers, which no run of ours can have put there, are left out.
+    """Iterated once, in the order of paths, without what no run of ours can have put there.
 
     since: what was stored later is `recent`. whole: whether all of it was seen: in another order, what comes late would
     look as if it were not there.
@@ -129,8 +129,13 @@ class CurrentState:
                 self.whole = False
                 return
             before = path
-            if Entry(path, FileType.FILE).natural_key and not path.endswith(b"/"):
+            if may_be_ours(path):
                 yield Found(path, item.version, item.bytes, item.modified >= self._since)
+
+
+def may_be_ours(path: bytes) -> bool:
+    """Whether a run can have stored it in the current state: folder markers and confusing keys, none can."""
+    return Entry(path, FileType.FILE).natural_key and not path.endswith(b"/")
 
 
 def readable(

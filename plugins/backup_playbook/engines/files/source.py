@@ -13,7 +13,7 @@ from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_sto
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.tree import Outcome, current_folder, hashed_folder
 from backup_playbook.engines.files.base import Base, CurrentState, base_of, taken
-from backup_playbook.engines.files.plan import Action, Plan
+from backup_playbook.engines.files.plan import Action, Plan, Step
 from backup_playbook.engines.files.shards import SHARDS, ShardWriter
 from backup_playbook.engines.files.sync import Sync
 from backup_playbook.engines.files.trees import Tree
@@ -30,7 +30,7 @@ ENGINE = "files"
 _OF_THE_SCAN = ("previous", "relies_on", "runs_since_rehash", "losses", "mounts_gone")
 _DONE = ("uploaded", "renamed", "same", "silently_changed", "deleted", "gone", "adopted", "healed")
 GONE_NAMED = 10
-"""Of what is gone, so many are named to the person who is asked; of a folder, not what was in it."""
+"""Of what is gone, or cannot be read, so many are named to the person who is asked."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,11 @@ class FilesSource:
         run = previous.manifest.details["runs_since_rehash"] + 1 if previous else 0
         rehash = not previous or run >= self.options.rehash_every
         plan = Plan(self.tree, base.known, rehash, cancellation, _current_state(base, writer))
-        shards, counts, gone = ShardWriter(writer, "plan"), Counter[str](), list[str]()
-        within = None
+        shards, counts, gone = ShardWriter(writer, "plan"), Counter[str](), _Gone()
         for step in plan.differences():
-            action, entry = step.action, step.entry
-            counts[action] += 1
-            if action == Action.REMOVE and not (within and entry.path.startswith(within)) and len(gone) < GONE_NAMED:
-                gone.append(entry.name)
-                within = entry.path if entry.is_directory else None
-            shards.add(entry.path, step.to_line())
+            counts[step.action] += 1
+            gone.look_at(step)
+            shards.add(step.entry.path, step.to_line())
         shards.flush()
         before = base.known.manifest.details.get("losses", {}) if base.known else {}
         # a tree of dumps, say, which are written anew every night
@@ -99,7 +95,7 @@ class FilesSource:
             "losses": asdict(lost) | {"rewritten": plan.counts["rewritten"]},
             "hidden": plan.counts["hidden"],
             "mounts_gone": plan.mounts_gone,
-            "gone": gone,
+            "gone": gone.names,
             "entries": plan.counts["entries"],
         }
         log.info(
@@ -150,6 +146,22 @@ class FilesSource:
             details={**self.tree.details, **details, SHARDS: shards.shards},
             objects=shards.objects,
         )
+
+
+@dataclass
+class _Gone:
+    """The first paths that are gone, or cannot be read; of a folder, not what was in it."""
+
+    names: list[str] = field(default_factory=list)
+    _within: bytes = b""
+
+    def look_at(self, step: Step) -> None:
+        entry, unreadable = step.entry, step.entry.outcome == Outcome.UNREADABLE
+        if not (unreadable or step.action is Action.REMOVE) or len(self.names) == GONE_NAMED:
+            return
+        if not (self._within and entry.path.startswith(self._within)):
+            self.names.append(f"{entry.name} ({entry.reason})" if unreadable else entry.name)
+            self._within = entry.path if entry.is_directory else b""
 
 
 def losses(draft: Manifest) -> Losses:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.tree import Entry, current_folder, key_of
-from backup_playbook.engines.files.base import CURRENT_DIFFERS, later_runs, taken
+from backup_playbook.engines.files.base import CURRENT_DIFFERS, later_runs, may_be_ours, taken
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import objects_folder
@@ -20,7 +20,7 @@ from backup_playbook.repository.objects import BackupReader, no_checksum
 from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
-from backup_playbook.repository.versions import list_versions
+from backup_playbook.repository.versions import NO_VERSIONS, list_versions
 from backup_playbook.streams.blocks import Digest, drain, tap
 from backup_playbook.streams.processes import Cancellation
 
@@ -60,7 +60,8 @@ def check_versions(
             size = stored.stored_checksum(key, entry.version)[0] if listed is None else listed
             if size != entry.size:
                 raise _wrong(reader.store, key, entry, f"has {size} bytes instead of {entry.size}")
-            if whole or entry.added in unread:
+            # one that was stored without a version of its own may have been overwritten at any time
+            if whole or entry.added in unread or entry.version in NO_VERSIONS:
                 check(stored, key, entry)
         except VerificationError as error:
             return error
@@ -143,7 +144,7 @@ class _Listing:
 
     def _foreign(self, item: ListedVersion, folder: str) -> None:
         path = item.path.removeprefix(folder)
-        if item.latest and not item.deleted and not path.endswith("/"):
+        if item.latest and not item.deleted and may_be_ours(path.encode()):
             self._differs(path)
 
     def _differs(self, path: str) -> None:
