@@ -68,7 +68,7 @@ def find_left_out(entries: Sequence[Entry], wanted: Sequence[str], codec: str) -
     for name in wanted:
         # whoever names two entries at once has not named one
         if len(known.get(name, ())) == 1:
-            found |= dict.fromkeys(_with_what_needs_it(known[name][0], entries))
+            found |= dict.fromkeys(with_what_needs_it(known[name][0], entries))
         elif name.startswith(CHECK):
             checks.append(name.removeprefix(CHECK))
             found |= dict.fromkeys(_comments_on(checks[-1], entries, codec))
@@ -113,7 +113,8 @@ def _comments_on(check: str, entries: Iterable[Entry], codec: str) -> Iterator[E
             yield entry
 
 
-def _with_what_needs_it(entry: Entry, entries: Sequence[Entry]) -> Iterator[Entry]:
+def with_what_needs_it(entry: Entry, entries: Sequence[Entry]) -> Iterator[Entry]:
+    """And what is one with it."""
     seen, waiting = {entry.number}, [entry]
     while waiting:
         one = waiting.pop()

@@ -12,7 +12,8 @@ from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, ObjectKind, TableRecord
 from backup_playbook.engines.postgres.archive import REFRESH, is_large_object, is_left_out, restorable
 from backup_playbook.engines.postgres.excluded import left_out
-from backup_playbook.engines.postgres.leave_out import find_left_out
+from backup_playbook.engines.postgres.leave_out import find_left_out, with_what_needs_it
+from backup_playbook.engines.postgres.rights import ALL_RIGHTS, Rights, forced, of_superusers
 from backup_playbook.engines.postgres.table_of_contents import Entry, read_entries
 from backup_playbook.repository.objects import BackupReader
 
@@ -51,11 +52,16 @@ class Part:
         return restorable(self.entries, owners=owners)
 
 
-def read_part(reader: BackupReader, only: Sequence[str] = (), leave_out: Sequence[str] = ()) -> Part:
+def read_part(
+    reader: BackupReader,
+    only: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
+    rights: Rights = ALL_RIGHTS,
+) -> Part:
     """only: schemas, and tables with their schema; empty means everything. A partitioned table means its partitions.
 
-    leave_out: definitions, as `find_left_out` knows them. Raises RestoreError for a name that the backup does not have,
-    with those that come near.
+    leave_out: definitions, as `find_left_out` knows them. rights: what a role cannot restore, or not read back, is left
+    out too. Raises RestoreError for a name that the backup does not have, with those that come near.
     """
     manifest = reader.manifest
     (item,) = reader.objects(ObjectKind.SCHEMA)
@@ -63,8 +69,15 @@ def read_part(reader: BackupReader, only: Sequence[str] = (), leave_out: Sequenc
     absent = frozenset(contents.absent())
     part = _Selecting(manifest, contents, absent).run(only) if only else _whole(manifest, contents, absent)
     asked = find_left_out(contents.entries, leave_out, contents.codec)
-    entries = tuple(one for one in part.entries if one.number not in asked.entries)
-    return replace(part, entries=entries, left_out=(*part.left_out, *asked.words), checks=asked.checks)
+    above = [] if rights.superuser else of_superusers(part.entries)
+    hidden = [] if rights.sees_all_rows else forced(part.entries)
+    gone = asked.entries | {one.number for entry in above for one in with_what_needs_it(entry, part.entries)}
+    words = (
+        *(f"{one.label(contents.codec)} (only a superuser may create it)" for one in above),
+        *(f"FORCE ROW LEVEL SECURITY of {one.label(contents.codec)} (nobody could read it back)" for one in hidden),
+    )
+    entries = tuple(one for one in part.entries if one.number not in gone)
+    return replace(part, entries=entries, left_out=(*part.left_out, *asked.words, *words), checks=asked.checks)
 
 
 def _whole(manifest: Manifest, contents: _Contents, absent: frozenset[Name]) -> Part:

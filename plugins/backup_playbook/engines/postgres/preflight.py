@@ -34,6 +34,15 @@ SELECT place FROM unnest(%s::bytea[]) WITH ORDINALITY AS wanted (name, place) WH
 """
 
 
+_LOCKS = """
+SELECT s, s * (pg_catalog.current_setting('max_connections')::int
+               + pg_catalog.current_setting('max_prepared_transactions')::int)
+FROM (SELECT pg_catalog.current_setting('max_locks_per_transaction')::int AS s) AS setting
+"""
+SPARE_LOCKS = 2000
+"""What shared memory that nobody else needs holds besides."""
+
+
 def clients_for(manifest: Manifest, server_major: int) -> Clients:
     """Client programs that read the backup's archives and speak to the server. Raises SourceError, RestoreError."""
     archived_by = int(str(manifest.tools["postgres_clients"]).split(".")[0])
@@ -51,7 +60,12 @@ def clients_for(manifest: Manifest, server_major: int) -> Clients:
 def require_fitting(connection: Connection[TupleRow], manifest: Manifest, label: str, *, owners: bool) -> None:
     """Raise RestoreError that names everything that the server lacks, at once."""
     major = connection.info.server_version // 10_000
-    problems = [*_version(major, manifest), *_extensions(connection, manifest), *_roles(connection, manifest, owners)]
+    problems = [
+        *_version(major, manifest),
+        *_extensions(connection, manifest),
+        *_roles(connection, manifest, owners),
+        *_locks(connection, len(manifest.tables)),
+    ]
     if problems:
         raise RestoreError(
             f"{label} cannot take the backup {manifest.backup_id} of {manifest.source}: {' '.join(problems)}",
@@ -100,6 +114,16 @@ def _extensions(connection: Connection[TupleRow], manifest: Manifest) -> Iterato
             yield f"The extension {name} is {has} there, older than the backup's {version}."
         if not creatable:
             yield f"Only a superuser may create the extension {name}."
+
+
+def _locks(connection: Connection[TupleRow], tables: int) -> Iterator[str]:
+    ((per_session, capacity),) = connection.execute(_LOCKS).fetchall()
+    if tables > capacity * 1.1 + SPARE_LOCKS:
+        needed = -(-tables * per_session // capacity) + 1
+        yield (
+            f"It has room for about {capacity} locks, and a proof locks all {tables} tables at once: "
+            f"max_locks_per_transaction = {needed} is needed (and a restart)."
+        )
 
 
 def _older(has: str, needed: str) -> bool:

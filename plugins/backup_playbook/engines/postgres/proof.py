@@ -41,6 +41,7 @@ from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
 from backup_playbook.engines.postgres.preflight import clients_for
 from backup_playbook.engines.postgres.restore import RestoreOptions
+from backup_playbook.engines.postgres.rights import ALL_RIGHTS, rights_of
 from backup_playbook.engines.postgres.row_digests import PartDigests, RowMultiset, keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines, sequence_literal, setval_lines
 from backup_playbook.engines.postgres.snapshot import Snapshot
@@ -94,7 +95,8 @@ class _Proving:
         self._cancellation, self._streams, self._owners = cancellation, options.streams, options.owners
         self._codec = snapshot.connection.info.encoding
         self._clients = clients_for(self._manifest, self._contents.server.major)
-        self._part = read_part(reader, options.only, options.leave_out)
+        rights = ALL_RIGHTS if options.owners else rights_of(snapshot.connection)
+        self._part = read_part(reader, options.only, options.leave_out, rights)
         self._environment = snapshot.server.environment(PGCLIENTENCODING=self._manifest.details["encoding"])
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(self._clients.psql), self._database]

@@ -37,6 +37,7 @@ from backup_playbook.engines.postgres.pack_loader import PackLoader
 from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.preflight import clients_for, require_empty
 from backup_playbook.engines.postgres.refusals import explained
+from backup_playbook.engines.postgres.rights import ALL_RIGHTS, require_rights, rights_of, unforce
 from backup_playbook.engines.postgres.row_digests import keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines
 from backup_playbook.engines.postgres.session import known_to, libpq_options, set_statements
@@ -130,7 +131,11 @@ class Restore:
             self._server = self._server.reached_by(holder)
             self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
             self._schema = Path(directory) / "schema.dump"
-            self._part = read_part(self._reader, self._options.only, self._options.leave_out)
+            # a copy that may go live is complete, or there is none
+            self._rights = ALL_RIGHTS if self._options.owners else rights_of(holder)
+            self._part = read_part(self._reader, self._options.only, self._options.leave_out, self._rights)
+            if self._options.owners:
+                require_rights(holder, self._part.definitions(owners=True), self._codec, self._server.label)
             yield holder
 
     def _pre_data(self) -> None:
@@ -138,9 +143,10 @@ class Restore:
         with self._schema.open("wb") as file:
             file.writelines(self._reader.content(item))
         self._define("The definitions", self._contents("pre-data"), 1)
-        if self._part.checks:
-            with self._loading("The definitions") as connection:
-                drop_checks(connection, self._part.checks)
+        with self._loading("The definitions") as connection:
+            drop_checks(connection, self._part.checks)
+            if not self._rights.sees_all_rows:
+                unforce(connection)
 
     def _data(self) -> None:
         streamed = {item.name for item in self._reader.objects(ObjectKind.TABLE)}
