@@ -25,6 +25,9 @@ is touched before a person has read the plan and approved it.
 What was live stays as `<name>__quarantine_<time>`, closed and unchanged: `rollback_promotion` brings it back in
 seconds, `release_quarantine` drops it.
 
+When rows of the backup violate a constraint, the error of `restore` names it: a new run may go on without it (*Leave
+out*), which the plan says.
+
 **When it fails:** the message says what is live. Until `promote_copy` it is the old database, untouched; a promotion
 that died is taken forward by its next try, and `switch_maintenance_off` opens a database that it left closed. A copy
 that was not promoted is gone: correct what the red task names and start a new run, which takes the source on as it
@@ -43,6 +46,7 @@ from backup_playbook.dag_parts.recovery_form import (
     backup_param,
     before_param,
     drill_param,
+    leave_out_param,
     longest_rto,
     repository_param,
     source_param,
@@ -76,6 +80,7 @@ from backup_playbook.operators.restore import ChooseBackup
         "backup": backup_param(),
         "repository": repository_param(),
         "allow_unverified": allow_unverified_param(),
+        "leave_out": leave_out_param(),
         "drill": drill_param(),
     },
     **BY_BUTTON,

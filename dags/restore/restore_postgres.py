@@ -16,6 +16,9 @@ byte for byte, and tried by the application's checks.
 `only` restores a part: all definitions, but only the rows of these schemas and tables. Foreign keys that could not hold
 are left out, materialised views stay empty, and the application's checks are skipped. Not for production.
 
+`leave_out` goes on without a constraint that the rows violate, or what else the error of a restore named; plan, proof
+and report say so.
+
 | step | what it does |
 |---|---|
 | `choose_backup` | the backup with this id, or the newest; with `before`, the newest that was taken before then |
@@ -55,6 +58,7 @@ from backup_playbook.dag_parts.recovery_form import (
     backup_param,
     before_param,
     drill_param,
+    leave_out_param,
     longest_rto,
     repository_param,
     source_param,
@@ -88,6 +92,7 @@ from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropS
         "database": name_param(),
         "server": server_param("postgres"),
         "only": only_param(),
+        "leave_out": leave_out_param(),
         "allow_unverified": allow_unverified_param(),
         "drill": drill_param(),
     },

@@ -125,6 +125,7 @@ def test_plan_of_a_part_names_what_is_left_out(plan: Plan) -> None:
         ({"target": "production"}, "takes no name"),
         ({"target": "production", "database": "", "only": ["public.notes"]}, "the rest of it would be lost"),
         ({"only": ["public.note"]}, "no schema or table 'public.note'"),
+        ({"leave_out": ["INDEX public no_such"]}, "no 'INDEX public no_such' that could be left out"),
     ],
 )
 def test_plan_refuses_what_makes_no_sense(form: dict[str, Any], problem: str, plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,13 +59,15 @@ def production_server(config: PlaybookConfig, source: str) -> PostgresServer:
     return connections.server_of(connections.airflow_connection(settings.connection, where), MAINTENANCE_DATABASE)
 
 
-def production_scratch(config: PlaybookConfig, source: str, name: str, owner: str = "") -> ScratchTarget:
+def production_scratch(
+    config: PlaybookConfig, source: str, name: str, owner: str = "", leave_out: Sequence[str] = ()
+) -> ScratchTarget:
     """A copy beside the live database, with its owners and grants; of MongoDB, in it."""
     settings = config.source(source)
     if isinstance(settings, MongoSource):
         return MongoCopy(LiveMongo(live_mongo(config, source)), name, owner, settings.streams)
     server = production_server(config, source)
-    restoring = RestoreOptions(streams=settings.streams, owners=True)
+    restoring = RestoreOptions(streams=settings.streams, owners=True, leave_out=leave_out)
     return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, restoring)
 
 

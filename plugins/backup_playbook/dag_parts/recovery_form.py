@@ -68,6 +68,14 @@ def optional_list_param(title: str, description: str) -> Param:
     return Param([], type=["null", "array"], items=items, title=title, description_md=description)
 
 
+def leave_out_param() -> Param:
+    return optional_list_param(
+        "Leave out",
+        "Definitions that the copy goes without, as its rows violate them: one a line, as the error of a restore named "
+        "it: `FK CONSTRAINT public orders orders_user_id_fkey`. The plan and the report say so.",
+    )
+
+
 def before_param(title: str = "Before", if_empty: str = "Empty: the newest of all.") -> Param:
     return Param(
         None,

@@ -9,7 +9,7 @@ import psycopg
 from airflow.sdk import Context
 
 from backup_playbook.config import MongoSource, PlaybookConfig
-from backup_playbook.core.errors import PlaybookError, RestoreError
+from backup_playbook.core.errors import PlaybookError, RestoreError, VerificationError
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
@@ -18,13 +18,15 @@ from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.recovery import live_mongo, production_server, recovery_settings
 from backup_playbook.engines.mongodb.archive import left_out as left_out_of_mongo
 from backup_playbook.engines.mongodb.preflight import inspect_live as inspect_collections
-from backup_playbook.engines.postgres.excluded import left_out, recomputed_by
-from backup_playbook.engines.postgres.recovery_preflight import inspect_live
+from backup_playbook.engines.postgres.excluded import recomputed_by
+from backup_playbook.engines.postgres.partial import read_part
+from backup_playbook.engines.postgres.recovery_preflight import inspect_live, require_restorable
 from backup_playbook.engines.scratch import ScratchHost
 from backup_playbook.engines.survey import Survey, newest_evidence, survey
 from backup_playbook.operators.assessment import rows_by_table
 from backup_playbook.operators.restore import TestedBackup, is_active
 from backup_playbook.repository.catalog import CatalogEntry
+from backup_playbook.repository.objects import BackupReader
 
 CANDIDATES = 7
 CHECKS = (
@@ -144,9 +146,14 @@ def _known(entry: CatalogEntry) -> str:
     return f"verified on {entry.verified.at:%Y-%m-%d}, not yet restored" if entry.verified else UNVERIFIED
 
 
-def look_at_live(config: PlaybookConfig, manifest: Manifest, live: str, quarantine: str) -> tuple[int, tuple[str, ...]]:
-    """The oid of the live database (of MongoDB: 0), and remarks for the plan. Raises RestoreError."""
-    source = manifest.source
+def look_at_live(
+    config: PlaybookConfig, reader: BackupReader, live: str, quarantine: str, leave_out: Sequence[str] = ()
+) -> tuple[int, tuple[str, ...]]:
+    """The oid of the live database (of MongoDB: 0), and remarks for the plan. Raises RestoreError.
+
+    leave_out: see `postgres.partial.read_part`.
+    """
+    manifest, source = reader.manifest, reader.manifest.source
     if isinstance(config.source(source), MongoSource):
         free = inspect_collections(live_mongo(config, source), manifest, quarantine)
         stays = tuple(f"{name} is not in backups, and stays as it is." for name in manifest.details.get("left_out", ()))
@@ -157,9 +164,17 @@ def look_at_live(config: PlaybookConfig, manifest: Manifest, live: str, quaranti
             EXPIRES,
             STREAMS,
         )
-    found = inspect_live(production_server(config, source), live, manifest.content_bytes)
+    server = production_server(config, source)
+    found = inspect_live(server, live, manifest.content_bytes)
+    try:
+        part = read_part(reader, leave_out=leave_out)
+    except VerificationError as error:  # another one may be chosen
+        lacks = [f"Its definitions cannot be read: {error.what}"]
+    else:
+        require_restorable(server, manifest, part.definitions(owners=True))
+        lacks = _no_copy_has(part.left_out)
     anew = _computed_anew(recomputed_by(manifest))
-    return found.oid, (*found.remarks, _space(found.free, found.bytes), *_no_copy_has(left_out(manifest)), *anew)
+    return found.oid, (*found.remarks, _space(found.free, found.bytes), *lacks, *anew)
 
 
 EXPIRES = "Nothing expires in the quarantine; after rollback_promotion it does again."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backup_playbook.config import DatabaseSource, MongoSource, PlaybookConfig, PostgresSource, Source
 from backup_playbook.core.errors import ConfigError, PlaybookError
@@ -28,24 +28,31 @@ Identity = TypeVar("Identity", DatabaseIdentity, CollectionsIdentity)
 
 
 def scratch_database(
-    config: PlaybookConfig, source: str, name: str, owner: str = "", *, target: str = "", only: Sequence[str] = ()
+    config: PlaybookConfig,
+    source: str,
+    name: str,
+    owner: str = "",
+    *,
+    target: str = "",
+    only: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
 ) -> ScratchDatabase:
     """A scratch, made already or not. target: in targets.yaml; empty: that of the restore test of `source`.
 
     Raises ConfigError when it has no such test.
     """
     server = connections.target_server(config, target or tested_on(config, source))
-    options = RestoreOptions(streams=config.source(source).streams, only=only)
+    options = RestoreOptions(streams=config.source(source).streams, only=only, leave_out=leave_out)
     return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, options)
 
 
 def scratch_target(
-    config: PlaybookConfig, source: str, name: str, owner: str = "", *, target: str = "", only: Sequence[str] = ()
+    config: PlaybookConfig, source: str, name: str, owner: str = "", *, target: str = "", **postgres: Any
 ) -> ScratchTarget:
-    """The same for a source of any engine; only: for Postgres."""
+    """The same for a source of any engine."""
     settings = config.source(source)
     if not isinstance(settings, MongoSource):
-        return scratch_database(config, source, name, owner, target=target, only=only)
+        return scratch_database(config, source, name, owner, target=target, **postgres)
     server = connections.mongo_target(config, target or tested_on(config, source))
     return MongoScratch(MongoScratchServer(server, production_collections(config)), name, owner, settings.streams)
 

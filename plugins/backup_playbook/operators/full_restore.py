@@ -90,6 +90,7 @@ class PlanRestore(PlanRecovery):
             planned = super().execute(context)
             self.log.info("Before that, it is restored, proven and checked on %s; that copy is dropped.", target)
         extra = {"target": target, "only": list(scope.only), "kept": name, "left_out": list(scope.left_out)}
+        extra["leave_out"] = list(form.get("leave_out") or [])
         tables = sorted(f"{table.namespace}.{table.name}" for table in scope.tables)
         return cast("Planned", {**planned, **extra, "tables": tables})
 
@@ -97,7 +98,7 @@ class PlanRestore(PlanRecovery):
         from backup_playbook.engines.postgres.partial import read_part
 
         manifest = reader.manifest
-        part = read_part(reader, form["only"])
+        part = read_part(reader, form["only"], form.get("leave_out") or ())
         tables = [table for table in manifest.tables if part.has_rows_of(table)]
         return Scope(tables, part.content_bytes(manifest), part.left_out, part.only)
 

@@ -66,7 +66,8 @@ class RecoveryStep(RestoreStep):
     def scratch(self, name: str = "", owner: str = "") -> ScratchTarget:
         from backup_playbook.dag_parts.recovery import production_scratch
 
-        return production_scratch(self.config, self.source, name or self.tested["scratch"], owner)
+        leave_out = self.tested.get("leave_out", ())
+        return production_scratch(self.config, self.source, name or self.tested["scratch"], owner, leave_out)
 
     def promotion(self, context: Context) -> Promotion | MongoPromotion:
         from backup_playbook.core.promotion import Swap
@@ -100,10 +101,10 @@ class PlanRecovery(RecoveryStep):
         now = datetime.now(UTC)
         live = live_database(self.config, self.source)
         refuse_a_second_recovery(self.scratch("unused").host, self.source, context)
+        quarantine, leave_out = quarantine_name(live, now), list(context["params"].get("leave_out") or [])
         with self.reader() as reader:
             manifest = reader.manifest
-        quarantine = quarantine_name(live, now)
-        oid, remarks = look_at_live(self.config, manifest, live, quarantine)
+            oid, remarks = look_at_live(self.config, reader, live, quarantine, leave_out)
         remarks = tuple(filter(None, (self.tested["remark"], *remarks)))
         choose, unverified = is_true(self.choose), is_true(self.allow_unverified)
         plan = draw_up_plan(
@@ -119,6 +120,7 @@ class PlanRecovery(RecoveryStep):
             candidate_oid=0,
             exchange=None,
         )
+        planned["leave_out"] = leave_out
         offered = [one for one in plan.candidates if one.option]
         # a copy of a database has the seal of its origin
         choices = {

@@ -40,6 +40,7 @@ class TestedBackup(TypedDict):
     that comes first, a sentence.
 
     target: in targets.yaml, when it is not that of the restore test. only: schemas and tables; empty or absent: all.
+    leave_out: definitions that the copy goes without, as a person asked for.
     """
 
     source: str
@@ -56,6 +57,7 @@ class TestedBackup(TypedDict):
     proof: dict[str, Any]
     target: NotRequired[str]
     only: NotRequired[list[str]]
+    leave_out: NotRequired[list[str]]
 
 
 class ChooseBackup(SourceOperator):
@@ -213,7 +215,10 @@ class RestoreStep(PlaybookOperator):
             )
 
     def _where(self) -> dict[str, Any]:
-        return {"target": self.tested.get("target", ""), "only": self.tested.get("only", ())}
+        known = self.tested
+        return {
+            "target": known.get("target", ""), "only": known.get("only", ()), "leave_out": known.get("leave_out", ()),
+        }  # fmt: skip
 
     @contextmanager
     def noticing_damage(self, context: Context) -> Iterator[None]:

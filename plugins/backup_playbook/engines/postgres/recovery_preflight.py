@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -10,10 +10,14 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.postgres.connection import PostgresServer, require_no_pooler
 from backup_playbook.engines.postgres.handover import hand_over
 from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.preflight import require_fitting
+from backup_playbook.engines.postgres.rights import require_rights
+from backup_playbook.engines.postgres.table_of_contents import Entry
 
 MAINTENANCE_DATABASE = "postgres"
 """Where the connection stays from which a database is renamed; every server has it, unless somebody dropped it."""
@@ -80,6 +84,16 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveD
         if template:
             remarks.append(f"The copy is no template, as {live} is: ALTER DATABASE {quoted(live)} IS_TEMPLATE true;")
         return LiveDatabase(oid, accepts, size, free, tuple(remarks))
+
+
+def require_restorable(server: PostgresServer, manifest: Manifest, definitions: Sequence[Entry]) -> None:
+    """server: as for `inspect_live`. definitions: as `Part.definitions` has them, with owners and grants.
+
+    Raises RestoreError that names all that the server, or the role, lacks for the copy.
+    """
+    with server.connect(autocommit=True) as connection:
+        require_fitting(connection, manifest, server.label, owners=True)
+        require_rights(connection, definitions, str(manifest.details["python_codec"]), server.label)
 
 
 def _missing_rights(connection: Connection[TupleRow], live: str) -> Iterator[tuple[str, str]]:
