@@ -5,7 +5,8 @@
 **What:** `list_recovery_points` writes to its log, and returns, for every source the newest backup that a restore has
 proven, the newest verified one and the newest that is not verified: its age, its size, how long a retrieval from an
 archive takes, how long a restore with proof will take (from the restores that were measured), and which repositories
-hold it. It changes nothing.
+hold it, verified, not verified, DAMAGED, or with the remark that a restored copy was not equal or that its date had not
+come when it was taken: these two, and what is damaged, are never the `latest`. It changes nothing.
 
 **When it fails:** a repository that cannot be read is said in the list and does not hide the others. If the task itself
 is red, its error says what is wrong with the configuration.

@@ -16,6 +16,9 @@ MongoDB: on a replica set or a sharded cluster (MongoDB 5 or newer) all collecti
 the server has to remember until the backup is done: keep its `minSnapshotHistoryWindowInSeconds` above that. A single
 server has no such time: each collection is copied at a moment of its own, and the manifest says so.
 
+Tables and collections that lost rows since the backup before, each against its own history, are named in the message:
+`public.payments 30,058 -> 20,060`.
+
 One database that fails does not stop the others. The run is red unless every one is backed up, verified and copied.
 
 **When it fails:** open the red task; its error says what happened and what to do. Then clear that task: the later steps

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from backup_playbook.core.health import Expected, Rejection, SourceFacts, Unreadable, assess
+from backup_playbook.core.health import Expected, Inequality, Rejection, SourceFacts, Unreadable, assess
 from backup_playbook.core.model import EncryptionRecord
 from backup_playbook.repository.catalog import CatalogEntry
 from tests.support.backups import listed, manifest
@@ -55,6 +55,11 @@ def primary(entries: list[CatalogEntry]) -> SourceFacts:
     return replace(WELL, listed={"primary": entries, "offsite": nights()}, newest=None, previous=None)
 
 
+def primary_with(entry: CatalogEntry) -> SourceFacts:
+    """And all else as it should be."""
+    return replace(WELL, listed={"primary": [entry, *nights()], "offsite": nights()})
+
+
 def offsite(entries: list[CatalogEntry]) -> SourceFacts:
     return replace(WELL, listed={"primary": nights(), "offsite": entries})
 
@@ -85,6 +90,8 @@ def blind(*repositories: str) -> SourceFacts:
 
 UNVERIFIED = listed(LAST_NIGHT, verified=None)
 REJECTION = Rejection("primary", "20261110T020004Z-7f3a91", "pack.zst is not what was backed up.")
+UNEQUAL = Inequality("20261110T020004Z-7f3a91", "public.users has 3 rows instead of 4.")
+AHEAD = listed(NOW + 90 * DAY, verified=NOW - DAY)
 UNREAD = expecting(offsite(nights(count=5)), reread_within=10 * DAY)
 
 # what is wrong, the facts, severity, key below the source, a part of what is said
@@ -109,6 +116,8 @@ KNOWN_BAD: list[tuple[str, SourceFacts, str, str, str]] = [
     ("another key", expecting(newest(key=GPG), encryption=OTHER_KEY), "medium", "encryption", "where gpg_recipients s"),
     ("unasked key", newest(key=GPG), "medium", "encryption", "as gpg_recipients backup@example.com, where none is"),
     ("damaged", replace(WELL, rejections=[REJECTION]), "critical", f"rejected/primary/{REJECTION.backup_id}", "dama"),
+    ("unequal", replace(WELL, inequalities=[UNEQUAL]), "high", f"unequal/{UNEQUAL.backup_id}", "of 20261110T0"),
+    ("future", primary_with(AHEAD), "medium", f"misdated/{AHEAD.backup_id}", "counts for nothing"),
     ("not read again", UNREAD, "high", "unread/primary", "Not read again within 10 days 0 h: 10 backups in primary"),
     ("scrub died", replace(WELL, scrubbed=False), "high", "scrub", "did not come to its end"),
     ("primary unreadable", blind("primary"), "critical", "unreadable/primary", "AccessDenied"),
@@ -183,6 +192,12 @@ def test_damaged_backup_names_its_verified_copy() -> None:
     assert "a verified copy is in primary and offsite" in finding.remedy
     alone = replace(REJECTION, backup_id="20250101T020004Z-7f3a91")
     assert "no verified copy of it is known" in assess(replace(WELL, rejections=[alone]), NOW)[0].remedy
+
+
+def test_a_date_that_has_not_come_hides_no_missing_backup() -> None:
+    facts = primary([AHEAD, *nights(first=2)])
+    assert [one.key for one in assess(facts, NOW)] == ["shop/today", f"shop/misdated/{AHEAD.backup_id}"]
+    assert assess(facts, NOW)[0].means.startswith("Its last good backup is 20261121T020004Z-7f3a91, 2 days 1 h old")
 
 
 def test_before_todays_backup_is_due_yesterdays_counts() -> None:
