@@ -68,7 +68,7 @@ def _headline(tests: Sequence[Documented], failed: Sequence[Documented]) -> str:
         return "No restore was tested: no source could be listed"
     if failed:
         names = ", ".join(test["source"] for test in failed)
-        return f"Restore test failed for {names}: nobody knows whether this can be restored"
+        return f"Restore test failed for {names}: that this can be restored is not shown"
     if len(tests) == 1:
         return f"{tests[0]['source']} was restored and proven equal"
     return f"All {len(tests)} sources were restored and proven equal"
