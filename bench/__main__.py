@@ -23,7 +23,10 @@ Say = Callable[[str], None]
 DISCIPLINES: Mapping[str, Callable[[Stand, Size, Say], list[report.Section]]] = {
     "backup": backup.measure,
     "restore": restore.measure,
-    "row_recovery": lambda servers, size, say: [row_recovery.measure(servers, size, say)],
+    "row_recovery": lambda servers, size, say: [
+        row_recovery.measure(servers, size, say),
+        row_recovery.measure_many(servers, size, say),
+    ],
     "mongodb": mongodb.measure,
     "promotion": lambda servers, _, say: [promotion.measure(servers, say)],
     "verification": lambda servers, size, say: [verification.measure(servers, size, say)],

@@ -41,8 +41,11 @@ class CountingStore(ObjectStore):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for word in ("bucket", "prefix", "backup-id", "table", "key"):
+    for word in ("bucket", "prefix", "backup-id", "table"):
         parser.add_argument(f"--{word}", required=True)
+    rows = parser.add_mutually_exclusive_group(required=True)
+    rows.add_argument("--key", dest="keys", action="append", default=[])
+    rows.add_argument("--where", default="")
     parser.add_argument("--streams", type=int, required=True)
     arguments = parser.parse_args()
 
@@ -50,7 +53,7 @@ def main() -> None:
     live = postgres_server(os.environ["DATABASE_URL"])
     store = CountingStore(boto3.client("s3"), bucket=arguments.bucket, prefix=arguments.prefix)
     reader = open_backup(Catalog(store), PostgresEngine(), SOURCE, arguments.backup_id, Codec())
-    wanted = wanted_rows(live, arguments.table, [arguments.key])
+    wanted = wanted_rows(live, arguments.table, arguments.keys, arguments.where)
     host = ScratchServer(live.at("postgres"))
     scratch = ScratchDatabase(host, scratch_name(SOURCE), "bench", RestoreOptions(arguments.streams))
     scratch.create(reader.manifest)
