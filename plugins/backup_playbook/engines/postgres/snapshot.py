@@ -22,6 +22,7 @@ from backup_playbook.engines.postgres import inventory, session
 from backup_playbook.engines.postgres.connection import PostgresServer, may_be_quiet, require_no_pooler
 from backup_playbook.engines.postgres.excluded import read_excluded
 from backup_playbook.engines.postgres.inventory import Sequence, ServerFacts, Table
+from backup_playbook.engines.postgres.types import Types, changed, read_types
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Contents:
     roles: dict[str, list[str]]
     properties: dict[str, object]
     excluded: dict[str, Any]
+    types: Types
 
 
 class Snapshot:
@@ -147,12 +149,13 @@ class Snapshot:
 
     def require_held(self) -> None:
         """Raise SourceError when the streams might have seen another moment, as the holding connection was lost; or
-        other tables, as a schema was renamed: locks on its tables do not prevent that, and streams go by names."""
+        other tables or types: locks do not prevent that a schema is renamed, and streams go by names."""
         try:
             self.connection.execute("SELECT 1")
             with self._server.connect(autocommit=True) as present:
                 self._settle(present)
                 rows = present.execute(_NAMES, [[table.oid for table in self.contents.tables]]).fetchall()
+                other_types = changed(self.contents.types, read_types(present))
         except psycopg.Error as error:
             raise SourceError(
                 f"The connection that held the snapshot of {self._server.label} was lost: {str(error).strip()}",
@@ -163,6 +166,12 @@ class Snapshot:
             raise SourceError(
                 f"A schema of {self._server.label} was renamed while it was being read: {moved[0].label} is "
                 f"{now.get(moved[0].oid)} now. Rows of another table may have been read in its place.",
+                "Nothing was kept. Run it again when that migration is over.",
+            )
+        if other_types:
+            raise SourceError(
+                f"A type of {self._server.label} was changed while it was being read: {other_types[0]}. Rows may have "
+                "been written with labels or attributes that they did not have.",
                 "Nothing was kept. Run it again when that migration is over.",
             )
 
@@ -218,6 +227,7 @@ class Snapshot:
             roles=inventory.read_roles(self.connection),
             properties=inventory.read_database_properties(self.connection),
             excluded=read_excluded(self.connection),
+            types=read_types(self.connection),
         )
         if {(table.oid, table.label) for table in contents.tables} != {(table.oid, table.label) for table in wanted}:
             self.connection.rollback()
