@@ -98,7 +98,7 @@ class TableRecord(_Record):
     access_method: str = "heap"
     root: tuple[str, str] | None = None
     """Namespace and name of the partitioned table that must distribute the rows anew on a restore: of hash partitions
-    by an enum, where the hash is of the oids of the labels, which differ in every database."""
+    whose hash is another one in every database, as that of an enum, which is of the oids of its labels."""
     parts: tuple[TablePart, ...]
 
     @property

@@ -99,6 +99,31 @@ def test_partitions_by_the_hash_of_an_enum(
     assert {table.how for table in proof.tables} == {"rows in any order"}
 
 
+def test_hash_keys_that_hash_oids(
+    postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
+) -> None:
+    """Arrays and records of an enum, and regclass: as an enum's, their rows belong elsewhere in another database."""
+    origin = database()
+    keys = {
+        "colour[]": "ARRAY[c]",
+        "pair": "ROW(c, 1)::pair",
+        "regclass": "(ARRAY['a','b','c']::regclass[])[i % 3 + 1]",
+    }
+    with postgres18.connect(origin) as session:
+        session.execute("CREATE TYPE colour AS ENUM ('red', 'green', 'blue'); CREATE TYPE pair AS (c colour, n int)")
+        session.execute("CREATE TABLE a (); CREATE TABLE b (); CREATE TABLE c ()")
+        for number, (key, value) in enumerate({**keys, "int": "i"}.items()):
+            session.execute(
+                f"CREATE TABLE p{number} (k {key}) PARTITION BY HASH (k);"
+                f"CREATE TABLE p{number}_0 PARTITION OF p{number} FOR VALUES WITH (MODULUS 2, REMAINDER 0);"
+                f"CREATE TABLE p{number}_1 PARTITION OF p{number} FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
+                f"INSERT INTO p{number} SELECT {value} FROM unnest(enum_range(NULL::colour)) c, generate_series(1, 9) i"
+            )
+    proof = restored_and_proven(lab, lab.backup(source_of(postgres18.dsn(origin))), scratch())
+    in_order = {table.name for table in proof.tables if table.how == "bytes"}
+    assert in_order == {"a", "b", "c", "p3_0", "p3_1"}
+
+
 def test_the_shop_on_a_newer_server(
     postgres16: PostgresServer, postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
 ) -> None:

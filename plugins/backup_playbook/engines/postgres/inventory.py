@@ -17,6 +17,8 @@ NAMES_SHOWN = 10
 
 # Ordinary tables and partitions that hold rows of their own. pg_dump's rules: nothing of the system, of temporary
 # schemas, or of extensions, but for the configuration tables that an extension registers, with their condition.
+# Hashes of enums, of what is made of them, and of oids (regclass ...) differ from database to database: such rows find
+# their partition anew; and so do those of other operator classes, or of collations that libraries define.
 # Functions look at the present, not at the snapshot, and give NULL for a table that was just dropped: hence coalesce.
 _TABLES: LiteralString = """
 SELECT c.oid::bigint AS oid, n.nspname AS namespace, c.relname AS name,
@@ -42,7 +44,9 @@ SELECT c.oid::bigint AS oid, n.nspname AS namespace, c.relname AS name,
             SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) up
             JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = up.relid
             JOIN pg_catalog.pg_opclass o ON o.oid = ANY (p.partclass)
-            WHERE p.partstrat = 'h' AND o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::regnamespace))
+            LEFT JOIN pg_catalog.pg_collation l ON l.oid = ANY (p.partcollation) AND NOT l.collisdeterministic
+            WHERE p.partstrat = 'h' AND (l.oid IS NOT NULL OR o.opcnamespace <> 'pg_catalog'::regnamespace
+              OR o.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops', 'oid_ops'))))
        END AS root,
        (SELECT a.atttypid::regtype::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a
          ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indrelid = c.oid AND i.indisprimary) AS key_type,
