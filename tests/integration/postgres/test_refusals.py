@@ -10,6 +10,7 @@ from backup_playbook.engines.postgres.inventory import Table
 from backup_playbook.engines.postgres.snapshot import ATTEMPTS, Snapshot, require_supported
 from embedded.postgres import PostgresServer
 from embedded.processes import choose_port
+from tests.integration.postgres.conftest import Database
 from tests.integration.postgres.lab import Lab, source_of
 
 Role = Callable[..., str]
@@ -154,6 +155,44 @@ def test_a_table_that_a_migration_keeps_locked(lab: Lab, postgres18: PostgresSer
     assert "stayed locked for 0.2 s" in error.what
     assert f"public.first by pid {pid} (postgres): ALTER TABLE first ADD COLUMN more int" in error.what
     assert "pg_terminate_backend" in error.remedy
+
+
+def test_what_keeps_a_backup_from_its_locks(lab: Lab, tmp_path: Path) -> None:
+    """A prepared transaction, which no process has; and a server without room for as many as there are tables."""
+    few = {"max_prepared_transactions": "1", "max_locks_per_transaction": "10", "max_connections": "20"}
+    server = PostgresServer(tmp_path / "server", settings=few).start()
+    try:
+        with server.connect() as session:
+            session.execute("CREATE TABLE first (id int)")
+            session.execute("BEGIN")
+            session.execute("ALTER TABLE first ADD COLUMN more int")
+            session.execute("PREPARE TRANSACTION 'it''s 1'")
+            error = lab.refused(source_of(server.dsn(), lock_timeout_seconds=0.2))
+            assert "public.first by a prepared transaction of postgres" in error.what
+            assert "ROLLBACK PREPARED 'it''s 1'" in error.what
+            session.execute("ROLLBACK PREPARED 'it''s 1'")
+            for start in range(0, 4000, 100):  # a CREATE TABLE needs locks, too
+                session.execute(
+                    f"DO $$ BEGIN FOR i IN {start}..{start + 99} LOOP EXECUTE 'CREATE TABLE t' || i || ' ()'; "
+                    "END LOOP; END $$"
+                )
+        error = lab.refused(source_of(server.dsn()))
+        assert "no room for locks on 4001 tables" in error.what
+        assert "max_locks_per_transaction" in error.remedy
+    finally:
+        server.remove()
+
+
+def test_a_row_that_copy_cannot_print(lab: Lab, postgres18: PostgresServer, database: Database) -> None:
+    """Of 600 MB as bytea, and 1.2 GB as text."""
+    name = database()
+    with postgres18.connect(name) as session:
+        session.execute("CREATE TABLE huge (a int, b text, v bytea, PRIMARY KEY (a, b))")
+        session.execute("INSERT INTO huge SELECT i, 'x' || i, 'small' FROM generate_series(1, 2) i")
+        session.execute("INSERT INTO huge VALUES (3, 'ü', repeat(repeat('x', 1000), 600000)::bytea)")
+    error = lab.refused(source_of(postgres18.dsn(name)))
+    assert "a row that COPY cannot print, nor could pg_dump: public.huge (a 3 b ü)" in error.what
+    assert "1 GB" in error.what
 
 
 MIGRATIONS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +31,12 @@ from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.plan import CHUNK_BYTES, PackStream, TableStream, plan_streams
 from backup_playbook.engines.postgres.sequences import setval_lines
 from backup_playbook.engines.postgres.snapshot import Snapshot
+from backup_playbook.engines.postgres.unprintable import LIMIT, Pages, find_row, is_too_large
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams import processes
-from backup_playbook.streams.blocks import Blocks, tap
+from backup_playbook.streams.blocks import Blocks, drain, tap
 from backup_playbook.streams.parallel import Job, run_jobs
-from backup_playbook.streams.processes import Cancellation
+from backup_playbook.streams.processes import Cancellation, Word
 from backup_playbook.streams.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -178,8 +179,7 @@ class _Dump:
         return Written(self._writer.write("sequences.sql", ObjectKind.SEQUENCES, lines))
 
     def _table(self, stream: TableStream) -> Written:
-        command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{copy_out(stream)}"
-        content = self._output([*self._psql, "-c", command.encode(self._codec)])
+        content = self._explained(self._copied(copy_out(stream)), [stream.table], stream.pages)
         tracked = self._progress.track(content, stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.TABLE, tracked, estimate=stream.estimate)
         rows, low, high = self._rows_and_keys(stream)
@@ -199,7 +199,7 @@ class _Dump:
         reader = PackReader()
         argv = [*self._psql, "-f", "-"]
         content = processes.pipe([script], argv, env=self._environment, cancellation=self._cancellation)
-        tracked = self._progress.track(self._explained(tap(content, reader.update)), stream.estimate)
+        tracked = self._progress.track(self._explained(tap(content, reader.update), stream.tables), stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.PACK, tracked, estimate=stream.estimate)
         parts = [
             TablePart(object=item.name, rows=packed.rows, bytes=packed.bytes, sha256=packed.sha256)
@@ -218,13 +218,26 @@ class _Dump:
         environment = environment or self._environment
         return self._explained(processes.output(list(argv), env=environment, cancellation=self._cancellation))
 
-    def _explained(self, blocks: Blocks) -> Iterator[bytes]:
-        """Say what a failed client program means for the backup."""
+    def _copied(self, command: str) -> Blocks:
+        command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{command}"
+        argv: list[Word] = [*self._psql, "-c", command.encode(self._codec)]
+        return processes.output(argv, env=self._environment, cancellation=self._cancellation)
+
+    def _explained(self, blocks: Blocks, tables: Sequence[Table] = (), pages: Pages | None = None) -> Iterator[bytes]:
+        """Say what a failed client program means for the backup. It copied `tables`, or `pages` of one."""
         try:
             yield from blocks
         except ProcessFailedError as error:
             if "lock timeout" in error.stderr:
                 raise self._snapshot.locked() from error
+            if is_too_large(error):
+                row = find_row(tables, pages, lambda command: drain(self._copied(command)), self._reader())
+                raise SourceError(
+                    f"{self._source.server.label} has a row that COPY cannot print, nor could pg_dump: {row}. As text, "
+                    f"a row has {LIMIT} at most, and each byte of a bytea is two.",
+                    "Divide this value, or keep it as a large object, which has no such limit. Until then, only a copy "
+                    "of the server's files holds this row (pg_basebackup, or a snapshot of the disk).",
+                ) from error
             raise SourceError(
                 f"{self._source.server.label} could not be read to the end: {error}", _remedy(error.stderr)
             ) from error

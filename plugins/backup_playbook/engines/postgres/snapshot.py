@@ -41,9 +41,14 @@ _CHANGED_MEANWHILE = (
     errors.DeadlockDetected,
 )
 _BLOCKERS = """
-SELECT c.oid::regclass::text, a.pid, a.usename, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120)
+SELECT c.oid::regclass::text, CASE WHEN p.gid IS NULL
+    THEN format('pid %s (%s): %s', l.pid, a.usename, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120))
+    ELSE format('a prepared transaction of %s (end it: ROLLBACK PREPARED %L, or COMMIT PREPARED)', p.owner, p.gid) END
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
-JOIN pg_catalog.pg_stat_activity a USING (pid)
+LEFT JOIN pg_catalog.pg_stat_activity a USING (pid)
+LEFT JOIN pg_catalog.pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
+  AND x.locktype = 'transactionid'
+LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid
 WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relpersistence <> 't'
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 ORDER BY l.granted DESC LIMIT 3
@@ -265,7 +270,7 @@ class Snapshot:
     def locked(self) -> SourceError:
         """The error for a lock that was not granted in time, with who stands in the way."""
         rows = self.connection.execute(_BLOCKERS).fetchall()
-        who = "; ".join(f"{table} by pid {pid} ({user}): {query}" for table, pid, user, query in rows)
+        who = "; ".join(f"{table} by {holder}" for table, holder in rows)
         return SourceError(
             f"A table of {self._server.label} stayed locked for {self._lock_timeout_seconds:g} s"
             f"{f': {who}' if who else ''}.",

@@ -1,0 +1,63 @@
+"""Which row is it that COPY cannot print? The server says nothing but that it would need too much memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from backup_playbook.core.errors import ProcessFailedError
+from backup_playbook.engines.postgres.copy_commands import copy_out, page_range
+from backup_playbook.engines.postgres.inventory import Table, literal, quoted
+from backup_playbook.engines.postgres.plan import TableStream
+
+LIMIT = "1 GB"
+"""Of a row as text, with what COPY escapes; of `bytea` every byte is two."""
+
+_TOO_LARGE = re.compile(r"invalid memory alloc request size|Cannot enlarge string buffer")
+
+Copy = Callable[[str], object]
+"""Runs a COPY ... TO STDOUT and throws away what it prints."""
+Pages = tuple[int, int | None]
+
+
+def is_too_large(error: ProcessFailedError) -> bool:
+    return bool(_TOO_LARGE.search(error.stderr))
+
+
+def find_row(tables: Sequence[Table], pages: Pages | None, copy: Copy, connection: Connection[TupleRow]) -> str | None:
+    """`public.t (id 7)`: the first such row of these tables, or of these pages of the one; None when there is none."""
+    for table in tables:
+        if not _prints(copy, copy_out(TableStream("", table, pages, 0))):
+            return _in_pages(table, pages or (0, None), copy, connection)
+    return None
+
+
+def _in_pages(table: Table, pages: Pages, copy: Copy, connection: Connection[TupleRow]) -> str:
+    first, end = pages[0], pages[1] or table.pages
+    while end - first > 1:
+        middle = (first + end) // 2
+        if _prints(copy, copy_out(TableStream("", table, (first, middle), 0))):
+            first = middle
+        else:
+            end = middle
+    name = quoted(table.namespace, table.name)
+    columns = ", ".join(map(quoted, table.columns))
+    key = ", ' ', ".join(f"{literal(column)}, ' ', {quoted(column)}" for column in table.key) or "'ctid ', ctid"
+    query = f"SELECT ctid::text, concat({key}) FROM ONLY {name} WHERE {page_range((first, None))}"
+    for place, words in connection.execute(query.encode(connection.info.encoding)):
+        if not _prints(copy, f"COPY (SELECT {columns} FROM ONLY {name} WHERE ctid = '{place}') TO STDOUT"):
+            return f"{table.label} ({words})"
+    return table.label
+
+
+def _prints(copy: Copy, command: str) -> bool:
+    try:
+        copy(command)
+    except ProcessFailedError as error:
+        if is_too_large(error):
+            return False
+        raise
+    return True
