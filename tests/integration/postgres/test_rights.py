@@ -28,7 +28,7 @@ CREATE OPERATOR evil.= (LEFTARG = name, RIGHTARG = text, FUNCTION = evil.eq);
 CREATE OPERATOR evil.= (LEFTARG = name, RIGHTARG = name, FUNCTION = evil.eq);
 CREATE OPERATOR evil.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = evil.eq);
 CREATE TABLE t AS SELECT i FROM generate_series(1, 9) i;
-"""  # noqa: E501
+"""
 
 
 def test_no_function_of_the_source_s_users_runs_as_whoever_looks(
