@@ -113,6 +113,13 @@ class PostgresSource(DatabaseSource):
             "which one."
         ),
     )
+    role_passwords: Literal["encrypted", "always", "never"] = Field(
+        default="encrypted",
+        description=(
+            "Whether the password hashes of all roles of the server are stored, for a new server after a loss of this "
+            "one. encrypted: when the source's backups are encrypted."
+        ),
+    )
     restore_test: RestoreTest | None = Field(
         default=None,
         description="null: its backups are never restored on trial, and nobody knows whether they can be.",

@@ -128,6 +128,7 @@ def live_source(config: PlaybookConfig, name: str) -> Source:
         server=postgres_server(settings, name),
         streams=settings.streams,
         lock_timeout_seconds=settings.lock_timeout.total_seconds(),
+        role_passwords=settings.role_passwords,
     )
 
 

@@ -113,7 +113,16 @@ recoveries = st.builds(SourceRecovery, connection=connections, maintenance=st.no
 mongo_recoveries = st.builds(MongoRecovery, connection=connections)
 engines = st.sampled_from(
     [
-        ("postgres", PostgresSource, RestoreTest, {"lock_timeout": durations, "recovery": st.none() | recoveries}),
+        (
+            "postgres",
+            PostgresSource,
+            RestoreTest,
+            {
+                "lock_timeout": durations,
+                "role_passwords": st.sampled_from(["encrypted", "always", "never"]),
+                "recovery": st.none() | recoveries,
+            },
+        ),
         (
             "mongodb",
             MongoSource,

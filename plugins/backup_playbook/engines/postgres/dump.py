@@ -30,6 +30,7 @@ from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.plan import CHUNK_BYTES, PackStream, TableStream, plan_streams
 from backup_playbook.engines.postgres.sequences import setval_lines
+from backup_playbook.engines.postgres.server_globals import RolePasswords, read_globals, wants_passwords
 from backup_playbook.engines.postgres.snapshot import Snapshot
 from backup_playbook.engines.postgres.unprintable import LIMIT, Pages, find_row, is_too_large
 from backup_playbook.repository.objects import BackupWriter
@@ -74,13 +75,15 @@ class PostgresSource:
     """A database that can be backed up.
 
     streams: how many run at once. lock_timeout_seconds: how long a table may stay locked by others. chunk_bytes: larger
-    tables are read in pieces of about this size, at once.
+    tables are read in pieces of about this size, at once. role_passwords: whether the hashes of the passwords of the
+    server's roles are stored: when what is stored is encrypted, always, or never.
     """
 
     server: PostgresServer
     streams: int = 2
     lock_timeout_seconds: float = 30.0
     chunk_bytes: int = CHUNK_BYTES
+    role_passwords: RolePasswords = "encrypted"
 
     def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
         """See `engines.contract.Source`."""
@@ -121,6 +124,7 @@ class _Dump:
         self._psql = [*psql(clients.psql), self._database]
         self._threads = threading.local()
         self._large_object_digest: str | None = None
+        self._role_passwords = False
 
     def run(self) -> Manifest:
         tables = self._contents.tables
@@ -163,10 +167,12 @@ class _Dump:
     def _globals(self) -> Written:
         database = f"--database={self._snapshot.server.client_database}"
         argv = [str(self._clients.pg_dumpall), "-w", "--globals-only", database]
-        if not self._contents.server.reads_passwords:
-            log.info("Roles are stored without their passwords: only a superuser may read those.")
-            argv.append("--no-role-passwords")
-        return Written(self._writer.write("globals.sql", ObjectKind.GLOBALS, self._output(argv)))
+        wanted = wants_passwords(self._source.role_passwords, encrypted=self._writer.codec.keyring is not None)
+        try:
+            text, self._role_passwords = read_globals(argv, self._environment, passwords=wanted)
+        except ProcessFailedError as error:
+            raise self._unreadable(error) from error
+        return Written(self._writer.write("globals.sql", ObjectKind.GLOBALS, [text]))
 
     def _large_objects(self) -> Written:
         self._large_object_digest = large_object_digest(self._reader())
@@ -238,9 +244,10 @@ class _Dump:
                     "Divide this value, or keep it as a large object, which has no such limit. Until then, only a copy "
                     "of the server's files holds this row (pg_basebackup, or a snapshot of the disk).",
                 ) from error
-            raise SourceError(
-                f"{self._source.server.label} could not be read to the end: {error}", _remedy(error.stderr)
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: ProcessFailedError) -> SourceError:
+        return SourceError(f"{self._source.server.label} could not be read to the end: {error}", _remedy(error.stderr))
 
     def _rows_and_keys(self, stream: TableStream) -> tuple[int, str | None, str | None]:
         """The server's own count of the rows; of a chunk also the range of its first key column, so that a search for
@@ -308,6 +315,7 @@ class _Dump:
             "sequences": len(self._contents.sequences),
             "extensions": self._contents.extensions,
             "roles": self._contents.roles,
+            "role_passwords": self._role_passwords,
             "database": self._contents.properties,
         }
 

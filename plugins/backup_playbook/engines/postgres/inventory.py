@@ -89,7 +89,6 @@ SELECT current_setting('server_version_num')::int AS version_number,
        pg_catalog.pg_is_in_recovery() AS standby,
        (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
              ELSE pg_catalog.pg_current_wal_lsn() END)::text AS lsn,
-       pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') AS reads_passwords,
        (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS superuser,
        pg_catalog.current_setting('lo_compat_privileges')::bool AS reads_all_large_objects,
        (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata) AS large_objects,
@@ -195,7 +194,6 @@ class ServerFacts:
     encoding: str
     standby: bool
     lsn: str
-    reads_passwords: bool
     superuser: bool
     reads_all_large_objects: bool
     large_objects: int

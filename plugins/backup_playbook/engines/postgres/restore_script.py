@@ -20,6 +20,11 @@ from backup_playbook.engines.postgres.excluded import has_cron
 from backup_playbook.engines.postgres.session import SETTINGS, libpq_options
 from backup_playbook.engines.stock_tools import fetched, fill, one_line
 
+_PASSWORDS = {
+    True: "with their passwords",
+    False: "without passwords (set them with ALTER ROLE ... PASSWORD)",
+    None: "with their passwords where these could be read",
+}
 _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 
 
@@ -31,6 +36,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "OPTIONS": libpq_options(SETTINGS),
         "ENCODING": manifest.details["encoding"],
         "NAMES": _encoding_of_names(manifest),
+        "PASSWORDS": _PASSWORDS[manifest.details.get("role_passwords")],
         "ATTACH": ATTACH,
         "AFTER_ATTACH": AFTER_ATTACH,
         "LAST": LAST,
