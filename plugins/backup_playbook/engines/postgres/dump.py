@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.plan import CHUNK_BYTES, PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.reading_errors import remedy
 from backup_playbook.engines.postgres.sequences import setval_lines
 from backup_playbook.engines.postgres.server_globals import RolePasswords, read_globals, wants_passwords
 from backup_playbook.engines.postgres.snapshot import Snapshot
@@ -55,11 +55,6 @@ _ORDERED_KEY_TYPES = frozenset(
     )
 )
 _TEXT_KEY_TYPES = frozenset(("text", "character varying", "uuid"))
-# what the server says of pages and TOAST values that it cannot make sense of
-_DAMAGE = (
-    r"invalid page in block|could not read block|missing chunk number|unexpected chunk (number|size)|"
-    r"compressed \S+ data is corrupt|could not access status of transaction"
-)
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class PostgresSource:
                     raise snapshot.locked() from error
         except psycopg.Error as error:
             message = str(error).strip()
-            raise SourceError(f"{self.server.label} could not be read: {message}", _remedy(message)) from error
+            raise SourceError(f"{self.server.label} could not be read: {message}", remedy(message)) from error
         except UnicodeDecodeError as error:
             raise SourceError(
                 f"{self.server.label} has a name, a label, a setting or a comment with bytes that are no characters of "
@@ -247,7 +242,7 @@ class _Dump:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: ProcessFailedError) -> SourceError:
-        return SourceError(f"{self._source.server.label} could not be read to the end: {error}", _remedy(error.stderr))
+        return SourceError(f"{self._source.server.label} could not be read to the end: {error}", remedy(error.stderr))
 
     def _rows_and_keys(self, stream: TableStream) -> tuple[int, str | None, str | None]:
         """The server's own count of the rows; of a chunk also the range of its first key column, so that a search for
@@ -332,29 +327,3 @@ def _record(table: Table, parts: list[TablePart]) -> TableRecord:
         root=table.target if table.root else None,
         parts=tuple(parts),
     )
-
-
-def _remedy(message: str) -> str:
-    if re.search(r'invalid snapshot identifier|import the requested snapshot|snapshot ".*" does not exist', message):
-        return "The snapshot's connection was lost: look at the server's log for this time; then run the backup again."
-    if "conflict with recovery" in message:
-        return "On the standby, raise max_standby_streaming_delay or set hot_standby_feedback = on; or use the primary."
-    if re.search(_DAMAGE, message):
-        return (
-            "The database itself is damaged: this is no fault of the backup. Find out since when (its log, the "
-            "last good backup), look at the disks, and bring an older backup back: recover_corrupted_database."
-        )
-    if "invalid byte sequence for encoding" in message:
-        return (
-            "If this is the name of a role: it was made in a database of another encoding. Rename it there (ALTER ROLE "
-            "... RENAME TO ...), in ASCII; pg_dumpall cannot read it here."
-        )
-    if "permission denied" in message:
-        return "Grant pg_read_all_data to the backup role (see the README); then run the backup again."
-    if "out of shared memory" in message:
-        return "Raise max_locks_per_transaction of the server, restart it, and run the backup again."
-    if any(
-        words in message for words in ("server closed the connection", "connection to server", "terminating connection")
-    ):
-        return "Look at the server's log for this time; then run the backup again."
-    return "Read the last lines of the program, above; run the backup again when the cause is gone."
