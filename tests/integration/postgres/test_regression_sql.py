@@ -18,6 +18,7 @@ from embedded.postgres import PostgresServer
 from tests.integration.postgres.lab import SOURCE, Lab, assert_same, dump_text, server_of, source_of
 from tests.support.postgres_regression import load_regression, regression_files
 
+pytestmark = pytest.mark.timeout(600)  # most of it the server's own, where several work at once
 DATABASE, STOCK = "regression", "stock"
 
 

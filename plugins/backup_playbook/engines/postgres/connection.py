@@ -68,9 +68,9 @@ class PostgresServer:
         try:
             connection = psycopg.connect("", autocommit=True, **arguments)  # type: ignore[arg-type]
             try:
+                settle(connection, self.label, self.encoding)  # first: before it, psycopg may not know the encoding
                 if autocommit:
                     connection.execute("SET search_path = pg_catalog")
-                settle(connection, self.label, self.encoding)
                 connection.autocommit = autocommit
             except BaseException:
                 connection.close()
