@@ -15,7 +15,7 @@ READ_SECONDS = 60
 ATTEMPTS = 5
 BUSY_ATTEMPTS = 12
 """Of a store that answers that it is overloaded: with two failures in five, one request in 60,000 is given up."""
-BUSY = frozenset((429, 500, 502, 503, 504))
+BUSY = frozenset((429, 503))
 
 
 def client_config(streams: int) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from backup_playbook.core.model import EvidenceKind
@@ -48,8 +48,9 @@ class EvidenceName:
 
 
 def digest_of(findings: Iterable[EvidenceName]) -> str:
-    """Names a set of findings, in ten characters however many there are."""
-    names = "\n".join(sorted(one.file_name for one in findings))
+    """Names a set of findings, in ten characters however many there are. One that was written into several
+    repositories, which had seen different ones there, is the same."""
+    names = "\n".join(sorted({replace(one, seen="").file_name for one in findings}))
     return hashlib.sha256(names.encode()).hexdigest()[:10]
 
 

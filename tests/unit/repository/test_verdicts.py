@@ -74,6 +74,18 @@ def test_an_unequal_copy_is_ended_by_a_proof_and_by_no_reading() -> None:
     assert one.proven
 
 
+def test_findings_that_a_repository_hears_of_later_are_those_that_were_answered() -> None:
+    """Evidence is written into all repositories; one that was away gets it later, from one that had seen more."""
+    primary, offsite = entry(), entry()
+    say(primary, EvidenceKind.UNEQUAL, TAKEN, "restore")
+    for one in (primary, offsite):
+        say(one, EvidenceKind.UNEQUAL, NOW, "restore")
+        say(one, EvidenceKind.RESTORED, NOW, "primary")
+        assert not one.unequal
+    offsite.evidence += primary.evidence
+    assert not offsite.unequal
+
+
 def test_a_person_answers_for_an_unequal_copy_and_not_for_damaged_bytes() -> None:
     one = entry()
     say(one, EvidenceKind.VERIFIED, TAKEN)
