@@ -79,16 +79,30 @@ def test_a_missing_program_is_named(lab: Lab, manifest: Manifest, postgres18: Po
     assert_refused(result, "aws is not installed")
 
 
-def test_rows_that_the_target_refuses_are_not_called_damaged(
+def test_rows_that_a_check_refuses_while_other_tables_are_empty_come_after_them(
     lab: Lab, postgres18: PostgresServer, database: Database
 ) -> None:
-    """A check that reads another table holds in the source, and not while its copy is being loaded."""
-    origin = database()
+    """And those that it refuses for good are not called damaged; what pg_restore can leave out can be left out."""
+    origin, copy = database(), database()
     with postgres18.connect(origin) as session:
         session.execute("CREATE TABLE other AS SELECT 1 AS one")
         session.execute("CREATE FUNCTION others() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM public.other'")
         session.execute("CREATE TABLE checked (v text CHECK (others() > 0))")
         session.execute("INSERT INTO checked SELECT repeat(md5(i::text), 40) FROM generate_series(1, 5000) i")
+        session.execute("CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (p int REFERENCES p)")
+        session.execute("INSERT INTO p VALUES (1); INSERT INTO c VALUES (1)")
+        session.execute("ALTER TABLE p DISABLE TRIGGER ALL; DELETE FROM p; ALTER TABLE p ENABLE TRIGGER ALL")
+    manifest = lab.backup(source_of(postgres18.dsn(origin), chunk_bytes=1 << 20))
+    assert_failed(lab.restore(manifest, postgres18, copy), 'violates foreign key constraint "c_p_fkey"')
+    assert_failed(
+        lab.restore(manifest, postgres18, database(), LEAVE_OUT="INDEX public none"), "has no INDEX public none"
+    )
+    copy = database()
+    assert_restored(lab.restore(manifest, postgres18, copy, LEAVE_OUT="FK CONSTRAINT public c c_p_fkey"))
+    with postgres18.connect(copy) as session:
+        assert session.execute("SELECT count(*) FROM checked").fetchall() == [(5000,)]
+    with postgres18.connect(origin) as session:
+        session.execute("CREATE OR REPLACE FUNCTION others() RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'")
     manifest = lab.backup(source_of(postgres18.dsn(origin), chunk_bytes=1 << 20))
     result = lab.restore(manifest, postgres18, database())
     assert_failed(result, "violates check constraint")

@@ -258,7 +258,7 @@ class Restore:
 
     def _load_large_objects(self, item: StoredObject) -> None:
         # in one transaction, the server would hold a lock for each; clients before 17 have one transaction for each
-        words = ["--transaction-size=1000"] if self._clients.major >= 17 else []
+        words = ["--transaction-size=100"] if self._clients.major >= 17 else []
         self._pg_restore("The large objects", *words, stdin=withhold_last(self._content(item)))
 
     def _set_sequences(self) -> None:

@@ -59,14 +59,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
     yield f'{definitions} || fail "The definitions could not be restored."'
     for item in by_kind[ObjectKind.LARGE_OBJECTS]:
         yield f'fetch {fetched(item)} | "${{archive[@]}}" || fail "The large objects could not be restored."'
-    streams = {item.name: item for item in by_kind[ObjectKind.TABLE]}
-    for table in manifest.tables:
-        copy = _word(manifest, copy_from_line(table.target, table.columns))
-        for part in table.parts:
-            if part.object in streams:
-                yield f"load {fetched(streams[part.object])} {copy}"
-    for item in (*by_kind[ObjectKind.PACK], *by_kind[ObjectKind.SEQUENCES]):
-        yield f"script {fetched(item)} --single-transaction"
+    yield from _rows(manifest, by_kind)
     yield 'echo "building indexes and constraints" >&2'
     yield 'post_data || fail "Indexes or constraints could not be restored."'
     if settings := "\n".join(setting_statements(manifest.details["database"])):
@@ -74,6 +67,24 @@ def _body(manifest: Manifest) -> Iterator[str]:
         apply = f"PGCLIENTENCODING={_encoding_of_names(manifest)} sql <<< {_word(manifest, settings)}"
         yield f"[[ ${{OWNERS:-0}} != 1 ]] || {apply} || {failed}"
     yield 'event_triggers || fail "Event triggers could not be restored."'
+
+
+def _rows(manifest: Manifest, by_kind: dict[ObjectKind, list[StoredObject]]) -> Iterator[str]:
+    # those of extensions first: values of their types may need them
+    needed = {part.object for table in manifest.tables if table.kind == "extension" for part in table.parts}
+    for item in by_kind[ObjectKind.PACK]:
+        if item.name in needed:
+            yield f"script {fetched(item)} --single-transaction"
+    streams = {item.name: item for item in by_kind[ObjectKind.TABLE]}
+    for table in manifest.tables:
+        copy = _word(manifest, copy_from_line(table.target, table.columns))
+        for part in table.parts:
+            if part.object in streams:
+                yield f"load {fetched(streams[part.object])} {copy}"
+    for item in (*by_kind[ObjectKind.PACK], *by_kind[ObjectKind.SEQUENCES]):
+        if item.name not in needed:
+            yield f"script {fetched(item)} --single-transaction"
+    yield "load_later"
 
 
 def _encoding_of_names(manifest: Manifest) -> str:
