@@ -76,8 +76,14 @@ class AirflowClient:
         return str(self.request("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """As a person does with a red task."""
-        body = {"dag_run_id": run_id, "task_ids": [task_id], "dry_run": False, "reset_dag_runs": True}
+        """As a person does with a red task: the UI clears what is downstream with it."""
+        body = {
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "include_downstream": True,
+            "dry_run": False,
+            "reset_dag_runs": True,
+        }
         self.request("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
     def run(self, dag_id: str, run_id: str) -> Json:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def live(
     connect(monkeypatch, "postgres_shop", postgres18, "localhost", name)
     connect(monkeypatch, "postgres_shop_admin", postgres18, "127.0.0.1", name)
     connect(monkeypatch, "postgres_staging", postgres18, "127.0.0.1", "postgres")
-    back_up(postgres18.dsn(name), datetime.now(UTC))
+    back_up(postgres18.dsn(name), datetime.now(UTC) - timedelta(hours=1))
     return name
 
 

@@ -103,6 +103,10 @@ def test_plan_of_a_new_database(plan: Plan) -> None:
     assert "not measured yet" in planned["in_short"]
 
 
+def test_new_database_is_named_by_itself(plan: Plan) -> None:
+    assert "__restored_" in plan(database="")["kept"]
+
+
 def test_plan_of_a_part_names_what_is_left_out(plan: Plan) -> None:
     planned = plan(target="staging", database="", only=["public.notes"])
     assert planned["tables"] == ["public.notes"]
@@ -118,7 +122,6 @@ def test_plan_of_a_part_names_what_is_left_out(plan: Plan) -> None:
         ({"database": "template1"}, "is reserved"),
         ({"database": "scratch_shop_0123abcd"}, "is reserved"),
         ({"database": "shop__quarantine_20261123_120000"}, "is reserved"),
-        ({"database": ""}, "has no name"),
         ({"database": 'a"; DROP DATABASE shop; --'}, "cannot be the name"),
         ({"database": "x" * 64}, "cannot be the name"),
         ({"target": "staging"}, "takes no name"),

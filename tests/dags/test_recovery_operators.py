@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from backup_playbook.operators.recovery import (
     SwitchMaintenanceOff,
     SwitchMaintenanceOn,
 )
-from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch
+from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch, asked_for
 from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRows
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import back_up
@@ -67,7 +67,10 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 def backups(live: str, postgres18: PostgresServer) -> list[Manifest]:
     """Oldest first: of 7 rows, verified; of 8, rejected; of 9, which nobody has checked; of 10, proven. 2 are left."""
     catalog = connections.catalog(load_config(), "primary")
-    found, now = [catalog.manifest("shop", catalog.backups("shop")[0].backup_id)], datetime.now(UTC)
+    found, now = (
+        [catalog.manifest("shop", catalog.backups("shop")[0].backup_id)],
+        datetime.now(UTC) - timedelta(minutes=9),
+    )
     for number in (1, 2, 3):
         sql(postgres18, live, "INSERT INTO notes VALUES (0)")
         found.append(back_up(postgres18.dsn(live), now + timedelta(minutes=number)))
@@ -123,7 +126,7 @@ def test_plan_for_rows_says_that_their_backup_is_unverified(
     run: RunOfTasks, live: str, postgres18: PostgresServer
 ) -> None:
     sql(postgres18, live, "CREATE TABLE people AS SELECT 7 AS id; ALTER TABLE people ADD PRIMARY KEY (id)")
-    wanted = back_up(postgres18.dsn(live), datetime.now(UTC) + timedelta(minutes=1)).backup_id
+    wanted = back_up(postgres18.dsn(live), datetime.now(UTC)).backup_id
     sql(postgres18, live, "DELETE FROM people")
     run.params = {"table": "people", "keys": ["7"], "where": "", "children": "restore", "on_conflict": "stop"}
     arguments: dict[str, Any] = {"source": "shop", "backup": wanted, "repository": "primary"}
@@ -201,6 +204,19 @@ def test_known_backup_is_approved_as_it_is(run: RunOfTasks, backups: list[Manife
     answer = run.do(approve(), "execute_complete", event=answered(waiting.options[0]))
     assert run.xcom_pull("approve_plan", CHOSEN) == answer["chosen"] == planned
     require_answer(run, answer)
+
+
+def test_page_begins_with_how_the_form_was_understood(run: RunOfTasks, backups: list[Manifest]) -> None:
+    chosen = choose(run, backups[0].backup_id)
+    taken = f"{chosen['backup_id']}, of {backups[0].snapshot_at:%Y-%m-%d %H:%M:%S} UTC"
+    asked = run.xcom_pull("choose_backup", "asked")
+    assert asked.startswith(f"No time was given. The backup: {taken}, ")
+    assert approve().body.startswith("{{ ti.xcom_pull('choose_backup', key='asked')")
+    now = backups[0].snapshot_at + timedelta(hours=12)
+    given = (backups[0].snapshot_at + timedelta(hours=2)).astimezone(timezone(timedelta(hours=-5)))
+    text = asked_for(given, backups[0], now)
+    assert text.startswith(f"The time that was given: {given.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, 10 h 00 min ago.")
+    assert text.endswith(f"The backup: {taken}, 2 h 00 min before that.")
 
 
 def test_plan_that_was_made_anew_is_not_approved_by_its_first_page(run: RunOfTasks, backups: list[Manifest]) -> None:

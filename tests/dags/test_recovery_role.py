@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -43,7 +43,7 @@ def recoverable(live: str, postgres18: PostgresServer, monkeypatch: pytest.Monke
         session.execute(f"ALTER DATABASE {live} OWNER TO {owner}")
         session.execute(f"ALTER TABLE notes OWNER TO {owner}")
         session.execute(f"GRANT SELECT ON notes TO pg_monitor; CREATE SCHEMA s AUTHORIZATION {owner}")
-    manifest = back_up(postgres18.dsn(live), datetime.now(UTC) + timedelta(minutes=1))
+    manifest = back_up(postgres18.dsn(live), datetime.now(UTC))
     catalog = connections.catalog(load_config(), "primary")
     catalog.add_evidence("shop", manifest.backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
     psql = [postgres18.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", f"owner={OWNER}", "-f", SCRIPT]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from backup_playbook.config import load_config
 from backup_playbook.config.load import DEFAULT_FOLDER
@@ -178,15 +179,12 @@ def test_repository_that_does_not_answer_is_asked_once(
         ("failed", "has failed", "open the red task"),
     ],
 )
-def test_late_run(delivered: list[Message], state: str, says: str, remedy: str) -> None:
+def test_late_run(
+    delivered: list[Message], monkeypatch: pytest.MonkeyPatch, state: str, says: str, remedy: str
+) -> None:
     """As the triggerer calls it, with the only context that a deadline has."""
-    run = {
-        "dag_id": "rehearsal",
-        "dag_run_id": RUN_ID,
-        "state": state,
-        "conf": None,
-        "queued_at": "2026-11-23T02:00:00Z",
-    }
+    have_states(monkeypatch, obey="running")
+    run = late_run(state)
 
     async def in_triggerer() -> None:
         await RunLate(**finished_within(timedelta(hours=1)).callback.kwargs, context={"dag_run": run})
@@ -196,6 +194,29 @@ def test_late_run(delivered: list[Message], state: str, says: str, remedy: str) 
     assert message.headline == "rehearsal is late: not done after 1 h 00 min"
     assert message.lines[0] == f"It was due to start at 2026-11-23 02:00:00 UTC and {says}."
     assert message.remedy.startswith(remedy)
+
+
+def test_a_run_that_waits_for_a_person_is_not_late(delivered: list[Message], monkeypatch: pytest.MonkeyPatch) -> None:
+    have_states(monkeypatch, find_rows="success", approve_plan="awaiting_input", import_rows="none")
+    RunLate(seconds=3600).notify({"dag_run": late_run("running")})
+    [message] = delivered
+    assert message.headline == "rehearsal still waits for an answer"
+    assert "it waits at `approve_plan`" in message.lines[0]
+    assert message.remedy.startswith("open it, read the plan")
+
+
+def late_run(state: str) -> dict[str, Any]:
+    return {
+        "dag_id": "rehearsal",
+        "dag_run_id": RUN_ID,
+        "state": state,
+        "conf": None,
+        "queued_at": "2026-11-23T02:00:00Z",
+    }
+
+
+def have_states(monkeypatch: pytest.MonkeyPatch, **states: str) -> None:
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: {RUN_ID: states})
 
 
 def test_deadline_of_the_night_is_the_strictest_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,15 +92,19 @@ class ApprovePlan(ApprovalOperator):
     """Shows the plan, and tells people that it waits. Rejected: every step after it is skipped.
 
     What can be chosen is known when it runs; Airflow's operator fixes its options when the DAG is read.
-    plan: the task that has left a PLAN. drill: whether nobody is asked; refused unless policies.yaml allows it.
+    plan: the task that has left a PLAN. asked: the one that says how the form was understood.
+    drill: whether nobody is asked; refused unless policies.yaml allows it.
     """
 
     template_fields = (*ApprovalOperator.template_fields, "drill", "in_short")
 
-    def __init__(self, *, subject: str, plan: str, drill: str | bool, **arguments: Any) -> None:
+    def __init__(
+        self, *, subject: str, plan: str, drill: str | bool, asked: str = "choose_backup", **arguments: Any
+    ) -> None:
         super().__init__(
             subject=subject,
-            body=f"{{{{ ti.xcom_pull('{plan}', key='{PLAN}') }}}}",
+            body=f"{{{{ ti.xcom_pull('{asked}', key='asked') or '' }}}}\n\n"
+            f"{{{{ ti.xcom_pull('{plan}', key='{PLAN}') }}}}",
             response_timeout=load_config().policies.recovery.approval_timeout,
             ignore_downstream_trigger_rules=True,
             **{"retries": 0, **arguments},

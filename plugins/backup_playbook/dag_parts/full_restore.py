@@ -18,7 +18,7 @@ def target_param() -> Param:
 def name_param() -> Param:
     return optional_text_param(
         "Name of the new database",
-        "For the target new_database: small letters, digits and underscores.",
+        "For the target new_database: small letters, digits and underscores. Empty: `<name>__restored_<time>`.",
         pattern=r"^([a-z_][a-z0-9_]{0,62})?$",
     )
 

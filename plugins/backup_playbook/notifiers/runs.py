@@ -25,8 +25,8 @@ TOLD = "told"
 """XCom of a task that has told people how its run ended."""
 KILLED = "Its process ended without a word; it may have been killed."
 REMEDY = (
-    "open the red task, read its error, and clear the task when the cause is gone; the later steps then run again by "
-    "themselves."
+    "open the red task, read its error, and clear the task when the cause is gone, with *Downstream* (the UI offers it; "
+    "in the API: `include_downstream`): then the later steps run again, too, and of this source alone."
 )
 _ERROR_CHARACTERS = 1500
 _SOURCES_NAMED = 10
@@ -124,6 +124,19 @@ class RunLate(BaseNotifier):
         run = context["dag_run"]
         dag_id, run_id, state = run["dag_id"], run["dag_run_id"], run["state"]
         since = datetime.fromisoformat(run["queued_at"])
+        if state == "running" and (task := _waits_for_a_person(dag_id, run_id)):
+            # not the run is late, but the answer
+            message = Message(
+                severity="medium",
+                headline=f"{dag_id} still waits for an answer",
+                lines=(
+                    f"Since {since:%Y-%m-%d %H:%M:%S} UTC; it waits at `{task}`; {human_age(self.time)} are over.",
+                ),
+                remedy="open it, read the plan under Required Actions, and answer.",
+                link=run_url(dag_id, run_id),
+            )
+            deliver(message)
+            return
         message = Message(
             severity="high",
             headline=f"{dag_id} is late: not done after {human_age(self.time)}",
@@ -147,6 +160,14 @@ _LATE_REMEDIES = {
     "running": "open the run: a red task has to be cleared, a waiting one lacks a slot in the pool or a worker, and "
     "the log of a running one says how far it is.",
 }
+
+
+def _waits_for_a_person(dag_id: str, run_id: str) -> str:
+    """The task of the run that waits for an answer; empty when none does."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, run_ids=[run_id])[run_id]
+    return next((task for task, state in states.items() if state == "awaiting_input"), "")
 
 
 def run_url(dag_id: str, run_id: str) -> str:

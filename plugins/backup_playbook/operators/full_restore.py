@@ -137,8 +137,6 @@ class PlanRestore(PlanRecovery):
                 f"The target {form['target']} takes no name, and {form['database']!r} was given.",
                 "Nothing was done. Choose the target new_database, or leave the name empty.",
             )
-        if form["target"] == "new_database" and not form["database"]:
-            raise RestoreError("The new database has no name.", "Nothing was done. Give it one, such as shop_copy.")
         if form["target"] == "new_database" and form["server"] not in (TESTED_ON, *self.config.targets):
             raise ConfigError(
                 f"targets.yaml has no server {form['server']!r}.", f"Choose one of: {', '.join(self.config.targets)}."

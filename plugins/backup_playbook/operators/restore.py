@@ -15,6 +15,7 @@ from airflow.sdk import Context, XComArg
 
 from backup_playbook.core.errors import GuardError, RestoreError, UnequalError, VerificationError
 from backup_playbook.core.holdings import holding
+from backup_playbook.core.progress import human_age
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ REPOSITORIES = ("alternate", "any", "primary", "offsite")
 """Where a test may read from; a form offers these, for the repositories' names differ from source to source. `any`: the
 newest backup, of its copies the primary one first. `alternate`: month by month another one. With both, one that does
 not answer, or has no good copy, is passed over, and the plan says so."""
+ASKED = "asked"
+"""XCom of ChooseBackup: how the form was understood, for people."""
 DAMAGED = "damaged"
 """XCom of a step that failed because of the backup: the kind of evidence that says why (`rejected`, `unequal`)."""
 
@@ -88,7 +91,7 @@ class ChooseBackup(SourceOperator):
         self.repository = repository
         self.allow_unverified = allow_unverified
 
-    def execute(self, context: Context) -> TestedBackup:  # noqa: ARG002 - passed by name
+    def execute(self, context: Context) -> TestedBackup:
         from backup_playbook.core.recovery_points import is_sound
         from backup_playbook.dag_parts.backup_choice import find_backup
 
@@ -104,6 +107,7 @@ class ChooseBackup(SourceOperator):
             allow_damaged=self.takes_damaged and is_true(self.allow_unverified),
         )
         manifest = chosen.manifest
+        context["ti"].xcom_push(ASKED, asked_for(past_moment(self.before, started), manifest, started))
         self.log.info(
             "%s %s from %s: %s, taken %s. %s",
             self.source, manifest.backup_id, chosen.repository, holding(manifest), manifest.snapshot_at, chosen.remark,
@@ -128,6 +132,18 @@ class ChooseBackup(SourceOperator):
         from backup_playbook.dag_parts.restore_targets import reading_order
 
         return reading_order(self.config.source(self.source), self.source, self.repository, now)
+
+
+def asked_for(before: datetime | None, manifest: Manifest, now: datetime) -> str:
+    """How a form was understood, for the first line of its plan: a form converts time zones unseen."""
+    shows = f"{manifest.backup_id}, of {manifest.snapshot_at:%Y-%m-%d %H:%M:%S} UTC"
+    if before is None:
+        return f"No time was given. The backup: {shows}, {human_age(now - manifest.snapshot_at)} ago."
+    moment = before.astimezone(UTC)
+    return (
+        f"The time that was given: {moment:%Y-%m-%d %H:%M:%S} UTC, {human_age(now - moment)} ago. The backup: {shows}, "
+        f"{human_age(moment - manifest.snapshot_at)} before that."
+    )
 
 
 def past_moment(text: str, now: datetime) -> datetime | None:
@@ -163,7 +179,8 @@ class RestoreStep(PlaybookOperator):
 
     @property
     def source(self) -> str:  # type: ignore[override]
-        return self.tested["source"]
+        # the name of a task in the grid is asked for also when no step before it has left anything
+        return (self.tested or {}).get("source", "")
 
     @contextmanager
     def reader(self) -> Iterator[BackupReader]:
