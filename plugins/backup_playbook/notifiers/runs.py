@@ -25,8 +25,8 @@ TOLD = "told"
 """XCom of a task that has told people how its run ended."""
 KILLED = "Its process ended without a word; it may have been killed."
 REMEDY = (
-    "open the red task, read its error, and clear the task when the cause is gone, with *Downstream* (the UI offers it; "
-    "in the API: `include_downstream`): then the later steps run again, too, and of this source alone."
+    "open the red task, read its error, and clear the task when the cause is gone, with *Downstream* (the UI offers "
+    "it; in the API: `include_downstream`): then the later steps run again, too, and of this source alone."
 )
 _ERROR_CHARACTERS = 1500
 _SOURCES_NAMED = 10
@@ -129,9 +129,7 @@ class RunLate(BaseNotifier):
             message = Message(
                 severity="medium",
                 headline=f"{dag_id} still waits for an answer",
-                lines=(
-                    f"Since {since:%Y-%m-%d %H:%M:%S} UTC; it waits at `{task}`; {human_age(self.time)} are over.",
-                ),
+                lines=(f"Since {since:%Y-%m-%d %H:%M:%S} UTC; it waits at `{task}`; {human_age(self.time)} are over.",),
                 remedy="open it, read the plan under Required Actions, and answer.",
                 link=run_url(dag_id, run_id),
             )
