@@ -9,28 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from statistics import median
-from typing import Literal
 
 from backup_playbook.core.files_guard import warnings
 from backup_playbook.core.holdings import counted
-from backup_playbook.core.losses import Counts, counts_of, losses, told
+from backup_playbook.core.losses import Counts
 from backup_playbook.core.model import EncryptionRecord, Manifest
-from backup_playbook.core.progress import human_age, human_bytes
+from backup_playbook.core.newest_backup import (
+    FindingSeverity,
+    Problem,
+    encryption_problems,
+    loss_problems,
+    size_problems,
+)
+from backup_playbook.core.progress import human_age
 from backup_playbook.core.recovery_points import Backup, is_sound
 from backup_playbook.core.scrub import is_late
 
-FindingSeverity = Literal["critical", "high", "medium"]
-
 SIZES_CONSIDERED = 30
-SIZES_NEEDED = 7
-"""With fewer there is no spread to go by."""
-SIZE_SPREADS = 5
-"""A size is unusual when it is this many standard deviations (estimated from the median absolute deviation) away ..."""
-SIZE_TOLERANCE = 0.3
-"""... and not within this share of the median: a database that hardly changes has hardly a spread."""
-DEVIATIONS = 1.4826
-"""Standard deviation of normally distributed values / their median absolute deviation."""
 
 
 @dataclass(frozen=True)
@@ -136,17 +131,6 @@ class SourceFacts:
         return f"{_last_good(self, now)} {len(self.sound(now))} good backups, {proof}."
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """A finding before it is told what it means for the source."""
-
-    check: str
-    severity: FindingSeverity
-    what: str
-    remedy: str
-    blinding: bool = False
-
-
 def assess(facts: SourceFacts, now: datetime) -> list[Finding]:
     """Everything that is not as promised, the gravest first; empty when all is well."""
     means = _last_good(facts, now)
@@ -162,9 +146,9 @@ def gravest_first(finding: Finding) -> tuple[int, str]:
     return ("critical", "high", "medium").index(finding.severity), finding.key
 
 
-def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+def _problems(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     for one in facts.unreadable:
-        yield _Problem(f"unreadable/{one.repository}", "critical", one.what, one.remedy, blinding=True)
+        yield Problem(f"unreadable/{one.repository}", "critical", one.what, one.remedy, blinding=True)
     for rejection in facts.rejections:
         yield _rejected(facts, rejection, now)
     for inequality in facts.inequalities:
@@ -177,16 +161,16 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     yield from _proof(facts, now)
     if facts.newest:
         if found := warnings(facts.newest.details):
-            yield _Problem(
+            yield Problem(
                 "incomplete", "high", f"{facts.newest.backup_id} is not all that it should be: {'; '.join(found)}.",
                 "Read the log of its task `seal`, which names the first paths; give the worker the right to read them, "
                 "mount what is away, or take out of the source what need not be backed up. Then run the backup.",
             )  # fmt: skip
-        yield from _size(facts, facts.newest)
-        yield from _encryption(facts.expected.encryption, facts.newest)
+        yield from size_problems(facts.newest, facts.expected.minimum_size, facts.sizes)
+        yield from encryption_problems(facts.expected.encryption, facts.newest)
         yield from _offsite(facts, facts.newest)
         if facts.previous:
-            yield from _lost(facts.previous, facts.newest, facts.history)
+            yield from loss_problems(facts.previous, facts.newest, facts.history)
 
 
 def _last_good(facts: SourceFacts, now: datetime) -> str:
@@ -207,14 +191,14 @@ def _last_good(facts: SourceFacts, now: datetime) -> str:
     )
 
 
-def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> _Problem:
+def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> Problem:
     others = [
         name
         for name, backups in facts.listed.items()
         if any(copy.backup_id == one.backup_id and is_sound(copy, now) for copy in backups)
     ]
     copies = f"a verified copy is in {' and '.join(others)}" if others else "no verified copy of it is known"
-    return _Problem(
+    return Problem(
         f"rejected/{one.repository}/{one.backup_id}",
         "critical",
         f"The backup {one.backup_id} in {one.repository} is damaged: {one.what}",
@@ -223,8 +207,8 @@ def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> _Problem:
     )
 
 
-def _unequal(one: Inequality) -> _Problem:
-    return _Problem(
+def _unequal(one: Inequality) -> Problem:
+    return Problem(
         f"unequal/{one.backup_id}",
         "high",
         f"A restored copy of {one.backup_id} was not what was backed up: {one.what}",
@@ -233,10 +217,10 @@ def _unequal(one: Inequality) -> _Problem:
     )
 
 
-def _misdated(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+def _misdated(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     found = {one.backup_id for backups in facts.listed.values() for one in backups if one.misdated(now)}
     for backup_id in sorted(found):
-        yield _Problem(
+        yield Problem(
             f"misdated/{backup_id}", "medium",
             f"The backup {backup_id} bears a date that had not come when it was taken: it counts for nothing.",
             "Correct the clock of the worker that took it; then run nightly_database_backup or nightly_file_backup. "
@@ -244,9 +228,9 @@ def _misdated(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
         )  # fmt: skip
 
 
-def _rereading(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+def _rereading(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     if not facts.scrubbed:
-        yield _Problem(
+        yield Problem(
             "scrub", "high", "Reading older backups again did not come to its end.",
             "Open the red task `scrub` of this run; clear it when the cause is gone.",
         )  # fmt: skip
@@ -254,7 +238,7 @@ def _rereading(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     for repository, backups in facts.listed.items():
         late = [one for one in backups if is_late(one, within, now)]
         if late:
-            yield _Problem(
+            yield Problem(
                 f"unread/{repository}",
                 "high",
                 f"Not read again within {human_age(within)}: {counted(len(late), 'backup')} in {repository}, "
@@ -263,14 +247,14 @@ def _rereading(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
             )
 
 
-def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     # before the time at which today's is due, yesterday's is the one to look for
     day = (now.astimezone(UTC) - facts.expected.due).replace(hour=0, minute=0, second=0, microsecond=0)
     todays = [one for one in facts.listed[facts.primary] if one.taken_at >= day and not one.misdated(now)]
     if any(is_sound(one, now) for one in todays):
         age = now - facts.sound(now)[0].taken_at
         if age > facts.expected.rpo:
-            yield _Problem(
+            yield Problem(
                 "rpo", "high", f"The newest verified backup is {human_age(age)} old.",
                 "Take one now (nightly_database_backup), and run it as often as the RPO asks for.",
             )  # fmt: skip
@@ -290,10 +274,10 @@ def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     else:
         what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, is not verified."
         remedy = "Open the run of nightly_database_backup: clear its task `verify` if it failed, or wait for its end."
-    yield _Problem("today", "high", what, remedy)
+    yield Problem("today", "high", what, remedy)
 
 
-def _proof(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
+def _proof(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     within = facts.expected.proven_within
     oldest = min((one.taken_at for backups in facts.listed.values() for one in backups), default=now)
     # a new source has as much time for its first proof
@@ -301,53 +285,13 @@ def _proof(facts: SourceFacts, now: datetime) -> Iterator[_Problem]:
     if within is None or now - (restored or oldest) <= within:
         return
     what = f"The last proven restore was {human_age(now - restored)} ago" if restored else "No restore was ever proven"
-    yield _Problem(
+    yield Problem(
         "proof", "medium", f"{what}, where {human_age(within)} are the most.",
         "Run monthly_restore_test for it, and read the last red run of it, if there is one.",
     )  # fmt: skip
 
 
-def _size(facts: SourceFacts, newest: Manifest) -> Iterator[_Problem]:
-    size, least = newest.stored_bytes, facts.expected.minimum_size
-    remedy = "Compare the tables of the last two manifests. If the change is right, adapt minimum_size in sources.yaml."
-    if size < least:
-        yield _Problem(
-            "minimum_size", "medium",
-            f"{newest.backup_id} is stored in {human_bytes(size)}, less than the minimum of {human_bytes(least)}.",
-            remedy,
-        )  # fmt: skip
-    elif len(facts.sizes) >= SIZES_NEEDED:
-        usual = median(facts.sizes)
-        spread = DEVIATIONS * median(abs(one - usual) for one in facts.sizes)
-        if abs(size - usual) > max(SIZE_SPREADS * spread, SIZE_TOLERANCE * usual):
-            yield _Problem(
-                "unusual_size", "medium",
-                f"{newest.backup_id} is stored in {human_bytes(size)}, where {human_bytes(usual)} is usual (median of "
-                f"the last {len(facts.sizes)}).",
-                "Compare the tables of the last two manifests. If the change is right, this ends when it is the usual.",
-            )  # fmt: skip
-
-
-def _encryption(expected: EncryptionRecord, newest: Manifest) -> Iterator[_Problem]:
-    found = newest.encryption
-    remedy = "Run nightly_database_backup: a backup is encrypted as configured when it is taken. Then remove this one."
-    if found.method == "none" and expected.method != "none":
-        yield _Problem(
-            "encryption", "high", f"{newest.backup_id} is not encrypted, where {expected.method} is configured.", remedy
-        )
-    elif (found.method, set(found.recipients)) != (expected.method, set(expected.recipients)):
-        yield _Problem(
-            "encryption", "medium",
-            f"{newest.backup_id} is encrypted as {_keys(found)}, where {_keys(expected)} is configured.",
-            remedy,
-        )  # fmt: skip
-
-
-def _keys(record: EncryptionRecord) -> str:
-    return f"{record.method} {', '.join(record.recipients)}".rstrip()
-
-
-def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[_Problem]:
+def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[Problem]:
     seals = facts.copies or {}
     for repository, backups in facts.listed.items():
         if repository == facts.primary:
@@ -363,20 +307,7 @@ def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[_Problem]:
             what = f"The copy of {newest.backup_id} in {repository} is not verified."
         else:
             continue
-        yield _Problem(
+        yield Problem(
             f"offsite/{repository}", "high", what,
             "Open the run of nightly_database_backup and clear its task `copy_offsite`, or `verify_offsite`.",
         )  # fmt: skip
-
-
-def _lost(previous: Manifest, newest: Manifest, history: Sequence[Counts]) -> Iterator[_Problem]:
-    """Each loss in one finding only: a table that is gone is not among those that have fewer rows."""
-    found = losses(counts_of(newest), [counts_of(previous), *history])
-    remedy = (
-        f"Ask whether it was meant (a migration, a clean-up). If not, restore it from {previous.backup_id}, and hold "
-        "that backup."
-    )
-    gone, fewer = [one for one in found if one.after is None], [one for one in found if one.after is not None]
-    for check, what, some in (("tables", "Gone", gone), ("rows", "Fewer", fewer)):
-        if some:
-            yield _Problem(check, "medium", f"{what} since {previous.backup_id}: {told(some)}.", remedy)

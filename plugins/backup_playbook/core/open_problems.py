@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from backup_playbook.core.health import Finding, FindingSeverity
+from backup_playbook.core.health import Finding
+from backup_playbook.core.newest_backup import FindingSeverity
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""What the newest backup shows of itself, beside those before it: its size, its keys, what it has lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from backup_playbook.core.losses import Counts, counts_of, losses, told
+from backup_playbook.core.model import EncryptionRecord, Manifest
+from backup_playbook.core.progress import human_bytes
+
+FindingSeverity = Literal["critical", "high", "medium"]
+
+SIZES_NEEDED = 7
+"""With fewer there is no spread to go by."""
+SIZE_SPREADS = 5
+"""A size is unusual when it is this many standard deviations (estimated from the median absolute deviation) away ..."""
+SIZE_TOLERANCE = 0.3
+"""... and not within this share of the median: a database that hardly changes has hardly a spread."""
+DEVIATIONS = 1.4826
+"""Standard deviation of normally distributed values / their median absolute deviation."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A finding before it is told what it means for the source."""
+
+    check: str
+    severity: FindingSeverity
+    what: str
+    remedy: str
+    blinding: bool = False
+
+
+def size_problems(newest: Manifest, least: int, sizes: Sequence[int]) -> Iterator[Problem]:
+    """least: what is expected at the least; sizes: of those before it, all in stored bytes."""
+    size = newest.stored_bytes
+    remedy = "Compare the tables of the last two manifests. If the change is right, adapt minimum_size in sources.yaml."
+    if size < least:
+        yield Problem(
+            "minimum_size", "medium",
+            f"{newest.backup_id} is stored in {human_bytes(size)}, less than the minimum of {human_bytes(least)}.",
+            remedy,
+        )  # fmt: skip
+    elif len(sizes) >= SIZES_NEEDED:
+        usual = median(sizes)
+        spread = DEVIATIONS * median(abs(one - usual) for one in sizes)
+        if abs(size - usual) > max(SIZE_SPREADS * spread, SIZE_TOLERANCE * usual):
+            yield Problem(
+                "unusual_size", "medium",
+                f"{newest.backup_id} is stored in {human_bytes(size)}, where {human_bytes(usual)} is usual (median of "
+                f"the last {len(sizes)}).",
+                "Compare the tables of the last two manifests. If the change is right, this ends when it is the usual.",
+            )  # fmt: skip
+
+
+def encryption_problems(expected: EncryptionRecord, newest: Manifest) -> Iterator[Problem]:
+    """Whether it is encrypted as configured."""
+    found = newest.encryption
+    remedy = "Run nightly_database_backup: a backup is encrypted as configured when it is taken. Then remove this one."
+    if found.method == "none" and expected.method != "none":
+        yield Problem(
+            "encryption", "high", f"{newest.backup_id} is not encrypted, where {expected.method} is configured.", remedy
+        )
+    elif (found.method, set(found.recipients)) != (expected.method, set(expected.recipients)):
+        yield Problem(
+            "encryption", "medium",
+            f"{newest.backup_id} is encrypted as {_keys(found)}, where {_keys(expected)} is configured.",
+            remedy,
+        )  # fmt: skip
+
+
+def _keys(record: EncryptionRecord) -> str:
+    return f"{record.method} {', '.join(record.recipients)}".rstrip()
+
+
+def loss_problems(previous: Manifest, newest: Manifest, history: Sequence[Counts]) -> Iterator[Problem]:
+    """Each loss in one finding only: a table that is gone is not among those that have fewer rows."""
+    found = losses(counts_of(newest), [counts_of(previous), *history])
+    remedy = (
+        f"Ask whether it was meant (a migration, a clean-up). If not, restore it from {previous.backup_id}, and hold "
+        "that backup."
+    )
+    gone, fewer = [one for one in found if one.after is None], [one for one in found if one.after is not None]
+    for check, what, some in (("tables", "Gone", gone), ("rows", "Fewer", fewer)):
+        if some:
+            yield Problem(check, "medium", f"{what} since {previous.backup_id}: {told(some)}.", remedy)
