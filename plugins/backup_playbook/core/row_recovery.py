@@ -264,13 +264,14 @@ class TablePreview(_Record):
 class Preview(_Record):
     """fingerprint: of the rows and of what production has in their place; the import refuses when it has changed.
 
-    nouns: what tables and rows are called.
+    nouns: what tables and rows are called. cut: what referred to these rows, until the deletion set it to NULL.
     """
 
     tables: tuple[TablePreview, ...]
     conflicts: tuple[Conflict, ...]
     remarks: tuple[str, ...]
     fingerprint: str
+    cut: tuple[str, ...] = ()
     nouns: Nouns = nouns("postgres")
 
     def stopping(self, on_conflict: OnConflict) -> list[Conflict]:
@@ -289,7 +290,8 @@ class Preview(_Record):
         written = [item.written(on_conflict) for item in self.tables]
         inserted, overwritten = (sum(counts[which] for counts in written) for which in (0, 1))
         rows, tables = counted(inserted, self.nouns.row), counted(len(self.tables), self.nouns.table)
-        return f"{rows} of {tables} will be inserted, {overwritten:,} overwritten."
+        cut = f" Not restored: {not_restored(self.cut)}." if self.cut else ""
+        return f"{rows} of {tables} will be inserted, {overwritten:,} overwritten.{cut}"
 
     def without_rows(self) -> Preview:
         """What goes into logs and reports: no values of rows, and no keys."""
@@ -329,11 +331,17 @@ def _in_full(conflict: Conflict) -> Iterator[str]:
     yield conflict.choices
 
 
+def not_restored(cut: Sequence[str]) -> str:
+    """cut: of a preview, or of what came back."""
+    return f"references that the deletion set to NULL ({', '.join(cut)})"
+
+
 class RecoveredRows(_Record):
-    """What an import wrote, by table; and where the script lies that takes it back."""
+    """What an import wrote, by table; and where the script lies that takes it back. cut: as in the preview."""
 
     inserted: dict[str, int]
     overwritten: dict[str, int]
     sequences: tuple[str, ...]
     finished_at: datetime
     undo: str
+    cut: tuple[str, ...] = ()

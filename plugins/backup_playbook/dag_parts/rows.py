@@ -13,6 +13,7 @@ from backup_playbook.config import load_config
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.masking import HIDDEN
 from backup_playbook.core.progress import human_seconds
+from backup_playbook.core.row_recovery import not_restored
 from backup_playbook.dag_parts.approval import approved_by
 from backup_playbook.dag_parts.recovery_form import choice_param, optional_list_param
 from backup_playbook.notifiers.message import Message
@@ -68,6 +69,8 @@ def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[s
     source, address = params["source"], ""
     inserted, overwritten = (sum(recovered.get(what, {}).values()) for what in ("inserted", "overwritten"))
     headline = f"Back in {source}: {counted(inserted + overwritten, what.removesuffix('s'))}"
+    if recovered.get("cut"):
+        headline += f", without {not_restored(recovered['cut'])}"
     if failed:
         headline = f"Recovery of {what} of {source} failed at {failed}"
     counts = ", ".join(f"{count:,} of {name}" for name, count in recovered.get("inserted", {}).items())

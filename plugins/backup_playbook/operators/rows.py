@@ -46,11 +46,18 @@ def _wanted(config: PlaybookConfig, source: str, form: Any) -> WantedRows:
 
 
 def leave_plan(
-    context: Context, tested: TestedBackup, preview: Preview, what: str, taken_at: datetime, how: str
+    context: Context,
+    tested: TestedBackup,
+    preview: Preview,
+    what: str,
+    taken_at: datetime,
+    how: str,
+    asked: str = "",
 ) -> None:
     """For the approval, and for the import. Raises RowRecoveryError for conflicts that the form does not solve.
 
-    Who approves sees rows, by their keys and values. Logs, reports and messages go to more people, and have numbers.
+    Who approves sees rows, by their keys and values, and the condition that was `asked`. Logs, reports and messages go
+    to more people, and have numbers.
     """
     from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
     from backup_playbook.dag_parts.rows import SUMMARY
@@ -63,7 +70,7 @@ def leave_plan(
     warning += f"{tested['remark']} " if tested["remark"] else ""
     source = f"from `{tested['backup_id']}` in {tested['repository']}"
     head = f"{warning}{what}, as they were at {taken_at:%Y-%m-%d %H:%M:%S} UTC, {source}. {how}\n\n"
-    ti.xcom_push(PLAN, head + preview.to_markdown(on_conflict))
+    ti.xcom_push(PLAN, head + asked + preview.to_markdown(on_conflict))
     ti.xcom_push(SUMMARY, head + numbers.to_markdown(on_conflict))
     ti.xcom_push(IN_SHORT, warning + preview.in_short(on_conflict))
     ti.xcom_push(PREVIEW, numbers.model_dump(mode="json"))
@@ -117,8 +124,15 @@ class FindRows(RestoreStep):
             "One transaction writes them; a script that takes them back is stored in the repository before it is "
             "committed. Rows that are equal are not touched."
         )
+        condition = wanted.selection.condition
         leave_plan(
-            context, self.tested, preview, f"Rows of **{cell(wanted.table.label)}** and what went along", taken_at, how
+            context,
+            self.tested,
+            preview,
+            f"Rows of **{cell(wanted.table.label)}** and what went along",
+            taken_at,
+            how,
+            f"Those that in the backup met {cell(condition.sql)}.\n\n" if condition else "",
         )
         phases = {f"find: {name}": seconds for name, seconds in phases.items() if name != "post_data"}
         return {**self.tested, "phases": {**phases, "find": time.monotonic() - started}}

@@ -42,7 +42,12 @@ def test_user_comes_back_with_all_that_went_along(shop: Incident) -> None:
         shop.do(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
     shop.find("users", "5")
+    preview = shop.preview()
+    assert {"public.reviews: user_id", "public.users: referred_by"} <= set(preview.cut)
+    assert " of public.reviews without a value of user_id now" in " ".join(preview.remarks)
+    assert "Not restored: references that the deletion set to NULL (public" in preview.in_short("stop")
     recovered = shop.bring_back()
+    assert recovered.cut == preview.cut
 
     assert difference(shop.dump(), before) == set()
     assert recovered.inserted["public.users"] == 1

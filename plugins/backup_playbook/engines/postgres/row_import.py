@@ -71,7 +71,7 @@ def import_rows(
                 "Production has changed since the preview: other rows would be written than were shown.",
                 "Nothing was written. Start this recovery again, and look at its preview.",
             )
-        return _Import(staging, fire_triggers).run(keep_undo)
+        return _Import(staging, fire_triggers).run(keep_undo).model_copy(update={"cut": now.cut})
 
 
 def remaining_rows(live: PostgresServer, scratch: PostgresServer) -> dict[str, dict[State, int]]:

@@ -5,22 +5,63 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from psycopg import errors
+
+from backup_playbook.core.holdings import counted
 from backup_playbook.core.masking import shortened
-from backup_playbook.core.row_recovery import Preview, PreviewRow, State, TablePreview, label
+from backup_playbook.core.row_recovery import ForeignKey, Preview, PreviewRow, State, TablePreview, label
+from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import columns_of
 from backup_playbook.engines.postgres.row_conflicts import ROWS_SHOWN, find_conflicts
 from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging, texts_of
+
+SECONDS_TO_COUNT = 5
 
 
 def make_preview(staging: Staging) -> Preview:
     """Decide on the way that rows are overwritten, too."""
     conflicts = [*staging.conflicts, *find_conflicts(staging)]
+    cut = {link: count for link in _cut(staging) if (count := _count_cut(staging, link))}
     return Preview(
         tables=tuple(_table(staging, table) for table in staging.tables),
         conflicts=tuple(conflicts),
-        remarks=tuple(_remarks(staging)),
+        remarks=(*(_of_cut(link, count) for link, count in cut.items()), *_remarks(staging)),
         fingerprint=_fingerprint(staging),
+        cut=tuple(_columns(link) for link in cut),
     )
+
+
+def _cut(staging: Staging) -> Iterator[ForeignKey]:
+    """By these, the deletion has changed rows that refer to what is missing."""
+    for table in staging.tables:
+        links = [link for link in staging.links if link.parent == table.live.name and link.on_delete.startswith("set ")]
+        if links and staging.ask(f"SELECT FROM {table.name} WHERE {STATE} = 'missing' LIMIT 1"):
+            yield from links
+
+
+def _columns(link: ForeignKey) -> str:
+    return f"{label(link.child)}: {', '.join(link.child_columns)}"
+
+
+def _of_cut(link: ForeignKey, count: str) -> str:
+    return (
+        f"{count} of {label(link.child)} without a value of {', '.join(link.child_columns)} now. "
+        f"Among them are those that referred to these rows of {label(link.parent)}, as the deletion did "
+        f"{link.on_delete.upper()} ({link.name}): that is not undone. What they referred to stands in the backup: "
+        "list_backup_contents with their keys."
+    )
+
+
+def _count_cut(staging: Staging, link: ForeignKey) -> str:
+    """Empty: none. Production alone is asked, for the backup would have to be read to its end."""
+    lost = " OR ".join(f"{quoted(name)} IS NULL" for name in link.child_columns)
+    try:
+        with staging.live.transaction(force_rollback=True):
+            staging.do(f"SET LOCAL statement_timeout = '{SECONDS_TO_COUNT}s'")
+            [(count,)] = staging.ask(f"SELECT count(*) FROM {quoted(*link.child)} WHERE {lost}")
+    except (errors.QueryCanceled, errors.InsufficientPrivilege):
+        return "Nobody has counted the rows"
+    return f"There {'is' if count == 1 else 'are'} {counted(count, 'row')}" if count else ""
 
 
 def _table(staging: Staging, table: StagedTable) -> TablePreview:
@@ -41,13 +82,6 @@ def _table(staging: Staging, table: StagedTable) -> TablePreview:
 
 
 def _remarks(staging: Staging) -> Iterator[str]:
-    parents = {table.live.name for table in staging.tables}
-    for link in staging.links:
-        if link.parent in parents and link.on_delete.startswith("set "):
-            yield (
-                f"Where {label(link.child)} referred to these rows of {label(link.parent)}, the deletion did "
-                f"{link.on_delete.upper()} ({link.name}): that is not undone."
-            )
     for table in staging.tables:
         if oids := [name for name in table.columns if table.live.columns[name].type == "oid"]:
             yield f"{table.live.label}: large objects that {', '.join(oids)} may name are not brought back."
