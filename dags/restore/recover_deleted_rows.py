@@ -19,7 +19,13 @@ their orders, a day of bookings. Nothing else of production is touched, and nobo
 The preview shows no values of columns that are named like credentials (passwords, tokens, keys); they come back as they
 were. Rows that are equal are left alone. What stands in the way (a key that was used again, a unique value that is
 taken, a parent that is gone, a column that was changed) is named with the choices there are, and nothing is overwritten
-unless *On conflict* says so. Triggers do not fire unless asked; foreign keys are checked as always.
+unless *On conflict* says so. Triggers do not fire unless asked; foreign keys are checked as always. References that the
+deletion set to NULL stay so: the plan counts them. Keys and values of rows are in the plan that is approved and in the
+undo script alone; logs, messages and the report have numbers.
+
+A condition is understood by production's server, with the search_path and the settings of the database, and asked of
+the rows as they were in the backup; the plan shows it. It is refused where it might mean other rows there: with a
+subquery, a function that reads another table or is VOLATILE, a column of the system, or the name of the user.
 
 **When it fails:** until `import_rows`, nothing was touched, and when that fails, nothing was written: correct what the
 message names and clear the red task, or start again with another choice. To take an import back, run the script that
@@ -57,7 +63,7 @@ from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRow
         "table": table_param(),
         "keys": keys_param(),
         "where": optional_text_param(
-            "Or a condition", "On the columns of the table, as in SQL after WHERE, without subqueries. Instead of keys."
+            "Or a condition", "On the table's columns in the backup, as in SQL after WHERE, no subqueries. Instead of keys."
         ),
         "deleted_at": before_param("When were they deleted?"),
         "backup": backup_param(),
