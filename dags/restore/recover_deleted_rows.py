@@ -63,7 +63,8 @@ from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRow
         "table": table_param(),
         "keys": keys_param(),
         "where": optional_text_param(
-            "Or a condition", "On the table's columns in the backup, as in SQL after WHERE, no subqueries. Instead of keys."
+            "Or a condition",
+            "On its columns in the backup, as in SQL after WHERE, without subqueries. Instead of keys.",
         ),
         "deleted_at": before_param("When were they deleted?"),
         "backup": backup_param(),
