@@ -84,15 +84,35 @@ def test_heritage_of_old_versions(
 ) -> None:
     """To the same server and to a newer one, with owners and without; event triggers write nothing into a copy."""
     servers = {"15": postgres15, "18": postgres18}
-    for version, targets in (("15", ("15", "18")), ("18", ("18",))):
-        manifest = lab.backup(source_of(servers[version].dsn(heritage[version])))
-        for target in targets:
-            for owners in (False, True):
-                copy = scratch(servers[target], owners=owners)
-                lab.restore_into(copy, manifest)
-                proof = lab.prove(copy, manifest)
-                assert (proof.rows, proof.recomputed) == (manifest.rows, ("the rows of 2 materialised views",))
-                copy.drop()
+    manifests = {version: lab.backup(source_of(servers[version].dsn(name))) for version, name in heritage.items()}
+    for version, target, owners in (("15", "15", True), ("15", "18", False), ("15", "18", True), ("18", "18", False)):
+        manifest, copy = manifests[version], scratch(servers[target], owners=owners)
+        lab.restore_into(copy, manifest)
+        proof = lab.prove(copy, manifest)
+        assert (proof.rows, proof.recomputed) == (manifest.rows, ("the rows of 2 materialised views",))
+        with servers[target].connect(copy.name) as session:
+            session.execute("CREATE OR REPLACE VIEW children AS SELECT id, late FROM child")
+        with pytest.raises(UnequalError) as caught:
+            lab.prove(copy, manifest)
+        assert "VIEW public children is defined in other words than in the backup." in caught.value.problems
+        copy.drop()
+
+
+def test_values_of_a_row_type_whose_columns_moved(
+    postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
+) -> None:
+    """Their text is the same in the copy, and means something else there."""
+    origin, target = database(), scratch()
+    with postgres18.connect(origin) as session:
+        session.execute("CREATE TABLE parent (id int); CREATE TABLE child (a int) INHERITS (parent)")
+        session.execute("ALTER TABLE parent ADD late int; CREATE TABLE holder (c child, more child[])")
+        session.execute("INSERT INTO holder (c) VALUES ('(1,2,3)')")
+    manifest = lab.backup(source_of(postgres18.dsn(origin)))
+    lab.restore_into(target, manifest)
+    with pytest.raises(UnequalError) as caught:
+        lab.prove(target, manifest)
+    moved = "The columns of public.child come in the order id, late, a, where the backup has id, a, late: rows of it"
+    assert caught.value.problems == (f"{moved} that are values in public.holder mean something else.",)
 
 
 def test_a_login_trigger_that_the_documented_role_cannot_pass(

@@ -6,7 +6,7 @@ The function that computes them may have been replaced since, read other tables,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -57,6 +57,21 @@ class GeneratedColumns:
             read = self._pack if isinstance(stream, PackStream) else self._table
             jobs.append(Job(stream.estimate, partial(read, stream)))  # type: ignore[arg-type]
         return [found for group in run_jobs(jobs, self.streams, self.cancellation) for found in group]
+
+    def differences(self, tables: Sequence[Table], expected: Iterable[Digests]) -> list[str]:
+        """A sentence for each of these tables of a copy that does not have the `expected` values."""
+        known = {(one["namespace"], one["name"]): one for one in expected}
+        compared = []
+        for table in tables:
+            columns = known.get(table.target if not keeps_order(table) else (table.namespace, table.name), {})
+            if columns and set(columns["columns"]) == set(table.generated):
+                compared.append(replace(table, generated=columns["columns"]))
+        return [
+            f"The table {one['namespace']}.{one['name']} has other values than the backup in what is generated: "
+            f"{', '.join(one['columns'])}. The same rows: what computes them gives something else now."
+            for one in self.digests(compared)
+            if one["digest"] != known[one["namespace"], one["name"]]["digest"]
+        ]
 
     def _table(self, stream: TableStream) -> list[Digests]:
         digest = Digest()

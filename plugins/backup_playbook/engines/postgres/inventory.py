@@ -133,6 +133,13 @@ SELECT ARRAY(SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_policy p JOIN pg
              ORDER BY 1) AS owners
 """
 
+_STORED_AS_VALUES: LiteralString = """
+SELECT DISTINCT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem
+WHERE c.relkind = 'r' AND NOT a.attisdropped AND %s IN (t.typrelid, e.typrelid)
+"""
+
 _UNREADABLE_LARGE_OBJECTS: LiteralString = """
 SELECT oid::bigint FROM pg_catalog.pg_largeobject_metadata m
 WHERE NOT pg_catalog.pg_has_role(m.lomowner, 'USAGE')
@@ -229,6 +236,11 @@ def read_live_tables(connection: Connection[TupleRow], label: str) -> list[Table
             "If it was a timeout, another session keeps a table locked: see which (SELECT relation::regclass, pid FROM "
             "pg_locks WHERE mode = 'AccessExclusiveLock'), and wait for it, or end it.",
         ) from error
+
+
+def stored_as_values(connection: Connection[TupleRow], oid: int) -> list[str]:
+    """The tables that have a column of this table's row type."""
+    return [name for (name,) in connection.execute(_STORED_AS_VALUES, [oid]).fetchall()]
 
 
 def read_sequences(connection: Connection[TupleRow]) -> list[Sequence]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.engines.postgres.copy_commands import END_OF_ROWS
+from backup_playbook.engines.postgres.row_digests import RowMultiset
 from backup_playbook.streams.blocks import Digest
 
 _END = b"\n" + END_OF_ROWS
@@ -93,3 +95,19 @@ class PackReader:
         self.tables.append(PackedTable(self._header, self._rows, self._digest.bytes, self._digest.sha256))
         self._header, self._rows, self._digest = None, 0, Digest()
         self.end_table()
+
+
+class PackedRows(PackReader):
+    """Adds the rows of the tables of a pack, in their order, to `sums`; None: not of interest."""
+
+    def __init__(self, sums: Iterable[RowMultiset | None]) -> None:
+        super().__init__()
+        self._sums = iter(sums)
+        self._sum: RowMultiset | None = None
+
+    def begin_table(self, header: bytes) -> None:  # noqa: ARG002 - restore has compared it
+        self._sum = next(self._sums, None)
+
+    def take_rows(self, rows: memoryview) -> None:
+        if self._sum:
+            self._sum.update(rows)

@@ -34,9 +34,9 @@ from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.excluded import recomputed
 from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
 from backup_playbook.engines.postgres.generated import GeneratedColumns
-from backup_playbook.engines.postgres.inventory import Table, quoted
+from backup_playbook.engines.postgres.inventory import Table, quoted, stored_as_values
 from backup_playbook.engines.postgres.large_objects import large_object_digest
-from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.packs import PackedRows, PackReader
 from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
 from backup_playbook.engines.postgres.preflight import clients_for
@@ -153,10 +153,21 @@ class _Proving:
                     f"The table {'.'.join(name)} has the columns {', '.join(table.columns)} where the backup has "
                     f"{', '.join(record.columns)}."
                 )
+            elif users := self._readers_of_moved(table, record):
+                self._problem(
+                    f"The columns of {table.label} come in the order {', '.join(table.columns)}, where the backup has "
+                    f"{', '.join(record.columns)}: rows of it that are values in {', '.join(users)} mean something "
+                    "else."
+                )
             elif self._part.has_rows_of(record):
                 # what a parent got after its children comes before what they added, in a copy
                 pairs.append((replace(table, columns=list(record.columns)), record))
         return pairs
+
+    def _readers_of_moved(self, table: Table, record: TableRecord) -> list[str]:
+        if table.columns == list(record.columns):
+            return []
+        return stored_as_values(self._snapshot.connection, table.oid)
 
     # what is compared
 
@@ -234,7 +245,7 @@ class _Proving:
             held = [record for record, _ in self._manifest.parts_by_object[item.name]]
             sums = [found[record.target] if (record.namespace, record.name) in wanted else None for record in held]
             if item.kind is ObjectKind.PACK:
-                drain(tap(self._reader.content(item), _PackedRows(sums).update))
+                drain(tap(self._reader.content(item), PackedRows(sums).update))
             elif (rows := sums[0]) is not None:
                 drain(tap(self._reader.content(item), rows.update))
         return found
@@ -280,23 +291,12 @@ class _Proving:
             self._problem(problem)
 
     def _compare_generated(self, pairs: Sequence[Pair]) -> None:
-        expected = {(one["namespace"], one["name"]): one for one in self._manifest.details.get(GENERATED, ())}
-        tables = []
-        for table, _ in pairs:
-            known = expected.get(table.target) or expected.get((table.namespace, table.name))
-            if known and set(known["columns"]) == set(table.generated):
-                tables.append(replace(table, generated=known["columns"]))
         columns = GeneratedColumns(
             self._snapshot, self._psql, self._environment, self._streams, self._cancellation,
             lambda blocks: self._tracked(blocks, 0),
         )  # fmt: skip
-        for found in columns.digests(tables):
-            name = found["namespace"], found["name"]
-            if found["digest"] != expected[name]["digest"]:
-                self._problem(
-                    f"The table {'.'.join(name)} has other values than the backup in what is generated: "
-                    f"{', '.join(found['columns'])}. The same rows: what computes them gives something else now."
-                )
+        for problem in columns.differences([table for table, _ in pairs], self._manifest.details.get(GENERATED, ())):
+            self._problem(problem)
 
     def _recomputed(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
         views = [one for one in self._part.entries if one.kind == REFRESH]
@@ -336,22 +336,6 @@ class _Proving:
     def _problem(self, sentence: str) -> None:
         with self._lock:
             self._problems.append(sentence)
-
-
-class _PackedRows(PackReader):
-    """Adds the rows of the tables of a pack, in their order, to `sums`; None: not of interest."""
-
-    def __init__(self, sums: Iterable[RowMultiset | None]) -> None:
-        super().__init__()
-        self._sums = iter(sums)
-        self._sum: RowMultiset | None = None
-
-    def begin_table(self, header: bytes) -> None:  # noqa: ARG002 - restore has compared it
-        self._sum = next(self._sums, None)
-
-    def take_rows(self, rows: memoryview) -> None:
-        if self._sum:
-            self._sum.update(rows)
 
 
 def _difference(label: str, rows: int, expected: int) -> str:
