@@ -114,18 +114,17 @@ class SourceFacts:
         """Those in the primary repository that count."""
         return [one for one in self.listed.get(self.primary, ()) if is_sound(one, now)]
 
-    @property
-    def proven_at(self) -> datetime | None:
-        """Of the newest proven restore, wherever it read from."""
-        everything = (one for backups in self.listed.values() for one in backups)
-        return max((one.proven.at for one in everything if one.proven), default=None)
+    def proven_at(self, now: datetime) -> datetime | None:
+        """Of the newest proven restore, wherever it read from; one whose date has not come is no proof of anything."""
+        proofs = (one.proven.at for backups in self.listed.values() for one in backups if one.proven)
+        return max((at for at in proofs if at <= now), default=None)
 
     def in_short(self, now: datetime) -> str:
         """For the summary of a day on which all is well."""
         if self.expected.proven_within is None:
             proof = "no restore test is configured for it"
-        elif self.proven_at:
-            proof = f"last proven by a restore {human_age(now - self.proven_at)} ago"
+        elif proven_at := self.proven_at(now):
+            proof = f"last proven by a restore {human_age(now - proven_at)} ago"
         else:
             proof = "not yet proven by a restore"
         return f"{_last_good(self, now)} {len(self.sound(now))} good backups, {proof}."
@@ -281,7 +280,7 @@ def _proof(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     within = facts.expected.proven_within
     oldest = min((one.taken_at for backups in facts.listed.values() for one in backups), default=now)
     # a new source has as much time for its first proof
-    restored = facts.proven_at
+    restored = facts.proven_at(now)
     if within is None or now - (restored or oldest) <= within:
         return
     what = f"The last proven restore was {human_age(now - restored)} ago" if restored else "No restore was ever proven"

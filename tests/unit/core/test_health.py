@@ -200,6 +200,12 @@ def test_a_date_that_has_not_come_hides_no_missing_backup() -> None:
     assert assess(facts, NOW)[0].means.startswith("Its last good backup is 20261121T020004Z-7f3a91, 2 days 1 h old")
 
 
+def test_a_proof_of_a_clock_that_was_ahead_does_not_count() -> None:
+    entries = [listed(LAST_NIGHT, restored=NOW + 90 * DAY), *unproven(40).listed["primary"][1:]]
+    [finding] = assess(replace(unproven(40), listed={"primary": entries, "offsite": entries[:1]}), NOW)
+    assert finding.what.startswith("No restore was ever proven")
+
+
 def test_before_todays_backup_is_due_yesterdays_counts() -> None:
     facts = replace(primary(without_newest()), listed={"primary": nights(first=1)})
     assert assess(facts, datetime(2026, 11, 23, 1, 30, tzinfo=UTC)) == []
