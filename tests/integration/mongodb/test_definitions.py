@@ -1,6 +1,5 @@
 """Options, indexes and values that are easily lost: restored as they were, or named."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import bson
@@ -16,29 +15,15 @@ from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.document_import import import_documents, preview_documents, remaining_documents
 from backup_playbook.engines.mongodb.document_search import load_documents, wanted_documents
 from backup_playbook.engines.mongodb.document_undo import undo
-from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer
-from backup_playbook.engines.scratch import scratch_name
+from backup_playbook.engines.mongodb.scratch import MongoScratch
 from tests.conftest import MongoDatabase
 from tests.integration.mongodb.lab import contents, source_of
 from tests.integration.mongodb.recovery import Recovery
-from tests.integration.postgres.lab import SOURCE, Lab
+from tests.integration.postgres.lab import Lab
 from tests.support.mongo_mask import ReplicaSet
 
 NEVER = DatetimeMS(8640000000000000)
 """The last date that JavaScript knows: the year 275760."""
-
-
-@pytest.fixture
-def origin(replica_set: ReplicaSet, mongo_database: MongoDatabase) -> Iterator[MongoDatabase]:
-    with MongoClient(replica_set.uri) as client:
-        yield client[mongo_database.name]
-
-
-@pytest.fixture
-def target(replica_set: ReplicaSet) -> Iterator[MongoScratch]:
-    made = MongoScratch(MongoScratchServer(MongoServer(replica_set.uri, "admin")), scratch_name(SOURCE), "test")
-    yield made
-    made.drop()
 
 
 @pytest.fixture

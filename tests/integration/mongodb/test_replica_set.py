@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import bson
@@ -26,19 +25,6 @@ from embedded.mongo import MongoServer as EmbeddedMongo
 from tests.conftest import MongoDatabase
 from tests.integration.postgres.lab import SOURCE, Lab
 from tests.support.mongo_mask import SNAPSHOT, ReplicaSet
-
-
-@pytest.fixture
-def origin(replica_set: ReplicaSet, mongo_database: MongoDatabase) -> Iterator[MongoDatabase]:
-    with MongoClient(replica_set.uri) as client:
-        yield client[mongo_database.name]
-
-
-@pytest.fixture
-def target(replica_set: ReplicaSet) -> Iterator[MongoScratch]:
-    made = MongoScratch(MongoScratchServer(MongoServer(replica_set.uri, "admin")), scratch_name(SOURCE), "test")
-    yield made
-    made.drop()
 
 
 def source_of(replica_set: ReplicaSet, origin: MongoDatabase, **options: int) -> MongoSource:
