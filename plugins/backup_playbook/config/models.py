@@ -113,6 +113,13 @@ class PostgresSource(DatabaseSource):
             "which one."
         ),
     )
+    without_rows: Annotated[tuple[NonEmpty, ...], Field(strict=False)] = Field(
+        default=(),
+        description=(
+            "Tables, as `schema.table`, of which no row is backed up, such as one with a row too large for COPY. Their "
+            "definitions are; a restore has to leave out foreign keys to them."
+        ),
+    )
     role_passwords: Literal["encrypted", "always", "never"] = Field(
         default="encrypted",
         description=(

@@ -129,6 +129,7 @@ def live_source(config: PlaybookConfig, name: str) -> Source:
         streams=settings.streams,
         lock_timeout_seconds=settings.lock_timeout.total_seconds(),
         role_passwords=settings.role_passwords,
+        without_rows=settings.without_rows,
     )
 
 

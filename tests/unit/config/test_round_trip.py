@@ -120,6 +120,7 @@ engines = st.sampled_from(
             {
                 "lock_timeout": durations,
                 "role_passwords": st.sampled_from(["encrypted", "always", "never"]),
+                "without_rows": st.lists(texts, max_size=2).map(tuple),
                 "recovery": st.none() | recoveries,
             },
         ),

@@ -71,7 +71,8 @@ class PostgresSource:
 
     streams: how many run at once. lock_timeout_seconds: how long a table may stay locked by others. chunk_bytes: larger
     tables are read in pieces of about this size, at once. role_passwords: whether the hashes of the passwords of the
-    server's roles are stored: when what is stored is encrypted, always, or never.
+    server's roles are stored: when what is stored is encrypted, always, or never. without_rows: `schema.table` of which
+    only the definition is kept.
     """
 
     server: PostgresServer
@@ -79,6 +80,7 @@ class PostgresSource:
     lock_timeout_seconds: float = 30.0
     chunk_bytes: int = CHUNK_BYTES
     role_passwords: RolePasswords = "encrypted"
+    without_rows: tuple[str, ...] = ()
 
     def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
         """See `engines.contract.Source`."""
@@ -120,9 +122,12 @@ class _Dump:
         self._threads = threading.local()
         self._large_object_digest: str | None = None
         self._role_passwords = False
+        self._tables = [table for table in self._contents.tables if table.label not in source.without_rows]
 
     def run(self) -> Manifest:
-        tables = self._contents.tables
+        tables = self._tables
+        if missing := {*self._source.without_rows} - {table.label for table in self._contents.tables}:
+            log.warning("`without_rows` names no table of this database: %s.", ", ".join(sorted(missing)))
         planned = plan_streams(tables, self._source.streams, self._source.chunk_bytes)
         total = sum(stream.estimate for stream in planned)
         log.info(
@@ -236,8 +241,9 @@ class _Dump:
                 raise SourceError(
                     f"{self._source.server.label} has a row that COPY cannot print, nor could pg_dump: {row}. As text, "
                     f"a row has {LIMIT} at most, and each byte of a bytea is two.",
-                    "Divide this value, or keep it as a large object, which has no such limit. Until then, only a copy "
-                    "of the server's files holds this row (pg_basebackup, or a snapshot of the disk).",
+                    "Divide this value, or keep it as a large object, which has no such limit. Until then, name the "
+                    "table in `without_rows` of this source (sources.yaml): all else is backed up then, and the backup "
+                    "says what it lacks. A copy of the server's files has that table (pg_basebackup).",
                 ) from error
             raise self._unreadable(error) from error
 
@@ -289,7 +295,7 @@ class _Dump:
             tools={"postgres_clients": self._clients.version},
             details=self._details(),
             objects=(item.item for item in written),
-            tables=(_record(table, parts[table.oid]) for table in self._contents.tables),
+            tables=(_record(table, parts[table.oid]) for table in self._tables),
         )
 
     def _details(self) -> dict[str, Any]:
@@ -301,6 +307,11 @@ class _Dump:
             "snapshot_lsn": server.lsn,
             "taken_from_standby": server.standby,
             "unlogged": server.unlogged,
+            "without_rows": [
+                [table.namespace, table.name]
+                for table in self._contents.tables
+                if table.label in self._source.without_rows
+            ],
             EXCLUDED: self._contents.excluded,
             GENERATED: self._generated,
             "encoding": self._encoding,

@@ -83,6 +83,8 @@ def _left_out(manifest: Manifest) -> Iterator[str]:
     if unlogged := manifest.details.get("unlogged"):
         names = [".".join(name) for name in unlogged]
         yield f"the contents of {_some(names)} (unlogged: the standby that was read has none)"
+    if unwanted := manifest.details.get("without_rows"):
+        yield f"the rows of {_some(['.'.join(name) for name in unwanted])} (`without_rows` of the source)"
 
 
 def recomputed(views: int, generated: int = 0) -> tuple[str, ...]:

@@ -100,7 +100,10 @@ class _Proving:
         self._environment = snapshot.server.environment(PGCLIENTENCODING=self._manifest.details["encoding"])
         self._database = f"--dbname={snapshot.server.client_database}"
         self._psql = [*psql(self._clients.psql), self._database]
-        self._unlogged = {(namespace, name) for namespace, name in self._manifest.details.get("unlogged", ())}
+        details = self._manifest.details
+        self._unlogged = {
+            (one, other) for one, other in (*details.get("unlogged", ()), *details.get("without_rows", ()))
+        }
         self._lock = threading.Lock()
         self._proofs: list[TableProof] = []
         self._problems: list[str] = []
