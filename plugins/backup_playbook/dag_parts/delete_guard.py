@@ -55,7 +55,7 @@ class GuardDeletions(ApprovalOperator):
         self.options = [marked(self.APPROVE, mark_of(self.found)), self.REJECT]
         self.subject = f"{self.source}: {self.found['stop']}"
         self.body = (
-            f"**{self.found['stop']}**\n\nNo longer there, or not to be read, the first of them: "
+            f"**{self.found['stop']}**\n\nNo longer there, the first of them: "
             f"{', '.join(map(cell, self.found['gone'])) or '-'}\n\nThe run would {self.found['in_short']} paths.\n\n"
             "*Approve*: the backup follows. What is gone leaves the current state, what was rewritten is replaced "
             "there, and of what cannot be read it keeps what it has; older backups keep all."

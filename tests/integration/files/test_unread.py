@@ -182,19 +182,30 @@ def test_a_damaged_newest_manifest_ends_no_later_backup(lab: FilesLab) -> None:
     assert backup_with(lab.catalog, SOURCE, "1", entry.version) == following.backup_id
     old = lab.tree(first)[b"1"].version
     assert backup_with(lab.catalog, SOURCE, "1", old) == first.backup_id
-    # what only the damaged one may name stays until it is repaired, or gone; what came later goes as ever
-    lab.write("1", b"for a day")
-    passing = lab.backup()
+    # what the damaged one may name stays until it is repaired, or gone
     later = datetime.now(UTC) + timedelta(days=1)
-    for backup in (first, passing):
-        remove_backup(lab.store, SOURCE, backup.backup_id)
-    lab.write("1")
-    last = lab.backup()
-    assert remove_unnamed(lab.catalog, SOURCE, timedelta(), later).versions == 1
-    assert lab.store.get(f"current/{SOURCE}/1") == b"content"
-    key = lab.store.path(f"current/{SOURCE}/1")
-    assert lab.store.client.head_object(Bucket=lab.store.bucket, Key=key, VersionId=old)
-    lab.verify(last)
+    remove_backup(lab.store, SOURCE, first.backup_id)
+    removed = remove_unnamed(lab.catalog, SOURCE, timedelta(), later)
+    assert (removed.versions, removed.shards > 0) == (0, True)
+    remove_backup(lab.store, SOURCE, damaged.backup_id)
+    assert remove_unnamed(lab.catalog, SOURCE, timedelta(), later).versions >= 12
+    assert len(lab.current()) == 11
+    lab.verify(following)
+
+
+def test_a_damaged_newest_tree_ends_no_later_backup(lab: FilesLab) -> None:
+    for number in range(12):
+        lab.write(f"{number}")
+    first = lab.backup()
+    for damage in (lambda file: file.write_bytes(b"damaged"), lambda file: file.unlink()):
+        damaged = lab.backup()
+        folder = objects_folder(SOURCE, damaged.backup_id)
+        damage(lab.s3.buckets / lab.store.bucket / "playbook" / folder / damaged.objects[0].name)
+        manifest = lab.backup()
+        assert (manifest.details["previous"], manifest.details["done"]["uploaded"]) == ("", 12)
+        assert manifest.details["losses"]["before"] == 12
+        lab.verify(manifest)
+    lab.verify(first)
 
 
 def test_the_current_state_is_compared_and_healed(lab: FilesLab, caplog: pytest.LogCaptureFixture) -> None:

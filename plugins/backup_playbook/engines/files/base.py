@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from backup_playbook.core.errors import RepositoryError, VerificationError
+from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
 from backup_playbook.core.naming import is_backup_id
 from backup_playbook.core.tree import Entry, FileType, current_folder
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.objects import BackupReader
-from backup_playbook.repository.s3errors import is_missing
+from backup_playbook.repository.s3errors import is_of_object
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import list_versions
 from backup_playbook.streams.codec import Codec
@@ -52,32 +52,29 @@ class Base:
         return self.newest > backup_id
 
 
-def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str) -> Base:
-    """Of the backup of that id.
+def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str, *, whole: bool = False) -> Base:
+    """Of the backup of that id. whole: also read the newest tree to its end, to see whether it can be.
 
-    Backups share what they store. Once one of them was rejected, or the newest manifest was damaged, everything is
-    uploaded anew, by a backup that relies on no older one: what is wrong with those does not concern what follows.
-    Which files there were is known all the same: losses are counted, and what is gone leaves the current state.
+    Backups share what they store. Once one of them was rejected, or the newest is damaged, everything is uploaded anew,
+    by a backup that relies on no older one: what is wrong with those does not concern what follows. Which files there
+    were is known all the same: losses are counted, and what is gone leaves the current state.
     """
     backups = taken(catalog, source)
     if not backups:
         return Base()
     newest = backups[0]
-    try:
-        manifest = catalog.manifest(source, newest.backup_id)
-    except VerificationError as error:
-        log.warning("The manifest of %s cannot be read: nothing stored is relied on. %s", newest.backup_id, error.what)
+    reader = readable(catalog, [newest], codec, whole=whole)
+    if reader is None:
+        log.warning("%s, the newest backup, is damaged: nothing stored is relied on.", newest.backup_id)
         return Base(newest.backup_id, readable(catalog, backups[1:], codec), since=newest.taken_at)
     for entry in backups:
-        shared = entry.backup_id >= manifest.details.get("relies_on", "")
+        shared = entry.backup_id >= reader.manifest.details.get("relies_on", "")
         if shared and entry.rejected:
             log.warning("%s is rejected: nothing stored is relied on.", entry.backup_id)
             return Base(newest.backup_id, readable(catalog, backups, codec), since=entry.last_read(datetime.now(UTC)))
     differs = catalog.store.exists(objects_folder(source, newest.backup_id) + CURRENT_DIFFERS)
     clean = not differs and not later_runs(catalog.store, source, newest.backup_id) - {backup_id}
-    return Base(
-        newest.backup_id, BackupReader(catalog.store, manifest, codec), trusted=True, clean=clean, since=newest.taken_at
-    )
+    return Base(newest.backup_id, reader, trusted=True, clean=clean, since=newest.taken_at)
 
 
 def taken(catalog: Catalog, source: str) -> list[CatalogEntry]:
@@ -138,6 +135,11 @@ def may_be_ours(path: bytes) -> bool:
     return Entry(path, FileType.FILE).natural_key and not path.endswith(b"/")
 
 
+def is_damage(error: PlaybookError) -> bool:
+    """Whether that concerns one backup only, and not the repository."""
+    return isinstance(error, VerificationError) or (isinstance(error, RepositoryError) and is_of_object(error))
+
+
 def readable(
     catalog: Catalog, backups: Iterable[CatalogEntry], codec: Codec, *, whole: bool = True
 ) -> BackupReader | None:
@@ -147,8 +149,8 @@ def readable(
             reader = BackupReader(catalog.store, catalog.manifest(entry.source, entry.backup_id), codec)
             for _ in entries(reader) if whole else ():
                 pass
-        except (VerificationError, RepositoryError) as error:
-            if isinstance(error, RepositoryError) and not is_missing(error):
+        except PlaybookError as error:
+            if not is_damage(error):
                 raise
             log.warning("%s cannot be read: %s", entry.backup_id, error.what)
         else:

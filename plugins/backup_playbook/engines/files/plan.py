@@ -78,9 +78,8 @@ def identity(entry: Entry) -> Identity | None:
 class Plan:
     """Yields the differences once; afterwards `losses` and `counts` are complete.
 
-    rehash: read the content of every file, for a disk that rots tells nobody. current: the current
-    state, where it may be another one than the previous backup's: what is missing there is healed, and what the tree
-    does not have goes.
+    rehash: read the content of every file, for a disk that rots tells nobody. current: the current state, where it may
+    be another one than the previous backup's: what is missing there is healed, and what the tree does not have goes.
     """
 
     tree: Tree

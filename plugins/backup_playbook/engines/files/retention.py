@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
 from backup_playbook.core.errors import RepositoryError
 from backup_playbook.core.tree import current_folder, hashed_folder, key_of
-from backup_playbook.engines.files.base import EVER, readable
+from backup_playbook.engines.files.base import readable
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import objects_folder, split_key
@@ -35,8 +35,8 @@ def remove_unnamed(catalog: Catalog, source: str, grace: timedelta, now: datetim
     """To be called after backups were removed. Nothing younger than `grace` goes: a running backup is not sealed yet.
 
     Every tree is read first to last beside the listing of all versions; when one cannot be read, nothing more is
-    removed. Of a backup whose manifest is damaged, or whose tree is and it was rejected for it, all stays that it may
-    name, until it is repaired, or gone. Raises RepositoryError, VerificationError.
+    removed. While a backup is damaged, in its manifest, or in its tree and was rejected for it, no version of a file
+    is: nobody knows which it takes to repair it. Raises RepositoryError, VerificationError.
     """
     backups = catalog.backups(source)
     if not backups:
@@ -44,17 +44,30 @@ def remove_unnamed(catalog: Catalog, source: str, grace: timedelta, now: datetim
     store = _WholeReads(
         catalog.store.client, bucket=catalog.store.bucket, prefix=catalog.store.prefix, name=catalog.store.name
     )
-    readers, spared_until = _readers(Catalog(store), backups)
-    spared = _Spared(spared_until, now - grace)
-    hashed = {named for reader in readers for named in _named(reader, hashed_key=True)}
-    listed = list_versions(store, hashed_folder(source))
-    count = delete_versions(store, _unnamed(listed, iter(sorted(hashed)), spared))
-    merged = heapq.merge(*(_named(reader, hashed_key=False) for reader in readers))
-    count += delete_versions(store, _unnamed(list_versions(store, current_folder(source)), merged, spared))
+    border = now - grace
+    count = _remove_versions(store, source, backups, border)
     sealed = {entry.backup_id for entry in backups}
-    shards = delete_versions(store, _of_removed_backups(store, source, sealed, now - grace))
+    shards = delete_versions(store, _of_removed_backups(store, source, sealed, border))
     log.info("Removed %d versions of files in %s that no backup names, and %d of old trees.", count, store.url, shards)
     return Removed(count, shards)
+
+
+def _remove_versions(store: ObjectStore, source: str, backups: Sequence[CatalogEntry], border: datetime) -> int:
+    readers = []
+    for entry in backups:
+        reader = readable(Catalog(store), [entry], Codec(), whole=entry.rejected)
+        if reader is None:
+            log.warning(
+                "%s %s is damaged: no version of a file is removed until it is repaired, or gone.",
+                source, entry.backup_id,
+            )  # fmt: skip
+            return 0
+        readers.append(reader)
+    hashed = {named for reader in readers for named in _named(reader, hashed_key=True)}
+    listed = list_versions(store, hashed_folder(source))
+    count = delete_versions(store, _unnamed(listed, iter(sorted(hashed)), border))
+    merged = heapq.merge(*(_named(reader, hashed_key=False) for reader in readers))
+    return count + delete_versions(store, _unnamed(list_versions(store, current_folder(source)), merged, border))
 
 
 class _WholeReads(ObjectStore):
@@ -64,29 +77,6 @@ class _WholeReads(ObjectStore):
         yield b"".join(super().read(key, version))
 
 
-class _Spared(NamedTuple):
-    """Versions that stay although no backup is known to name them: those of until a moment, and from another one on."""
-
-    until: datetime
-    since: datetime
-
-    def has(self, item: ListedVersion) -> bool:
-        return item.modified <= self.until or item.modified >= self.since
-
-
-def _readers(catalog: Catalog, backups: Iterable[CatalogEntry]) -> tuple[list[BackupReader], datetime]:
-    """Of those that say what they name; and when the last of the others was sealed: what came later, it cannot name."""
-    readers, until = [], EVER
-    for entry in backups:
-        reader = readable(catalog, [entry], Codec(), whole=entry.rejected)
-        if reader:
-            readers.append(reader)
-            continue
-        log.warning("Nobody knows what %s names: all stays that it may need to be repaired.", entry.backup_id)
-        until = max(until, entry.sealed_at or entry.taken_at)
-    return readers, until
-
-
 def _named(reader: BackupReader, *, hashed_key: bool) -> Iterator[Version]:
     source = reader.manifest.source
     for entry in entries(reader):
@@ -94,7 +84,7 @@ def _named(reader: BackupReader, *, hashed_key: bool) -> Iterator[Version]:
             yield Version(key_of(source, entry), entry.version)
 
 
-def _unnamed(listed: Iterable[ListedVersion], named: Iterator[Version], spared: _Spared) -> Iterator[Version]:
+def _unnamed(listed: Iterable[ListedVersion], named: Iterator[Version], border: datetime) -> Iterator[Version]:
     """named: in the order of keys, which that of the listing must be too: else everything would seem unnamed."""
     waiting = next(named, None)
     before = ""
@@ -110,14 +100,14 @@ def _unnamed(listed: Iterable[ListedVersion], named: Iterator[Version], spared: 
             if waiting.key == key:
                 kept.add(waiting.version)
             waiting = next(named, None)
-        yield from _removable(key, list(group), kept, spared)
+        yield from _removable(key, list(group), kept, border)
 
 
-def _removable(key: str, versions: list[ListedVersion], kept: Set[str], spared: _Spared) -> Iterator[Version]:
+def _removable(key: str, versions: list[ListedVersion], kept: Set[str], border: datetime) -> Iterator[Version]:
     """A delete marker that hides something stays; one that hides nothing goes."""
-    staying = [item for item in versions if not item.deleted and (item.version in kept or spared.has(item))]
+    staying = [item for item in versions if not item.deleted and (item.version in kept or item.modified >= border)]
     for item in versions:
-        if item.version not in kept and not spared.has(item) and not (item.deleted and item.latest and staying):
+        if item.version not in kept and item.modified < border and not (item.deleted and item.latest and staying):
             yield Version(key, item.version)
 
 

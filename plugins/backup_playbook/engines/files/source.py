@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from backup_playbook.core.errors import ConfigError, SourceError
+from backup_playbook.core.errors import ConfigError, PlaybookError, SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.tree import Outcome, current_folder, hashed_folder
-from backup_playbook.engines.files.base import Base, CurrentState, base_of, taken
+from backup_playbook.engines.files.base import Base, CurrentState, base_of, is_damage, taken
 from backup_playbook.engines.files.plan import Action, Plan, Step
 from backup_playbook.engines.files.shards import SHARDS, ShardWriter
 from backup_playbook.engines.files.sync import Sync
@@ -72,6 +72,18 @@ class FilesSource:
         _require_plain(writer)
         require_versioning(writer.store)
         base = base_of(Catalog(writer.store), writer.source, writer.codec, writer.backup_id)
+        try:
+            return self._scan(base, writer, cancellation)
+        except PlaybookError as error:
+            if not is_damage(error):
+                raise
+            # of the newest tree, since it was verified; else of a backup that is copied
+            known = base_of(Catalog(writer.store), writer.source, writer.codec, writer.backup_id, whole=True)
+            if (known.known_id, known.trusted) == (base.known_id, base.trusted):
+                raise
+            return self._scan(known, writer, cancellation)
+
+    def _scan(self, base: Base, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
         previous = base.known if base.trusted else None
         run = previous.manifest.details["runs_since_rehash"] + 1 if previous else 0
         rehash = not previous or run >= self.options.rehash_every

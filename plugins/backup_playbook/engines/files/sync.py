@@ -98,7 +98,8 @@ class Sync:
 
         def keep(step: Step, old: Entry | None) -> _Done:
             entry, how = contents.keep(step, old)
-            return _Done(entry, b"", how, old)
+            known = how is How.UNREAD and step.entry.outcome == Outcome.UNREADABLE
+            return _Done(entry, b"", None if known else how, old)  # the guard has seen it
 
         for known, step in paired:
             self.cancellation.check()
@@ -117,7 +118,7 @@ class Sync:
             elif now.type != FileType.FILE or now.outcome == Outcome.NAMELESS:
                 yield _Done(now, b"", None, old)
             elif now.outcome == Outcome.UNREADABLE and not now.stored:
-                yield _Done(unread(now, old, now.reason), b"", None, old)  # the guard knows it from the scan
+                yield _Done(unread(now, old, now.reason), b"", None, old)
             else:
                 yield (small if now.size <= SMALL_BYTES else large).submit(keep, step, old)
 
