@@ -47,7 +47,7 @@ FROM pg_catalog.pg_constraint c WHERE c.conrelid = pg_catalog.to_regclass(%s) AN
 
 _FUNCTIONS: LiteralString = """
 SELECT p.oid::bigint, p.oid::regprocedure::text AS signature, p.proname::text AS name, l.lanname::text AS language,
-       p.provolatile::text AS volatility, pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid)) AS digest,
+       p.provolatile::text AS volatility,
        p.prorettype = ANY (t.times) OR p.proargtypes::oid[] && t.times AS of_times,
        ARRAY(SELECT d.refobjid::regclass::text FROM pg_catalog.pg_depend d
              WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid
@@ -56,6 +56,16 @@ FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang,
      (SELECT ARRAY['date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval']::regtype[]::oid[] AS times) t
 WHERE p.oid = ANY (%(oids)s::oid[]) OR p.oid IN (SELECT oprcode FROM pg_catalog.pg_operator WHERE oid = ANY (%(ops)s))
 ORDER BY 2
+"""
+
+# functions of the application, and those that they name, which they may call
+_CALLED: LiteralString = """
+WITH RECURSIVE called(oid) AS (
+  SELECT unnest(%s::oid[])
+  UNION SELECT p.oid FROM called, pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  WHERE p.prokind = 'f' AND l.lanname NOT IN ('internal', 'c') AND p.oid >= 16384
+    AND position(lower(p.proname) IN lower(pg_catalog.pg_get_functiondef(called.oid))) > 0)
+SELECT oid::regprocedure::text, pg_catalog.md5(pg_catalog.pg_get_functiondef(oid)) FROM called
 """
 
 # of the server's own functions that are not immutable, those that depend on arguments, settings and the clock alone;
@@ -70,8 +80,8 @@ _STABLE = frozenset((
 _FIRST_OF_NAMES = 9
 
 _SCANS: LiteralString = """
-SELECT schemaname || '.' || relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0)
-FROM pg_catalog.pg_stat_xact_user_tables WHERE relid <> ALL (%s::oid[]) AND schemaname <> 'backup_playbook'
+SELECT schemaname || '.' || relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) - (relid = ANY (%s::oid[]))::int
+FROM pg_catalog.pg_stat_xact_user_tables WHERE schemaname <> 'backup_playbook'
 """
 _TREE: LiteralString = """
 WITH RECURSIVE tree(oid) AS (
@@ -88,7 +98,6 @@ class _Function:
     name: str
     language: str
     volatility: str
-    digest: str
     of_times: bool
     reads: list[str]
 
@@ -129,7 +138,8 @@ def understand(connection: Connection[TupleRow], table: TableShape, where: str) 
     functions = _functions(connection, tree)
     _require_fit(table, functions, tree)
     plain = _is_immutable(connection, temporary, sql) and all(item.is_compiled for item in functions)
-    watched = {item.signature: item.digest for item in functions if not (item.is_compiled or item.is_of_server)}
+    own = [item.oid for item in functions if not (item.is_compiled or item.is_of_server)]
+    watched: dict[str, str] = dict(connection.execute(_CALLED, [own]).fetchall())
     condition = Condition(sql, frozenset(columns), plain, watched, {} if plain else settings)
     if watched:
         _try(connection, table, condition)
@@ -159,12 +169,13 @@ def evaluating(connection: Connection[TupleRow], condition: Condition) -> None:
 
 @contextmanager
 def reading_nothing_else(connection: Connection[TupleRow], table: TableShape, condition: Condition) -> Iterator[None]:
-    """Raise RowRecoveryError when another table was read in the block; within a transaction."""
+    """Raise RowRecoveryError when more was read in the block than the table once; within a transaction."""
     if condition.plain:
         yield
         return
     ((own,),) = connection.execute(_TREE, [quoted(*table.name)]).fetchall()
-    before: dict[str, int] = dict(connection.execute(_SCANS, [own]).fetchall())
+    connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")  # what others read is not counted here
+    before: dict[str, int] = dict(connection.execute(_SCANS, [[]]).fetchall())
     yield
     after = connection.execute(_SCANS, [own]).fetchall()
     ((counting,),) = connection.execute("SELECT pg_catalog.current_setting('track_counts')").fetchall()
@@ -177,8 +188,8 @@ def reading_nothing_else(connection: Connection[TupleRow], table: TableShape, co
     if read:
         used = ", ".join(condition.functions) or "what the condition uses"
         raise RowRecoveryError(
-            f"The condition reads other tables than {table.label}: {used} has read {', '.join(read)}, which are not as "
-            "they were.",
+            f"The condition reads more than the row of {table.label}: {used} has read {', '.join(read)}, not as "
+            "it is in production.",
             _REMEDY,
         )
 
