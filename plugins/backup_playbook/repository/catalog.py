@@ -26,8 +26,8 @@ from backup_playbook.repository.layout import (
 )
 from backup_playbook.repository.store import LISTED_PER_PAGE, Listed, ObjectStore
 
-CLOCKS_APART = timedelta(hours=1)
-"""What a worker's clock and the store's may differ by; less than that changes nothing that people go by."""
+CLOCKS_APART = timedelta(days=1)
+"""What a worker's clock and the store's may differ by: some stores tell local time for UTC."""
 LISTINGS_AT_ONCE = 8
 RANGES_PER_SOURCE = 8
 
