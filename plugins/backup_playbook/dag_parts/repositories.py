@@ -38,6 +38,13 @@ class Repositories:
         """What each one answers that does, in this order."""
         return dict(self._answers(names, act))
 
+    def every(self, names: Sequence[str], act: Callable[[Catalog], T]) -> dict[str, T]:
+        """The same; raises what those said that failed, when all have had their turn."""
+        done = self.all(names, act)
+        if failed := [name for name in names if name in self.failed]:
+            raise self.error(failed)
+        return done
+
     def first(self, names: Sequence[str], act: Callable[[Catalog], T]) -> tuple[str, T]:
         """The first one that does it, and its answer. Raises RepositoryError with what each of them said."""
         for answer in self._answers(names, act):

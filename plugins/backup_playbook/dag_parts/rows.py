@@ -74,7 +74,11 @@ def document_rows(ti: Any, params: dict[str, Any], what: str = "rows") -> dict[s
     if failed:
         headline = f"Recovery of {what} of {source} failed at {failed}"
     counts = ", ".join(f"{count:,} of {name}" for name, count in recovered.get("inserted", {}).items())
-    lines = [problem] if failed else [f"Inserted: {counts or 'none'}; overwritten: {overwritten:,}."]
+    lines = [problem] if failed else []
+    if recovered:
+        lines.append(f"Inserted: {counts or 'none'}; overwritten: {overwritten:,}.")
+    elif not failed.startswith("import_"):
+        lines.append("Nothing was written to production.")
     if recovered.get("undo"):
         lines.append(f"To undo: fetch {recovered['undo']} and {UNDO[what]}.")
     if chosen:

@@ -141,8 +141,11 @@ class VerifyBackup(BackupOperator):
         self.offsite = offsite
 
     def execute(self, context: Context) -> TakenBackup:
+        from backup_playbook.dag_parts.repositories import Repositories
+
         settings = self.config.source(self.source)
-        found = {name: self._verify(name) for name in (settings.offsite if self.offsite else [settings.repository])}
+        names = settings.offsite if self.offsite else [settings.repository]
+        found = Repositories(self.config, client=None).every(names, self._verify)
         if not self.offsite:
             asset = Asset(name=f"backup_{self.source}", uri=f"backup://{settings.repository}/{self.source}")
             extra = {"backup_id": self.taken["backup_id"], **found[settings.repository]}
@@ -166,7 +169,7 @@ class VerifyBackup(BackupOperator):
             self.log.warning("What the backup before this one had cannot be told: %s", error)
             return ""
 
-    def _verify(self, repository: str) -> dict[str, Any]:
+    def _verify(self, catalog: Catalog) -> dict[str, Any]:
         from backup_playbook.dag_parts import connections
         from backup_playbook.engines.backup import Depth, Verification
 
@@ -179,13 +182,8 @@ class VerifyBackup(BackupOperator):
                     "This worker has no private key: the stored bytes are verified, their content is proven by the "
                     "restore test."
                 )
-            verification = Verification(
-                connections.catalog(self.config, repository),
-                connections.engine(self.config, self.source),
-                codec,
-                depth,
-                settings.streams,
-            )
+            engine = connections.engine(self.config, self.source)
+            verification = Verification(catalog, engine, codec, depth, settings.streams)
             return verification.run(self.source, self.taken["backup_id"], self.cancellation, self.taken["seal"])
 
 
@@ -193,42 +191,42 @@ class CopyOffsite(BackupOperator):
     """Copy a verified backup into each off-site repository of its source."""
 
     def execute(self, context: Context) -> TakenBackup:  # noqa: ARG002 - passed by name
+        from backup_playbook.dag_parts import connections
+        from backup_playbook.dag_parts.repositories import Repositories
+
         settings = self.config.source(self.source)
         if not settings.offsite:
             raise AirflowSkipException(f"{self.source} has no off-site repository in sources.yaml.")
-        for name in settings.offsite:
-            self._copy(settings.repository, name)
-            self._share_verdicts(settings.repository, name)
+        origin = connections.catalog(self.config, settings.repository)
+
+        def copy(target: Catalog) -> None:
+            self._copy(origin, target)
+            self._share_verdicts(origin, target)
+
+        Repositories(self.config, client=None).every(settings.offsite, copy)
         return self.taken
 
-    def _share_verdicts(self, primary: str, offsite: str) -> None:
+    def _share_verdicts(self, one: Catalog, other: Catalog) -> None:
         """What restores have shown while one of the two was away. It is no part of this backup: it fails nothing."""
-        from backup_playbook.dag_parts import connections
         from backup_playbook.repository.offsite import share_verdicts
 
-        one, other = connections.catalog(self.config, primary), connections.catalog(self.config, offsite)
         try:
             shared = share_verdicts(one, other, self.source) + share_verdicts(other, one, self.source)
         except PlaybookError as error:
-            self.log.warning("%s and %s may not know of the same proofs: %s", primary, offsite, error)
+            self.log.warning("%s and %s may not know of the same proofs: %s", one.store.url, other.store.url, error)
         else:
             self.log.info("%d pieces of evidence of earlier restores were copied.", shared)
 
-    def _copy(self, primary: str, offsite: str) -> None:
+    def _copy(self, origin: Catalog, target: Catalog) -> None:
         from backup_playbook.core.model import EvidenceKind
-        from backup_playbook.dag_parts import connections
         from backup_playbook.engines.backup import require_verified
 
-        backup_id = self.taken["backup_id"]
-        origin, target = connections.catalog(self.config, primary), connections.catalog(self.config, offsite)
+        backup_id, primary, offsite = self.taken["backup_id"], origin.store.name, target.store.name
         entry = require_verified(origin, self.source, backup_id)
         manifest = origin.manifest(self.source, backup_id)
         copied = self.send(origin, target, manifest)
         if entry.held:
             target.add_evidence(self.source, backup_id, EvidenceKind.HELD, {"reason": f"held in {primary}"})
-        if entry.unequal and not target.entry(self.source, backup_id).unequal:
-            note = {"what": f"A restored copy was not equal; see the evidence in {primary}."}
-            target.add_evidence(self.source, backup_id, EvidenceKind.UNEQUAL, note, qualifier="restore")
         origin.add_evidence(
             self.source, backup_id, EvidenceKind.COPIED, {"to": target.store.url, "new": copied}, qualifier=offsite
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
-from backup_playbook.repository.layout import catalog_folder, objects_folder
+from backup_playbook.repository.layout import EvidenceName, catalog_folder, objects_folder
 from backup_playbook.repository.objects import FIRST_TIER, TIER_TAG
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import server_side_copy, upload
@@ -110,33 +111,37 @@ _OF_THE_CONTENT = (EvidenceKind.UNEQUAL, EvidenceKind.ACCEPTED, EvidenceKind.RES
 def share_verdicts(origin: Catalog, target: Catalog, source: str) -> int:
     """Copy the evidence on the content of backups that the other one lacks: it holds for every copy.
 
-    Evidence is written to all repositories at once; this is for those that were away then. Returns how much it was. A
-    proof is of no use to a copy that nobody has read.
+    Evidence is written to all repositories at once; this is for those that were away then, or got their copy later.
+    Returns how much it was.
     """
     copies, shared = {entry.backup_id: entry for entry in target.backups(source)}, 0
     for entry in origin.backups(source):
-        if not (copy := copies.get(entry.backup_id)):
-            continue
-        there = {name.file_name for name in copy.evidence}
-        missing = [
-            name.file_name
-            for name in sorted(entry.evidence)
-            if name.kind in _OF_THE_CONTENT
-            and name.file_name not in there
-            and (copy.verified or name.kind is not EvidenceKind.RESTORED)
-        ]
-        if missing and not _same(origin, target, entry):
-            log.warning(
-                "%s and %s hold different backups under the id %s.", origin.store.url, target.store.url, entry.backup_id
-            )
-            continue
-        for file_name in missing:
-            key = catalog_folder(source, entry.backup_id) + file_name
-            target.store.put(key, origin.store.get(key))
-            shared += 1
+        copy = copies.get(entry.backup_id)
+        missing = _missing(entry, copy) if copy else []
+        if missing and _same(origin, target, entry):
+            for name in missing:
+                key = catalog_folder(source, entry.backup_id) + name.file_name
+                target.store.put(key, origin.store.get(key))
+            shared += len(missing)
     return shared
 
 
+def _missing(entry: CatalogEntry, copy: CatalogEntry) -> list[EvidenceName]:
+    there = {name.file_name for name in copy.evidence}
+    missing = [name for name in entry.evidence if name.kind in _OF_THE_CONTENT and name.file_name not in there]
+    if not copy.verified:  # a proof is of no use to a copy that nobody has read
+        missing = [name for name in missing if name.kind is not EvidenceKind.RESTORED]
+    both = replace(copy, evidence=[*copy.evidence, *missing])
+    if both.unequal and not (entry.unequal or copy.unequal):
+        # each was answered where it was found, by an answer that names no other one: together they would be open again
+        missing = [name for name in missing if name.kind is not EvidenceKind.UNEQUAL]
+    return missing
+
+
 def _same(one: Catalog, other: Catalog, entry: CatalogEntry) -> bool:
-    seals = {catalog.manifest(entry.source, entry.backup_id).origin_seal for catalog in (one, other)}
+    try:
+        seals = {catalog.manifest(entry.source, entry.backup_id).origin_seal for catalog in (one, other)}
+    except VerificationError as error:
+        log.warning("The evidence on %s is not copied: %s", entry.backup_id, error.what)
+        return False
     return len(seals) == 1

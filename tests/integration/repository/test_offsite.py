@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from backup_playbook.core.errors import VerificationError
-from backup_playbook.core.model import Manifest
+from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.engines.backup import Depth, Verification, take_backup
 from backup_playbook.repository import upload
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.objects import BackupWriter
-from backup_playbook.repository.offsite import copy_backup
+from backup_playbook.repository.offsite import copy_backup, share_verdicts
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
@@ -58,3 +58,38 @@ def test_object_that_changed_since_its_verification_is_not_copied(
     with pytest.raises(VerificationError, match="changed since it was verified"):
         copy(store, target, manifest, same_endpoint=False)
     assert not Catalog(target).backups("shop")
+
+
+def test_verdicts_on_the_content_are_known_to_all_copies(
+    store: ObjectStore, make_store: MakeStore, second_bucket: str, manifest: Manifest
+) -> None:
+    target = make_store(second_bucket)
+    copy(store, target, manifest, same_endpoint=True)
+    one, other = Catalog(store), Catalog(target)
+
+    def note(kind: EvidenceKind, *catalogs: Catalog) -> None:
+        for catalog in catalogs:
+            catalog.add_evidence("shop", manifest.backup_id, kind, {}, qualifier="restore")
+
+    def share() -> int:
+        return share_verdicts(one, other, "shop") + share_verdicts(other, one, "shop")
+
+    def unequal() -> list[bool]:
+        return [catalog.entry("shop", manifest.backup_id).unequal for catalog in (one, other)]
+
+    note(EvidenceKind.UNEQUAL, one)
+    assert (share(), unequal()) == (1, [True, True])
+    note(EvidenceKind.RESTORED, other)
+    assert (share(), unequal()) == (0, [True, False]), (
+        "it has no VERIFIED: a proof elsewhere tells nothing of its bytes"
+    )
+    note(EvidenceKind.VERIFIED, one, other)
+    assert (share(), unequal(), share()) == (1, [False, False], 0)
+    for catalog in (one, other):  # each finds it out, and has it answered, while the other one is away
+        note(EvidenceKind.UNEQUAL, catalog)
+        note(EvidenceKind.RESTORED, catalog)
+    share()
+    assert unequal() == [False, False]
+    note(EvidenceKind.UNEQUAL, other)
+    share()
+    assert unequal() == [True, True]
