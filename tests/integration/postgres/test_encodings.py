@@ -5,11 +5,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from backup_playbook.core.errors import SourceError
+from backup_playbook.core.errors import RestoreError, SourceError
+from backup_playbook.engines.postgres.recovery_preflight import inspect_live
 from backup_playbook.engines.postgres.row_counts import count_rows
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import MakeScratch
-from tests.integration.postgres.lab import SMALL_CHUNKS, Lab, assert_restored, assert_same, dump_text, source_of
+from tests.integration.postgres.lab import (
+    SMALL_CHUNKS,
+    Lab,
+    assert_restored,
+    assert_same,
+    dump_text,
+    server_of,
+    source_of,
+)
 
 # `@` is the word: in names of every kind, in values, keys, labels, a comment, a setting, and an owner
 DEFINITIONS = rb"""
@@ -85,6 +94,14 @@ def test_backup_restore_proof_and_counts(
     assert_same(dump_text(postgres18, "enc_copy", RAW), text)
     assert sorted(count_rows(source.server).values()) == [1, 1, 2000]
     assert count_rows(target.server) == count_rows(source.server)
+
+
+@pytest.mark.parametrize("word", ["LATIN1"], indirect=True)
+def test_what_an_exchange_from_another_encoding_cannot_hand_over(word: bytes, postgres18: PostgresServer) -> None:
+    assert word == WORDS["LATIN1"]
+    with pytest.raises(RestoreError, match="of another encoding than the database postgres") as caught:
+        inspect_live(server_of(postgres18.dsn()), "enc", 0)
+    assert "in ASCII" in caught.value.remedy
 
 
 def test_a_role_of_another_encoding_on_the_same_server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -55,7 +56,7 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveD
 
     Raises RestoreError that names every right that is missing, with its GRANT, and when the space is not enough.
     """
-    with server.connect(autocommit=True) as connection:
+    with server.connect(autocommit=True) as connection, _one_encoding(connection, live):
         require_no_pooler(connection, server.label, "It would keep the live database's sessions alive, and end ours.")
         row = connection.execute(_LIVE, [live]).fetchone()
         if row is None:
@@ -124,6 +125,20 @@ def _unsettable(connection: Connection[TupleRow], live: str) -> Iterator[tuple[s
         yield _no_name(live, error), remedy
     except psycopg.Error as error:
         yield _no_name(live, error), "Correct what this names."
+
+
+@contextmanager
+def _one_encoding(connection: Connection[TupleRow], live: str) -> Iterator[None]:
+    """The server keeps names and comments as bytes, and takes none back but of the encoding of whoever writes them."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise RestoreError(
+            f"{live} cannot be exchanged as it is: its owner, comment, grants or settings have {error.object!r}, which "
+            f"is of another encoding than the database {connection.info.dbname}, from which it is done.",
+            "Nothing was touched. Write them in ASCII (COMMENT ON DATABASE ...), or restore it under a new name with "
+            "restore_postgres.",
+        ) from error
 
 
 def _no_name(live: str, error: psycopg.Error) -> str:
