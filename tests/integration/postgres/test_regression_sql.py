@@ -18,7 +18,8 @@ from embedded.postgres import PostgresServer
 from tests.integration.postgres.lab import SOURCE, Lab, assert_same, dump_text, server_of, source_of
 from tests.support.postgres_regression import load_regression, regression_files
 
-pytestmark = pytest.mark.timeout(600)  # most of it the server's own, where several work at once
+# the SQL is run once; most of the time is the server's own
+pytestmark = [pytest.mark.xdist_group("regression-sql"), pytest.mark.timeout(600)]
 DATABASE, STOCK = "regression", "stock"
 
 
