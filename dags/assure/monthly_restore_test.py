@@ -17,6 +17,8 @@ repository. As scheduled, it takes the newest verified backup, in turns from the
 | `document_result` | a report for people and one for machines, and evidence beside the backup |
 | `drop_scratch` | removes the database again, whatever happened |
 
+Owners and grants are restored too where the target has the roles and its role may; the report says whether, or why not.
+
 The reports are in the repository that was read, below `reports/`; the evidence is in all that hold a verified copy. A
 repository that does not answer is passed over, which the report says. A run is red when any step of any source failed,
 and when a scratch could not be removed.
@@ -76,7 +78,7 @@ def monthly_restore_test():
             backup="{{ params.backup }}",
             repository="{{ params.repository }}",
         )
-        scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
+        scratch = CreateScratch(task_id="create_scratch", backup=chosen.output, try_owners=True).as_setup()
         restored = RestoreBackup(task_id="restore", backup=scratch.output)
         proven = ProveRestore(task_id="prove", backup=restored.output)
         compared = CompareWithProduction(task_id="compare_with_production", backup=proven.output)

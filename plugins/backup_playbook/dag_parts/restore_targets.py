@@ -36,13 +36,14 @@ def scratch_database(
     target: str = "",
     only: Sequence[str] = (),
     leave_out: Sequence[str] = (),
+    owners: bool = False,
 ) -> ScratchDatabase:
     """A scratch, made already or not. target: in targets.yaml; empty: that of the restore test of `source`.
 
     Raises ConfigError when it has no such test.
     """
     server = connections.target_server(config, target or tested_on(config, source))
-    options = RestoreOptions(streams=config.source(source).streams, only=only, leave_out=leave_out)
+    options = RestoreOptions(streams=config.source(source).streams, only=only, leave_out=leave_out, owners=owners)
     return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, options)
 
 

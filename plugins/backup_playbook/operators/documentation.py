@@ -119,7 +119,7 @@ class DocumentResult(SourceOperator):
             backup_id=chosen["backup_id"],
             taken_at=datetime.fromisoformat(chosen["taken_at"]),
             repository=chosen["repository"],
-            target=f"{known['scratch'] or 'no scratch'} on {target}",
+            target=f"{known['scratch'] or 'no scratch'} on {target}{_owners(known)}",
             run_id=self._instance.run_id,
             run_url=run_url(self._instance.dag_id, self._instance.run_id),
             started_at=datetime.fromisoformat(chosen["started_at"]),
@@ -135,6 +135,8 @@ class DocumentResult(SourceOperator):
             ),
             checks=tuple(CheckResult(**item) for item in self._said("run_application_checks", CHECKS) or ()),
             chosen=chosen["remark"],
+            left_out=tuple(known["proof"].get("left_out", ())),
+            recomputed=tuple(known["proof"].get("recomputed", ())),
         )
 
     def _nothing_chosen(self, problem: str) -> Documented:
@@ -154,3 +156,9 @@ class DocumentResult(SourceOperator):
     def _path(self, step: str) -> str:
         group, _, _ = self._instance.task_id.rpartition(".")
         return f"{group}.{step}" if group else step
+
+
+def _owners(known: TestedBackup) -> str:
+    if known.get("owners"):
+        return ", with owners and grants"
+    return f", without owners and grants: {lack}" if (lack := known.get("owners_lack")) else ""

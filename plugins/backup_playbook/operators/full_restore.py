@@ -258,7 +258,7 @@ class DocumentRestore(DocumentResult):
             "title": "Restore",
             "target": f"{planned.get('kept') or 'a scratch'} on {planned.get('target') or 'no server yet'}",
             "kept": "" if failed else planned["kept"],
-            "left_out": tuple(planned.get("left_out", ())),
+            "left_out": report.left_out or tuple(planned.get("left_out", ())),
             "proven": proven,
             "content_bytes": sum(one.bytes for one in proven) if planned.get("only") else report.content_bytes,
         }

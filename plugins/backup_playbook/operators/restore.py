@@ -43,7 +43,8 @@ class TestedBackup(TypedDict):
     that comes first, a sentence.
 
     target: in targets.yaml, when it is not that of the restore test. only: schemas and tables; empty or absent: all.
-    leave_out: definitions that the copy goes without, as a person asked for.
+    leave_out: definitions that the copy goes without, as a person asked for. owners: the copy has owners and grants;
+    owners_lack: why it has none, where they were to be tried.
     """
 
     source: str
@@ -61,6 +62,8 @@ class TestedBackup(TypedDict):
     target: NotRequired[str]
     only: NotRequired[list[str]]
     leave_out: NotRequired[list[str]]
+    owners: NotRequired[bool]
+    owners_lack: NotRequired[str]
 
 
 class ChooseBackup(SourceOperator):
@@ -235,6 +238,7 @@ class RestoreStep(PlaybookOperator):
         known = self.tested
         return {
             "target": known.get("target", ""), "only": known.get("only", ()), "leave_out": known.get("leave_out", ()),
+            "owners": known.get("owners", False),
         }  # fmt: skip
 
     @contextmanager
@@ -252,7 +256,14 @@ class RestoreStep(PlaybookOperator):
 
 
 class CreateScratch(RestoreStep):
-    """Make a database for this restore alone; first remove those of runs that ended without removing theirs."""
+    """Make a database for this restore alone; first remove those of runs that ended without removing theirs.
+
+    try_owners: restore with owners and grants where the target allows it, as a recovery does.
+    """
+
+    def __init__(self, *, try_owners: bool = False, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.try_owners = try_owners
 
     def execute(self, context: Context) -> TestedBackup:
         owner = f"{context['ti'].dag_id}|{context['run_id']}|{self.source}"
@@ -262,8 +273,20 @@ class CreateScratch(RestoreStep):
                 self.log.info("Removing the scratch %s, which %s left.", found.name, found.owner or "a killed worker")
                 scratch.host.drop(found.name)
         with self.noticing_damage(context), self.reader() as reader:
+            if self.try_owners:
+                self.backup = {**self.tested, **self._owners(scratch, reader)}
+                scratch = self.scratch(scratch.name, owner)
             scratch.create(reader.manifest)
         return {**self.tested, "scratch": scratch.name}
+
+    def _owners(self, scratch: ScratchTarget, reader: BackupReader) -> dict[str, Any]:
+        from backup_playbook.engines.postgres.scratch import ScratchDatabase
+
+        if not isinstance(scratch, ScratchDatabase):
+            return {}
+        lack = scratch.lacks_for_owners(reader)
+        self.log.info("%s", f"Without owners and grants: {lack}" if lack else "With owners and grants.")
+        return {"owners": not lack, "owners_lack": lack}
 
     def new_name(self) -> str:
         from backup_playbook.engines.scratch import scratch_name

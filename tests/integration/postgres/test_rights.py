@@ -104,6 +104,10 @@ def test_what_an_ordinary_role_may_not_restore_is_left_out_and_named(
 def test_what_a_role_lacks_for_owners_and_grants_is_named_before_anything_is_written(
     lab: Lab, postgres18: PostgresServer, manifest: Manifest
 ) -> None:
+    assert "may not act as r_alice" in plain(postgres18).lacks_for_owners(lab.reader(manifest))
+    assert (
+        ScratchDatabase(ScratchServer(server_of(postgres18.dsn())), "", "").lacks_for_owners(lab.reader(manifest)) == ""
+    )
     target = plain(postgres18, owners=True)
     try:
         with pytest.raises(RestoreError, match="cannot be given these definitions") as caught:

@@ -69,6 +69,10 @@ OR_A_SUPERUSER = "Or let a superuser do it."
 def missing_rights(connection: Connection[TupleRow], entries: Sequence[Entry], codec: str) -> Iterator[tuple[str, str]]:
     """What the role lacks, and what gives it. entries: with owners and grants, as `archive.restorable` has them."""
     rights, role = rights_of(connection), quoted(connection.info.user)
+    wanted = {one.tablespace.decode(codec, "replace") for one in entries if one.tablespace}
+    rows = connection.execute("SELECT spcname::text FROM pg_catalog.pg_tablespace").fetchall()
+    for name in sorted(wanted - {name for (name,) in rows}):
+        yield f"The tablespace {name} does not exist there.", f"CREATE TABLESPACE {quoted(name)} LOCATION '...';"
     if rights.superuser:
         return
     # that of schema public is whoever owns the database; predefined roles own nothing else

@@ -25,10 +25,12 @@ from backup_playbook.core.proof import Proof
 from backup_playbook.engines.postgres.connection import PostgresServer, identity, may_be_quiet
 from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.inventory import literal, quoted
+from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.preflight import require_fitting, user_objects
 from backup_playbook.engines.postgres.proof import prove
 from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
+from backup_playbook.engines.postgres.rights import require_rights, rights_of
 from backup_playbook.engines.postgres.subscriptions import drop_database, drop_subscriptions, subscriptions_of
 from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch, scratch_name
 from backup_playbook.repository.objects import BackupReader
@@ -174,6 +176,23 @@ class ScratchDatabase:
         self.host.create(
             scratch, manifest.details["database"], owned=self.options.owners, encoding=of_backup(manifest.details)
         )
+
+    def lacks_for_owners(self, reader: BackupReader) -> str:
+        """Why a copy with owners and grants cannot be tried here; empty: it can."""
+        manifest, label = reader.manifest, self.host.server.label
+        codec = str(manifest.details["python_codec"])
+        with self.host.server.connect(autocommit=True) as connection:
+            try:
+                require_fitting(connection, manifest, label, owners=True)
+                definitions = read_part(reader, self.options.only, self.options.leave_out).definitions(owners=True)
+                require_rights(connection, definitions, codec, label)
+            except RestoreError as error:
+                return error.what
+            # what no archive of definitions tells beforehand
+            more = manifest.details["large_objects"] or manifest.details["database"].get("settings")
+            if more and not rights_of(connection).superuser:
+                return f"Owners of large objects, and settings of databases, are for superusers on {label}."
+        return ""
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
         return Restore(self.server, self.host.production, reader, self.options, cancellation).run()
