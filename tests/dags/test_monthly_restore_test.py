@@ -13,6 +13,10 @@ from airflow.timetables.base import DataInterval, TimeRestriction
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import ConfigError
 from backup_playbook.dag_parts.restore_targets import reading_order
+from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch, ProveRestore, RestoreBackup
+from embedded.postgres import PostgresServer
+from tests.dags.conftest import back_up
+from tests.dags.run_of_tasks import RunOfTasks
 
 
 @pytest.fixture
@@ -40,6 +44,29 @@ def test_scratch_is_dropped_whatever_happened_and_the_run_is_red_when_it_is_not(
     assert (create.is_setup, drop.is_teardown, drop.on_failure_fail_dagrun) == (True, True, True)
     assert dag.task_dict["test.document_result"].trigger_rule == "all_done"
     assert dag.task_dict["announce_result"].trigger_rule == "all_done"
+
+
+def test_owners_and_grants_are_restored_where_the_target_allows_it(live: str, postgres18: PostgresServer) -> None:
+    with postgres18.connect(live) as session:
+        session.execute(
+            "CREATE ROLE of_notes; ALTER TABLE notes OWNER TO of_notes; GRANT SELECT ON notes TO pg_monitor"
+        )
+    wanted = back_up(postgres18.dsn(live), datetime.now(UTC)).backup_id
+    run = RunOfTasks()
+    chosen = run.do(ChooseBackup(task_id="choose_backup", source="shop", backup=wanted, allow_unverified=True))
+    made = run.do(CreateScratch(task_id="create_scratch", backup=chosen, try_owners=True))
+    try:
+        restored = run.do(RestoreBackup(task_id="restore", backup=made))
+        proven = run.do(ProveRestore(task_id="prove", backup=restored))
+        assert (proven["owners"], proven["owners_lack"]) == (True, "")
+        with postgres18.connect(made["scratch"]) as session:
+            owner = session.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'notes'").fetchone()
+        assert owner == ("of_notes",)
+    finally:
+        run.do(DropScratch(task_id="drop_scratch", backup=made))
+        postgres18.drop_database(live)
+        with postgres18.connect() as session:
+            session.execute("DROP ROLE of_notes")
 
 
 @pytest.mark.parametrize(
