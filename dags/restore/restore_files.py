@@ -19,8 +19,8 @@ remove it. In a bucket there are no links and attributes. *in_place* writes into
 that are equal are not touched, and keep their mode, owner and time, as folders do that are there; those that were
 written after the backup stay, unless `overwrite_newer` is set, and the message says how many; what is replaced is moved
 to `.replaced-<backup id>/` there. Nothing is ever deleted. Whatever a backup names, nothing outside of the directory is
-written, and no link is followed. Special files (fifo, socket, device) do not come back. A name that is not UTF-8 comes
-back with its folder. Folders above a file that are gone come back as they were, too.
+written, and no link is followed. Special files (fifo, socket, device) do not come back. A name that is not UTF-8 is
+written as it is shown (`caf\\xe9`). Folders above a file that are gone come back as they were, too.
 
 **When it fails:** the error of the red task says what happened. What cannot be brought back never stops the rest: a
 content that is damaged, gone or archived, a file that is immutable, a key of a bucket that no directory can hold (`a`
@@ -88,7 +88,7 @@ from backup_playbook.operators.file_restore_plan import PlanFilesRestore
         ),
         "leave_out": optional_list_param(
             "Leave out",
-            "All but these: names as the log of `restore` has them, one a line, a folder with a slash at its end.",
+            "All but these files and folders, one a line: as the log of `restore` names them.",
         ),
         "backup": backup_param(),
         "version": optional_text_param("Version", "Of one file, from list_file_versions; instead of a backup."),

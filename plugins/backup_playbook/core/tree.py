@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -120,7 +120,7 @@ class Entry(NamedTuple):
             text = self.path.decode()
         except UnicodeDecodeError:
             return False
-        return len(self.path) <= LONGEST_KEY and text.isprintable() and not is_confusing(text)
+        return len(self.path) <= LONGEST_KEY and text.isprintable() and not _is_confusing(text)
 
     def same_content(self, other: Entry) -> bool:
         """Whether nothing suggests that the content differs from `other`, which is stored: it need not be read."""
@@ -258,11 +258,6 @@ def innermost_first(folders: Iterable[Entry]) -> Iterator[Entry]:
     yield from reversed(around)
 
 
-def is_named(entry: Entry, names: Collection[str]) -> bool:
-    """Whether one of these is its name, or that of a folder above it, with a slash at its end."""
-    return entry.name in names or any(name.endswith("/") and entry.name.startswith(name) for name in names)
-
-
-def is_confusing(text: str) -> bool:
+def _is_confusing(text: str) -> bool:
     """What S3 would take, and some of its clients and compatibles resolve to another key."""
     return any(part in ("", ".", "..") for part in text.split("/"))

@@ -107,9 +107,13 @@ class FilesRestoreStep(RestoreStep):
                 f"The source {self.source!r} is a bucket: its files cannot be restored in place.",
                 "Restore them into a new directory, and copy them from there.",
             )
-        if not Path(directory).is_dir():
+        try:
+            there = Path(directory).is_dir()
+        except PermissionError:
+            there = False
+        if not there:
             raise RestoreError(
-                f"The directory {directory} of {self.source} is not there on {platform.node()}.",
+                f"The directory {directory} of {self.source} is not there on {platform.node()}, or not to be seen.",
                 "Mount it, or make it (empty) when it was deleted, and clear this task; or take a new directory.",
             )
         return Path(directory)

@@ -46,8 +46,8 @@ class PlanFilesRestore(FilesRestoreStep):
         return self.tested
 
     def _elsewhere(self, context: Context) -> tuple[str, list[str]]:
-        from backup_playbook.core.tree import FileType, is_named, placed
-        from backup_playbook.engines.files.shards import below, resolve
+        from backup_playbook.core.tree import FileType, placed
+        from backup_playbook.engines.files import shards
         from backup_playbook.engines.files.unrestored import Unrestored
 
         form: Any = context["params"]
@@ -56,9 +56,10 @@ class PlanFilesRestore(FilesRestoreStep):
         to_directory = hasattr(place, "root")
         with self.reader() as reader:
             lost = Unrestored(reader)
-            found = below(reader, resolve(reader, wanted_path(form)), lost.shard)
+            is_left_out = shards.left_out(reader, left_out(form))
+            found = shards.below(reader, shards.resolve(reader, wanted_path(form)), lost.shard)
             for entry, reason in placed(found):
-                if is_named(entry, left_out(form)):
+                if is_left_out(entry):
                     without.add(entry)
                 elif reason and to_directory and (entry.stored or entry.type == FileType.SYMLINK):
                     impossible.add(entry)

@@ -42,7 +42,13 @@ def test_everything_with_its_attributes(lab: FilesLab, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "found"),
-    [(b"a/", {"a", "a/b"}), (b"a.txt", {"a.txt"}), (NOT_UTF8, {os.fsdecode(NOT_UTF8)}), (b"link", {"link"})],
+    [
+        (b"a/", {"a", "a/b"}),
+        (b"a.txt", {"a.txt"}),
+        (NOT_UTF8, {os.fsdecode(NOT_UTF8)}),
+        (b"caf\\xe9.txt", {os.fsdecode(NOT_UTF8)}),
+        (b"link", {"link"}),
+    ],
 )
 def test_a_part(lab: FilesLab, tmp_path: Path, path: bytes, found: set[str]) -> None:
     fill(lab)

@@ -29,7 +29,10 @@ T = TypeVar("T")
 
 COPIED_BYTES = 5 << 30
 """S3 copies no larger object in one request."""
-KEY_REFUSED = frozenset({"ObjectParentIsFile", "ExistingObjectIsDirectory", "KeyTooLongError"})
+KEY_REFUSED = frozenset({
+    "ObjectParentIsFile", "ExistingObjectIsDirectory", "DirectoryObjectContainsData", "KeyTooLongError",
+    "XMinioParentIsObject", "XMinioInvalidObjectName",
+})  # fmt: skip
 """By a store over a file system, where S3 would take it: `a/b` beside a version of `a`, long names."""
 
 

@@ -48,7 +48,7 @@ def set_mode(descriptor: int, entry: Entry, more: int = 0) -> None:
     The group's bits of the mode of something with an ACL are what its users and groups may have at most. Until the ACL
     is there, and where it cannot be, the group gets its own.
     """
-    for name in (ACL, DEFAULT_ACL):
+    for name in (ACL, DEFAULT_ACL) if entry.is_directory else (ACL,):
         if name not in entry.xattrs:
             with contextlib.suppress(OSError):  # of the folder that it is made in
                 os.removexattr(descriptor, name)

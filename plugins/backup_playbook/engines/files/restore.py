@@ -14,11 +14,11 @@ from functools import cached_property
 
 from backup_playbook.core.errors import RestoreError, UnequalError
 from backup_playbook.core.holdings import counted
-from backup_playbook.core.tree import Entry, FileType, Outcome, innermost_first, is_named, key_of, placed, unsafe
+from backup_playbook.core.tree import Entry, FileType, Outcome, innermost_first, key_of, placed, unsafe
 from backup_playbook.engines.files.batches import batches
 from backup_playbook.engines.files.file_system import kind_of, mode_without_acl, owner_of
 from backup_playbook.engines.files.place import PathError, Place
-from backup_playbook.engines.files.shards import below, resolve
+from backup_playbook.engines.files.shards import below, left_out, resolve
 from backup_playbook.engines.files.unrestored import PROBLEMS_TOLD, Unrestored
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.objects import BackupReader
@@ -41,7 +41,7 @@ class FilesRestore:
     """path: a file, a folder, or b"" for everything; see `resolve`. Its verbs may be called again.
 
     overwrite_newer: also replace files that were written after the backup; they are set aside like all others.
-    without: names that are left out, of a folder, by its slash at the end, with all that is in it.
+    without: what is left out, of a folder with all that is in it; names as of `resolve`.
     """
 
     reader: BackupReader
@@ -62,6 +62,10 @@ class FilesRestore:
     @cached_property
     def _wanted(self) -> bytes:
         return resolve(self.reader, self.path)
+
+    @cached_property
+    def _left_out(self) -> Callable[[Entry], bool]:
+        return left_out(self.reader, self.without)
 
     @property
     def _in_use(self) -> bool:
@@ -189,7 +193,7 @@ class FilesRestore:
 
     def _placed(self, lost: Unrestored | None = None) -> Iterator[tuple[Entry, str]]:
         found = below(self.reader, self._wanted, lost.shard if lost else None)
-        return placed(one for one in found if _restorable(one) and not (self.without and is_named(one, self.without)))
+        return placed(one for one in found if _restorable(one) and not self._left_out(one))
 
     def _entries(self, *kinds: FileType, lost: Unrestored | None = None) -> Iterator[Entry]:
         return (entry for entry, reason in self._placed(lost) if entry.type in kinds and not reason)
@@ -213,7 +217,7 @@ class FilesRestore:
         if not self._wanted or next(self._placed(lost), None):
             return
         named = next(below(self.reader, self._wanted, lost.shard), None)
-        if named and not is_named(named, self.without):
+        if named and not self._left_out(named):
             raise RestoreError(
                 f"The backup {self.reader.manifest.backup_id} has no content of {named.name!r}: {named.reason}.",
                 "Choose another backup; list_file_versions shows those that have one.",

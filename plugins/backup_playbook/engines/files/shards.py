@@ -6,6 +6,7 @@ The manifest's details say of each shard which paths are in it, so that one path
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from backup_playbook.streams.blocks import Blocks
 ENTRIES_PER_SHARD = 10_000
 PARSED_AT_ONCE = 1_000
 """As one JSON array: line by line, Python takes twice as long."""
+_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 _REMEDY = "Use another backup, or the off-site copy."
 SHARDS = "shards"
 """Of the manifest's details: a list of `{object, first, last, entries}`, paths percent-encoded."""
@@ -115,14 +117,17 @@ def _whole(
 def resolve(reader: BackupReader, path: bytes) -> bytes:
     """The path as the backup has it, for one that people write: `/invoices/`, `./invoices`, `invoices` for a folder.
 
-    Raises RestoreError when the backup has nothing like it, VerificationError when that cannot be told.
+    What is not UTF-8 is written as it is shown: `caf\\xe9`. Raises RestoreError when the backup has nothing like it,
+    VerificationError when that cannot be told.
     """
     plain = path.removeprefix(b"./").strip(b"/")
     if not plain and not path.strip(b"./"):
         return b""
     others = (plain + b"/", plain) if path.endswith(b"/") else (plain, plain + b"/")
+    meant = [path, *others]
+    meant += [_ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), one) for one in meant]
     problems: list[VerificationError] = []
-    for candidate in dict.fromkeys((path, *others)):
+    for candidate in dict.fromkeys(meant):
         if next(below(reader, candidate, problems.append), None) is not None:
             return candidate
     if problems:
@@ -133,6 +138,13 @@ def resolve(reader: BackupReader, path: bytes) -> bytes:
         "Run list_file_versions for it: it shows when it was deleted, and its versions. Give the moment, or the "
         "version. Write the path relative to the source.",
     )
+
+
+def left_out(reader: BackupReader, names: Iterable[str]) -> Callable[[Entry], bool]:
+    """Whether an entry is one of these, or in one of these folders. Raises RestoreError for what is not there."""
+    paths = {resolve(reader, name.encode()) for name in names}
+    folders = tuple(path for path in paths if path.endswith(b"/"))
+    return lambda entry: entry.path in paths or entry.path.startswith(folders)
 
 
 def _may_hold(shard: dict[str, Any], path: bytes) -> bool:

@@ -13,16 +13,17 @@ from functools import cached_property
 from botocore.exceptions import ClientError
 
 from backup_playbook.core.errors import RepositoryError, UnequalError, VerificationError
-from backup_playbook.core.tree import Entry, is_confusing, is_named, key_of
+from backup_playbook.core.holdings import counted
+from backup_playbook.core.tree import Entry, key_of, unsafe
 from backup_playbook.engines.files.batches import batches
 from backup_playbook.engines.files.contents import KEY_REFUSED
 from backup_playbook.engines.files.place import PathError
-from backup_playbook.engines.files.shards import below, resolve
-from backup_playbook.engines.files.unrestored import Unrestored
+from backup_playbook.engines.files.shards import below, left_out, resolve
+from backup_playbook.engines.files.unrestored import PROBLEMS_TOLD, Unrestored
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
-from backup_playbook.repository.s3errors import code_of
+from backup_playbook.repository.s3errors import code_of, is_of_object
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import first_part_bytes, upload
 from backup_playbook.streams.blocks import drain
@@ -71,12 +72,27 @@ class BucketRestore:
 
     def prove(self) -> Counter[str]:
         """Read everything back, and compare it with the backup. Raises UnequalError, RepositoryError."""
-        return self._each(self._prove)
+        problems: list[str] = []
+
+        def prove(entry: Entry) -> str:
+            if entry.stored and (problem := self._difference(entry)):
+                problems.append(f"{entry.name}: {problem}")
+            return "files" if entry.stored else LEFT_OUT
+
+        counts = self._each(prove)
+        if problems:
+            raise UnequalError(
+                f"Not as backed up in {self.store.url}: {counted(len(problems), 'path')}: " + " | ".join(problems[:5]),
+                "Restore into a new place, and look at the store of the target.",
+                tuple(problems[:PROBLEMS_TOLD]),
+            )
+        return counts
 
     def _each(self, work: Callable[[Entry], str], lost: Unrestored | None = None) -> Counter[str]:
         counts: Counter[str] = Counter()
         found = below(self.reader, self._wanted, lost.shard if lost else None)
-        wanted = (entry for entry in found if not (self.without and is_named(entry, self.without)))
+        without = left_out(self.reader, self.without)
+        wanted = (entry for entry in found if not without(entry))
         with ThreadPoolExecutor(self.files_at_once, thread_name_prefix="bucket") as threads:
             for entries in batches(wanted, BATCH):
                 self.cancellation.check()
@@ -107,22 +123,25 @@ class BucketRestore:
             self.store.client, bucket=self.store.bucket, prefix=self.store.prefix, name=self.store.name, options=options
         )
 
-    def _prove(self, entry: Entry) -> str:
-        if not entry.stored:
-            return LEFT_OUT
+    def _difference(self, entry: Entry) -> str:
+        """What is not as backed up; empty when nothing."""
         self.cancellation.check()
         try:
             drain(verified(self._restored, _key(entry), entry, version=""))
         except (VerificationError, PathError) as error:
-            raise UnequalError(error.what, "Restore into a new place, and look at the store of the target.") from error
-        return "files"
+            return error.what
+        except RepositoryError as error:
+            if not is_of_object(error):
+                raise
+            return error.what
+        return ""
 
 
 def _key(entry: Entry) -> str:
     """S3 takes more than every client can read back from a listing: what came from a bucket may go to one."""
     with contextlib.suppress(UnicodeDecodeError):
-        if not is_confusing(text := entry.path.decode()):
-            return text
+        if not unsafe(entry.path):
+            return entry.path.decode()
     raise PathError(
         f"No bucket can hold {entry.name!r} so that every client takes it for the same key.",
         "Restore it into a directory, or fetch it.",
