@@ -182,7 +182,7 @@ def test_any_key_of_a_bucket_goes_back_to_one(lab: FilesLab) -> None:
     assert [store.get(key) for key in keys] == [key.encode() for key in keys]
     store.put("tab\there", b"another")
     store.delete([keys[0]])
-    with pytest.raises(UnequalError, match="2 paths.*SHA-256") as caught:
+    with pytest.raises(UnequalError, match=r"2 paths.*SHA-256") as caught:
         done.prove()
     assert len(caught.value.problems) == 2
 
