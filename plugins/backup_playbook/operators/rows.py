@@ -14,7 +14,7 @@ from airflow.sdk import Context
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.masking import masked
-from backup_playbook.core.row_recovery import Preview
+from backup_playbook.core.row_recovery import Preview, RowRecoveryError
 from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.production import ChangesProduction
 from backup_playbook.operators.restore import ChooseBackup, RestoreStep, TestedBackup, begin_anew
@@ -198,6 +198,8 @@ class ListContents(SourceOperator):
         from backup_playbook.engines.restore import open_backup
 
         form, chosen = context["params"], self.backup
+        if form["keys"] and not form["table"]:
+            raise RowRecoveryError("The form names keys and no table.", "Say in which table they are looked for.")
         catalog, engine = (
             connections.catalog(self.config, chosen["repository"]),
             connections.engine(self.config, self.source),
@@ -218,7 +220,7 @@ class ListContents(SourceOperator):
                         [
                             part.object,
                             part.rows,
-                            *(masked(key, *record.key[:1]) for key in (part.key_min, part.key_max)),
+                            *(masked(end, *record.key[:1]) for end in (part.key_min, part.key_max)),
                         ]
                         for part in record.parts
                     ],
