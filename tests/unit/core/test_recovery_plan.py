@@ -132,6 +132,11 @@ def test_report_of_a_recovery() -> None:
     assert RecoveryReport.model_validate_json(found.to_json()) == found
 
 
+def test_report_says_what_equal_does_not_cover() -> None:
+    text = report(recomputed=("the rows of 2 materialised views",), left_out=("1 subscription",)).to_markdown()
+    assert "- not in the copy: 1 subscription\n- computed anew, and not compared: the rows of 2 mat" in text
+
+
 def test_report_of_a_failure_says_that_production_is_what_it_was() -> None:
     found = report(failed_step="prove", problem="It differs.", promoted_at=None, unreachable_seconds=None)
     assert found.headline() == "Recovery of shop failed at prove; production is what it was"

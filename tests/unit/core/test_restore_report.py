@@ -81,3 +81,11 @@ def test_copy_that_stays() -> None:
     text = kept.to_markdown()
     assert '- stays as `shop_copy`; to undo: `DROP DATABASE "shop_copy" WITH (FORCE);`' in text
     assert "- left out: the rows of 3 other tables" in text
+
+
+def test_what_equal_does_not_cover_is_said() -> None:
+    views = "the rows of 2 materialised views"
+    said = report(recomputed=(views,), left_out=("1 subscription",))
+    assert f"Computed anew, not compared: {views}. Not in the copy: 1 subscription." in said.in_short()
+    assert f"- computed anew, and not compared: {views}" in said.to_markdown()
+    assert "anew" not in report().in_short() + report().to_markdown()
