@@ -103,7 +103,7 @@ def test_backup_is_read_where_it_is(config: PlaybookConfig, s3: S3Gateway, monke
 
 
 def test_newest_good_copy_is_taken_wherever_it_is(
-    config: PlaybookConfig, live: str, postgres18: PostgresServer
+    config: PlaybookConfig, live: str, postgres18: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     primary, _ = catalogs(config)
     assert (choose()["repository"], choose()["remark"]) == ("primary", "")
@@ -113,7 +113,10 @@ def test_newest_good_copy_is_taken_wherever_it_is(
     chosen = choose()
     assert (chosen["repository"], chosen["backup_id"]) == ("offsite", newest.backup_id)
     assert "the newest good one there is 2" in chosen["remark"]
-    assert choose(backup=newest.backup_id)["repository"] == "offsite"
+    for takes_damaged in (False, True):
+        monkeypatch.setattr(ChooseBackup, "takes_damaged", takes_damaged)
+        assert choose(backup=newest.backup_id, allow_unverified="True")["repository"] == "offsite"
+    monkeypatch.setattr(ChooseBackup, "takes_damaged", False)
     primary.store.put(manifest_key("shop", newest.backup_id), b"damaged")
     with pytest.raises(NoSuchBackupError, match="was rejected") as refused:
         choose("primary", backup=newest.backup_id)

@@ -9,7 +9,7 @@ from datetime import datetime
 from backup_playbook.config import PlaybookConfig
 from backup_playbook.core.holdings import shows_until
 from backup_playbook.core.model import Manifest
-from backup_playbook.core.recovery_points import choose_backup
+from backup_playbook.core.recovery_points import choose_backup, is_sound
 from backup_playbook.dag_parts.repositories import Repositories, names_of, or_choose
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
@@ -55,13 +55,12 @@ def find_backup(
     for group in order:
         found = asked.all(group, choose)
         # of equal ones, max() takes the first
-        if name := max(found, key=lambda name: found[name][0].backup_id, default=""):
+        if name := max(found, key=lambda name: _rank(found[name][0], now), default=""):
             entry, manifest = found[name]
             remark = ""
             if name != expected:
-                why = asked.failed.get(expected)
-                reason = why.what if why else f"the newest good one there is {found[expected][0].backup_id}."
-                remark = f"Read from {name}, and not from {expected}: {reason}"
+                why = asked.failed[expected].what if expected in asked.failed else _beside(found[expected][0], entry)
+                remark = f"Read from {name}, and not from {expected}: {why}"
             return Choice(name, entry, manifest, remark)
     everything = [name for group in order for name in group]
     error = asked.error(everything)
@@ -71,3 +70,13 @@ def find_backup(
         error.remedy = f"{error.remedy} {or_choose(config, source, name, entry.backup_id)}"
         break
     raise error
+
+
+def _rank(entry: CatalogEntry, now: datetime) -> tuple[str, bool]:
+    return entry.backup_id, is_sound(entry, now)
+
+
+def _beside(expected: CatalogEntry, better: CatalogEntry) -> str:
+    if expected.backup_id == better.backup_id:
+        return "the copy there is damaged, or nobody has checked it."
+    return f"the newest good one there is {expected.backup_id}."

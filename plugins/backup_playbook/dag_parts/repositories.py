@@ -124,13 +124,11 @@ def add_proof(
 
     Returns what could not be written, a sentence each.
     """
-    now, missing = datetime.now(UTC), []
+    now = datetime.now(UTC)
 
     def add(catalog: Catalog) -> None:
-        name = catalog.store.name
-        known = catalog.entry(source, backup_id)
-        if name != repository and not (known.verified or known.unequal):
-            return  # a copy that nobody has read is not proven by another one
+        if catalog.store.name != repository and not catalog.entry(source, backup_id).verified:
+            return  # a copy that nobody has read is not proven by another one; once it is read, share_verdicts tells it
         manifest = catalog.manifest(source, backup_id)
         if manifest.origin_seal == origin:
             facts = {"content_bytes": manifest.content_bytes, "from": repository, **body}
@@ -138,9 +136,7 @@ def add_proof(
 
     asked = Repositories(config)
     asked.all(names_of(config, source, repository), add)
-    for name, error in asked.failed.items():
-        missing.append(f"{name} does not know of this proof: {error.what}")
-    return missing
+    return [f"{name} does not know of this proof: {error.what}" for name, error in asked.failed.items()]
 
 
 def add_finding(
@@ -171,7 +167,9 @@ def naming_others(config: PlaybookConfig, source: str, repository: str, backup_i
     except UnequalError:
         raise  # it says nothing of this repository
     except (RepositoryError, VerificationError) as error:
-        error.remedy = f"{error.remedy} {_others(config, source, repository, backup_id)}".strip()
+        # a bucket that files are restored into is another one
+        if isinstance(error, VerificationError) or config.repository(repository).bucket in error.what:
+            error.remedy = f"{error.remedy} {_others(config, source, repository, backup_id)}".strip()
         raise
 
 

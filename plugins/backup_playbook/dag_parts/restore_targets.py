@@ -111,15 +111,15 @@ def _identities(
     live: Callable[[Source, str], Identity],
     backed_up: Callable[[Manifest], Identity],
 ) -> list[Identity]:
-    asked = Repositories(config)
-
     def identify(name: str) -> Identity | None:
         settings = config.source(name)
         try:
             return live(settings, name)
         except PlaybookError as error:
             log.warning("%s is recognised by its newest backup: %s", name, error.what)
-        catalogs = asked.all(names_of(config, name), lambda catalog: (catalog, catalog.backups(name)[:1]))
+        catalogs = Repositories(config).all(
+            names_of(config, name), lambda catalog: (catalog, catalog.backups(name)[:1])
+        )
         newest = [(entry.backup_id, catalog) for catalog, entries in catalogs.values() for entry in entries]
         for backup_id, catalog in sorted(newest, key=lambda one: one[0], reverse=True):
             try:
