@@ -45,11 +45,13 @@ def test_one_object_that_cannot_be_read_stops_no_other(
 ) -> None:
     for name in "abcde":
         live.put(name, name.encode())
-    refusing(live, code, "b")
+    live.put("large", bytes(5 << 20))
+    refusing(live, code, "b", "large")
     manifest = lab.backup(source)
-    assert (manifest.details["unreadable"], len(lab.current())) == (1, 4)
-    entry = lab.tree(manifest)[b"b"]
-    assert (entry.outcome, code in entry.reason) == (Outcome.UNREADABLE, True)
+    assert (manifest.details["unreadable"], len(lab.current())) == (2, 4)
+    for path in (b"b", b"large"):
+        entry = lab.tree(manifest)[path]
+        assert (entry.outcome, code in entry.reason) == (Outcome.UNREADABLE, True)
     lab.verify(manifest)
 
 
