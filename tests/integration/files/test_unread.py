@@ -333,7 +333,9 @@ def test_extended_attributes_and_names_are_kept_and_noticed(lab: FilesLab, monke
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
     os.setxattr(file, "user.comment", b"\xff")
     os.setxattr(file, "system.posix_acl_access", acl)
-    tree = lab.tree(lab.backup())
+    manifest = lab.backup()
+    assert "2 with other names (hard links)" in in_words(manifest)
+    tree = lab.tree(manifest)
     for path in (b"folder/file", b"folder/twin"):
         kept = {name: b64decode(value) for name, value in tree[path].xattrs.items()}
         assert kept == {"user.comment": b"\xff", "system.posix_acl_access": acl}

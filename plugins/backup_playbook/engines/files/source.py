@@ -194,6 +194,7 @@ def summary(counts: Counter[str]) -> dict[str, Any]:
         "files": counts["type_file"],
         "directories": counts["type_directory"],
         "symlinks": counts["type_symlink"],
+        "hard_links": counts["hard_links"],
         "bytes": counts["bytes"],
         "new_bytes": counts["new_bytes"],
         "done": {name: counts[name] for name in _DONE},

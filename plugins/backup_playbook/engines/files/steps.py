@@ -66,5 +66,7 @@ def in_words(manifest: Manifest) -> str:
     news = [f"{done['uploaded']:,} uploaded ({human_bytes(details['new_bytes'])})"]
     news += [f"{done[name]:,} {word}" for name, word in words.items() if done.get(name)]
     odd = [f"{count:,} {outcome}" for outcome, count in details["outcomes"].items() if outcome != Outcome.UNREADABLE]
+    if linked := details.get("hard_links"):
+        odd.append(f"{linked:,} with other names (hard links), each to be a file of its own")
     text = f"{holding(manifest)}, {human_bytes(details['bytes'])}: {', '.join(news)}"
     return "; ".join(filter(None, [text, ", ".join(odd), *warnings(details)]))

@@ -137,6 +137,7 @@ class Sync:
             self.counts["new_bytes"] += entry.size
         self.counts[f"type_{entry.type}"] += 1
         self.counts["bytes"] += entry.size if entry.stored else 0
+        self.counts["hard_links"] += entry.links > 1
         if entry.stored:
             self._count_folder(entry)
         if entry.outcome or done.how is How.SILENT:
