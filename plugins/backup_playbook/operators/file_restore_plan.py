@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,16 @@ class PlanFilesRestore(FilesRestoreStep):
         with self.reader() as reader:
             lost = Unrestored(reader)
             is_left_out = shards.left_out(reader, left_out(form))
-            found = shards.below(reader, shards.resolve(reader, wanted_path(form)), lost.shard)
-            for entry, reason in placed(found):
-                if is_left_out(entry):
-                    without.add(entry)
-                elif reason and to_directory and (entry.stored or entry.type == FileType.SYMLINK):
+
+            def wanted() -> Iterator[Entry]:
+                for entry in shards.below(reader, shards.resolve(reader, wanted_path(form)), lost.shard):
+                    if is_left_out(entry):
+                        without.add(entry)
+                    else:
+                        yield entry
+
+            for entry, reason in placed(wanted()):
+                if reason and to_directory and (entry.stored or entry.type == FileType.SYMLINK):
                     impossible.add(entry)
                 elif entry.stored:
                     stored.add(entry)

@@ -39,6 +39,12 @@ def by_script(lab: FilesLab, manifest: Manifest, folder: Path, *words: str) -> "
 
 
 @pytest.fixture
+def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that ordinary users reach."""
+    return tmp_path_factory.mktemp("open")
+
+
+@pytest.fixture
 def damaged(lab: FilesLab) -> Manifest:
     """40 files, of which one is damaged and one is gone with all its versions, in a folder with a mode of its own."""
     for number in range(40):
@@ -92,7 +98,9 @@ def test_all_but_these(lab: FilesLab, damaged: Manifest, tmp_path: Path) -> None
         BucketRestore(lab.reader(damaged), store, Cancellation(), without=["folder/1"]).run()
 
 
-def test_a_damaged_list_costs_no_other_list(lab: FilesLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_list_costs_no_other_list(
+    lab: FilesLab, tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("backup_playbook.engines.files.shards.ENTRIES_PER_SHARD", 5)
     for number in range(20):
         lab.write(f"{number:02}")
@@ -104,6 +112,9 @@ def test_a_damaged_list_costs_no_other_list(lab: FilesLab, tmp_path: Path, monke
         restore(lab, manifest, tmp_path / "copy")
     there = {f"{number:02}" for number in (*range(5), *range(15, 20))}
     assert set(state(tmp_path / "copy")) == there
+    with ordinary_user(open_folder), pytest.raises(VerificationError, match="2 paths could not be restored"):
+        restore(lab, manifest, open_folder / "copy")
+    assert set(state(open_folder / "copy")) == there
     restore(lab, manifest, tmp_path / "other", b"16")
     with pytest.raises(VerificationError, match="cannot be used"):
         restore(lab, manifest, tmp_path / "other", b"06")
@@ -203,12 +214,6 @@ def test_restore_sh_of_a_path(lab: FilesLab, tmp_path: Path, path: str, found: s
         assert result.returncode == 1
         assert ("no content in this backup" if path == "fifo" else "The backup has no") in result.stderr
         assert "Restored" not in result.stdout
-
-
-@pytest.fixture
-def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that ordinary users reach."""
-    return tmp_path_factory.mktemp("open")
 
 
 def test_modes_that_keep_their_owner_out(lab: FilesLab, open_folder: Path) -> None:

@@ -81,8 +81,8 @@ class FilesRestore:
         self.counts.clear()
         lost = Unrestored(self.reader)
         self._require_something(lost)
-        with self._folders_opened():
-            parents = self._make_parents()
+        with self._folders_opened(lost):
+            parents = self._make_parents(lost)
             self._fill(lost)
             self._finish_folders(lost, parents)
         lost.refuse(str(self.place.root))
@@ -187,8 +187,8 @@ class FilesRestore:
         except PathError as error:
             return error.what
 
-    def _folders_opened(self) -> AbstractContextManager[Mapping[bytes, os.stat_result]]:
-        folders = () if self.place.owners else (entry.path for entry in self._entries(FileType.DIRECTORY))
+    def _folders_opened(self, lost: Unrestored | None = None) -> AbstractContextManager[Mapping[bytes, os.stat_result]]:
+        folders = () if self.place.owners else (entry.path for entry in self._entries(FileType.DIRECTORY, lost=lost))
         return self.place.opened_to_owner(folders)
 
     def _placed(self, lost: Unrestored | None = None) -> Iterator[tuple[Entry, str]]:
@@ -198,7 +198,7 @@ class FilesRestore:
     def _entries(self, *kinds: FileType, lost: Unrestored | None = None) -> Iterator[Entry]:
         return (entry for entry, reason in self._placed(lost) if entry.type in kinds and not reason)
 
-    def _make_parents(self) -> list[Entry]:
+    def _make_parents(self, lost: Unrestored) -> list[Entry]:
         """The folders above what is wanted that are not there, as the backup has them, outermost first."""
         made = []
         steps = self._wanted.removesuffix(b"/").split(b"/")[:-1]
@@ -207,7 +207,7 @@ class FilesRestore:
             found = None if unsafe(path) else self.place.status(path)
             if unsafe(path) or (found and stat.S_ISDIR(found.st_mode)):
                 continue
-            entry = next(below(self.reader, path), None)
+            entry = next(below(self.reader, path, lost.shard), None)
             if entry and entry.path == path and entry.is_directory:
                 self.place.make_folder(entry)
                 made.append(entry)

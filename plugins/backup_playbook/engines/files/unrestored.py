@@ -24,7 +24,8 @@ OTHER_COPIES = "Restore it from the off-site copy (*Repository*), or as it was i
 GONE = f"A lifecycle rule of the bucket, or a person, has removed this version: find out which. {OTHER_COPIES}"
 ELSEWHERE = (
     "Bring them from the off-site copy (*Repository*), from an older backup, or by the commands in this task's log, "
-    "which names each. To have all others proven without them, start a new run with their paths in *Leave out*."
+    "which names each. To have all others proven without them, start a new run of this backup, by its id "
+    "and with *Allow an unverified backup*, with their paths in *Leave out*."
 )
 
 
