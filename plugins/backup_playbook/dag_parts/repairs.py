@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from backup_playbook.config import PlaybookConfig
 from backup_playbook.core.errors import RepositoryError
-from backup_playbook.dag_parts.repositories import Repositories, names_of
-from backup_playbook.repository.catalog import Catalog, CatalogEntry
+
+if TYPE_CHECKING:  # DAG files read the names below all the time
+    from backup_playbook.dag_parts.repositories import Repositories
+    from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
 NEWEST_REJECTED = "newest_rejected"
 WHERE = ("any", "primary", "offsite")
@@ -25,6 +27,8 @@ class Repair(NamedTuple):
 
 def find_repair(config: PlaybookConfig, source: str, wanted: str, where: str) -> Repair:
     """wanted: a backup id, or NEWEST_REJECTED. where: one of WHERE. Raises RepositoryError."""
+    from backup_playbook.dag_parts.repositories import Repositories, names_of
+
     names, asked = names_of(config, source), Repositories(config, client=None)
     listed = asked.all(names, lambda catalog: (catalog, {one.backup_id: one for one in catalog.backups(source)}))
     primary = config.source(source).repository
