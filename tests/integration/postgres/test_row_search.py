@@ -51,3 +51,16 @@ def test_only_chunks_that_can_hold_the_key_are_read(
     assert chunk.endswith("-0001.copy.zst")
     assert len(lost.manifest.tables[0].parts) > 3
     assert lost.bring_back().inserted == {"public.t": 1}
+
+
+def test_rows_that_no_longer_meet_a_check_are_found(incident: Open) -> None:
+    """Whether production takes them back is for the preview."""
+    lost = incident("""
+        CREATE FUNCTION lim() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 9';
+        CREATE DOMAIN few AS int CHECK (VALUE < lim());
+        CREATE TABLE t (id int PRIMARY KEY, v int CHECK (v < lim()), f few); INSERT INTO t VALUES (1, 8, 8);
+        CREATE OR REPLACE FUNCTION lim() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 0';
+    """)
+    lost.do("DELETE FROM t; CREATE OR REPLACE FUNCTION lim() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 9'")
+    lost.find("t", "1")
+    assert lost.bring_back().inserted == {"public.t": 1}

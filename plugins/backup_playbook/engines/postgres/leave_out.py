@@ -44,6 +44,14 @@ WITH RECURSIVE named AS (
   FROM named WHERE coninhcount = 0
 """
 
+_ALL_CHECKS = """
+SELECT pg_catalog.format(CASE contypid WHEN 0 THEN 'ALTER TABLE %1$s' ELSE 'ALTER DOMAIN %2$s' END
+  || ' DROP CONSTRAINT %3$I', conrelid::regclass, contypid::regtype, conname)
+FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
+WHERE contype = 'c' AND coninhcount = 0 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid IN (c.conrelid, c.contypid) AND d.deptype = 'e')
+"""
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -103,6 +111,13 @@ def drop_checks(connection: Connection[TupleRow], names: Sequence[str]) -> None:
                 f"The backup has no {CHECK}{name} that could be left out.",
                 "Name it as the error does.",
             )
+
+
+def drop_all_checks(connection: Connection[TupleRow]) -> None:
+    """Where rows are only looked at: that some no longer meet them is of no interest."""
+    while rows := connection.execute(_ALL_CHECKS).fetchall():
+        for (statement,) in rows:
+            connection.execute(statement.encode(connection.info.encoding))
 
 
 def _comments_on(check: str, entries: Iterable[Entry], codec: str) -> Iterator[Entry]:

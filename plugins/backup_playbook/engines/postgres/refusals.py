@@ -14,6 +14,7 @@ from backup_playbook.engines.postgres.leave_out import CHECK, could_be_left_out
 from backup_playbook.engines.postgres.subscriptions import NO_ANSWER
 from backup_playbook.engines.postgres.table_of_contents import Entry
 
+_VALUES = re.compile(r"^DETAIL:  (?:Key|Failing row) .*\n?", re.MULTILINE)
 _ENTRY = re.compile(r"from TOC entry (\d+); ")
 # workers of pg_restore -j do not name the entry; without quotes, and with single spaces:
 _COMMANDS = tuple(
@@ -36,12 +37,15 @@ def explained(what: str, entries: Sequence[Entry] = (), codec: str = "utf-8") ->
     try:
         yield
     except psycopg.Error as error:
-        remedy = _of_check(error) if isinstance(error, errors.CheckViolation) else _remedy(str(error))
+        # rows that no partition takes violate a check without a name
+        of_check = isinstance(error, errors.CheckViolation) and error.diag.constraint_name
+        remedy = _of_check(error) if of_check else _remedy(str(error))
         raise RestoreError(f"{what}: {_without_rows(error)}", remedy) from error
     except ProcessFailedError as error:
         name = _failed(error.stderr, entries, codec)
         go_on = f" {_go_on(name)}" if name else ""
-        raise RestoreError(f"{what}: {error.what}", f"{_remedy(error.stderr)}{go_on}") from error
+        said = _VALUES.sub("", error.what)
+        raise RestoreError(f"{what}: {said}", f"{_remedy(error.stderr)}{go_on}") from error
 
 
 def _failed(stderr: str, entries: Sequence[Entry], codec: str) -> str | None:

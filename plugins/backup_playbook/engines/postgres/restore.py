@@ -243,7 +243,7 @@ class Restore:
         """A check may read tables that come later, or that other streams load: it gets another try after them."""
         if self._late is None or isinstance(error, psycopg.OperationalError):
             raise error
-        log.info("%s.%s is tried again after all others: %s", table.namespace, table.name, error)
+        log.info("%s.%s is tried again after all others: %s", table.namespace, table.name, error.diag.message_primary)
         self._late.append((f"{table.namespace}.{table.name}", again))
 
     def _load_late(self) -> None:

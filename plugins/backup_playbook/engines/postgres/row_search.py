@@ -29,6 +29,7 @@ from backup_playbook.core.row_recovery import (
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_in
 from backup_playbook.engines.postgres.inventory import literal, quoted
+from backup_playbook.engines.postgres.leave_out import drop_all_checks
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
 from backup_playbook.engines.postgres.row_catalog import read_shape, refers, rows_of
 from backup_playbook.engines.postgres.row_condition import (
@@ -96,6 +97,11 @@ class RowSearch(Restore):
         self._root, self._selection, self._links = root, selection, links
         self._objects = {item.name: item for item in reader.manifest.objects}
         self._records = {(table.namespace, table.name): table for table in reader.manifest.tables}
+
+    def _pre_data(self) -> None:
+        super()._pre_data()
+        with self._loading("The definitions") as connection:
+            drop_all_checks(connection)
 
     def _data(self) -> None:
         order = search_order(self._root.name, self._links)
