@@ -19,7 +19,7 @@ class TableProof:
 
 @dataclass(frozen=True)
 class Proof:
-    """A complete one: what differs raises VerificationError instead.
+    """A complete one: what differs raises UnequalError instead.
 
     schema_objects: definitions that both have. left_out: what a restored copy does not get, so that it does not act.
     recomputed: what was computed anew in the copy and is not compared, in words.

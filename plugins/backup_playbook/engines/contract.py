@@ -47,7 +47,7 @@ class Target(Protocol):
         ...
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
-        """Compare everything in the place with the backup. Raises VerificationError that names all differences."""
+        """Compare everything in the place with the backup. Raises UnequalError that names all differences."""
         ...
 
     def drop(self) -> None:

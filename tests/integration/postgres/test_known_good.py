@@ -40,6 +40,7 @@ CREATE FUNCTION said() RETURNS text LANGUAGE sql AS $$ SELECT '
 --
 ' $$;
 CREATE TABLE ddl_log (tag text);
+CREATE SCHEMA cron; CREATE SEQUENCE cron.own; SELECT setval('cron.own', 41);
 CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM graded; INSERT INTO graded VALUES ('a');
 CREATE MATERIALIZED VIEW m2 AS SELECT * FROM m; CREATE UNIQUE INDEX ON m2 (count);
 CREATE FUNCTION log_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$
@@ -91,6 +92,7 @@ def test_heritage_of_old_versions(
         proof = lab.prove(copy, manifest)
         assert (proof.rows, proof.recomputed) == (manifest.rows, ("the rows of 2 materialised views",))
         with servers[target].connect(copy.name) as session:
+            assert session.execute("SELECT nextval('cron.own')").fetchall() == [(42,)]
             session.execute("CREATE OR REPLACE VIEW children AS SELECT id, late FROM child")
         with pytest.raises(UnequalError) as caught:
             lab.prove(copy, manifest)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from backup_playbook.core.model import TableRecord
-from backup_playbook.engines.postgres.excluded import PG_CRON, PG_CRON_SCHEMA
+from backup_playbook.core.model import Manifest, TableRecord
+from backup_playbook.engines.postgres.excluded import PG_CRON, PG_CRON_SCHEMA, has_cron
 from backup_playbook.engines.postgres.table_of_contents import Entry, label
 
 SCHEMA_SECTIONS = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
@@ -139,10 +139,10 @@ def _how(expected: Sequence[bytes], found: Sequence[bytes]) -> str:
     )
 
 
-def is_left_out(table: TableRecord) -> bool:
-    return table.kind == "extension" and table.namespace == PG_CRON_SCHEMA
+def is_left_out(table: TableRecord, manifest: Manifest) -> bool:
+    return has_cron(manifest) and table.kind == "extension" and table.namespace == PG_CRON_SCHEMA
 
 
-def is_left_out_sequence(name: str) -> bool:
-    """name: the SQL literal in its setval() statement."""
-    return name.startswith(f'\'"{PG_CRON_SCHEMA}".')
+def is_left_out_sequence(name: str, manifest: Manifest) -> bool:
+    """name: the SQL literal in its setval() statement. A schema of this name may also be somebody's own."""
+    return has_cron(manifest) and name.startswith(f'\'"{PG_CRON_SCHEMA}".')

@@ -128,7 +128,7 @@ class _Contents:
         """Tables that no copy gets: those of pg_cron, and those that cannot be without it."""
         kept = {one.number for one in restorable(self.entries, owners=True)}
         yield from (name for number, name in self.tables.items() if number not in kept)
-        yield from ((one.namespace, one.name) for one in self._manifest.tables if is_left_out(one))
+        yield from ((one.namespace, one.name) for one in self._manifest.tables if is_left_out(one, self._manifest))
 
     def filled_from_elsewhere(self) -> list[Entry]:
         """Rows of materialised views that read foreign tables: without the user mappings, no server gives them."""

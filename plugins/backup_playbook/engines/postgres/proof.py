@@ -257,7 +257,7 @@ class _Proving:
         content = b"".join(block for item in self._reader.objects(ObjectKind.SEQUENCES)
                            for block in self._reader.content(item))  # fmt: skip
         archived = read_setval_lines(content.decode(self._codec))
-        expected = {name: line for name, line in archived.items() if not is_left_out_sequence(name)}
+        expected = {name: line for name, line in archived.items() if not is_left_out_sequence(name, self._manifest)}
         lines = setval_lines(self._snapshot.connection, self._contents.sequences)
         found = read_setval_lines("".join(lines))
         unlogged = {sequence_literal(*name) for name in self._unlogged}

@@ -264,7 +264,9 @@ class Restore:
     def _set_sequences(self) -> None:
         for item in self._reader.objects(ObjectKind.SEQUENCES):
             text = b"".join(self._reader.content(item)).decode(self._codec)
-            statements = [line for name, line in read_setval_lines(text).items() if not is_left_out_sequence(name)]
+            statements = [
+                line for name, line in read_setval_lines(text).items() if not is_left_out_sequence(name, self._manifest)
+            ]
             with self._loading("sequences") as connection, connection.transaction():
                 for start in range(0, len(statements), SEQUENCES_PER_QUERY):
                     batch = "".join(statements[start : start + SEQUENCES_PER_QUERY])
