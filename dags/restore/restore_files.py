@@ -33,7 +33,7 @@ restore in place can be cleared and run again as often as needed. A new director
 **What does not come back:** of files with several names (hard links) each becomes a file of its own. ACLs and other
 extended attributes come back where this user and the file system can have them; without its ACL, a file's group gets no
 more than it had with it. The message counts both. Objects of a bucket get their content type, headers, metadata and
-tags back in a bucket; not their ACLs and storage classes.
+tags back in a bucket; not their ACLs and storage classes. In a bucket, `prove` compares contents alone.
 """
 
 from airflow.sdk import Param, dag
