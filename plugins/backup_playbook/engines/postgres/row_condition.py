@@ -20,6 +20,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
+from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.row_recovery import Condition, RowRecoveryError, TableShape
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import create_temporary, said
@@ -124,6 +125,7 @@ class _Function:
 def understand(connection: Connection[TupleRow], table: TableShape, where: str) -> Condition:
     """Within a transaction that nothing was asked in yet, and that is rolled back. Raises RowRecoveryError."""
     connection.execute(b"SET TRANSACTION READ WRITE")  # for the temporary table
+    connection.execute(b"SET LOCAL lock_timeout = '10s'")
     settings: dict[str, str] = dict(connection.execute(_SETTINGS).fetchall())
     temporary = quoted("pg_temp", table.name[1])  # what the condition may call the table
     codec = connection.info.encoding
@@ -148,11 +150,14 @@ def understand(connection: Connection[TupleRow], table: TableShape, where: str) 
 
 @contextmanager
 def fitting(table: TableShape) -> Iterator[None]:
-    """Say what the server has against a condition. Raises RowRecoveryError."""
+    """Say what the server has against a condition, without values of rows. Raises RowRecoveryError, RestoreError."""
     try:
         yield
-    except psycopg.OperationalError:
-        raise
+    except psycopg.OperationalError as error:
+        raise RestoreError(
+            f"{table.label} could not be asked: {said(error)}",
+            "Look at the server's log for this time, and for who locks the table (pg_locks); then clear this task.",
+        ) from None
     except psycopg.Error as error:
         raise RowRecoveryError(
             f"The condition does not fit {table.label}: {said(error)}",
