@@ -238,12 +238,14 @@ class _Dump:
                 raise self._snapshot.locked() from error
             if is_too_large(error):
                 row = find_row(tables, pages, lambda command: drain(self._copied(command)), self._reader())
+                where = row or f"one of {', '.join(table.label for table in tables)}"
                 raise SourceError(
-                    f"{self._source.server.label} has a row that COPY cannot print, nor could pg_dump: {row}. As text, "
-                    f"a row has {LIMIT} at most, and each byte of a bytea is two.",
+                    f"{self._source.server.label} has a row that COPY cannot print, nor could pg_dump: {where}. As "
+                    f"text, a row has {LIMIT} at most, and each byte of a bytea is two.",
                     "Divide this value, or keep it as a large object, which has no such limit. Until then, name the "
                     "table in `without_rows` of this source (sources.yaml): all else is backed up then, and the backup "
-                    "says what it lacks. A copy of the server's files has that table (pg_basebackup).",
+                    "says what it lacks. If nothing in it is that large, the row is damaged: see "
+                    "recover_corrupted_database.",
                 ) from error
             raise self._unreadable(error) from error
 
