@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,6 +14,7 @@ def lab(s3: S3Gateway, tmp_path: Path) -> FilesLab:
 
 
 @pytest.fixture
-def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that ordinary users reach."""
-    return tmp_path_factory.mktemp("open")
+def open_folder() -> Iterator[Path]:
+    """A folder that ordinary users reach: pytest closes its own whenever it starts somewhere."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
