@@ -22,8 +22,7 @@ from airflow.sdk import Param, dag
 from backup_playbook.config import load_config
 from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
 from backup_playbook.dag_parts.recovery_form import choice_param, source_param
-from backup_playbook.dag_parts.repairs import NEWEST_REJECTED, WHERE
-from backup_playbook.operators.repair import CopySound, FindDamage, VerifyRepaired
+from backup_playbook.operators.repair import NEWEST_REJECTED, WHERE, CopySound, FindDamage, VerifyRepaired
 
 
 @dag(

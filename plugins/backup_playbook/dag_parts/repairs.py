@@ -12,9 +12,6 @@ if TYPE_CHECKING:  # DAG files read the names below all the time
     from backup_playbook.dag_parts.repositories import Repositories
     from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
-NEWEST_REJECTED = "newest_rejected"
-WHERE = ("any", "primary", "offsite")
-
 
 class Repair(NamedTuple):
     """entry: of the damaged one; None where the repository has nothing of it."""
@@ -26,7 +23,10 @@ class Repair(NamedTuple):
 
 
 def find_repair(config: PlaybookConfig, source: str, wanted: str, where: str) -> Repair:
-    """wanted: a backup id, or NEWEST_REJECTED. where: one of WHERE. Raises RepositoryError."""
+    """wanted: a backup id; empty: the newest that is rejected. where: `any`, `primary` or `offsite`.
+
+    Raises RepositoryError.
+    """
     from backup_playbook.dag_parts.repositories import Repositories, names_of
 
     names, asked = names_of(config, source), Repositories(config, client=None)
@@ -35,7 +35,7 @@ def find_repair(config: PlaybookConfig, source: str, wanted: str, where: str) ->
     places = [name for name in listed if where == "any" or (name == primary) == (where == "primary")]
     if not places:
         raise asked.error(names)
-    ids = [wanted] if wanted != NEWEST_REJECTED else _rejected(listed[name][1] for name in places)
+    ids = [wanted] if wanted else _rejected(listed[name][1] for name in places)
     for backup_id in ids:
         for name in places:
             catalog, backups = listed[name]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from backup_playbook.repository.catalog import Catalog
 
 
+NEWEST_REJECTED = "newest_rejected"
+WHERE = ("any", "primary", "offsite")
+
+
 class Damaged(TypedDict):
     """What goes from step to step. damaged, sound: repositories. names: of what is damaged; empty where contents are
     shared, which are then all sent anew. seal: of the sound copy."""
@@ -28,7 +32,7 @@ class Damaged(TypedDict):
 
 
 class FindDamage(SourceOperator):
-    """Compare a backup with its sound copy; changes nothing. backup, where: see dag_parts.repairs.
+    """Compare a backup with its sound copy; changes nothing. backup: an id, or NEWEST_REJECTED. where: one of WHERE.
 
     Returns a `Damaged`.
     """
@@ -45,7 +49,8 @@ class FindDamage(SourceOperator):
         from backup_playbook.dag_parts.repairs import find_repair
         from backup_playbook.engines.repair import find_damage
 
-        found = find_repair(self.config, self.source, self.backup, self.where)
+        wanted = "" if self.backup == NEWEST_REJECTED else self.backup
+        found = find_repair(self.config, self.source, wanted, self.where)
         manifest = found.sound.manifest(self.source, found.backup_id)
         names: list[str] = []
         if not shares_contents(manifest):
