@@ -235,13 +235,16 @@ def test_grants_and_owners(restored: Restored, postgres18: PostgresServer) -> No
         with postgres18.connect(target.name) as session:
             session.execute("GRANT UPDATE ON parents TO PUBLIC")
             session.execute("ALTER TABLE big OWNER TO pg_monitor")
+            session.execute(f'ALTER DATABASE "{target.name}" SET work_mem = 64')
         with pytest.raises(UnequalError) as caught:
             restored.lab.prove(target, restored.manifest)
+        name = f'"{restored.manifest.details["database"]["datname"]}"'
         assert caught.value.problems == (
             "ACL public TABLE parents is defined in other words than in the backup.",
             "CONSTRAINT public big big_pkey has the owner pg_monitor where the backup has postgres.",
             "INDEX public big_v has the owner pg_monitor where the backup has postgres.",
             "TABLE public big has the owner pg_monitor where the backup has postgres.",
+            f"The setting ALTER DATABASE {name} SET \"work_mem\" TO '64' is not in the backup.",
         )
         assert prove_copy(restored, postgres18, target.name).schema_objects
     finally:

@@ -30,6 +30,7 @@ from backup_playbook.engines.postgres.archive import (
 )
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, psql
+from backup_playbook.engines.postgres.database_properties import setting_statements
 from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.excluded import recomputed
 from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
@@ -114,6 +115,8 @@ class _Proving:
         with Progress(f"proof of {self._snapshot.server.database}", self._manifest.content_bytes) as self._progress:
             run_jobs([*self._fixed_jobs(), *self._table_jobs(pairs)], self._streams, self._cancellation)
             self._compare_generated(pairs)
+        if self._owners:
+            self._compare_settings()
         self._snapshot.require_held()
         if self._problems:
             raise self._failure()
@@ -125,6 +128,16 @@ class _Proving:
             left_out=self._part.left_out,
             recomputed=self._recomputed(pairs),
         )
+
+    def _compare_settings(self) -> None:
+        """Those of the database, and of roles in it, which only a restore with owners brings."""
+        backed_up = self._manifest.details["database"]
+        name = quoted(backed_up["datname"])
+        expected = set(setting_statements(backed_up, name))
+        found = set(setting_statements(self._contents.properties, name))
+        for statement in expected ^ found:
+            where = "of the backup is missing" if statement in expected else "is not in the backup"
+            self._problem(f"The setting {statement.rstrip(';')} {where}.")
 
     def _failure(self) -> UnequalError:
         problems = sorted(self._problems)
