@@ -8,7 +8,7 @@ from bson import DatetimeMS, Regex, Timestamp
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
-from backup_playbook.core.errors import UnequalError
+from backup_playbook.core.errors import RestoreError, UnequalError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.mongodb import dump
 from backup_playbook.engines.mongodb.connection import MongoServer
@@ -100,6 +100,22 @@ def test_empty_timestamps_stay_empty(
     assert remaining_documents(server, target, wanted) == {"equal": 2}
     undo(replica_set.uri, kept[0])
     assert contents(mongo_database) == changed
+
+
+def test_import_that_ends_before_a_timestamp_is_empty_again_says_what_stays(
+    lab: Lab, replica_set: ReplicaSet, mongo_database: MongoDatabase, target: MongoScratch, server: MongoServer
+) -> None:
+    mongo_database["people"].insert_one({"_id": 1, "at": Timestamp(0, 0)})
+    manifest = lab.backup(dump.MongoSource(server))
+    mongo_database["people"].delete_many({})
+    target.create(manifest)
+    wanted = wanted_documents("people", ["1"], "")
+    load_documents(target, lab.reader(manifest), wanted, lab.cancellation)
+    preview = preview_documents(server, target, wanted)
+    replica_set.refuse = lambda command: (11600, "shutting down") if "update" in command else None
+    with pytest.raises(RestoreError, match="PRODUCTION IS HALF RECOVERED: 1 document"):
+        import_documents(server, target, wanted, preview, "stop", lambda _: "kept")
+    replica_set.refuse = lambda _: None
 
 
 def test_what_only_older_servers_took_is_restored_without_and_named(

@@ -160,6 +160,24 @@ def test_what_clients_wrote_to_an_exchange_that_was_taken_back_is_kept(
     assert LiveMongo(promotion.server).list_scratches() == []
 
 
+def test_exchange_that_clients_do_not_let_be_taken_back_stays_half_and_is_taken_back_later(
+    live: MongoDatabase, promotion: MongoPromotion, bad: dict[str, Any], replica_set: ReplicaSet, mongo: EmbeddedMongo
+) -> None:
+    with MongoClient[dict[str, Any]](mongo.uri) as client:
+        number = count()
+
+        def make_anew(command: dict[str, Any]) -> None:
+            if command.get("renameCollection") and command["to"] == f"{live.name}.orders":
+                client[live.name]["orders"].insert_one({"_id": f"meanwhile {next(number)}"})
+
+        replica_set.refuse = make_anew
+        with pytest.raises(RestoreError, match="PRODUCTION IS HALF EXCHANGED"):
+            promotion.run()
+        replica_set.refuse = lambda _: None
+    assert promotion.reopen() == "before"
+    assert everything(live) == bad
+
+
 def test_quarantine_comes_back_and_is_released(
     live: MongoDatabase, promotion: MongoPromotion, good: dict[str, Any], bad: dict[str, Any]
 ) -> None:

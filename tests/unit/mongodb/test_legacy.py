@@ -98,5 +98,11 @@ def test_what_is_lost_is_named() -> None:
     assert list(not_kept(old, old)) == []
 
 
+def test_a_kind_of_index_that_no_server_makes_any_more_is_named() -> None:
+    old = of(index(key={"at": "geoHaystack", "kind": 1}), index())
+    assert [one["key"] for one in up_to_date(old).indexes] == [{"a": 1}]
+    assert list(not_kept(old, of(index()))) == ["the index a_1 of people: no server has the kind geoHaystack since 5.0"]
+
+
 def test_a_descending_decimal_key_stays() -> None:
     assert up_to_date(of(index(key={"a": Decimal128("-1")}))).indexes[0]["key"] == {"a": Decimal128("-1")}

@@ -25,8 +25,11 @@ def in_moments(manifest: Manifest) -> str:
 
 def left_out(manifest: Manifest) -> tuple[str, ...]:
     """What no restored copy of this backup gets, in words."""
-    search = sorted(manifest.details.get("search_indexes", {}).items())
-    return ("users and roles", *(f"the search indexes {', '.join(names)} of {name}" for name, names in search))
+    search = manifest.details.get("search_indexes", {})
+    if search is None:
+        return ("users and roles", "search indexes, if there are any: the user who took the backup may not list them")
+    named = (f"the search indexes {', '.join(names)} of {name}" for name, names in sorted(search.items()))
+    return ("users and roles", *named)
 
 
 def metadata_names(manifest: Manifest) -> dict[str, str]:

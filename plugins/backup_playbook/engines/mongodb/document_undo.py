@@ -30,6 +30,7 @@ from backup_playbook.core.holdings import counted
 from backup_playbook.core.masking import shortened
 from backup_playbook.engines.mongodb.collections import for_people
 from backup_playbook.engines.mongodb.connection import short
+from backup_playbook.engines.mongodb.exact import has_empty_timestamp
 from backup_playbook.engines.mongodb.ranges import RAW
 from backup_playbook.engines.mongodb.unchanged import write_if_unchanged
 
@@ -93,6 +94,8 @@ def take_back(collection: Collection[RawBSONDocument], written: Sequence[Written
                 failed.append(f"{key} ({gone})")
             elif write_if_unchanged(collection, one.then, one.before):
                 done += 1
+            elif _may_be_stamped(collection, one):
+                failed.append(f"{key} (it is there, and may have the server's time in an empty timestamp)")
             else:
                 changed.append(key)
         except PyMongoError as error:
@@ -100,6 +103,13 @@ def take_back(collection: Collection[RawBSONDocument], written: Sequence[Written
             if isinstance(error, ServerSelectionTimeoutError):
                 gone = "there was no server any more"  # each of the others would wait for it, too
     return TakenBack(done, tuple(changed), tuple(failed))
+
+
+def _may_be_stamped(collection: Collection[RawBSONDocument], one: Written) -> bool:
+    """Whether a document was inserted, and the import ended before its empty timestamps were set again."""
+    if one.before is not None or not has_empty_timestamp(one.then):
+        return False
+    return collection.find_one({"_id": {"$eq": RawBSONDocument(one.then, RAW)["_id"]}}) is not None
 
 
 def undo(uri: str, content: bytes) -> str:

@@ -120,15 +120,18 @@ class _Dump:
             written = [one for one in run_by_size(jobs, self._source.streams, self._cancellation) if one]
         return self._manifest([*written, *self._users()])
 
-    def _search_indexes(self) -> dict[str, list[str]]:
-        """Names by collection, where the server has such indexes: they are in a server of their own, and not listed."""
+    def _search_indexes(self) -> dict[str, list[str]] | None:
+        """Names by collection, where the server has such indexes: they are in a server of their own, and not listed.
+
+        None: the user may not list them.
+        """
         found: dict[str, list[str]] = {}
         for item in self._moment.collections:
             if item.kind == "collection" and not item.name.startswith("system."):
                 try:
                     names = [one["name"] for one in self._database[item.name].list_search_indexes()]
-                except OperationFailure:
-                    return found  # it knows none
+                except OperationFailure as error:
+                    return None if error.code == MAY_NOT else found  # it knows none
                 if names:
                     found[item.name] = sorted(names)
         return found

@@ -24,13 +24,15 @@ INDEX_OPTIONS = frozenset((
 """All that mongod has documented; drivers before 3.4 could store any others (`safe`, `w`, `dropDups`)."""
 DEAD_OPTIONS = frozenset(("autoIndexId", "flags", "create", "temp", "recordPreImages"))
 """Of a collection: some server lists them, and a later one does not take them."""
+GONE = "geoHaystack"
+"""A kind of index."""
 _ADDED = frozenset(("v", "textIndexVersion", "2dsphereIndexVersion", "default_language", "language_override"))
 """A server adds them to an index that comes without."""
 
 
 def up_to_date(collection: Collection) -> Collection:
     """With indexes that a server of today takes; options that it may not know stay, for it is asked first."""
-    return replace(collection, indexes=tuple(map(_index, collection.indexes)))
+    return replace(collection, indexes=tuple(_index(index) for index in collection.indexes if not _is_gone(index)))
 
 
 def without_unknown(index: Document) -> Document:
@@ -67,12 +69,19 @@ def not_kept(collection: Collection, found: Collection) -> Iterator[str]:
         yield f"of {collection.name} the options {', '.join(lost)}, which its server does not know any more"
     there = {index["name"]: index for index in found.indexes}
     for index in collection.indexes:
+        if _is_gone(index):
+            yield f"the index {index['name']} of {collection.name}: no server has the kind {GONE} since 5.0"
+            continue
         made = there.get(index["name"], {})
         if made and (lost := sorted(index.keys() - made.keys() - INDEX_OPTIONS - {"ns"})):
             yield f"of the index {index['name']} of {collection.name} the options {', '.join(lost)}, which mean nothing"
         if TTL in index and (seconds := _index(index).get(TTL)) != index[TTL]:
             what = "no server acts on it" if seconds is None else "it is no number of seconds: nothing expires by it"
             yield f"of the index {index['name']} of {collection.name} the expiry after {index[TTL]} ({what})"
+
+
+def _is_gone(index: Document) -> bool:
+    return GONE in index["key"].values()
 
 
 def _index(index: Document) -> Document:

@@ -162,12 +162,23 @@ class MongoPromotion:
         for name in sorted({*aside, *candidate.collections}):
             if name in candidate.collections and name not in waiting:
                 _rename(database, name, in_set(self.candidate, name))
-            if name in aside and not _rename(database, in_set(self.quarantine, name), name):
-                self._keep_late(database, name)
-                _rename(database, in_set(self.quarantine, name), name)
+            if name in aside:
+                self._give_back(database, name)
         _expire(database, quarantine.ttl)
         _create_views(database, quarantine.definitions)
         forget_set(database, self.quarantine)
+
+    def _give_back(self, database: Database[Document], name: str) -> None:
+        """The name to what had it before; what clients made under it meanwhile is kept. Raises RestoreError."""
+        for _ in range(ATTEMPTS):
+            if _rename(database, in_set(self.quarantine, name), name):
+                return
+            self._keep_late(database, name)
+        raise RestoreError(
+            f"Clients make {name} anew faster than it can be given back; its documents are in "
+            f"{in_set(self.quarantine, name)}.",
+            "Switch the application's maintenance mode on, or stop it; then clear this task.",
+        )
 
     def _taken_back(self, database: Database[Document], error: Exception) -> RestoreError:
         """Take back what was done, and say whether that worked."""
