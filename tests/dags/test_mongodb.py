@@ -45,7 +45,10 @@ def test_steps_of_a_night_and_of_a_restore_test(mongo_config: PlaybookConfig, mo
     run = RunOfTasks()
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
     assert taken["summary"].startswith("1 collection, 2 documents; ")
-    assert VerifyBackup(task_id="verify", backup=taken)._verify("primary")["depth"] == "full"
+    assert (
+        VerifyBackup(task_id="verify", backup=taken)._verify(connections.catalog(mongo_config, "primary"))["depth"]
+        == "full"
+    )
     chosen = run.do(ChooseBackup(task_id="choose_backup", source="reviews"))
     assert chosen["backup_id"] == taken["backup_id"]
     scratch = run.do(CreateScratch(task_id="create_scratch", backup=chosen))

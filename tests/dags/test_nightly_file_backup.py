@@ -115,7 +115,7 @@ def test_an_older_run_is_cleared_after_a_newer_one(uploads: Path, monkeypatch: p
 
 
 def verified_where_it_is(verify: Any) -> Any:
-    return lambda self, repository: {"depth": "full"} if repository == "offsite" else verify(self, repository)
+    return lambda self, catalog: {"depth": "full"} if catalog.store.name == "offsite" else verify(self, catalog)
 
 
 def test_the_daily_verification_finds_nothing(uploads: Path) -> None:

@@ -69,7 +69,7 @@ def run(mongo_config: PlaybookConfig) -> RunOfTasks:
     """With a backup that was verified."""
     run = RunOfTasks()
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
-    VerifyBackup(task_id="verify", backup=taken)._verify("primary")
+    VerifyBackup(task_id="verify", backup=taken)._verify(connections.catalog(mongo_config, "primary"))
     run.params = dict(FORM)
     return run
 

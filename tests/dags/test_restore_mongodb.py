@@ -55,7 +55,10 @@ def run(mongo_config: PlaybookConfig, mongo_database: MongoDatabase) -> RestoreR
     """After a backup; since then a document is gone, and another one is new."""
     run = RestoreRun()
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
-    assert VerifyBackup(task_id="verify", backup=taken)._verify("primary")["depth"] == "full"
+    assert (
+        VerifyBackup(task_id="verify", backup=taken)._verify(connections.catalog(mongo_config, "primary"))["depth"]
+        == "full"
+    )
     mongo_database["reviews"].delete_one({"_id": 1})
     mongo_database["reviews"].insert_one({"_id": 3})
     return run

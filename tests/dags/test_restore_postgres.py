@@ -34,7 +34,7 @@ def test_graph(dag: DAG) -> None:
         "staging.keep_copy": {"staging.drop_scratch", "document_restore"},
         "staging.drop_scratch": set(),
         "present_plan": {"approve_plan", "create_scratch"},
-        "approve_plan": {"create_scratch"},
+        "approve_plan": {"create_scratch", "switch_maintenance_on", "promote_copy"},
         "create_scratch": {"restore", "drop_scratch"},
         "restore": {"prove"},
         "prove": {"run_application_checks"},

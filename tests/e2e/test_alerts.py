@@ -21,7 +21,7 @@ from embedded.stack import PRIMARY_BUCKET, PROJECT
 DAG_ID = "rehearsal"
 NIGHTLY = "nightly_database_backup"
 NO_BACKUP = "*shop*: It has no verified backup at all."
-REMEDY = "*What to do:* open the red task, read its error, and clear the task when the cause is gone;"
+REMEDY = "*What to do:* open the red task, read its error, and clear the task when the cause is gone, with"
 
 
 class Rehearsal:

@@ -138,8 +138,8 @@ def test_next_night_converges_although_slack_is_down(next_night: Run) -> None:
 
 
 def kinds(names: list[str]) -> set[str]:
-    """`verified-20261123T020513042Z-full.json` -> `verified-full`."""
-    stems = [name.split(".")[0].split("-") for name in names]
+    """`verified-20261123T020513042Z-full--e3b0c44298.json` -> `verified-full`."""
+    stems = [name.split(".")[0].partition("--")[0].split("-") for name in names]
     return {"-".join([stem[0], *stem[2:]]) for stem in stems}
 
 
