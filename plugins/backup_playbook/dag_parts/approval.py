@@ -25,6 +25,8 @@ from backup_playbook.operators.base import is_true
 
 PLAN = "plan"
 """XCom of the task that plans: what will happen, as Markdown."""
+BEHIND = "behind"
+"""XCom of the same task: what stands behind the plan and is too much to show; an answer belongs to it, too."""
 IN_SHORT = "in_short"
 """XCom of the same task: the plan in a sentence, for the message."""
 CHOICES = "choices"
@@ -85,7 +87,7 @@ def require_answer(instance: Any, answer: Any) -> None:
 
 def _mark(instance: Any, plan: str) -> str:
     """Of what a task has planned last."""
-    return mark_of([instance.xcom_pull(plan, key=PLAN), instance.xcom_pull(plan, key=CHOICES)])
+    return mark_of([instance.xcom_pull(plan, key=key) for key in (PLAN, CHOICES, BEHIND)])
 
 
 class ApprovePlan(ApprovalOperator):

@@ -59,7 +59,7 @@ def leave_plan(
     Who approves sees rows, by their keys and values, and the condition that was `asked`. Logs, reports and messages go
     to more people, and have numbers.
     """
-    from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
+    from backup_playbook.dag_parts.approval import BEHIND, IN_SHORT, PLAN
     from backup_playbook.dag_parts.rows import SUMMARY
 
     ti, on_conflict = context["ti"], context["params"]["on_conflict"]
@@ -73,6 +73,7 @@ def leave_plan(
     ti.xcom_push(PLAN, head + asked + preview.to_markdown(on_conflict))
     ti.xcom_push(SUMMARY, head + numbers.to_markdown(on_conflict))
     ti.xcom_push(IN_SHORT, warning + preview.in_short(on_conflict))
+    ti.xcom_push(BEHIND, preview.fingerprint)
     ti.xcom_push(PREVIEW, numbers.model_dump(mode="json"))
 
 
