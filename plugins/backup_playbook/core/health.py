@@ -104,7 +104,7 @@ class SourceFacts:
     history: Sequence[Counts] = ()
     """Of the sound ones before that, newest first; only where something fell."""
     copies: Mapping[str, str] | None = None
-    """Seal of the newest one's copy, by off-site repository; it is not there when it has no such copy."""
+    """Origin's seal of the newest one's copy, by off-site repository; it is not there when it has no such copy."""
     sizes: Sequence[int] = ()
     """Stored bytes of the sound backups before the newest one, newest first, at most SIZES_CONSIDERED."""
     scrubbed: bool = True
@@ -300,7 +300,7 @@ def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[Problem]:
             continue  # a finding of its own, and a graver one
         if copy is None:
             what = f"{newest.backup_id} has no copy in {repository}."
-        elif seals.get(repository) != newest.seal:
+        elif seals.get(repository) != newest.origin_seal:
             what = f"{repository} holds another backup under the id {newest.backup_id}: its manifest has another seal."
         elif not (copy.verified or copy.proven):
             what = f"The copy of {newest.backup_id} in {repository} is not verified."

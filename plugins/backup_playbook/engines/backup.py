@@ -130,6 +130,7 @@ class Verification:
         body = {
             "depth": self.depth,
             "manifest_seal": manifest.seal,
+            "origin_seal": manifest.origin_seal,
             "objects": len(manifest.objects),
             "stored_bytes": manifest.stored_bytes,
             "content_bytes": manifest.content_bytes if self.depth is Depth.FULL else None,

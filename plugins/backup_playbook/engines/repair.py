@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
+from backup_playbook.core.holdings import shares_contents
 from backup_playbook.core.model import Manifest, StoredObject
 from backup_playbook.engines.scrub import first_seal
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
@@ -36,12 +37,7 @@ def find_damage(
 
     Raises VerificationError when the target's first verification was of another backup with this id.
     """
-    if entry and (seal := first_seal(target, entry)) and seal not in (sound.seal, sound.origin_seal):
-        raise VerificationError(
-            f"{target.store.url} had another backup under the id {sound.backup_id} than the copy has: its first "
-            "verification names another seal.",
-            "Nothing is overwritten. Find out who wrote to the buckets; keep both until you know.",
-        )
+    require_same(target, entry, sound)
 
     def job(item: StoredObject) -> Callable[[], StoredObject | None]:
         return lambda: None if _is_right(target, sound, item, cancellation) else item
@@ -50,6 +46,17 @@ def find_damage(
     damaged = [item for item in run_by_size(jobs, streams, cancellation) if item]
     script = catalog_folder(sound.source, sound.backup_id) + RESTORE_SCRIPT
     return Damage(tuple(damaged), not _has_manifest(target, sound), not target.store.exists(script))
+
+
+def require_same(target: Catalog, entry: CatalogEntry | None, sound: Manifest) -> None:
+    """Raises VerificationError when the target's first verification was of another backup with this id."""
+    seal = first_seal(target, entry, shared=shares_contents(sound)) if entry else ""
+    if seal and seal not in (sound.seal, sound.origin_seal):
+        raise VerificationError(
+            f"{target.store.url} had another backup under the id {sound.backup_id} than the copy has: its first "
+            "verification names another seal.",
+            "Nothing is overwritten. Find out who wrote to the buckets; keep both until you know.",
+        )
 
 
 def repair(

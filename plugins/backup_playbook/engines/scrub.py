@@ -132,12 +132,18 @@ def _archived(catalog: Catalog, manifest: Manifest) -> bool:
     return catalog.store.storage_class(key) in RETRIEVAL
 
 
-def first_seal(catalog: Catalog, entry: CatalogEntry) -> str:
-    """What its first verification found: a manifest that was exchanged with all of its objects differs from it."""
+def first_seal(catalog: Catalog, entry: CatalogEntry, *, shared: bool = False) -> str:
+    """What its first verification found: a manifest that was exchanged with all of its objects differs from it.
+
+    Of a copy it is the seal of its origin, which a repair leaves as it is. Evidence was without that once, and what was
+    verified since was compared with it. shared: copies have seals of their own; without the origin's, nothing is known.
+    """
     verified = [name for name in entry.evidence if name.kind is EvidenceKind.VERIFIED]
     if not verified:
         return ""
     try:
-        return str(catalog.read_evidence(entry, min(verified)).get("manifest_seal", ""))
+        first = catalog.read_evidence(entry, min(verified))
+        found = first if "origin_seal" in first else catalog.read_evidence(entry, max(verified))
     except VerificationError:
         return ""
+    return str(found.get("origin_seal") or ("" if shared else first.get("manifest_seal", "")))

@@ -47,13 +47,15 @@ class FindDamage(SourceOperator):
     def execute(self, context: Context) -> Damaged:  # noqa: ARG002 - passed by name
         from backup_playbook.core.holdings import shares_contents
         from backup_playbook.dag_parts.repairs import find_repair
-        from backup_playbook.engines.repair import find_damage
+        from backup_playbook.engines.repair import find_damage, require_same
 
         wanted = "" if self.backup == NEWEST_REJECTED else self.backup
         found = find_repair(self.config, self.source, wanted, self.where)
         manifest = found.sound.manifest(self.source, found.backup_id)
         names: list[str] = []
-        if not shares_contents(manifest):
+        if shares_contents(manifest):
+            require_same(found.damaged, found.entry, manifest)
+        else:
             streams = self.config.source(self.source).streams
             damage = find_damage(found.damaged, found.entry, manifest, streams, self.cancellation)
             names = damage.names()

@@ -27,9 +27,11 @@ FIRST_TIER = "daily"
 class BackupWriter:
     """Writes the objects of one backup. Nothing that it wrote counts before the manifest is sealed."""
 
-    def __init__(self, store: ObjectStore, source: str, backup_id: str, codec: Codec) -> None:
+    def __init__(self, store: ObjectStore, source: str, backup_id: str, codec: Codec, prefix: str = "") -> None:
+        """prefix: of the names of all that it writes, where other objects of this backup are kept."""
         self.store, self.codec = store, codec
         self.source, self.backup_id = source, backup_id
+        self.prefix = prefix
         self.started_at = datetime.now(UTC)
         self._folder = objects_folder(source, backup_id)
 
@@ -37,7 +39,7 @@ class BackupWriter:
         """Content through compression and encryption into one object; `estimate` is its expected size in bytes."""
         content = Digest()
         encoded = self.codec.encode(tap(blocks, content.update))
-        full_name = name + self.codec.suffix
+        full_name = self.prefix + name + self.codec.suffix
         first_part = first_part_bytes(estimate, equal=self.store.options.equal_parts)
         stored = upload(
             self.store, self._folder + full_name, encoded, first_part=first_part, tags={TIER_TAG: FIRST_TIER}

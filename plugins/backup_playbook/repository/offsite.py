@@ -70,7 +70,7 @@ def has_copy(target: Catalog, manifest: Manifest) -> bool:
     source, backup_id = manifest.source, manifest.backup_id
     if all(entry.backup_id != backup_id for entry in target.backups(source)):
         return False
-    if target.manifest(source, backup_id).origin_seal != manifest.seal:
+    if target.manifest(source, backup_id).origin_seal != manifest.origin_seal:
         raise VerificationError(
             f"{target.store.url} holds another backup under the id {backup_id}.",
             "Find out who wrote it, and remove it by hand: nothing is overwritten.",

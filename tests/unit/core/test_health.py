@@ -156,10 +156,13 @@ def test_all_well() -> None:
         expecting(newest(key=GPG), encryption=GPG),
         replace(WELL, listed={"primary": nights()}, copies={}),
         replace(WELL, previous=None),
+        replace(
+            WELL, newest=NEWEST.model_copy(update={"details": {"copy_of": "origin"}}), copies={"offsite": "origin"}
+        ),
     ],
     ids=[
         "no restore test", "new source", "growth", "few rows deleted", "no history", "wide spread",
-        "encrypted as configured", "no off-site repository", "first day",
+        "encrypted as configured", "no off-site repository", "first day", "repaired from a copy",
     ],
 )  # fmt: skip
 def test_still_well(facts: SourceFacts) -> None:

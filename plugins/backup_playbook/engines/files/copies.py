@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,8 @@ from backup_playbook.core.model import Manifest
 from backup_playbook.core.tree import Entry, key_of
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.shards import SHARDS, entries
-from backup_playbook.engines.files.source import FilesOptions, FilesSource, forget
+from backup_playbook.engines.files.source import FilesOptions, FilesSource
+from backup_playbook.engines.files.steps import remove_all_but_named
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.objects import BackupReader, BackupWriter
@@ -71,29 +73,27 @@ def copy_files(
 ) -> bool:
     """Bring the target's current state to this backup, and seal a manifest of the same id there.
 
-    False when the copy existed already. anew: it is rejected there, and replaced.
-    Raises VerificationError when a content is not what the backup says.
+    False when the copy existed already. anew: it is rejected there, and replaced; until the new one is sealed, all of
+    it stays. Raises VerificationError when a content is not what the backup says.
     """
     manifest = origin.manifest
     if not anew and has_copy(target, manifest):
         return False
-    writer = BackupWriter(target.store, manifest.source, manifest.backup_id, origin.codec)
-    writer.discard()  # of a copy that did not reach its end
-    copy = FilesSource(BackupTree(origin), replace(options, rehash_every=sys.maxsize))
+    prefix = f"{uuid.uuid4().hex[:8]}-" if anew else ""
+    writer = BackupWriter(target.store, manifest.source, manifest.backup_id, origin.codec, prefix)
+    if not anew:
+        writer.discard()  # of a copy that did not reach its end
+    copy = FilesSource(BackupTree(origin), replace(options, rehash_every=sys.maxsize), anew)
     draft = copy.scan(writer, cancellation)
     made = copy.sync(writer, draft, cancellation)
-    forget(writer, draft)
     sealed = _as_copy(manifest, made)
     target.seal(sealed, FilesEngine().restore_script(sealed, target.store.url), again=anew)
+    remove_all_but_named(target.store, sealed)
     return True
 
 
 def _as_copy(manifest: Manifest, made: Manifest) -> Manifest:
-    details = {
-        **manifest.details,
-        SHARDS: made.details[SHARDS],
-        "done": made.details["done"],
-        "copy_of": manifest.origin_seal,
-    }
-    details["previous"] = made.details["previous"]
+    of_the_copy = (SHARDS, "done", "previous", "relies_on")
+    details = {**manifest.details, **{name: made.details[name] for name in of_the_copy}}
+    details["copy_of"] = manifest.origin_seal
     return manifest.model_copy(update={"objects": made.objects, "details": details, "seal": ""}).sealed()

@@ -45,10 +45,14 @@ class FilesOptions:
 
 @dataclass(frozen=True)
 class FilesSource:
-    """See `engines.contract.Source`. Its steps may be run one by one, by different workers that see the tree."""
+    """See `engines.contract.Source`. Its steps may be run one by one, by different workers that see the tree.
+
+    anew: nothing that is stored is relied on.
+    """
 
     tree: Tree
     options: FilesOptions = field(default_factory=FilesOptions)
+    anew: bool = False
 
     def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
         draft = self.scan(writer, cancellation)
@@ -84,7 +88,7 @@ class FilesSource:
             return self._scan(known, writer, cancellation)
 
     def _scan(self, base: Base, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
-        previous = base.known if base.trusted else None
+        previous = base.known if base.trusted and not self.anew else None
         run = previous.manifest.details["runs_since_rehash"] + 1 if previous else 0
         rehash = not previous or run >= self.options.rehash_every
         plan = Plan(self.tree, base.known, rehash, cancellation, _current_state(base, writer))

@@ -46,10 +46,15 @@ def seal(store: ObjectStore, source: str, backup_id: str) -> Manifest:
             )
         catalog.seal(manifest, engine.restore_script(manifest, store.url))
     manifest = catalog.manifest(source, backup_id)
-    folder, named = objects_folder(source, backup_id), {item.name for item in manifest.objects}
-    store.delete([item.key for item in store.list(folder) if item.key.removeprefix(folder) not in named])
+    remove_all_but_named(store, manifest)
     log.info("%s %s is sealed: %s.", source, backup_id, in_words(manifest))
     return manifest
+
+
+def remove_all_but_named(store: ObjectStore, manifest: Manifest) -> None:
+    """Of the objects of a sealed backup."""
+    folder, named = objects_folder(manifest.source, manifest.backup_id), {item.name for item in manifest.objects}
+    store.delete([item.key for item in store.list(folder) if item.key.removeprefix(folder) not in named])
 
 
 def in_words(manifest: Manifest) -> str:
