@@ -20,6 +20,7 @@ from backup_playbook.core.markdown import cell
 
 TableName = tuple[str, str]
 """Namespace and name."""
+Action = Literal["cascade", "set null", "set default", "restrict", "no action"]
 OnConflict = Literal["stop", "skip", "overwrite"]
 State = Literal["missing", "equal", "differs", "taken"]
 """A row of the backup beside production: not there, as it was, another row has its key, or one of its unique values."""
@@ -41,8 +42,9 @@ class ForeignKey:
     child_columns: tuple[str, ...]
     parent: TableName
     parent_columns: tuple[str, ...]
-    on_delete: Literal["cascade", "set null", "set default", "restrict", "no action"]
+    on_delete: Action
     operators: tuple[str, ...]
+    on_update: Action = "no action"
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ class Conflict(_Record):
         "unique value taken",
         "unique values exchanged",
         "identity differs",
+        "references would go",
         "rewrite rule",
         "parent gone",
         "column added",

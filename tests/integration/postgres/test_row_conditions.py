@@ -8,9 +8,9 @@ import pytest
 from backup_playbook.core.row_recovery import RowRecoveryError
 from backup_playbook.engines.postgres.row_recovery import wanted_rows
 from embedded.postgres import PostgresServer
-from tests.integration.postgres.conftest import MakeScratch
+from tests.integration.postgres.conftest import Database, MakeScratch
 from tests.integration.postgres.incident import Incident
-from tests.integration.postgres.lab import Lab
+from tests.integration.postgres.lab import Lab, server_of
 
 Open = Callable[..., Incident]
 
@@ -41,6 +41,9 @@ CREATE FUNCTION app.reads(int, int) RETURNS bool STABLE LANGUAGE plpgsql AS 'BEG
 CREATE FUNCTION app.last(int) RETURNS bool STABLE LANGUAGE plpgsql AS
   'BEGIN RETURN NOT EXISTS (SELECT FROM app.orders WHERE id > $1); END';
 CREATE OPERATOR app.~~~ (LEFTARG = int, RIGHTARG = int, FUNCTION = app.reads);
+CREATE TABLE app.parted (id int PRIMARY KEY, f text) PARTITION BY RANGE (id);
+CREATE TABLE app.parted_1 PARTITION OF app.parted FOR VALUES FROM (0) TO (10000);
+INSERT INTO app.parted SELECT i, repeat('x', 300) FROM generate_series(1, 2000) i;
 CREATE VIEW app.v AS SELECT 1 AS one;
 """
 
@@ -114,8 +117,36 @@ def test_conditions(shop: Incident) -> None:
             wanted = session.execute(f"SELECT array_agg(id ORDER BY id) FROM o WHERE {meant}".encode()).fetchall()[0][0]
         assert ids == wanted, condition
         found.drop()
+    shop.find("app.parted", where="(parted.*) IS NOT NULL AND id < 5")
+    assert shop.preview().tables[0].counts == {"equal": 4}
     with pytest.raises(RowRecoveryError, match=r"has read public\.users"):
         shop.find("app.orders", where="hidden(id)")
     shop.do("CREATE OR REPLACE FUNCTION app.limit_of() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'")
     with pytest.raises(RowRecoveryError, match="did something else when the backup was taken"):
         shop.find("app.orders", where="is_big(id)")
+
+
+def test_no_code_of_other_users_is_run(postgres18: PostgresServer, database: Database) -> None:
+    """It would run with the rights of the recovery, and before anybody has approved."""
+    name = database()
+    with postgres18.connect(name) as session:
+        session.execute(b"CREATE TABLE t (id int PRIMARY KEY, v varchar(20)); INSERT INTO t VALUES (1, 'a')")
+        session.execute(b"CREATE ROLE mallory; GRANT CREATE ON SCHEMA public TO mallory")
+        session.execute(b"CREATE FUNCTION mine(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS "
+                        b"'BEGIN RETURN lower($1::varchar); END'; SET ROLE mallory")  # fmt: skip
+        for head in ("unnest(text[]) RETURNS SETOF text", "unnest(name[]) RETURNS SETOF name",
+                     "lower(varchar) RETURNS text IMMUTABLE", "like_a(varchar, text) RETURNS bool"):  # fmt: skip
+            session.execute(f"CREATE FUNCTION public.{head} LANGUAGE plpgsql AS "
+                            "'BEGIN RAISE EXCEPTION ''ran''; END'".encode())  # fmt: skip
+        session.execute(b"CREATE OPERATOR public.~~ (LEFTARG = varchar, RIGHTARG = text, FUNCTION = public.like_a)")
+    live = server_of(postgres18.dsn(name))
+    try:
+        assert wanted_rows(live, "t", where="id = 1").selection.condition
+        assert wanted_rows(live, "t", where="pg_catalog.lower(v) = 'a'").selection.condition
+        # the second is called by a plan already
+        for where in ("lower(v) = 'a'", "v = lower('A'::varchar)", "v LIKE 'a'::text", "mine(v) = 'a'"):
+            with pytest.raises(RowRecoveryError, match=r"do not belong to the table's owner: .* of mallory"):
+                wanted_rows(live, "t", where=where)
+    finally:
+        with postgres18.connect(name) as session:
+            session.execute(b"DROP OWNED BY mallory; DROP ROLE mallory")

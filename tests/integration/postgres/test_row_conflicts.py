@@ -25,6 +25,9 @@ CREATE TABLE held (id int PRIMARY KEY, name text UNIQUE); INSERT INTO held VALUE
 CREATE TABLE money (id int PRIMARY KEY, v numeric(10,4)); INSERT INTO money VALUES (1, 1.2345);
 CREATE TABLE span (zone int4range, at int4range, PRIMARY KEY (zone, at WITHOUT OVERLAPS));
 INSERT INTO span VALUES ('[1,2)', '[10,20)');
+CREATE TABLE set_null (id int PRIMARY KEY, code text UNIQUE);
+CREATE TABLE set_null_child (id int PRIMARY KEY, code text REFERENCES set_null (code) ON UPDATE SET NULL);
+INSERT INTO set_null VALUES (1, 'A'), (2, 'B');
 CREATE TABLE person (mail text PRIMARY KEY, v int CHECK (v > 0)); INSERT INTO person VALUES ('ann@x', 5), ('bob@x', 6);
 """
 DAMAGE = """
@@ -35,6 +38,7 @@ DELETE FROM boss; INSERT INTO boss (k) VALUES ('k1');
 UPDATE held SET name = 'x' WHERE id = 1; UPDATE held SET name = 'y' WHERE id = 2; INSERT INTO held VALUES (9, 'a');
 DELETE FROM span; INSERT INTO span VALUES ('[1,2)', '[15,25)');
 DELETE FROM money; ALTER TABLE money ALTER v TYPE numeric(10,2);
+UPDATE set_null SET code = 'Z' WHERE id = 1; INSERT INTO set_null_child VALUES (10, 'Z');
 DELETE FROM person; ALTER TABLE person DROP CONSTRAINT person_v_check, ADD CHECK (v > 5);
 """
 
@@ -61,7 +65,7 @@ def test_conflicts(incident: Open) -> None:
 
     lost.find("boss", where="k = 'k1'")
     assert kinds(lost, "overwrite") == ["identity differs", "key reused"]
-    assert "public.staff (CASCADE)" in lost.preview("overwrite").conflicts[0].what
+    assert "public.staff (ON DELETE cascade" in lost.preview("overwrite").conflicts[0].what
 
     lost.find("held", where="true")
     preview = lost.preview("overwrite")
@@ -72,6 +76,10 @@ def test_conflicts(incident: Open) -> None:
 
     lost.find("span", where="true")
     assert kinds(lost) == ["unique value taken"]
+
+    lost.find("set_null", where="true")
+    assert kinds(lost, "overwrite") == ["references would go", "key reused"]
+    assert lost.preview("overwrite").conflicts[0].rows == ("id=1",)
 
     lost.find("money", "1")
     [retyped] = lost.preview().conflicts

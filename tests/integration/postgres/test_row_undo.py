@@ -62,6 +62,20 @@ SHAPES = [
         "UPDATE exchanged SET mail = 'm' || (id % 6 + 1), n = id % 6 + 1;"
         "ALTER TABLE exchanged ADD later text DEFAULT 'x'",
     ),
+    *(
+        Shape(
+            f"followed_{number}",  # by rows that were not looked for: they follow each time
+            f"CREATE TABLE followed_{number} (id int PRIMARY KEY, code text UNIQUE);"
+            f"CREATE TABLE follows_{number} (id int PRIMARY KEY, code text REFERENCES followed_{number} (code)"
+            f" ON UPDATE CASCADE ON DELETE {action});"
+            f"INSERT INTO followed_{number} VALUES (1, 'A'), (2, 'B'); "
+            f"INSERT INTO follows_{number} VALUES (10, 'A'), (20, 'B')",
+            f"UPDATE followed_{number} SET code = 't' WHERE id = 1;"
+            f"UPDATE followed_{number} SET code = 'A' WHERE id = 2;"
+            f"UPDATE followed_{number} SET code = 'B' WHERE id = 1",
+        )
+        for number, action in enumerate(("RESTRICT", "NO ACTION"))
+    ),
     Shape(
         "numbered",
         "CREATE TABLE numbered (k text PRIMARY KEY, id int GENERATED ALWAYS AS IDENTITY, v text);"

@@ -58,6 +58,8 @@ ORDER BY k.place
 # Of partitions, those of the partitioned table count. One that is not enforced promises nothing; one of a PERIOD is met
 # by several rows together, which only the server can tell.
 _FOREIGN_KEYS: LiteralString = """
+WITH actions(code, action) AS (
+  VALUES ('c', 'cascade'), ('n', 'set null'), ('d', 'set default'), ('r', 'restrict'), ('a', 'no action'))
 SELECT f.conname::text AS name,
        ARRAY[cn.nspname::text, c.relname::text] AS child,
        ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY k(attnum, place)
@@ -65,13 +67,14 @@ SELECT f.conname::text AS name,
        ARRAY[pn.nspname::text, p.relname::text] AS parent,
        ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY k(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum ORDER BY k.place),
-       CASE f.confdeltype WHEN 'c' THEN 'cascade' WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default'
-         WHEN 'r' THEN 'restrict' ELSE 'no action' END,
+       d.action,
        ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname)
              FROM unnest(f.conpfeqop) WITH ORDINALITY e(operator, place)
              JOIN pg_catalog.pg_operator o ON o.oid = e.operator
-             JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY e.place)
+             JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY e.place),
+       u.action
 FROM pg_catalog.pg_constraint f
+JOIN actions d ON d.code = f.confdeltype JOIN actions u ON u.code = f.confupdtype
 JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
 JOIN pg_catalog.pg_class p ON p.oid = f.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE f.contype = 'f' AND f.conparentid = 0
@@ -229,8 +232,9 @@ def read_foreign_keys(connection: Connection[TupleRow]) -> list[ForeignKey]:
             tuple(referred),
             action,
             tuple(operators),
+            on_update,
         )
-        for name, child, columns, parent, referred, action, operators in rows
+        for name, child, columns, parent, referred, action, operators, on_update in rows
     ]
 
 

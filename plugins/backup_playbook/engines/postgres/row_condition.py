@@ -29,14 +29,15 @@ from backup_playbook.engines.postgres.session import SETTINGS, set_statements
 _REMEDY = "Compare the table's own columns with values; or name the rows by `keys`."
 _ROWS_TRIED = 1000
 _FIRST_OF_USERS = 16384
+_PLACE = quoted("pg_temp", "backup_playbook place")
+
+# asked on the search_path of production, where an ordinary user may have a function or a type that fits any name better
+_PATH: LiteralString = "SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]"
 
 # what a function that is not immutable may depend on, besides its arguments
 _SETTINGS: LiteralString = """
-SELECT name, pg_catalog.current_setting(name) FROM unnest(ARRAY['TimeZone', 'DateStyle', 'IntervalStyle',
-  'bytea_output', 'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'default_text_search_config',
-  'xmlbinary']) name
-UNION ALL SELECT 'search_path', coalesce((SELECT string_agg(pg_catalog.quote_ident(schema::text), ', ' ORDER BY place)
-  FROM unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY path(schema, place)), 'pg_catalog')
+SELECT name, current_setting(name) FROM unnest(ARRAY['TimeZone', 'DateStyle', 'IntervalStyle', 'bytea_output',
+  'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'default_text_search_config', 'xmlbinary']) name
 """
 
 _PARSED: LiteralString = """
@@ -62,11 +63,14 @@ ORDER BY 2
 # functions of the application, and those that they name, which they may call
 _CALLED: LiteralString = """
 WITH RECURSIVE called(oid) AS (
-  SELECT unnest(%s::oid[])
+  SELECT unnest(%(functions)s::oid[])
   UNION SELECT p.oid FROM called, pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
   WHERE p.prokind = 'f' AND l.lanname NOT IN ('internal', 'c') AND p.oid >= 16384
     AND position(lower(p.proname) IN lower(pg_catalog.pg_get_functiondef(called.oid))) > 0)
-SELECT oid::regprocedure::text, pg_catalog.md5(pg_catalog.pg_get_functiondef(oid)) FROM called
+SELECT p.oid::regprocedure::text, pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid)), p.proowner::regrole::text,
+       pg_catalog.pg_has_role(p.proowner, c.relowner, 'MEMBER')
+         OR pg_catalog.pg_has_role(p.proowner, current_user, 'MEMBER')
+FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid, pg_catalog.pg_class c WHERE c.oid = to_regclass(%(table)s)
 """
 
 # of the server's own functions that are not immutable, those that depend on arguments, settings and the clock alone;
@@ -126,26 +130,55 @@ def understand(connection: Connection[TupleRow], table: TableShape, where: str) 
     """Within a transaction that nothing was asked in yet, and that is rolled back. Raises RowRecoveryError."""
     connection.execute(b"SET TRANSACTION READ WRITE")  # for the temporary table
     connection.execute(b"SET LOCAL lock_timeout = '10s'")
-    settings: dict[str, str] = dict(connection.execute(_SETTINGS).fetchall())
+    settings = _settings(connection)
     temporary = quoted("pg_temp", table.name[1])  # what the condition may call the table
+    create_temporary(connection, f"CREATE TEMP TABLE {temporary} (LIKE {quoted(*table.name)})")
     codec = connection.info.encoding
+    set_path = "SELECT pg_catalog.set_config('search_path', %s, true)"
     with fitting(table):
-        # two places that no text fits both of unless it is one expression; prepared: one statement
-        query = f"SELECT FROM {quoted(*table.name)} WHERE ({where}\n) LIMIT 0"
-        connection.execute(query.encode(codec), prepare=True)
-        create_temporary(connection, f"CREATE TEMP TABLE {temporary} (LIKE {quoted(*table.name)})")
-        connection.execute(f"ALTER TABLE {temporary} ADD CHECK ({where}\n)".encode(codec), prepare=True)
+        connection.execute(set_path, [settings["search_path"]])
+        # two places that no text fits both of unless it is one expression; prepared: one statement. Neither is planned:
+        # a plan would call functions, and nobody knows yet whose they are.
+        view = f"CREATE TEMP VIEW {_PLACE} AS SELECT 1 AS one FROM {quoted(*table.name)} WHERE ({where}\n) LIMIT 0"
+        connection.execute(view.encode(codec), prepare=True)
+        check = f"ALTER TABLE {temporary} ADD CHECK ({where}\n) NOT VALID"
+        connection.execute(check.encode(codec), prepare=True)
     connection.execute(set_statements(SETTINGS, local=True).encode())
     ((sql, tree, columns),) = connection.execute(_PARSED, [temporary]).fetchall()
     functions = _functions(connection, tree)
     _require_fit(table, functions, tree)
-    plain = _is_immutable(connection, temporary, sql) and all(item.is_compiled for item in functions)
-    own = [item.oid for item in functions if not (item.is_compiled or item.is_of_server)]
-    watched: dict[str, str] = dict(connection.execute(_CALLED, [own]).fetchall())
+    watched = _watched(connection, table, functions)
+    whole_row = ":varattno 0 " in tree  # COPY into a partition has a row of another type
+    compiled = all(item.is_compiled for item in functions)
+    plain = not whole_row and compiled and _is_immutable(connection, temporary, sql)
     condition = Condition(sql, frozenset(columns), plain, watched, {} if plain else settings)
     if watched:
         _try(connection, table, condition)
     return condition
+
+
+def _settings(connection: Connection[TupleRow]) -> dict[str, str]:
+    """Leaves the search_path without schemas of the application."""
+    ((schemas,),) = connection.execute(_PATH).fetchall()
+    connection.execute(b"SET LOCAL search_path = pg_catalog")
+    settings: dict[str, str] = dict(connection.execute(_SETTINGS).fetchall())
+    return {**settings, "search_path": ", ".join(map(quoted, schemas)) or "pg_catalog"}
+
+
+def _watched(connection: Connection[TupleRow], table: TableShape, functions: Sequence[_Function]) -> dict[str, str]:
+    """Functions of the application that would be called, with what they do. Raises RowRecoveryError.
+
+    Called with the rights of this role: so only those of who could do as much by a trigger of the table.
+    """
+    own = [item.oid for item in functions if not (item.is_compiled or item.is_of_server)]
+    called = connection.execute(_CALLED, {"functions": own, "table": quoted(*table.name)}).fetchall()
+    if strange := [f"{name} of {owner}" for name, _, owner, trusted in called if not trusted]:
+        raise RowRecoveryError(
+            f"The condition on {table.label} would call functions that do not belong to the table's owner: "
+            f"{', '.join(strange)}. They would run with the rights of this recovery.",
+            f"Name the schema of the function that you mean; or give it to the table's owner. {_REMEDY}",
+        )
+    return {name: digest for name, digest, *_ in called}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from psycopg import errors
 
 from backup_playbook.core.holdings import counted
-from backup_playbook.core.row_recovery import Conflict, label
+from backup_playbook.core.row_recovery import Conflict, ForeignKey, label
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import (
     UniqueConstraint,
@@ -31,6 +31,7 @@ def find_conflicts(staging: Staging) -> Iterator[Conflict]:
         constraints = read_constraints(staging.live, table.live.name)
         yield from _taken(staging, table, constraints)
         yield from _choose_way(staging, table, constraints)
+        yield from _references(staging, table)
         yield from _rules(staging, table)
     yield from _reused(staging)
     yield from _orphans(staging)
@@ -109,7 +110,7 @@ def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[Uniq
     exchanged = [item for item in constraints if item.immediate and _Meetings(staging, table, item).exchange()]
     if not renumbered and not exchanged:
         return
-    acting = [link for link in staging.links if link.parent == table.live.name and link.on_delete != "no action"]
+    acting = [*_acting(staging, table)]
     if not acting:
         staging.ways[table.name] = "anew"
     elif not renumbered and all(parking(table, item, table.name) for item in exchanged):
@@ -117,7 +118,9 @@ def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[Uniq
         staging.parked[table.name] = exchanged
     else:
         names = ", ".join(identities if renumbered else [item.name for item in exchanged])
-        children = ", ".join(f"{label(link.child)} ({link.on_delete.upper()})" for link in acting)
+        children = ", ".join(
+            f"{label(link.child)} (ON DELETE {link.on_delete}, ON UPDATE {link.on_update})" for link in acting
+        )
         yield Conflict(
             table=table.live.label,
             kind="identity differs" if renumbered else "unique values exchanged",
@@ -126,6 +129,44 @@ def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[Uniq
             choices="`skip` leaves them as they are.",
             solved_by=("skip",),
         )
+
+
+def _acting(staging: Staging, table: StagedTable) -> Iterator[ForeignKey]:
+    """Those by which something else happens to rows that refer to it when one is deleted and inserted."""
+    for link in staging.links:
+        if link.parent == table.live.name:
+            follows = link.on_update != "no action" and bool(_changed(staging, table, link.parent_columns))
+            if link.on_delete != "no action" or follows:
+                yield link
+
+
+def _changed(staging: Staging, table: StagedTable, columns: Sequence[str], of: str = "true") -> list[str]:
+    """Keys of the rows that would get other values of these. of: a condition on `t`, the row in production."""
+    differ = " OR ".join(f"s.{quoted(n)} IS DISTINCT FROM t.{quoted(n)}" for n in columns if n in table.columns)
+    rows = staging.ask(
+        f"SELECT {texts_of('s', table.key)} FROM {table.name} s JOIN {table.rows} t ON {table.same_key('s', 't')} "
+        f"WHERE s.{STATE} = 'differs' AND ({differ or 'false'}) AND ({of}) LIMIT {ROWS_SHOWN}"
+    )
+    return [staging.in_words(table.key, key) for (key,) in rows]
+
+
+def _references(staging: Staging, table: StagedTable) -> Iterator[Conflict]:
+    """Rows that were never looked for, which an UPDATE would take a value from that no undo script knows."""
+    for link in staging.links:
+        if staging.on_conflict == "overwrite" and link.parent == table.live.name and link.on_update.startswith("set "):
+            child = read_shape(staging.live, link.child)
+            assert child
+            referred = f"EXISTS (SELECT FROM {rows_of(child)} c WHERE {refers(link, 't', 'c')})"
+            if rows := _changed(staging, table, link.parent_columns, referred):
+                yield Conflict(
+                    table=table.live.label,
+                    kind="references would go",
+                    what=f"Rows of {label(link.child)} refer to a value that would be overwritten, and would lose it: "
+                    f"{link.name} is ON UPDATE {link.on_update.upper()}.",
+                    choices="`skip` leaves these rows as they are.",
+                    solved_by=("skip",),
+                    rows=tuple(rows),
+                )
 
 
 def _rules(staging: Staging, table: StagedTable) -> Iterator[Conflict]:

@@ -55,11 +55,13 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY 1, 2
 
 @dataclass(frozen=True)
 class StagedTable:
-    """Rows of one table. name: of the temporary table. columns: those that both sides have."""
+    """Rows of one table. name: of the temporary table. columns: those that both sides have. referred: those that
+    foreign keys refer to."""
 
     name: str
     live: TableShape
     columns: tuple[str, ...]
+    referred: frozenset[str]
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -143,7 +145,8 @@ class Staging:
             return None
         self.conflicts += column_conflicts(then, now)
         columns = tuple(column for column in then.stored if column in now.stored)
-        staged = StagedTable(name, now, columns)
+        referred = frozenset(column for link in self.links if link.parent == table for column in link.parent_columns)
+        staged = StagedTable(name, now, columns, referred)
         listed = ", ".join(map(quoted, columns))
         create_temporary(
             self.live,

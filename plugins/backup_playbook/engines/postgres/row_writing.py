@@ -88,7 +88,7 @@ def parking(table: StagedTable, constraint: UniqueConstraint, wanted: str) -> tu
         if name not in table.key and not table.live.columns[name].generated and table.live.columns[name].identity != "a"
     ]
     for name in free:
-        if table.live.columns[name].nullable:
+        if table.live.columns[name].nullable and name not in table.referred:  # else NULL would cascade
             return name, "NULL"
     for name in free:
         if value := _UNUSED.get(table.live.columns[name].cast):
