@@ -103,18 +103,23 @@ def test_heritage_of_old_versions(
 def test_values_of_a_row_type_whose_columns_moved(
     postgres18: PostgresServer, lab: Lab, database: Database, scratch: MakeScratch
 ) -> None:
-    """Their text is the same in the copy, and means something else there."""
+    """Their text is the same in the copy, and means something else there; also within other values."""
     origin, target = database(), scratch()
     with postgres18.connect(origin) as session:
         session.execute("CREATE TABLE parent (id int); CREATE TABLE child (a int) INHERITS (parent)")
         session.execute("ALTER TABLE parent ADD late int; CREATE TABLE holder (c child, more child[])")
         session.execute("INSERT INTO holder (c) VALUES ('(1,2,3)')")
+        session.execute("CREATE TYPE wrap AS (n int, c child[]); CREATE TABLE wrapped AS SELECT (1, NULL)::wrap")
+        session.execute("CREATE DOMAIN d AS child; CREATE TABLE of_domain AS SELECT '(1,2,3)'::d")
+        session.execute("CREATE TYPE r AS RANGE (subtype = child, multirange_type_name = m)")
+        session.execute("CREATE TABLE ranges AS SELECT '{}'::m; CREATE TABLE empty (c d)")
     manifest = lab.backup(source_of(postgres18.dsn(origin)))
     lab.restore_into(target, manifest)
     with pytest.raises(UnequalError) as caught:
         lab.prove(target, manifest)
     moved = "The columns of public.child come in the order id, late, a, where the backup has id, a, late: rows of it"
-    assert caught.value.problems == (f"{moved} that are values in public.holder mean something else.",)
+    holders = "public.holder, public.of_domain, public.ranges, public.wrapped"
+    assert caught.value.problems == (f"{moved} that are values in {holders} mean something else.",)
 
 
 def test_a_login_trigger_that_the_documented_role_cannot_pass(

@@ -133,11 +133,22 @@ SELECT ARRAY(SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_policy p JOIN pg
              ORDER BY 1) AS owners
 """
 
+# and as parts of values: of arrays, domains, ranges and other rows; a table without pages has none
 _STORED_AS_VALUES: LiteralString = """
-SELECT DISTINCT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_attribute a
+WITH RECURSIVE held AS (
+  SELECT reltype AS type FROM pg_catalog.pg_class WHERE oid = %s
+  UNION SELECT holding.type FROM held CROSS JOIN LATERAL (
+    SELECT t.oid FROM pg_catalog.pg_type t WHERE held.type IN (t.typbasetype, t.typelem)
+    UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngsubtype = held.type
+    UNION ALL SELECT (to_jsonb(r) ->> 'rngmultitypid')::oid FROM pg_catalog.pg_range r WHERE r.rngtypid = held.type
+    UNION ALL SELECT c.reltype FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+      WHERE a.atttypid = held.type AND NOT a.attisdropped AND c.reltype <> 0
+  ) holding(type) WHERE holding.type IS NOT NULL
+)
+SELECT DISTINCT c.oid::pg_catalog.regclass::text AS name FROM held
+JOIN pg_catalog.pg_attribute a ON a.atttypid = held.type AND NOT a.attisdropped
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem
-WHERE c.relkind = 'r' AND NOT a.attisdropped AND %s IN (t.typrelid, e.typrelid)
+WHERE c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0 ORDER BY name
 """
 
 _UNREADABLE_LARGE_OBJECTS: LiteralString = """
