@@ -9,13 +9,16 @@ from typing import Any
 
 HIDDEN = "***"
 CELL_CHARACTERS = 60
+_CAMEL = r"(?-i:(?<=[a-z])(?=[A-Z]))"
 _WORDS = (
     r"(?:passw|passphrase|passcode|pwd|secret|token|credential|cvv|iban|(?:card|account)[_-]?number"
-    r"|(?:api|private|access|signing|encryption)[_-]?key)"
+    r"|(?:api|private|access|signing|encryption)[_-]?key|authorization"
+    # short ones are words of their own: no `pinned`, `session`, `compass`, `pass_rate`
+    rf"|(?:(?<![a-z])|{_CAMEL})(?:(?:pin|ssn)(?:(?![a-z])|{_CAMEL})|pass(?![a-z_])))"
 )
 _CONFIDENTIAL = re.compile(_WORDS, re.IGNORECASE)
 # a name within a text: "password"=>"x" of hstore, password=x, <password>, "password": in JSON that was cut
-_WITHIN = re.compile(rf"{_WORDS}[\w\"'\\-]*\s*[=:>]|://[^/@\s]*:[^/@\s]*@", re.IGNORECASE)
+_WITHIN = re.compile(rf"{_WORDS}[\w\"'\\-]*\s*(?:[=:>]|,[\s\"'\\]*value\b)|://[^/@\s]*:[^/@\s]*@", re.IGNORECASE)
 
 
 def is_confidential(name: str) -> bool:
@@ -30,7 +33,9 @@ def masked(value: Any, name: str = "") -> Any:
     if is_confidential(name):
         return HIDDEN
     if isinstance(value, Mapping):
-        return {key: masked(inner, str(key)) for key, inner in value.items()}
+        # a list of settings has the name in one field, and its value in another
+        label = next((value[key] for key in ("name", "key", "field") if isinstance(value.get(key), str)), "")
+        return {key: masked(inner, label if key == "value" else str(key)) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [masked(inner) for inner in value]
     return _masked_text(value) if isinstance(value, str) else value

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from backup_playbook.core.errors import CancelledError, PlaybookError, ProcessFailedError
+from backup_playbook.core.server_words import PROGRAMS, ServerWords
 from backup_playbook.streams.blocks import BLOCK_BYTES, Blocks
 
 log = logging.getLogger(__name__)
@@ -150,11 +151,13 @@ class Program:
 
     def _read_stderr(self) -> None:
         assert self._child.stderr is not None
+        shown = ServerWords() if self.name in PROGRAMS else str
         with self._child.stderr as stream:
             for line in iter(stream.readline, b""):
-                text = line.decode(errors="replace").rstrip()
-                self._stderr.append(text)
-                log.info("%s: %s", self.name, text)
+                text = shown(line.decode(errors="replace").rstrip())
+                if text is not None:
+                    self._stderr.append(text)
+                    log.info("%s: %s", self.name, text)
 
 
 def run(

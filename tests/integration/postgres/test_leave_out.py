@@ -1,5 +1,7 @@
 """Rows that no longer meet what is defined for them: tried in another order, named, and restored without it."""
 
+import re
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -51,8 +53,9 @@ def test_checks_that_read_other_tables(streams: int, lab: Lab, back_up: BackUp, 
 
 
 def test_what_the_rows_violate_is_named_and_can_be_left_out(
-    lab: Lab, postgres18: PostgresServer, back_up: BackUp, scratch: MakeScratch
+    lab: Lab, postgres18: PostgresServer, back_up: BackUp, scratch: MakeScratch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     manifest = back_up(
         """
         CREATE FUNCTION lim() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 9';
@@ -86,6 +89,8 @@ def test_what_the_rows_violate_is_named_and_can_be_left_out(
             lab.restore_into(target, manifest)
             break
         except RestoreError as error:
+            said = "".join(traceback.format_exception(error)) + caplog.text
+            assert not re.search(r"Failing row|\([pv]\)=|line 1: ", said)
             left_out.append(error.remedy.partition("with this line in `leave_out`: ")[2])
             target.drop()
     assert sorted(left_out) == expected

@@ -10,7 +10,9 @@ from backup_playbook.core.masking import in_words, is_confidential, masked
 @pytest.mark.parametrize(
     ("name", "confidential"),
     [("password_hash", True), ("apiKey", True), ("API_KEY", True), ("reset_token", True), ("clientSecret", True),
-     ("pwd", True), ("card_number", True), ("email", False), ("passenger", False), ("key", False)],
+     ("pwd", True), ("card_number", True), ("email", False), ("passenger", False), ("key", False),
+     ("user_pass", True), ("userPass", True), ("pin", True), ("cardPinCode", True), ("SSN", True),
+     ("Authorization", True), ("pinned", False), ("SPIN", False), ("session_count", False), ("pass_rate", False)],
 )  # fmt: skip
 def test_names(name: str, confidential: bool) -> None:
     assert is_confidential(name) is confidential
@@ -26,6 +28,9 @@ def test_names(name: str, confidential: bool) -> None:
         '{"name": "cut", "token": "XX',
         '"password"=>"XX", "n"=>"1"',
         "host=db password=XX",
+        [{"name": "password", "value": "XX"}],
+        '{"key": "pin", "value": "XX"',
+        "Authorization: Basic XX",
         "<user><password>XX</password></user>",
         "postgres://app:XX@db/shop",
     ],

@@ -26,7 +26,7 @@ _ENVIRONMENT = {
     option.keyword.decode(): option.envvar.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.envvar
 }
 # libpq's own variables too: our connections follow them, so the clients must
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", *_ENVIRONMENT.values())
+_INHERITED = ("PATH", "HOME", "LANG", "LC_CTYPE", "LD_LIBRARY_PATH", "TMPDIR", *_ENVIRONMENT.values())
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,10 @@ class PostgresServer:
     def environment(self, **more: str) -> dict[str, str]:
         """For psql, pg_dump ...: the connection as libpq variables, so that nothing of it shows in a process list."""
         found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        # we read what they say
+        found["LC_MESSAGES"] = "C"
+        if everything := os.environ.get("LC_ALL"):
+            found["LC_CTYPE"] = everything
         found |= {"PGAPPNAME": APPLICATION_NAME, "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT_SECONDS)}
         found |= {_ENVIRONMENT[word]: value for word, value in self.keywords.items() if word in _ENVIRONMENT}
         if self.password is not None:

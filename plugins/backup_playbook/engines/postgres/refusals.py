@@ -10,11 +10,11 @@ import psycopg
 from psycopg import errors
 
 from backup_playbook.core.errors import ProcessFailedError, RestoreError
+from backup_playbook.core.server_words import message, place, shown
 from backup_playbook.engines.postgres.leave_out import CHECK, could_be_left_out
 from backup_playbook.engines.postgres.subscriptions import NO_ANSWER
 from backup_playbook.engines.postgres.table_of_contents import Entry
 
-_VALUES = re.compile(r"^DETAIL:  (?:Key|Failing row) .*\n?", re.MULTILINE)
 _ENTRY = re.compile(r"from TOC entry (\d+); ")
 # workers of pg_restore -j do not name the entry; without quotes, and with single spaces:
 _COMMANDS = tuple(
@@ -40,12 +40,12 @@ def explained(what: str, entries: Sequence[Entry] = (), codec: str = "utf-8") ->
         # rows that no partition takes violate a check without a name
         of_check = isinstance(error, errors.CheckViolation) and error.diag.constraint_name
         remedy = _of_check(error) if of_check else _remedy(str(error))
-        raise RestoreError(f"{what}: {_without_rows(error)}", remedy) from error
+        # without its traceback, which has values of rows in it
+        raise RestoreError(f"{what}: {_without_rows(error)}", remedy) from None
     except ProcessFailedError as error:
         name = _failed(error.stderr, entries, codec)
         go_on = f" {_go_on(name)}" if name else ""
-        said = _VALUES.sub("", error.what)
-        raise RestoreError(f"{what}: {said}", f"{_remedy(error.stderr)}{go_on}") from error
+        raise RestoreError(f"{what}: {error.what}", f"{_remedy(error.stderr)}{go_on}") from error
 
 
 def _failed(stderr: str, entries: Sequence[Entry], codec: str) -> str | None:
@@ -65,9 +65,9 @@ def _failed(stderr: str, entries: Sequence[Entry], codec: str) -> str | None:
 def _without_rows(error: psycopg.Error) -> str:
     """Where it was, but not the values of a row, which are nothing for logs and messages."""
     if not isinstance(error, errors.IntegrityError | errors.DataError):
-        return str(error).strip()
-    where = (error.diag.context or "").partition(': "')[0]
-    return f"{error.diag.message_primary}{f' ({where})' if where else ''}"
+        return "\n".join(shown(str(error).strip().splitlines()))
+    where = place(error.diag.context or "")
+    return f"{message(error.diag.message_primary or '', error.sqlstate)}{f' ({where})' if where else ''}"
 
 
 def _of_check(error: psycopg.Error) -> str:

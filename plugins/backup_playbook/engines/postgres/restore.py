@@ -20,6 +20,7 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
+from backup_playbook.core.server_words import message
 from backup_playbook.engines.postgres.archive import (
     REFRESH,
     is_event_trigger,
@@ -243,7 +244,8 @@ class Restore:
         """A check may read tables that come later, or that other streams load: it gets another try after them."""
         if self._late is None or isinstance(error, psycopg.OperationalError):
             raise error
-        log.info("%s.%s is tried again after all others: %s", table.namespace, table.name, error.diag.message_primary)
+        said = message(error.diag.message_primary or "", error.sqlstate)
+        log.info("%s.%s is tried again after all others: %s", table.namespace, table.name, said)
         self._late.append((f"{table.namespace}.{table.name}", again))
 
     def _load_late(self) -> None:

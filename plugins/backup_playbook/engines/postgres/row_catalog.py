@@ -20,6 +20,7 @@ from backup_playbook.core.row_recovery import (
     TableShape,
     select_rows,
 )
+from backup_playbook.core.server_words import message
 from backup_playbook.engines.postgres.inventory import quoted
 
 _TABLES: LiteralString = """
@@ -273,7 +274,7 @@ def create_temporary(connection: Connection[TupleRow], command: str) -> None:
 
 def said(error: psycopg.Error) -> str:
     """What the server says, in one line; without its DETAIL and CONTEXT, which have values of rows in them."""
-    words = (error.diag.message_primary or str(error), error.diag.message_hint)
+    words = (message(error.diag.message_primary or str(error), error.sqlstate), error.diag.message_hint)
     return " ".join(" ".join(filter(None, words)).split())
 
 

@@ -9,8 +9,9 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import ProcessFailedError
+from backup_playbook.core.masking import masked
 from backup_playbook.engines.postgres.copy_commands import copy_out, page_range
-from backup_playbook.engines.postgres.inventory import Table, literal, quoted
+from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.plan import TableStream
 
 LIMIT = "1 GB"
@@ -45,11 +46,12 @@ def _in_pages(table: Table, pages: Pages, copy: Copy, connection: Connection[Tup
             end = middle
     name = quoted(table.namespace, table.name)
     columns = ", ".join(map(quoted, table.columns))
-    key = ", ' ', ".join(f"{literal(column)}, ' ', {quoted(column)}" for column in table.key) or "'ctid ', ctid"
-    query = f"SELECT ctid::text, concat({key}) FROM ONLY {name} WHERE {page_range((first, None))}"
-    for place, words in connection.execute(query.encode(connection.info.encoding)):
+    key = ", ".join(f"{quoted(column)}::text" for column in table.key) or "ctid::text"
+    query = f"SELECT ctid::text, {key} FROM ONLY {name} WHERE {page_range((first, None))}"
+    for place, *values in connection.execute(query.encode(connection.info.encoding)):
         if not _prints(copy, f"COPY (SELECT {columns} FROM ONLY {name} WHERE ctid = '{place}') TO STDOUT"):
-            return f"{table.label} ({words})"
+            named = zip(table.key or ["ctid"], values, strict=True)
+            return f"{table.label} ({' '.join(f'{column} {masked(value, column)}' for column, value in named)})"
     return table.label
 
 

@@ -1,0 +1,70 @@
+"""What a Postgres server and its client programs say, without the values of rows: nothing for logs and messages.
+
+Values stand in quotes, after a colon, in DETAIL and CONTEXT; the words around them may be of any language.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from backup_playbook.core.masking import HIDDEN
+
+PROGRAMS = ("psql", "pg_dump", "pg_dumpall", "pg_restore")
+
+_QUOTES = '["«»„“”「]'
+_NAMED = r'\b(?:column|relation|table|type|domain|encoding|constraint|parameter|function) "[^"\n]*"'
+_QUOTED = re.compile(rf"({_NAMED})|{_QUOTES}.*(?:{_QUOTES}|」)", re.DOTALL)
+# of a class of errors that is about values
+_DATA_ERRORS = "22"
+
+_HIDDEN_FIELD = re.compile(r"(?:DETAIL|CONTEXT):  (.*)")
+_OTHER_FIELD = re.compile(r"(?:HINT|QUERY|LOCATION):  |LINE \d+: |Command was: ")
+_FROM_PROGRAM = re.compile(r"(?:psql|pg_\w+):")
+# ERROR, or what it is in the language of the server
+_SEVERITY = re.compile(r"(?:(?:psql|pg_\w+):.*?: )?[^\W\d_a-z]{3,}:  ")
+_VALUE = re.compile(rf"\b(value ){_QUOTES}.*{_QUOTES}")
+_VALUE_AT_END = re.compile(rf"(: ?|\bvalue )\s?{_QUOTES}.*")
+_PLACE = re.compile(r"COPY .+?, line \d+(?:, column [^:]+)?|(?:PL/\w+|SQL) function .+")
+
+
+def message(primary: str, sqlstate: str | None) -> str:
+    """The first words of an error of psycopg."""
+    if not (sqlstate or "").startswith(_DATA_ERRORS):
+        return primary
+    return _QUOTED.sub(lambda found: found[1] or HIDDEN, primary)
+
+
+def place(context: str) -> str:
+    """Which line of which table, and which function, of a CONTEXT."""
+    return ", ".join(found[0] for line in context.splitlines() if (found := _PLACE.match(line)))
+
+
+def shown(lines: Sequence[str]) -> list[str]:
+    """Those of an error that people may see."""
+    words = ServerWords()
+    return [found for line in lines if (found := words(line)) is not None]
+
+
+class ServerWords:
+    """Takes line by line what a program prints; gives what is to be shown of it, or None. Values may have lines."""
+
+    def __init__(self) -> None:
+        self._hiding = False
+
+    def __call__(self, line: str) -> str | None:
+        if found := _HIDDEN_FIELD.match(line):
+            self._hiding = True
+            line = found[1] if line.startswith("CONTEXT") else ""
+        elif _OTHER_FIELD.match(line):
+            self._hiding = False
+        elif _SEVERITY.match(line):
+            line = _VALUE.sub(rf"\g<1>{HIDDEN}", line)
+            said = _VALUE_AT_END.sub(rf"\g<1>{HIDDEN}", line)
+            self._hiding = said != line
+            return said
+        elif _FROM_PROGRAM.match(line):
+            self._hiding = False
+        if not self._hiding:
+            return line
+        return f"CONTEXT:  {where}" if (where := place(line)) else None
