@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backup_playbook.config import load_config
-from backup_playbook.core.errors import PlaybookError
+from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.recovery_points import NoSuchBackupError
 from backup_playbook.dag_parts import backup_choice
@@ -24,6 +24,7 @@ class OneRepository:
 
     def __init__(self, _: Any, engine: str, details: dict[str, Any]) -> None:
         self.engine, self.details, self.failed = engine, details, dict[str, PlaybookError]()
+        self.damaged: set[str] = set()
 
     def all(self, names: Sequence[str], act: Callable[[Any], Any]) -> dict[str, Any]:
         try:
@@ -39,6 +40,8 @@ class OneRepository:
         return [listed(at) for at in BEGUN]
 
     def manifest(self, _: str, backup_id: str) -> Manifest:
+        if backup_id in self.damaged:
+            raise VerificationError(f"The manifest of {backup_id} was changed after it was sealed.", "Use another.")
         at = next(at for at in BEGUN if listed(at).backup_id == backup_id)
         told = {"engine": self.engine, "details": self.details, "finished_at": at + 2 * HOUR}
         return manifest(at, {}).model_copy(update=told)
@@ -70,3 +73,23 @@ def test_what_was_read_after_the_moment_is_not_taken(
     assert choose(BEGUN[2], wanted=listed(BEGUN[0]).backup_id) == listed(BEGUN[0]).backup_id, "an id is an id"
     with pytest.raises(NoSuchBackupError, match="no verified backup that was taken before"):
         choose(BEGUN[2])
+
+
+def test_a_damaged_manifest_hides_no_older_backup(monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(wanted: str) -> backup_choice.Choice:
+        return backup_choice.find_backup(
+            load_config(), "shop", [["primary"]], wanted, None, now=NOW, allow_unverified=False
+        )
+
+    ids = [listed(at).backup_id for at in BEGUN]
+    repository = OneRepository(None, "postgres", {})
+    repository.damaged = set(ids[:2])
+    monkeypatch.setattr(backup_choice, "Repositories", lambda _: repository)
+    found = choose("latest")
+    assert found.entry.backup_id == ids[2]
+    assert all(f"passed over: The manifest of {one} was changed" in found.remark for one in ids[:2])
+    with pytest.raises(VerificationError):
+        choose(ids[0])
+    repository.damaged = set(ids)
+    with pytest.raises(VerificationError, match=ids[0]):
+        choose("latest")

@@ -6,6 +6,7 @@ import pytest
 
 from backup_playbook.config import PlaybookConfig
 from backup_playbook.core.errors import ConfigError, GuardError
+from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.restore_targets import production_collections, production_databases, scratch_target
@@ -15,7 +16,15 @@ from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.operators.assessment import CompareWithProduction, RunApplicationChecks
 from backup_playbook.operators.backup import DumpCompressUpload, VerifyBackup
 from backup_playbook.operators.documentation import DocumentResult
-from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch, ProveRestore, RestoreBackup
+from backup_playbook.operators.restore import (
+    DAMAGED,
+    ChooseBackup,
+    CreateScratch,
+    DropScratch,
+    ProveRestore,
+    RestoreBackup,
+)
+from backup_playbook.repository.layout import manifest_key
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.processes import Cancellation
 from tests.conftest import MongoDatabase
@@ -45,16 +54,19 @@ def test_steps_of_a_night_and_of_a_restore_test(mongo_config: PlaybookConfig, mo
     run = RunOfTasks()
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
     assert taken["summary"].startswith("1 collection, 2 documents; ")
-    assert (
-        VerifyBackup(task_id="verify", backup=taken)._verify(connections.catalog(mongo_config, "primary"))["depth"]
-        == "full"
-    )
+    catalog, damaged = connections.catalog(mongo_config, "primary"), "20260101T000000Z-000000"
+    assert VerifyBackup(task_id="verify", backup=taken)._verify(catalog)["depth"] == "full"
     chosen = run.do(ChooseBackup(task_id="choose_backup", source="reviews"))
     assert chosen["backup_id"] == taken["backup_id"]
+    with pytest.raises(GuardError, match="was exchanged since it was chosen"):
+        run.do(CreateScratch(task_id="create_scratch", backup={**chosen, "seal": "of a repaired one"}))
+    assert run.xcom_pull("create_scratch", DAMAGED) is None, "it is no damage"
     scratch = run.do(CreateScratch(task_id="create_scratch", backup=chosen))
     assert scratch["scratch"] in mongo_database.client.list_database_names()
     restored = run.do(RestoreBackup(task_id="restore", backup=scratch))
     proven = run.do(ProveRestore(task_id="prove", backup=restored))
+    catalog.store.put(manifest_key("reviews", damaged), b"{}")
+    catalog.add_evidence("reviews", damaged, EvidenceKind.VERIFIED, {}, qualifier="full")
     compared = run.do(CompareWithProduction(task_id="compare_with_production", backup=proven))
     run.do(RunApplicationChecks(task_id="run_application_checks", backup=compared))
     documented = run.do(DocumentResult(task_id="document_result", source="reviews", tested=chosen))
@@ -62,8 +74,7 @@ def test_steps_of_a_night_and_of_a_restore_test(mongo_config: PlaybookConfig, mo
     assert documented["remarks"] == []
     run.do(DropScratch(task_id="drop_scratch", backup=scratch))
     assert scratch["scratch"] not in mongo_database.client.list_database_names()
-    [entry] = connections.catalog(mongo_config, "primary").backups("reviews")
-    assert entry.proven
+    assert catalog.entry("reviews", taken["backup_id"]).proven
 
 
 def test_production_is_known_from_its_newest_backup_when_it_is_away(

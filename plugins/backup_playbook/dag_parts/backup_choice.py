@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from backup_playbook.config import PlaybookConfig
+from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.core.holdings import shows_until
 from backup_playbook.core.model import Manifest
-from backup_playbook.core.recovery_points import choose_backup, is_sound
+from backup_playbook.core.recovery_points import NoSuchBackupError, choose_backup, is_sound
 from backup_playbook.dag_parts.repositories import Repositories, names_of, or_choose
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
 
+class _Found(NamedTuple):
+    """damaged: what is wrong with newer ones, which nothing has rejected yet."""
+
+    entry: CatalogEntry
+    manifest: Manifest
+    damaged: list[PlaybookError]
+
+
 @dataclass(frozen=True)
 class Choice:
-    """remark: why it is not from the repository that comes first; empty when it is."""
+    """remark: why it is not from the repository that comes first, or not the newest there; empty when it is both."""
 
     repository: str
     entry: CatalogEntry
@@ -41,35 +51,51 @@ def find_backup(
     """
     asked, expected = Repositories(config), order[0][0]
 
-    def choose(catalog: Catalog) -> tuple[CatalogEntry, Manifest]:
+    def choose(catalog: Catalog) -> _Found:
         entries, until = catalog.backups(source), before
+        damaged: list[PlaybookError] = []
         while True:
-            entry = choose_backup(
-                entries, wanted, until, now=now, allow_unverified=allow_unverified, allow_damaged=allow_damaged
-            )
-            manifest = catalog.manifest(source, entry.backup_id)
-            if before is None or wanted == entry.backup_id or shows_until(manifest) < before:
-                return entry, manifest
+            try:
+                entry = choose_backup(
+                    entries, wanted, until, now=now, allow_unverified=allow_unverified, allow_damaged=allow_damaged
+                )
+            except NoSuchBackupError as error:
+                raise (damaged or [error])[0] from None
+            by_id = wanted == entry.backup_id
+            manifest = _manifest(catalog, entry, None if by_id else damaged)
+            if manifest and (before is None or by_id or shows_until(manifest) < before):
+                return _Found(entry, manifest, damaged)
             until = entry.taken_at  # it was begun before that moment, and may show what happened after it
 
     for group in order:
         found = asked.all(group, choose)
         # of equal ones, max() takes the first
         if name := max(found, key=lambda name: _rank(found[name][0], now), default=""):
-            entry, manifest = found[name]
-            remark = ""
+            entry, manifest, damaged = found[name]
+            remark = " ".join(f"A newer one in {name} was passed over: {error.what}" for error in damaged)
             if name != expected:
                 why = asked.failed[expected].what if expected in asked.failed else _beside(found[expected][0], entry)
-                remark = f"Read from {name}, and not from {expected}: {why}"
+                remark = f"Read from {name}, and not from {expected}: {why} {remark}".rstrip()
             return Choice(name, entry, manifest, remark)
     everything = [name for group in order for name in group]
     error = asked.error(everything)
-    for name, (entry, _) in asked.all(
+    for name, (entry, *_) in asked.all(
         [one for one in names_of(config, source) if one not in everything], choose
     ).items():
         error.remedy = f"{error.remedy} {or_choose(config, source, name, entry.backup_id)}"
         break
     raise error
+
+
+def _manifest(catalog: Catalog, entry: CatalogEntry, damaged: list[PlaybookError] | None) -> Manifest | None:
+    """None when it is damaged, which is added to what is given; where nothing is given, it is raised."""
+    try:
+        return catalog.manifest(entry.source, entry.backup_id)
+    except VerificationError as error:
+        if damaged is None:
+            raise
+        damaged.append(error)
+        return None
 
 
 def _rank(entry: CatalogEntry, now: datetime) -> tuple[str, bool]:

@@ -28,6 +28,9 @@ from backup_playbook.streams.processes import Cancellation
 
 log = logging.getLogger(__name__)
 
+REPAIRED = "repaired"
+"""Qualifier of the verification after a repair."""
+
 
 class Depth(StrEnum):
     """How closely a verification looked; part of the evidence."""
@@ -93,6 +96,9 @@ class Verification:
     codec: Codec
     depth: Depth
     streams: int = 2
+    repaired: bool = False
+    """Whether what was damaged has just been replaced from a verified copy: that ends also what only a closer look had
+    found."""
 
     def run(
         self,
@@ -137,7 +143,8 @@ class Verification:
             "tables": len(manifest.tables),
             "rows": manifest.rows,
         }
-        self.catalog.add_evidence(source, backup_id, EvidenceKind.VERIFIED, body, qualifier=self.depth, seen=seen)
+        qualifier = REPAIRED if self.repaired else self.depth
+        self.catalog.add_evidence(source, backup_id, EvidenceKind.VERIFIED, body, qualifier=qualifier, seen=seen)
         return body
 
     def _check_manifest(self, manifest: Manifest, expected_seal: str) -> None:

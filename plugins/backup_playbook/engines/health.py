@@ -105,8 +105,7 @@ def _inequalities(seen: Survey) -> tuple[Inequality, ...]:
 
 def _add_rejected(seen: Survey) -> None:
     for repository, entries in seen.listed.items():
-        rejected = [entry for entry in entries if entry.rejected]
-        wanted = [(entry, name) for entry in rejected if (name := entry.latest(EvidenceKind.REJECTED))]
+        wanted = [(entry, found[-1]) for entry in entries if (found := entry.open_findings(EvidenceKind.REJECTED))]
         bodies = seen.evidence(repository, wanted) if wanted else []
         for (entry, _), body in zip(wanted, bodies, strict=False):
             what = body.get("what", "its rejection cannot be read.")

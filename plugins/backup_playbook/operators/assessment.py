@@ -55,13 +55,17 @@ class CompareWithProduction(RestoreStep):
         return self.tested
 
     def _backup_before(self, manifest: Manifest) -> Manifest | None:
-        """It tells how fast the tables change; without one, a fixed share is allowed."""
+        """It tells how fast the tables change; without one, or when that is damaged, a fixed share is allowed."""
         from backup_playbook.dag_parts import connections
 
         catalog = connections.catalog(self.config, self.tested["repository"])
         older = (entry for entry in catalog.backups(self.source) if entry.verified)
         backup_id = next((entry.backup_id for entry in older if entry.backup_id < manifest.backup_id), None)
-        return catalog.manifest(self.source, backup_id) if backup_id else None
+        try:
+            return catalog.manifest(self.source, backup_id) if backup_id else None
+        except VerificationError as error:
+            self.log.warning("The backup is compared without %s, the one before it: %s", backup_id, error.what)
+            return None
 
 
 class RunApplicationChecks(RestoreStep):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from airflow.sdk import Context, XComArg
 
+from backup_playbook.core.errors import RepositoryError
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import run_url, tell
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator
@@ -148,14 +149,22 @@ class VerifyRepaired(RepairStep):
     def execute(self, context: Context) -> Damaged:
         from backup_playbook.dag_parts import connections
         from backup_playbook.engines.backup import Depth, Verification
+        from backup_playbook.engines.contract import SharesContent
 
         target, _ = self.catalogs()
         known, settings = self.known, self.config.source(self.source)
         with connections.codec(self.config, self.source, self.cancellation, decrypt=True) as codec:
             depth = Depth.FULL if codec.can_decode else Depth.STORED
             engine = connections.engine(self.config, self.source)
-            verification = Verification(target, engine, codec, depth, settings.streams)
+            replaced = isinstance(engine, SharesContent) or bool(known["names"])
+            verification = Verification(target, engine, codec, depth, settings.streams, replaced)
             verification.run(self.source, known["backup_id"], self.cancellation, known["seal"])
+        if target.entry(self.source, known["backup_id"]).rejected:
+            raise RepositoryError(
+                f"Nothing that is stored of {self.source} {known['backup_id']} in {known['damaged']} was damaged, but "
+                "its content was found to be, and this worker has no key to read it again.",
+                "Run daily_backup_verification with its id on a worker that has the key, or use another backup.",
+            )
         what = "; ".join(known["names"]) or "all of it"
         message = Message(
             severity="info",

@@ -187,7 +187,7 @@ class RestoreStep(PlaybookOperator):
 
     @contextmanager
     def reader(self) -> Iterator[BackupReader]:
-        """The backup, with the key where there is one. Raises VerificationError for another one than was chosen."""
+        """The backup, with the key where there is one. Raises GuardError for another one than was chosen."""
         from backup_playbook.dag_parts import connections
         from backup_playbook.dag_parts.repositories import naming_others
         from backup_playbook.engines.restore import open_backup
@@ -200,9 +200,11 @@ class RestoreStep(PlaybookOperator):
             catalog = connections.catalog(self.config, name)
             reader = open_backup(catalog, engine, self.source, self.tested["backup_id"], codec)
             if reader.manifest.seal != self.tested["seal"]:
-                raise VerificationError(
+                # it is no damage: a repair brings back a manifest with the seal of the copy that it came from
+                raise GuardError(
                     f"The manifest of {self.source} {self.tested['backup_id']} was exchanged since it was chosen.",
-                    "Use another backup, or the off-site copy, and find out who wrote to the bucket.",
+                    "Start a new run, if repair_backup has repaired it meanwhile. Else use another backup, or the "
+                    "off-site copy, and find out who wrote to the bucket.",
                 )
             yield reader
 

@@ -40,6 +40,9 @@ _ANSWERED: Mapping[EvidenceKind, EvidenceKind] = {
 }
 """By what answers it. A finding holds until an answer names it, whatever the clocks of those who wrote the two say; not
 by the time at which the store took them, which is another one in every copy of the catalog."""
+_DEPTHS = ("checksums", "stored")
+"""Qualifiers of what looked less closely than a full read. A restore reads all, too; and who repaired a backup has
+compared every byte that came with that of a verified copy."""
 
 
 @dataclass
@@ -108,15 +111,23 @@ class CatalogEntry:
         return [one for one in self.evidence if one.kind is kind or (one.kind, one.qualifier, one.seen) == both]
 
     def _holds(self, kind: EvidenceKind) -> bool:
-        """Whether no answer names all findings of this kind, or came later when neither said what it had seen."""
-        if not (findings := self.findings(kind)):
-            return False
-        answers = [one for one in self.evidence if _ANSWERED.get(one.kind) is kind]
-        named = digest_of(findings)
-        if any(one.seen == named for one in answers):
-            return False
-        later = max((one.at for one in answers if not one.seen), default=None)
-        return later is None or any(one.seen or one.at >= later for one in findings)
+        return bool(self.open_findings(kind))
+
+    def open_findings(self, kind: EvidenceKind) -> list[EvidenceName]:
+        """Those that no answer names, or came after when neither said what it had seen; the newest last."""
+        findings = sorted(self.findings(kind))
+        answered: set[EvidenceName] = set()
+        for one in self.evidence:
+            if _ANSWERED.get(one.kind) is not kind:
+                continue
+            within = reached(one.kind, one.qualifier, findings)
+            if one.seen:
+                # it named all there was within its reach; what was found later than that is not answered by it
+                seen = (within[:count] for count in range(len(within), 0, -1))
+                answered.update(next((named for named in seen if digest_of(named) == one.seen), ()))
+            else:
+                answered.update(finding for finding in within if not finding.seen and finding.at < one.at)
+        return [one for one in findings if one not in answered]
 
     @property
     def tier(self) -> str:
@@ -126,6 +137,17 @@ class CatalogEntry:
     @property
     def copied_to(self) -> frozenset[str]:
         return frozenset(item.qualifier for item in self.evidence if item.kind is EvidenceKind.COPIED)
+
+
+def reached(kind: EvidenceKind, qualifier: str, findings: Iterable[EvidenceName]) -> list[EvidenceName]:
+    """Which findings an answer of this kind can end: a reading ends none that took a closer look than its own."""
+    if kind is not EvidenceKind.VERIFIED:
+        return list(findings)
+    return [one for one in findings if _depth(one.qualifier) <= _depth(qualifier)]
+
+
+def _depth(qualifier: str) -> int:
+    return _DEPTHS.index(qualifier) if qualifier in _DEPTHS else len(_DEPTHS)
 
 
 class Catalog:
@@ -201,7 +223,8 @@ class Catalog:
         digest = ""
         # a hold is released by hand, too, by somebody who does not know how to name it
         if answered in _ANSWERED.values() and kind is not EvidenceKind.HELD:
-            digest = digest_of((seen or self.entry(source, backup_id)).findings(answered))
+            findings = (seen or self.entry(source, backup_id)).findings(answered)
+            digest = digest_of(reached(kind, qualifier, findings))
         name = EvidenceName(at or datetime.now(UTC), kind, qualifier, digest)
         document = {"kind": kind, "at": name.at.isoformat(), "source": source, "backup_id": backup_id}
         text = json.dumps({**document, "worker": platform.node(), **body}, indent=1, default=str)

@@ -68,8 +68,8 @@ def back_up(catalogs: Catalogs, codec: Codec | None = None, *, age: timedelta = 
     return manifest
 
 
-def verify(catalog: Catalog, manifest: Manifest, codec: Codec) -> None:
-    Verification(catalog, ENGINE, codec, Depth.FULL).run("shop", manifest.backup_id, Cancellation(), manifest.seal)
+def verify(catalog: Catalog, manifest: Manifest, codec: Codec, depth: Depth = Depth.FULL) -> None:
+    Verification(catalog, ENGINE, codec, depth).run("shop", manifest.backup_id, Cancellation(), manifest.seal)
 
 
 def scrub(
@@ -117,6 +117,8 @@ def test_flipped_bit_is_found_until_it_is_repaired(s3: S3Gateway, catalogs: Cata
     [finding] = findings(catalogs)
     assert (finding.severity, finding.key) == ("critical", f"shop/rejected/{damaged}/{old.backup_id}")
     assert file.name in finding.what
+    verify(catalogs[damaged], old, Codec(), Depth.CHECKSUMS)
+    assert findings(catalogs) == [finding], "the store's checksum knows nothing of its disk"
     flip_a_bit(file)
     assert scrub(catalogs).rejected == 0
     assert findings(catalogs) == []

@@ -7,7 +7,7 @@ import pytest
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_points import choose_backup, is_sound, newest_points
 from backup_playbook.core.scrub import plan_scrub
-from backup_playbook.repository.catalog import CatalogEntry
+from backup_playbook.repository.catalog import CatalogEntry, reached
 from backup_playbook.repository.layout import EvidenceName, digest_of
 from tests.support.backups import backup_id, listed
 
@@ -26,7 +26,7 @@ def say(one: CatalogEntry, kind: EvidenceKind, at: datetime, qualifier: str = "f
     about = EvidenceKind.UNEQUAL
     if kind in (EvidenceKind.VERIFIED, EvidenceKind.REJECTED):
         about = EvidenceKind.REJECTED
-    name = EvidenceName(at, kind, qualifier, digest_of(one.findings(about)))
+    name = EvidenceName(at, kind, qualifier, digest_of(reached(kind, qualifier, one.findings(about))))
     one.evidence.append(name)
     return name
 
@@ -44,6 +44,27 @@ def test_a_rejection_holds_until_a_verification_names_it(apart: timedelta) -> No
     assert one.verified
     say(one, EvidenceKind.REJECTED, answer.at - DAY)
     assert one.rejected, "each new one holds"
+
+
+def test_a_reading_ends_no_rejection_that_looked_closer() -> None:
+    one = entry()
+    for found, answers in (("full", ("checksums", "stored")), ("stored", ("checksums",)), ("restore", ("stored",))):
+        say(one, EvidenceKind.REJECTED, NOW, found)
+        for number, depth in enumerate(answers):
+            say(one, EvidenceKind.VERIFIED, NOW + (number + 1) * HOUR, depth)
+            assert one.rejected, (found, depth)
+        say(one, EvidenceKind.VERIFIED, NOW + 3 * HOUR, "full")
+        assert not one.rejected
+    say(one, EvidenceKind.REJECTED, NOW + 4 * HOUR, "checksums")
+    assert one.rejected
+    say(one, EvidenceKind.VERIFIED, NOW + 5 * HOUR, "checksums")
+    assert not one.rejected, "what was answered before stays answered"
+    say(one, EvidenceKind.REJECTED, NOW + 6 * HOUR, "full")
+    say(one, EvidenceKind.VERIFIED, NOW + 7 * HOUR, "repaired")
+    assert not one.rejected
+    of_before = listed(TAKEN, rejected=NOW)
+    of_before.evidence.append(EvidenceName(NOW + HOUR, EvidenceKind.VERIFIED, "checksums"))
+    assert of_before.rejected
 
 
 def test_what_was_rejected_while_a_verification_read_is_not_answered_by_it() -> None:
