@@ -204,6 +204,29 @@ def test_a_copy_that_was_repaired_is_the_one_that_was_verified_first(lab: FilesL
         require_same(offsite.catalog, offsite.catalog.entry(SOURCE, manifest.backup_id), other)
 
 
+def test_a_repaired_backup_does_not_hide_what_others_share_with_it(lab: FilesLab, offsite: FilesLab) -> None:
+    for name in "abc":
+        lab.write(name, name.encode())
+    first = lab.backup()
+    lab.write("d", b"d")
+    second = lab.backup()
+    for manifest in (first, second):
+        lab.verify(manifest)
+        copy(lab, offsite, manifest)
+    broken(lab, "a")
+    with pytest.raises(VerificationError, match="SHA-256"):
+        lab.verify(first)
+    repaired(lab, offsite, first)
+    lab.verify(first)
+    anew = lab.backup()
+    assert (anew.details["previous"], lab.current()["a"]) == ("", b"a")
+    with pytest.raises(VerificationError, match="current/uploads/a"):
+        lab.verify(second)
+    for manifest in (first, anew):
+        lab.verify(manifest)
+    assert lab.backup().details["done"]["uploaded"] == 0
+
+
 def beside(lab: FilesLab, prefix: str) -> ObjectStore:
     return ObjectStore(lab.store.client, bucket=lab.store.bucket, prefix=prefix)
 

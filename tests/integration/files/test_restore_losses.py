@@ -137,6 +137,27 @@ def test_one_object_that_cannot_be_read_and_a_store_that_cannot(
     assert of_all or set(state(tmp_path / "copy")) == {"a", "c"}
 
 
+@pytest.mark.parametrize("code", ["InvalidObjectState", "AccessDenied", "InternalError"])
+def test_a_list_of_paths_that_may_not_be_read_now_is_not_damaged(
+    lab: FilesLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    lab.write("a")
+    manifest, read = lab.backup(), ObjectStore.read
+
+    def refuse(self: ObjectStore, key: str, version: str = "") -> Blocks:
+        with explained(f"read {key}"):
+            if "/tree-" in key:
+                raise ClientError({"Error": {"Code": code, "Message": "no"}}, "GetObject")
+        yield from read(self, key, version)
+
+    monkeypatch.setattr(ObjectStore, "read", refuse)
+    with pytest.raises(RestoreError, match=f"cannot be used: .*{code}") as caught:
+        restore(lab, manifest, tmp_path / "copy")
+    assert not isinstance(caught.value, VerificationError)
+    with pytest.raises(RepositoryError, match=code):
+        lab.backup()
+
+
 ODD = (b"a", b"a-b", b"a/b", b"a/c/d", b"d/", b"d/x", b"e", b"long/" + b"n" * 300, b"z/c")
 
 

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
+from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.naming import is_backup_id
 from backup_playbook.core.tree import Entry, FileType, current_folder
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.objects import BackupReader
-from backup_playbook.repository.s3errors import is_of_object
+from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import list_versions
 from backup_playbook.streams.codec import Codec
@@ -57,7 +58,8 @@ def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str, *, whol
 
     Backups share what they store. Once one of them was rejected, or the newest is damaged, everything is uploaded anew,
     by a backup that relies on no older one: what is wrong with those does not concern what follows. Which files there
-    were is known all the same: losses are counted, and what is gone leaves the current state.
+    were is known all the same: losses are counted, and what is gone leaves the current state. A repair makes one backup
+    whole, and not the others that name what was damaged: the newest must have been read since.
     """
     backups = taken(catalog, source)
     if not backups:
@@ -69,12 +71,17 @@ def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str, *, whol
         return Base(newest.backup_id, readable(catalog, backups[1:], codec), since=newest.taken_at)
     for entry in backups:
         shared = entry.backup_id >= reader.manifest.details.get("relies_on", "")
-        if shared and entry.rejected:
-            log.warning("%s is rejected: nothing stored is relied on.", entry.backup_id)
+        if shared and _casts_doubt(entry, newest):
+            log.warning("%s is, or was, rejected: nothing stored is relied on.", entry.backup_id)
             return Base(newest.backup_id, readable(catalog, backups, codec), since=entry.last_read(datetime.now(UTC)))
     differs = catalog.store.exists(objects_folder(source, newest.backup_id) + CURRENT_DIFFERS)
     clean = not differs and not later_runs(catalog.store, source, newest.backup_id) - {backup_id}
     return Base(newest.backup_id, reader, trusted=True, clean=clean, since=newest.taken_at)
+
+
+def _casts_doubt(entry: CatalogEntry, newest: CatalogEntry) -> bool:
+    found, read = entry.latest(EvidenceKind.REJECTED), newest.verified
+    return entry.rejected or (found is not None and (read is None or read.at < found.at))
 
 
 def taken(catalog: Catalog, source: str) -> list[CatalogEntry]:
@@ -136,8 +143,8 @@ def may_be_ours(path: bytes) -> bool:
 
 
 def is_damage(error: PlaybookError) -> bool:
-    """Whether that concerns one backup only, and not the repository."""
-    return isinstance(error, VerificationError) or (isinstance(error, RepositoryError) and is_of_object(error))
+    """Whether what is stored of a backup is gone, or not what it was; what may not be read now may be sound."""
+    return isinstance(error, VerificationError) or (isinstance(error, RepositoryError) and is_missing(error))
 
 
 def readable(

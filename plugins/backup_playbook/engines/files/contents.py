@@ -18,7 +18,7 @@ from backup_playbook.engines.files.plan import Action, Identity, Step, identity
 from backup_playbook.engines.files.trees import Tree, why_unreadable
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
-from backup_playbook.repository.s3errors import code_of, is_missing
+from backup_playbook.repository.s3errors import code_of, is_missing, is_of_object
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import Uploaded, first_part_bytes, upload
 from backup_playbook.repository.versions import NO_VERSIONS, Version, copy_version
@@ -100,7 +100,26 @@ class Contents:
             reason = why_unreadable(error)
             if old and old.stored and now.etag and now.etag == old.etag and not self.anew:
                 return now.with_content_of(old), How.SAME  # a version of an object is what it was
-            return unread(now, old, reason), How.UNREAD
+            return self.unread(now, old, reason), How.UNREAD
+
+    def unread(self, now: Entry, old: Entry | None, reason: str) -> Entry:
+        """As far as is known of a file that cannot be read."""
+        fault = self.fault(old) if old else ""
+        return unread(now, None, f"{reason}; and {fault}") if fault else unread(now, old, reason)
+
+    def fault(self, old: Entry) -> str:
+        """Why this backup cannot name what an earlier one stored, where none is relied on; empty when it can."""
+        if not (self.anew and old.stored):
+            return ""
+        try:
+            drain(self._watched(verified(self._quick, key_of(self.source, old), old)))
+        except VerificationError as error:
+            return error.what
+        except RepositoryError as error:
+            if not is_of_object(error):
+                raise
+            return error.what
+        return ""
 
     @cached_property
     def _quick(self) -> QuickRequests:

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from backup_playbook.core.errors import RestoreError, VerificationError
+from backup_playbook.core.errors import PlaybookError, RestoreError
 from backup_playbook.core.tree import Entry, FileType, current_folder, key_of
 from backup_playbook.engines.files.base import readable
 from backup_playbook.engines.files.shards import below
@@ -64,7 +64,7 @@ def backup_with(catalog: Catalog, source: str, path: str, version: str) -> str:
     )
 
 
-def _unusable(error: VerificationError) -> None:
+def _unusable(error: PlaybookError) -> None:
     log.warning("%s", error.what)
 
 

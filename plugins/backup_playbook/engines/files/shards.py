@@ -17,7 +17,7 @@ from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.tree import Entry, from_document
 from backup_playbook.engines.files.batches import batches
 from backup_playbook.repository.objects import BackupReader, BackupWriter
-from backup_playbook.repository.s3errors import is_of_object
+from backup_playbook.repository.s3errors import is_missing, is_of_object
 from backup_playbook.streams.blocks import Blocks
 
 ENTRIES_PER_SHARD = 10_000
@@ -82,11 +82,12 @@ def entries(reader: BackupReader) -> Iterator[Entry]:
 
 
 def below(
-    reader: BackupReader, path: bytes, damaged: Callable[[VerificationError], object] | None = None
+    reader: BackupReader, path: bytes, damaged: Callable[[PlaybookError], object] | None = None
 ) -> Iterator[Entry]:
     """The entry of `path`, or, when it ends with a slash, it and all that is below it. b"": everything.
 
-    damaged: told of each shard that cannot be used, and the others are read; else the first one raises it.
+    damaged: told of each shard that cannot be used, and the others are read; else the first one raises it. It is a
+    VerificationError when the shard is gone or another one, a RepositoryError when it may not be read now.
     """
     shards = {shard["object"]: shard for shard in reader.manifest.details[SHARDS] if _may_hold(shard, path)}
     for item in reader.objects(ObjectKind.TREE):
@@ -97,20 +98,19 @@ def below(
                     yield entry
 
 
-def _whole(
-    found: Iterator[Entry], shard: dict[str, Any], damaged: Callable[[VerificationError], object]
-) -> list[Entry]:
+def _whole(found: Iterator[Entry], shard: dict[str, Any], damaged: Callable[[PlaybookError], object]) -> list[Entry]:
     """All entries of a shard, or none."""
     try:
         return list(found)
     except VerificationError as error:
         cause: PlaybookError = error
+        kind: type[PlaybookError] = VerificationError
     except RepositoryError as error:
         if not is_of_object(error):
             raise
-        cause = error
+        cause, kind = error, VerificationError if is_missing(error) else RepositoryError
     paths = f"{shard['entries']:,} paths from {unquote(shard['first'])!r} to {unquote(shard['last'])!r}"
-    damaged(VerificationError(f"The list of {paths} cannot be used: {cause.what}", cause.remedy))
+    damaged(kind(f"The list of {paths} cannot be used: {cause.what}", cause.remedy))
     return []
 
 
@@ -118,7 +118,7 @@ def resolve(reader: BackupReader, path: bytes) -> bytes:
     """The path as the backup has it, for one that people write: `/invoices/`, `./invoices`, `invoices` for a folder.
 
     What is not UTF-8 is written as it is shown: `caf\\xe9`. Raises RestoreError when the backup has nothing like it,
-    VerificationError when that cannot be told.
+    VerificationError or RepositoryError when that cannot be told.
     """
     plain = path.removeprefix(b"./").strip(b"/")
     if not plain and not path.strip(b"./"):
@@ -126,7 +126,7 @@ def resolve(reader: BackupReader, path: bytes) -> bytes:
     others = (plain + b"/", plain) if path.endswith(b"/") else (plain, plain + b"/")
     meant = [path, *others]
     meant += [_ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), one) for one in meant]
-    problems: list[VerificationError] = []
+    problems: list[PlaybookError] = []
     for candidate in dict.fromkeys(meant):
         if next(below(reader, candidate, problems.append), None) is not None:
             return candidate

@@ -106,7 +106,8 @@ class Sync:
             old = known[1] if known else None
             if step is None:
                 assert known is not None
-                yield _Done(known[1], known[0] + b"\n")
+                line, was = known[0] + b"\n", known[1]
+                yield small.submit(_unplanned, contents, was, line) if self.anew and was.stored else _Done(was, line)
                 continue
             action, now = step.action, step.entry
             if action is Action.REMOVE:
@@ -118,7 +119,7 @@ class Sync:
             elif now.type != FileType.FILE or now.outcome == Outcome.NAMELESS:
                 yield _Done(now, b"", None, old)
             elif now.outcome == Outcome.UNREADABLE and not now.stored:
-                yield _Done(unread(now, old, now.reason), b"", None, old)
+                yield small.submit(_not_read, contents, now, old)
             else:
                 yield (small if now.size <= SMALL_BYTES else large).submit(keep, step, old)
 
@@ -198,6 +199,17 @@ def _removed(plan: BackupReader) -> dict[Identity, Entry]:
 def _touched(now: Entry, old: Entry) -> Entry:
     """Other attributes, the same content, with what is known of it."""
     return now.with_content_of(old)._replace(object_headers=old.object_headers)
+
+
+def _unplanned(contents: Contents, was: Entry, line: bytes) -> _Done:
+    """Below a folder that cannot be looked into."""
+    fault = contents.fault(was)
+    bare = was.with_content_of(Entry(was.path, was.type, size=was.size))
+    return _Done(unread(bare, None, fault), b"", None, was) if fault else _Done(was, line)
+
+
+def _not_read(contents: Contents, now: Entry, old: Entry | None) -> _Done:
+    return _Done(contents.unread(now, old, now.reason), b"", None, old)
 
 
 def _in_order(slots: Iterable[_Slot]) -> Iterator[_Done]:

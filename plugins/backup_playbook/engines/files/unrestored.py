@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
-from backup_playbook.core.errors import RepositoryError, RestoreError, VerificationError
+from backup_playbook.core.errors import PlaybookError, RepositoryError, RestoreError, VerificationError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, key_of
 from backup_playbook.engines.files.place import PathError
@@ -60,14 +60,16 @@ class Unrestored:
         """What is stored is right, as far as is known, and cannot be where it belongs."""
         self._note(entry.name, error.what, " ".join(filter(None, (error.remedy, self._command(entry)))))
 
-    def shard(self, error: VerificationError) -> None:
+    def shard(self, error: PlaybookError) -> None:
         """Of a list of paths that cannot be used; however often it was tried."""
         if error.what not in self._shards:
             self._shards.add(error.what)
-            self._note("paths that nobody knows", error.what, OTHER_COPIES, damaged=True)
+            damaged = isinstance(error, VerificationError)
+            remedy = OTHER_COPIES if damaged else f"{error.remedy} Or: {OTHER_COPIES}"
+            self._note("paths that nobody knows", error.what, remedy, damaged=damaged)
 
     def refuse(self, where: str) -> None:
-        """Raises VerificationError when something is damaged, RestoreError when there was only no place for it."""
+        """Raises VerificationError when something is damaged, RestoreError when it cannot be placed, or read."""
         if not self.paths:
             return
         what = f"{counted(self.paths, 'path')} could not be restored. All others are in {where}. First: {self.told[0]}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
+from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.tree import Entry, current_folder, key_of
 from backup_playbook.engines.files.base import CURRENT_DIFFERS, later_runs, may_be_ours, taken
 from backup_playbook.engines.files.shards import entries
@@ -46,9 +47,9 @@ def check_versions(
     """
     whole = reader.manifest.details["runs_since_rehash"] == 0
     source, stored = reader.manifest.source, QuickRequests(reader.store)
-    # also of a backup whose own verification never came to its end
+    # also of a backup whose own verification never came to its end, or that was repaired: others name what was damaged
     backups = taken(Catalog(reader.store), source)
-    unread = {one.backup_id for one in backups if not one.verified}
+    unread = {one.backup_id for one in backups if not one.verified or one.latest(EvidenceKind.REJECTED)}
     unread.add(reader.manifest.backup_id)
     check = _check_content if read else _check_checksum
 
