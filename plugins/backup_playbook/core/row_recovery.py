@@ -35,6 +35,7 @@ class ForeignKey:
     """child_columns of `child` refer to parent_columns of `parent`, in this order.
 
     operators: by which each of the parent's is compared with the child's; it may be that of an extension (citext).
+    partial: one partition of the child has it, the others need not.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ForeignKey:
     on_delete: Action
     operators: tuple[str, ...]
     on_update: Action = "no action"
+    partial: bool = False
 
 
 @dataclass(frozen=True)

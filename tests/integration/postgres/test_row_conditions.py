@@ -135,8 +135,8 @@ def test_no_code_of_other_users_is_run(postgres18: PostgresServer, database: Dat
         session.execute(b"CREATE FUNCTION mine(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS "
                         b"'BEGIN RETURN lower($1::varchar); END'; SET ROLE mallory")  # fmt: skip
         for head in ("unnest(text[]) RETURNS SETOF text", "unnest(name[]) RETURNS SETOF name",
-                     "lower(varchar) RETURNS text IMMUTABLE", "like_a(varchar, text) RETURNS bool"):  # fmt: skip
-            session.execute(f"CREATE FUNCTION public.{head} LANGUAGE plpgsql AS "
+                     "lower(varchar) RETURNS text", "like_a(varchar, text) RETURNS bool"):  # fmt: skip
+            session.execute(f"CREATE FUNCTION public.{head} LANGUAGE plpgsql IMMUTABLE AS "
                             "'BEGIN RAISE EXCEPTION ''ran''; END'".encode())  # fmt: skip
         session.execute(b"CREATE OPERATOR public.~~ (LEFTARG = varchar, RIGHTARG = text, FUNCTION = public.like_a)")
     live = server_of(postgres18.dsn(name))

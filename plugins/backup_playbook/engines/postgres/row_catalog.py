@@ -56,7 +56,8 @@ WHERE i.indrelid = %(table)s AND i.indisprimary AND a.attrelid = %(table)s AND k
 ORDER BY k.place
 """
 
-# Of partitions, those of the partitioned table count. One that is not enforced promises nothing; one of a PERIOD is met
+# Of partitions, those of the partitioned table count; one that a partition has, or is referred to by, alone is told as if
+# it were of the partitioned table. One that is not enforced promises nothing; one of a PERIOD is met
 # by several rows together, which only the server can tell.
 _FOREIGN_KEYS: LiteralString = """
 WITH actions(code, action) AS (
@@ -73,11 +74,13 @@ SELECT f.conname::text AS name,
              FROM unnest(f.conpfeqop) WITH ORDINALITY e(operator, place)
              JOIN pg_catalog.pg_operator o ON o.oid = e.operator
              JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY e.place),
-       u.action
+       u.action, c.oid <> f.conrelid
 FROM pg_catalog.pg_constraint f
 JOIN actions d ON d.code = f.confdeltype JOIN actions u ON u.code = f.confupdtype
-JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
-JOIN pg_catalog.pg_class p ON p.oid = f.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+JOIN pg_catalog.pg_class c ON c.oid = coalesce(pg_catalog.pg_partition_root(f.conrelid), f.conrelid)
+JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
+JOIN pg_catalog.pg_class p ON p.oid = coalesce(pg_catalog.pg_partition_root(f.confrelid), f.confrelid)
+JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE f.contype = 'f' AND f.conparentid = 0
   AND coalesce((to_jsonb(f) ->> 'conenforced')::bool, true) AND NOT coalesce((to_jsonb(f) ->> 'conperiod')::bool, false)
 ORDER BY child, name
@@ -234,8 +237,9 @@ def read_foreign_keys(connection: Connection[TupleRow]) -> list[ForeignKey]:
             action,
             tuple(operators),
             on_update,
+            partial,
         )
-        for name, child, columns, parent, referred, action, operators, on_update in rows
+        for name, child, columns, parent, referred, action, operators, on_update, partial in rows
     ]
 
 

@@ -203,7 +203,7 @@ def _orphans(staging: Staging) -> Iterator[Conflict]:
     staged = {table.live.name: table for table in staging.tables}
     for link in staging.links:
         child, parent = staged.get(link.child), staged.get(link.parent)
-        if child is None or not set(link.child_columns) <= set(child.columns):
+        if child is None or link.partial or not set(link.child_columns) <= set(child.columns):
             continue
         shape = read_shape(staging.live, link.parent)
         assert shape

@@ -61,6 +61,7 @@ def import_rows(
     Raises RowRecoveryError when production has changed since, or conflicts remain; RestoreError, SourceError.
     """
     with staged_rows(live, scratch, on_conflict) as staging:
+        _lock(staging)
         now = make_preview(staging)
         now.require_clear(on_conflict)
         if not any(any(table.written(on_conflict)) for table in now.tables):
@@ -78,6 +79,16 @@ def remaining_rows(live: PostgresServer, scratch: PostgresServer) -> dict[str, d
     """Found rows by table and state, as production is now."""
     with staged_rows(live, scratch, "skip") as staging:
         return {item.table: {**item.counts} for item in make_preview(staging).tables}
+
+
+def _lock(staging: Staging) -> None:
+    """Rows that will be overwritten: what the fingerprint is taken of stays so until it is written over."""
+    for table in staging.tables:
+        if staging.on_conflict == "overwrite":
+            staging.do(
+                f"SELECT FROM {table.rows} t JOIN {table.name} s ON {table.same_key('s', 't')} "
+                f"WHERE s.{STATE} = 'differs' FOR UPDATE OF t"
+            )
 
 
 class _Import:
@@ -114,11 +125,11 @@ class _Import:
         )
 
     def _keep_replaced(self, table: StagedTable) -> None:
-        """Rows that will be overwritten, for the undo script; locked, so that they are what was seen."""
+        """Rows that will be overwritten, for the undo script."""
         differs = f"s.{STATE} = 'differs' AND {self._staging.on_conflict == 'overwrite'}"
         self._staging.do(
             f"CREATE TEMP TABLE replaced_{table.name} ON COMMIT DROP AS SELECT t.* FROM {table.rows} t "
-            f"JOIN {table.name} s ON {table.same_key('s', 't')} WHERE {differs} FOR UPDATE OF t"
+            f"JOIN {table.name} s ON {table.same_key('s', 't')} WHERE {differs}"
         )
 
     def _statement(self) -> str:
