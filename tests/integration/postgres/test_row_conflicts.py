@@ -1,6 +1,7 @@
 """What stands in the way is named in the plan, before anything is written."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -92,6 +93,22 @@ def test_conflicts(incident: Open) -> None:
     assert caught.value.__cause__ is None  # nor in a traceback
     assert "person_v_check" in str(caught.value)
     assert difference(lost.dump(), gone) == set()
+
+
+def test_rows_changed_while_the_import_waits_for_them(incident: Open) -> None:
+    lost = incident("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')")
+    lost.do("UPDATE t SET v = 'bad'")
+    lost.find("t", "1")
+    waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with lost.server.connect(lost.name) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN; UPDATE t SET v = 'newer work'")
+        importing = pool.submit(lost.bring_back, "overwrite")
+        while not lost.ask(waits):
+            assert not importing.done()
+        other.execute("COMMIT")
+        with pytest.raises(RowRecoveryError, match="has changed since the preview"):
+            importing.result()
+    assert lost.ask("TABLE t") == [(1, "newer work")]
 
 
 def test_production_that_forbids_ddl(incident: Open) -> None:

@@ -122,6 +122,17 @@ SHAPES = [
         "DELETE FROM parted WHERE id < 5",
     ),
     Shape(
+        "limbs",  # what refers to a partition, and refers from one
+        "CREATE TABLE limbs (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
+        "CREATE TABLE limbs_1 PARTITION OF limbs FOR VALUES FROM (0) TO (100);"
+        "CREATE TABLE held (id int, limb int, PRIMARY KEY (id)) PARTITION BY RANGE (id);"
+        "CREATE TABLE held_1 PARTITION OF held FOR VALUES FROM (0) TO (100);"
+        "CREATE TABLE held_2 PARTITION OF held DEFAULT;"
+        "ALTER TABLE held_1 ADD FOREIGN KEY (limb) REFERENCES limbs_1 ON DELETE CASCADE;"
+        "INSERT INTO limbs VALUES (1, 'a'), (2, 'b'); INSERT INTO held VALUES (11, 1), (22, 2), (333, 9)",
+        "DELETE FROM limbs WHERE id = 1",
+    ),
+    Shape(
         "heir",  # the one and the other may have the same key
         "CREATE TABLE heir (id int PRIMARY KEY, v text);"
         "CREATE TABLE heir_too (w int, PRIMARY KEY (id)) INHERITS (heir);"

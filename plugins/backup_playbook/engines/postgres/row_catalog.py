@@ -56,9 +56,9 @@ WHERE i.indrelid = %(table)s AND i.indisprimary AND a.attrelid = %(table)s AND k
 ORDER BY k.place
 """
 
-# Of partitions, those of the partitioned table count; one that a partition has, or is referred to by, alone is told as if
-# it were of the partitioned table. One that is not enforced promises nothing; one of a PERIOD is met
-# by several rows together, which only the server can tell.
+# Of partitions, those of the partitioned table count; one that a partition has, or is referred to by, alone is told as
+# if it were of the partitioned table. One that is not enforced promises nothing; one of a PERIOD is met by several rows
+# together, which only the server can tell.
 _FOREIGN_KEYS: LiteralString = """
 WITH actions(code, action) AS (
   VALUES ('c', 'cascade'), ('n', 'set null'), ('d', 'set default'), ('r', 'restrict'), ('a', 'no action'))
