@@ -192,7 +192,8 @@ def test_a_row_that_copy_cannot_print(
         session.execute("CREATE TABLE huge (a int, b text, v bytea, PRIMARY KEY (a, b))")
         session.execute("INSERT INTO huge SELECT i, 'x' || i, 'small' FROM generate_series(1, 2) i")
         session.execute("INSERT INTO huge VALUES (3, 'ü', repeat(repeat('x', 1000), 600000)::bytea)")
-        session.execute("CREATE TABLE rest AS SELECT 1 AS i")
+        session.execute("CREATE TABLE rest (i int, j text, CONSTRAINT to_huge FOREIGN KEY (i, j) REFERENCES huge)")
+        session.execute("INSERT INTO rest VALUES (1, 'x1'); COMMENT ON CONSTRAINT to_huge ON rest IS 'of both'")
     error = lab.refused(source_of(postgres18.dsn(name)))
     assert "a row that COPY cannot print, nor could pg_dump: public.huge (a 3 b ü)" in error.what
     assert "1 GB" in error.what
@@ -202,6 +203,7 @@ def test_a_row_that_copy_cannot_print(
     proof = lab.prove(target, manifest)
     assert [table.name for table in proof.tables] == ["rest"]
     assert "the rows of public.huge (`without_rows` of the source)" in proof.left_out
+    assert "the foreign key to_huge of public.rest, to rows that are not restored" in proof.left_out
 
 
 MIGRATIONS = {

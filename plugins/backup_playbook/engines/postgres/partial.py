@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from backup_playbook.core.errors import RestoreError
@@ -82,8 +82,10 @@ def read_part(
 
 def _whole(manifest: Manifest, contents: _Contents, absent: frozenset[Name]) -> Part:
     tables = frozenset((table.namespace, table.name) for table in manifest.tables) - absent
+    keys, words = contents.broken_foreign_keys(tables)
     views = contents.filled_from_elsewhere()
-    return Part((), tables, contents.without(views), absent, (*left_out(manifest), *_unfilled(views)))
+    entries = contents.without([*keys, *views])
+    return Part((), tables, entries, absent, (*left_out(manifest), *words, *_unfilled(views)))
 
 
 class _Contents:
@@ -95,7 +97,8 @@ class _Contents:
         self.by_number = {one.number: one for one in entries}
         self.codec = str(manifest.details["python_codec"])
         self.tables = {one.number: self._name(one) for one in entries if one.kind == b"TABLE"}
-        self._with_rows = {(one.namespace, one.name) for one in manifest.tables}
+        self._with_rows = {(one.namespace, one.name): one for one in manifest.tables}
+        self._emptied = {(one, other) for one, other in manifest.details.get("without_rows", ())}
         self._partitions: dict[int, list[int]] = defaultdict(list)
         for attach in self.of(b"TABLE ATTACH"):
             partition, *parent = self.tables_of(attach)
@@ -117,12 +120,12 @@ class _Contents:
         """The tables that an entry depends on: of a partition, itself and its parent."""
         return [found for found in dict.fromkeys(entry.needs) if found in self.tables]
 
-    def leaves(self, table: int) -> Iterator[Name]:
-        """The table itself, or the partitions that hold its rows."""
-        if self.tables[table] in self._with_rows:
+    def leaves(self, table: int, among: Container[Name] | None = None) -> Iterator[Name]:
+        """The table itself, or the partitions that hold its rows; among: of those that the backup has rows of."""
+        if self.tables[table] in (self._with_rows if among is None else among):
             yield self.tables[table]
         for partition in self._partitions[table]:
-            yield from self.leaves(partition)
+            yield from self.leaves(partition, among)
 
     def absent(self) -> Iterator[Name]:
         """Tables that no copy gets: those of pg_cron, and those that cannot be without it."""
@@ -146,6 +149,28 @@ class _Contents:
             waiting += [self.by_number[need] for need in new if need in self.by_number]
         return found
 
+    def broken_foreign_keys(self, chosen: Set[Name]) -> tuple[list[Entry], list[str]]:
+        """Those of tables with rows to tables that lack theirs, with what needs them; and in words for people."""
+        entries: list[Entry] = []
+        words = []
+        for key in self.of(b"FK CONSTRAINT"):
+            tables = sorted(self.tables_of(key), key=lambda table: len(self._beginning(key, table)), reverse=True)
+            child, parent = tables[0], tables[-1]
+            has_rows = any(name in chosen and self._with_rows[name].rows for name in self.leaves(child))
+            lacks = any(name not in chosen and self._with_rows[name].rows for name in self.leaves(parent))
+            if has_rows and (lacks or any(self.leaves(parent, self._emptied))):
+                name = key.tag.removeprefix(self._beginning(key, child)).decode(self.codec, errors="replace")
+                table = ".".join(self.tables[child])
+                words.append(f"the foreign key {name} of {table}, to rows that are not restored")
+                entries += with_what_needs_it(key, self.entries)
+        return entries, words
+
+    def _beginning(self, key: Entry, table: int) -> bytes:
+        """So much of a foreign key's tag, `table key`, is the name of this table."""
+        found = self.by_number[table]
+        name = found.tag + b" "
+        return name if key.namespace == found.namespace and key.tag.startswith(name) else b""
+
     def partitioned(self) -> list[int]:
         return [table for table, partitions in self._partitions.items() if partitions]
 
@@ -157,10 +182,10 @@ class _Selecting:
 
     def run(self, only: Sequence[str]) -> Part:
         tables = self._chosen(only)
-        keys = list(self._broken_foreign_keys(tables))
+        keys, words = self._contents.broken_foreign_keys(tables)
         views = self._contents.of(REFRESH)
-        entries = self._contents.without([*(key for key, _ in keys), *views], large_objects=False)
-        left_out = tuple(self._left_out(tables, [words for _, words in keys], views))
+        entries = self._contents.without([*keys, *views], large_objects=False)
+        left_out = tuple(self._left_out(tables, words, views))
         return Part(tuple(only), frozenset(tables), entries, self._absent, left_out)
 
     def _chosen(self, only: Sequence[str]) -> set[Name]:
@@ -191,26 +216,6 @@ class _Selecting:
             for wanted in (name[0], ".".join(name)):
                 known[wanted].update(self._contents.leaves(table))
         return known
-
-    def _broken_foreign_keys(self, chosen: set[Name]) -> Iterator[tuple[Entry, str]]:
-        """With names for people: those of tables with rows to tables that lack theirs."""
-        for key in self._contents.of(b"FK CONSTRAINT"):
-            tables = self._contents.tables_of(key)
-            if len(tables) < 2:  # of a table to itself
-                continue
-            child, parent = sorted(tables, key=lambda table: len(self._beginning(key, table)), reverse=True)
-            has_rows = any(name in chosen and self._records[name].rows for name in self._contents.leaves(child))
-            lacks = any(name not in chosen and self._records[name].rows for name in self._contents.leaves(parent))
-            if has_rows and lacks:
-                name = key.tag.removeprefix(self._beginning(key, child)).decode(self._contents.codec, errors="replace")
-                table = ".".join(self._contents.tables[child])
-                yield key, f"the foreign key {name} of {table}, to rows that are not restored"
-
-    def _beginning(self, key: Entry, table: int) -> bytes:
-        """So much of a foreign key's tag, `table key`, is the name of this table."""
-        found = self._contents.by_number[table]
-        name = found.tag + b" "
-        return name if key.namespace == found.namespace and key.tag.startswith(name) else b""
 
     def _left_out(self, chosen: set[Name], keys: Sequence[str], views: Sequence[Entry]) -> Iterator[str]:
         yield from left_out(self._manifest)
