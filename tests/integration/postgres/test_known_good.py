@@ -174,6 +174,11 @@ def test_what_a_copy_computes_anew(
         ("The table public.parted_0", "g. The same rows: what computes them gives something else now."),
         ("The table public.t", "g, fine. The same rows: what computes them gives something else now."),
     ]
+    lines = ("GENERATED public moods", "GENERATED public parted_0", "GENERATED public t")
+    assert caught.value.remedy.endswith(", ".join(lines))
+    assert "the backup is good" in caught.value.remedy
+    asked = replace(bad, options=replace(bad.options, leave_out=lines))
+    assert lab.prove(asked, manifest).recomputed[1:] == tuple(f"{line} (as asked)" for line in lines)
     details = {name: value for name, value in manifest.details.items() if name not in (GENERATED, EXCLUDED)}
     old = replace(lab.reader(manifest), manifest=manifest.model_copy(update={"details": details}))
     assert bad.prove(old, lab.cancellation).recomputed == (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, LiteralString
 
 from psycopg import Connection
@@ -87,13 +87,14 @@ def _left_out(manifest: Manifest) -> Iterator[str]:
         yield f"the rows of {_some(['.'.join(name) for name in unwanted])} (`without_rows` of the source)"
 
 
-def recomputed(views: int, generated: int = 0) -> tuple[str, ...]:
-    """What a copy computes anew, in words. generated: columns whose values the backup has no digest of."""
+def recomputed(views: int, generated: int = 0, anew: Iterable[str] = ()) -> tuple[str, ...]:
+    """What a copy computes anew, in words. generated: columns whose values the backup has no digest of; anew: lines
+    of `leave_out` for some."""
     found = [f"the rows of {counted(views, 'materialised view')}"] if views else []
     if generated:
         columns = counted(generated, "stored generated column")
         found.append(f"the values of {columns} (this backup is from before their values were noted)")
-    return tuple(found)
+    return (*found, *(f"{line} (as asked)" for line in sorted(anew)))
 
 
 def recomputed_by(manifest: Manifest) -> tuple[str, ...]:

@@ -58,20 +58,20 @@ class GeneratedColumns:
             jobs.append(Job(stream.estimate, partial(read, stream)))  # type: ignore[arg-type]
         return [found for group in run_jobs(jobs, self.streams, self.cancellation) for found in group]
 
-    def differences(self, tables: Sequence[Table], expected: Iterable[Digests]) -> list[str]:
-        """A sentence for each of these tables of a copy that does not have the `expected` values."""
+    def differences(self, tables: Sequence[Table], expected: Iterable[Digests]) -> dict[str, str]:
+        """A sentence for each of these tables of a copy that does not have the `expected` values, by `line_of`."""
         known = {(one["namespace"], one["name"]): one for one in expected}
         compared = []
         for table in tables:
             columns = known.get(table.target if not keeps_order(table) else (table.namespace, table.name), {})
             if columns and set(columns["columns"]) == set(table.generated):
                 compared.append(replace(table, generated=columns["columns"]))
-        return [
-            f"The table {one['namespace']}.{one['name']} has other values than the backup in what is generated: "
-            f"{', '.join(one['columns'])}. The same rows: what computes them gives something else now."
+        return {
+            line_of(one): f"The table {one['namespace']}.{one['name']} has other values than the backup in what is "
+            f"generated: {', '.join(one['columns'])}. The same rows: what computes them gives something else now."
             for one in self.digests(compared)
             if one["digest"] != known[one["namespace"], one["name"]]["digest"]
-        ]
+        }
 
     def _table(self, stream: TableStream) -> list[Digests]:
         digest = Digest()
@@ -102,6 +102,20 @@ class GeneratedColumns:
 
     def _encoded(self, text: str) -> bytes:
         return text.encode(self.snapshot.connection.info.encoding)
+
+
+def line_of(one: Digests) -> str:
+    """For `leave_out`: the values of these columns may be others in a copy."""
+    return f"GENERATED {one['namespace']} {one['name']}"
+
+
+def remedy_for(lines: Iterable[str]) -> str:
+    """When nothing else differs."""
+    return (
+        "All else is equal, the rows too: the backup is good. Only what the server computes from them is not: a "
+        "function has changed since they were written, or reads something else. Where the new values will do, start "
+        f"again with these lines in `leave_out`: {', '.join(sorted(lines))}"
+    )
 
 
 def _entry(name: Name, table: Table, digest: str) -> Digests:

@@ -12,6 +12,8 @@ from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, ObjectKind, TableRecord
 from backup_playbook.engines.postgres.archive import REFRESH, is_large_object, is_left_out, restorable
 from backup_playbook.engines.postgres.excluded import left_out
+from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
+from backup_playbook.engines.postgres.generated import line_of
 from backup_playbook.engines.postgres.leave_out import find_left_out, with_what_needs_it
 from backup_playbook.engines.postgres.rights import ALL_RIGHTS, Rights, forced, of_superusers
 from backup_playbook.engines.postgres.table_of_contents import Entry, read_entries
@@ -24,7 +26,7 @@ Name = tuple[str, str]
 class Part:
     """What a restore brings. only: as it was asked for. tables: whose rows. entries: of the archive, in its order.
     absent: tables that do not come at all. left_out: all that the copy does not get, in words. checks: see
-    `leave_out.LeftOut`."""
+    `leave_out.LeftOut`. anew: generated columns whose values may be others, see `generated.line_of`."""
 
     only: tuple[str, ...]
     tables: frozenset[Name]
@@ -32,6 +34,7 @@ class Part:
     absent: frozenset[Name]
     left_out: tuple[str, ...]
     checks: tuple[str, ...] = ()
+    anew: frozenset[str] = frozenset()
 
     @property
     def whole(self) -> bool:
@@ -68,7 +71,8 @@ def read_part(
     contents = _Contents(read_entries(b"".join(reader.content(item))), manifest)
     absent = frozenset(contents.absent())
     part = _Selecting(manifest, contents, absent).run(only) if only else _whole(manifest, contents, absent)
-    asked = find_left_out(contents.entries, leave_out, contents.codec)
+    anew = {line_of(one) for one in manifest.details.get(GENERATED, ())}.intersection(leave_out)
+    asked = find_left_out(contents.entries, [name for name in leave_out if name not in anew], contents.codec)
     above = [] if rights.superuser else of_superusers(part.entries)
     hidden = [] if rights.sees_all_rows else forced(part.entries)
     gone = asked.entries | {one.number for entry in above for one in with_what_needs_it(entry, part.entries)}
@@ -77,7 +81,13 @@ def read_part(
         *(f"FORCE ROW LEVEL SECURITY of {one.label(contents.codec)} (nobody could read it back)" for one in hidden),
     )
     entries = tuple(one for one in part.entries if one.number not in gone)
-    return replace(part, entries=entries, left_out=(*part.left_out, *asked.words, *words), checks=asked.checks)
+    return replace(
+        part,
+        entries=entries,
+        left_out=(*part.left_out, *asked.words, *words),
+        checks=asked.checks,
+        anew=frozenset(anew),
+    )
 
 
 def _whole(manifest: Manifest, contents: _Contents, absent: frozenset[Name]) -> Part:

@@ -34,7 +34,7 @@ from backup_playbook.engines.postgres.database_properties import setting_stateme
 from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.excluded import recomputed
 from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
-from backup_playbook.engines.postgres.generated import GeneratedColumns
+from backup_playbook.engines.postgres.generated import GeneratedColumns, line_of, remedy_for
 from backup_playbook.engines.postgres.inventory import Table, quoted, stored_as_values
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackedRows, PackReader
@@ -58,6 +58,10 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_SECONDS = 30.0
 PROBLEMS_SHOWN = 20
+_UNEQUAL = (
+    "Do not rely on this backup before you know why. Restore it again: a difference that stays is in the "
+    "backup, one that goes was made in the copy. Report it in both cases."
+)
 _WHOLE_TABLES = 1 << 60
 
 Pair = tuple[Table, TableRecord]
@@ -108,6 +112,7 @@ class _Proving:
         self._lock = threading.Lock()
         self._proofs: list[TableProof] = []
         self._problems: list[str] = []
+        self._anew: dict[str, str] = {}
         self._schema_objects = self._sequences = 0
 
     def run(self) -> Proof:
@@ -118,7 +123,7 @@ class _Proving:
         if self._owners:
             self._compare_settings()
         self._snapshot.require_held()
-        if self._problems:
+        if self._problems or self._anew:
             raise self._failure()
         return Proof(
             tables=tuple(sorted(self._proofs, key=lambda item: (item.namespace, item.name))),
@@ -140,13 +145,13 @@ class _Proving:
             self._problem(f"The setting {statement.rstrip(';')} {where}.")
 
     def _failure(self) -> UnequalError:
-        problems = sorted(self._problems)
+        problems = sorted([*self._problems, *self._anew.values()])
+        remedy = _UNEQUAL if self._problems else remedy_for(self._anew)
         more = len(problems) - PROBLEMS_SHOWN
         return UnequalError(
             f"{self._snapshot.server.label} is not equal to the backup {self._manifest.backup_id} of "
             f"{self._manifest.source}: {' '.join(problems[:PROBLEMS_SHOWN])}{f' And {more} more.' if more > 0 else ''}",
-            "Do not rely on this backup before you know why. Restore it again: a difference that stays is in the "
-            "backup, one that goes was made in the copy. Report it in both cases.",
+            remedy,
             tuple(problems),
         )
 
@@ -311,13 +316,14 @@ class _Proving:
             self._snapshot, self._psql, self._environment, self._streams, self._cancellation,
             lambda blocks: self._tracked(blocks, 0),
         )  # fmt: skip
-        for problem in columns.differences([table for table, _ in pairs], self._manifest.details.get(GENERATED, ())):
-            self._problem(problem)
+        expected = [one for one in self._manifest.details.get(GENERATED, ()) if line_of(one) not in self._part.anew]
+        self._anew = columns.differences([table for table, _ in pairs], expected)
 
     def _recomputed(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
         views = [one for one in self._part.entries if one.kind == REFRESH]
         known = GENERATED in self._manifest.details
-        return recomputed(len(views), 0 if known else sum(len(table.generated) for table, _ in pairs))
+        unknown = 0 if known else sum(len(table.generated) for table, _ in pairs)
+        return recomputed(len(views), unknown, self._part.anew)
 
     # helpers
 
