@@ -65,7 +65,8 @@ def test_files_of_a_damaged_backup_come_back_from_the_other_repository(
     with pytest.raises(RepositoryError, match="No backup of uploads is rejected in primary, offsite"):
         find(run)
     with pytest.raises(RepositoryError, match="cannot be repaired: it is verified in primary"):
-        find(run, backup_id, "primary")
+        find(run, backup_id)
+    assert find(run, backup_id, "primary")["damaged"] == "primary", "what cannot be read is not rejected for that"
     flip_a_bit(s3.buckets / catalog("primary").store.bucket / "playbook/current/uploads/b")
     reject("primary", backup_id)
     found = find(run)

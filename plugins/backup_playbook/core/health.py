@@ -78,11 +78,15 @@ class Inequality:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A repository that refused, or failed, when it was asked for its catalog or its objects."""
+    """A repository that refused, or failed, when it was asked for its catalog or its objects.
+
+    backup_id: when it answers, but for an object of this backup, which nobody knows to be damaged.
+    """
 
     repository: str
     what: str
     remedy: str
+    backup_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,8 @@ def gravest_first(finding: Finding) -> tuple[int, str]:
 
 def _problems(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     for one in facts.unreadable:
-        yield Problem(f"unreadable/{one.repository}", "critical", one.what, one.remedy, blinding=True)
+        where = f"{one.repository}/{one.backup_id}" if one.backup_id else one.repository
+        yield Problem(f"unreadable/{where}", "critical", one.what, one.remedy, blinding=not one.backup_id)
     for rejection in facts.rejections:
         yield _rejected(facts, rejection, now)
     for inequality in facts.inequalities:

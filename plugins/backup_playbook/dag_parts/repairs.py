@@ -23,7 +23,8 @@ class Repair(NamedTuple):
 
 
 def find_repair(config: PlaybookConfig, source: str, wanted: str, where: str) -> Repair:
-    """wanted: a backup id; empty: the newest that is rejected. where: `any`, `primary` or `offsite`.
+    """wanted: a backup id; empty: the newest that is rejected. where: `any`, `primary` or `offsite`. An id and a place
+    also mean a verified one: what cannot be read is not rejected for that.
 
     Raises RepositoryError.
     """
@@ -35,12 +36,13 @@ def find_repair(config: PlaybookConfig, source: str, wanted: str, where: str) ->
     places = [name for name in listed if where == "any" or (name == primary) == (where == "primary")]
     if not places:
         raise asked.error(names)
+    meant = bool(wanted) and where != "any" and len(places) == 1
     ids = [wanted] if wanted else _rejected(listed[name][1] for name in places)
     for backup_id in ids:
         for name in places:
             catalog, backups = listed[name]
             entry = backups.get(backup_id)
-            if entry and entry.verified:
+            if entry and entry.verified and not meant:
                 continue
             for other, (sound, copies) in listed.items():
                 if other != name and (copy := copies.get(backup_id)) and copy.verified:
@@ -64,6 +66,7 @@ def _nothing(source: str, ids: list[str], places: list[str], asked: Repositories
     return RepositoryError(
         f"{', '.join(ids)} of {source} cannot be repaired: it is verified in {where}, or no other repository has a "
         f"verified copy of it.{away}",
-        "Nothing was touched. If it is damaged everywhere, use another backup. A copy that was never verified is read "
+        "Nothing was touched. If an object of a verified backup cannot be read, name its id and where: primary or "
+        "offsite. If it is damaged everywhere, use another backup. A copy that was never verified is read "
         "by daily_backup_verification; then run this again.",
     )

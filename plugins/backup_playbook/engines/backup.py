@@ -18,6 +18,7 @@ from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder, ma
 from backup_playbook.repository.objects import (
     BackupReader,
     BackupWriter,
+    UnreadableObjects,
     check_store_checksum,
     check_stored,
     read_content,
@@ -166,7 +167,11 @@ class Verification:
             )
 
     def _check_objects(self, manifest: Manifest, cancellation: Cancellation) -> list[VerificationError]:
-        """All damaged objects, not just the first: it tells a failing disk from one lost file."""
+        """All damaged objects, not just the first: it tells a failing disk from one lost file.
+
+        Raises RepositoryError when none is damaged, and one cannot be read.
+        """
+        unreadable = UnreadableObjects()
 
         def job(item: StoredObject) -> Callable[[], VerificationError | None]:
             def run() -> VerificationError | None:
@@ -175,12 +180,15 @@ class Verification:
                     self._check_object(manifest, item)
                 except VerificationError as error:
                     return error
+                except RepositoryError as error:
+                    unreadable.add(error)
                 return None
 
             return run
 
         jobs = [Job(item.content_bytes, job(item)) for item in manifest.objects]
         problems = [problem for problem in run_by_size(jobs, self.streams, cancellation) if problem]
+        unreadable.report(problems)
         if isinstance(self.engine, SharesContent) and not problems:
             reader = BackupReader(self.catalog.store, manifest, self.codec)
             read = self.depth is not Depth.CHECKSUMS

@@ -24,8 +24,10 @@ def gather_facts(
 ) -> SourceFacts:
     """repositories: the primary one first. scrub_troubles: None when the scrub did not come to its end."""
     seen = survey(source, repositories, open_catalog)
+    objects = [trouble for trouble in scrub_troubles or () if trouble.backup_id]
     for trouble in scrub_troubles or ():
-        seen.unreadable.setdefault(trouble.repository, trouble)
+        if not trouble.backup_id:
+            seen.unreadable.setdefault(trouble.repository, trouble)
     primary = repositories[0]
     sound = [entry for entry in seen.listed.get(primary, ()) if is_sound(entry, now)]
     newest = seen.manifest(primary, sound[0].backup_id) if sound else None
@@ -44,7 +46,7 @@ def gather_facts(
         expected=expected,
         primary=primary,
         listed=seen.listed,
-        unreadable=tuple(seen.unreadable.values()),
+        unreadable=(*seen.unreadable.values(), *objects),
         rejections=tuple(seen.rejections),
         inequalities=inequalities,
         newest=newest,

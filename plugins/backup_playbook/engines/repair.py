@@ -8,18 +8,18 @@ from typing import NamedTuple
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.holdings import shares_contents
 from backup_playbook.core.model import Manifest, StoredObject
-from backup_playbook.engines.scrub import first_seal
+from backup_playbook.engines.scrub import answers, first_seal
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import MANIFEST, RESTORE_SCRIPT, catalog_folder, manifest_key
 from backup_playbook.repository.objects import check_stored
 from backup_playbook.repository.offsite import copy_objects
-from backup_playbook.repository.s3errors import is_missing
+from backup_playbook.repository.s3errors import is_missing, is_unreadable
 from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 
 
 class Damage(NamedTuple):
-    """What of a backup has to be brought back. objects: those that are missing or not as they were stored."""
+    """What of a backup has to be brought back. objects: what is missing, cannot be read, or is not as it was stored."""
 
     objects: tuple[StoredObject, ...]
     manifest: bool
@@ -91,7 +91,7 @@ def _is_right(target: Catalog, sound: Manifest, item: StoredObject, cancellation
     except VerificationError:
         return False
     except RepositoryError as error:
-        if not is_missing(error):
+        if not (is_missing(error) or (is_unreadable(error) and answers(target, sound.source, sound.backup_id))):
             raise
         return False
     return True
@@ -103,4 +103,8 @@ def _has_manifest(target: Catalog, sound: Manifest) -> bool:
     try:
         return target.manifest(sound.source, sound.backup_id).seal == sound.seal
     except VerificationError:
+        return False
+    except RepositoryError as error:
+        if not (is_unreadable(error) and answers(target, sound.source, sound.backup_id)):
+            raise
         return False

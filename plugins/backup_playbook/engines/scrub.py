@@ -18,7 +18,8 @@ from backup_playbook.engines.backup import Depth, Verification
 from backup_playbook.engines.contract import Engine
 from backup_playbook.engines.survey import OpenCatalog, survey
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
-from backup_playbook.repository.layout import manifest_key, objects_folder
+from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder, manifest_key, objects_folder
+from backup_playbook.repository.s3errors import is_missing, is_of_object, is_unreadable
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 
@@ -65,14 +66,20 @@ class Scrub:
         for repository, entries in seen.listed.items():
             due = plan_scrub(entries, within, now, asked=asked)
             log.info("%s in %s: %d of %d backups are read again.", source, repository, len(due), len(entries))
+            catalog = seen.catalogs[repository]
             for entry in due:
                 try:
-                    self._reread(seen.catalogs[repository], entry, done)
+                    self._reread(catalog, entry, done)
                 except PlaybookError as error:
                     self.cancellation.check()  # the task is being ended
                     log.warning("%s in %s: %s", entry.backup_id, repository, error)
-                    done.unreadable.append(Unreadable(repository, error.what, error.remedy))
-                    if isinstance(error, RepositoryError):
+                    alone = (
+                        isinstance(error, RepositoryError)
+                        and is_of_object(error)
+                        and answers(catalog, source, entry.backup_id)
+                    )
+                    done.unreadable.append(_unreadable(repository, entry, error, alone=alone))
+                    if isinstance(error, RepositoryError) and not alone:
                         break  # the next would wait for its retries as long
         done.seconds = round(time.monotonic() - started, 1)
         return done
@@ -113,6 +120,33 @@ class Scrub:
             return Depth.FULL, Codec(self.codec.level)
         readable = method == self.codec.encryption.method and self.codec.can_decode
         return (Depth.FULL if readable else Depth.STORED), self.codec
+
+
+def _unreadable(repository: str, entry: CatalogEntry, error: PlaybookError, *, alone: bool) -> Unreadable:
+    """alone: it is about an object of this backup; else about the repository."""
+    if not alone:
+        return Unreadable(repository, error.what, error.remedy)
+    remedy = error.remedy
+    if isinstance(error, RepositoryError) and is_unreadable(error):
+        remedy = (
+            "Look at the object store's log and its disks. When it stays, run repair_backup with this id, and with the "
+            "repository in which it cannot be read: what cannot be read there comes back from another one."
+        )
+    what = f"The backup {entry.backup_id} in {repository} cannot be read as a whole. {error.what}"
+    return Unreadable(repository, what, remedy, entry.backup_id)
+
+
+def answers(catalog: Catalog, source: str, backup_id: str) -> bool:
+    """Whether a repository answers when it is asked for something else than the object that could not be read."""
+    for key in (manifest_key(source, backup_id), catalog_folder(source, backup_id) + RESTORE_SCRIPT):
+        try:
+            catalog.store.get(key)
+        except RepositoryError as error:
+            if not is_unreadable(error):
+                return is_missing(error)
+        else:
+            return True
+    return False
 
 
 def _manifest(catalog: Catalog, entry: CatalogEntry) -> Manifest | None:

@@ -163,7 +163,7 @@ class VerifyRepaired(RepairStep):
             raise RepositoryError(
                 f"Nothing that is stored of {self.source} {known['backup_id']} in {known['damaged']} was damaged, but "
                 "its content was found to be, and this worker has no key to read it again.",
-                "Run daily_backup_verification with its id on a worker that has the key, or use another backup.",
+                "Run daily_backup_verification on a worker that has the key, or use another backup.",
             )
         what = "; ".join(known["names"]) or "all of it"
         message = Message(

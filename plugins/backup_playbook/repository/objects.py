@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -15,11 +16,16 @@ import backup_playbook
 from backup_playbook.core.errors import EncryptionError, RepositoryError, VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TableRecord
 from backup_playbook.repository.layout import objects_folder
+from backup_playbook.repository.s3errors import is_unreadable
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import first_part_bytes, upload
 from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
 from backup_playbook.streams.codec import Codec
 
+log = logging.getLogger(__name__)
+
+UNREADABLE_MOST = 10
+"""Objects that cannot be read before a verification gives up: each costs its retries."""
 TIER_TAG = "backup-tier"
 FIRST_TIER = "daily"
 
@@ -126,6 +132,25 @@ def read_content(store: ObjectStore, manifest: Manifest, item: StoredObject, cod
     drain(raw)
     _compare(where, "stored", stored, item.stored_bytes, item.stored_sha256)
     _compare(where, "content", content, item.content_bytes, item.content_sha256)
+
+
+class UnreadableObjects:
+    """Those that a verification cannot read: they are no proof of damage, and hide none of the others'."""
+
+    def __init__(self) -> None:
+        self._found: list[RepositoryError] = []
+
+    def add(self, error: RepositoryError) -> None:
+        """Raises it when it is not about one object, or when there are too many of them."""
+        if not is_unreadable(error) or len(self._found) >= UNREADABLE_MOST:
+            raise error
+        log.error("%s", error.what)
+        self._found.append(error)
+
+    def report(self, problems: Sequence[VerificationError]) -> None:
+        """Raises the first one, unless there are problems that are graver: damage."""
+        if self._found and not problems:
+            raise self._found[0]
 
 
 def check_stored(store: ObjectStore, manifest: Manifest, item: StoredObject) -> None:

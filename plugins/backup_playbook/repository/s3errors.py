@@ -86,6 +86,7 @@ _STATUS_NAMES = {
     "301": "PermanentRedirect",
     "403": "AccessDenied",
     "404": "NoSuchKey",
+    "500": "InternalError",
     "501": "NotImplemented",
     "503": "ServiceUnavailable",
     "507": "InsufficientCapacity",
@@ -155,6 +156,17 @@ def is_of_object(error: RepositoryError) -> bool:
     if isinstance(cause, ClientError):
         code = code_of(cause)
         return is_missing(error) or code in _OF_OBJECT or code.startswith("KMS")
+    return isinstance(cause, IncompleteReadError | ResponseStreamingError)
+
+
+def is_unreadable(error: RepositoryError) -> bool:
+    """Whether a read failed, however often it was tried, for nothing that the reader lacks: most likely it is the disk.
+
+    A store that is ill as a whole answers the same: ask it for something else before you blame the object.
+    """
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        return code_of(cause) == "InternalError"
     return isinstance(cause, IncompleteReadError | ResponseStreamingError)
 
 

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from backup_playbook.core.errors import RestoreError, SourceError, VerificationError
+from backup_playbook.core.errors import RepositoryError, RestoreError, SourceError, VerificationError
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.engines.backup import take_backup
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.to_bucket import BucketRestore
+from backup_playbook.repository import quick
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab, state
 from tests.integration.files.restore_sh import run_restore_sh
 from tests.integration.files.test_restore import restore, script_of
+from tests.support.damage import flip_a_bit, refuse_to_read
 
 
 def fill_many(lab: FilesLab, files: int = 30) -> None:
@@ -90,6 +92,19 @@ def test_after_a_rejection_losses_are_guarded_and_what_is_gone_goes(lab: FilesLa
     assert second.details["done"]["deleted"] == 4
     assert set(lab.current()) == {path.decode() for path in files_of(lab, second)}
     lab.verify(second)
+
+
+def test_a_content_that_its_disk_does_not_give_hides_no_other(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_many(lab)
+    first = lab.backup()
+    monkeypatch.setattr(quick, "SMALL_BYTES", 0)  # it is botocore that says what cannot be read
+    refuse_to_read(monkeypatch, lab.store, lambda key: key.endswith("uploads/03"))
+    with pytest.raises(RepositoryError, match=r"uploads/03 .*InternalError"):
+        lab.verify(first)
+    assert not lab.catalog.entry(SOURCE, first.backup_id).rejected
+    flip_a_bit(lab.s3.buckets / lab.store.bucket / "playbook/current/uploads/04")
+    with pytest.raises(VerificationError, match="uploads/04"):
+        lab.verify(first)
 
 
 def files_of(lab: FilesLab, manifest: Manifest) -> set[bytes]:

@@ -32,7 +32,7 @@ from embedded.s3 import S3Gateway
 from tests.integration.repository.conftest import MakeStore
 from tests.support.backups import manifest
 from tests.support.bytes_engine import BytesEngine
-from tests.support.damage import flip_a_bit
+from tests.support.damage import flip_a_bit, refuse_to_read
 from tests.support.s3_proxy import Fault, Request, S3Proxy
 
 DAY = timedelta(days=1)
@@ -225,6 +225,31 @@ def test_objects_that_cannot_be_read_are_a_finding_and_no_rejection(catalogs: Ca
         2, 0, [Unreadable("primary", "Cannot read it: AccessDenied.", "Grant s3:GetObject.")] * 2,
     )  # fmt: skip
     assert [finding.key for finding in findings(catalogs, done)] == ["shop/unreadable/primary"]
+
+
+def test_an_object_that_its_disk_does_not_give_stops_no_other(
+    catalogs: Catalogs, s3: S3Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, newest = back_up(catalogs, age=DAY), back_up(catalogs)
+    primary, file = catalogs["primary"], file_of(s3, catalogs["primary"], old)
+    refuse_to_read(monkeypatch, primary.store, lambda key: key.endswith(f"{old.backup_id}/{file.name}"))
+    done = scrub(catalogs)
+    assert (done.read, done.rejected) == (3, 0)
+    [finding] = findings(catalogs, done)
+    assert (finding.key, finding.blinding) == (f"shop/unreadable/primary/{old.backup_id}", False)
+    assert f"{primary.store.url}/{objects_folder('shop', old.backup_id)}{file.name}" in finding.what
+    assert "repair_backup" in finding.remedy
+    # the other objects of the backup are compared nevertheless
+    small = next(path for path in file.parent.iterdir() if path != file)
+    flip_a_bit(small)
+    assert scrub(catalogs, days_later=4).rejected == 1
+    flip_a_bit(small)
+    # a store that gives nothing at all says nothing of its backups
+    refuse_to_read(monkeypatch, primary.store, lambda _: True)
+    done = scrub(catalogs, days_later=6)
+    assert (done.read, done.rejected) == (2, 0)
+    assert [trouble.backup_id for trouble in done.unreadable] == [""]
+    assert primary.entry("shop", newest.backup_id).verified
 
 
 def test_backup_from_before_the_encryption_is_read_whole(catalogs: Catalogs) -> None:

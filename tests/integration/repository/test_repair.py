@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.engines.backup import Depth, Verification, take_backup
@@ -18,6 +18,7 @@ from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.repository.conftest import MakeStore
 from tests.support.bytes_engine import BytesEngine
+from tests.support.damage import refuse_to_read
 
 ENGINE = BytesEngine({name: name.encode() * 1000 for name in ("one", "two", "three")})
 SCRIPT = "#!/bin/sh\n"
@@ -74,6 +75,19 @@ def test_damaged_and_missing_objects_manifest_and_script_come_back(
     entry = entry_of(copy, manifest)
     assert entry is not None
     assert entry.verified
+
+
+def test_what_cannot_be_read_comes_back_too_while_its_store_answers(
+    copy: Catalog, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = manifest.objects[0].name
+    refuse_to_read(monkeypatch, copy.store, lambda key: key.endswith(f"/{name}"))
+    assert damage_of(copy, manifest) == [name]
+    refuse_to_read(monkeypatch, copy.store, lambda key: key.endswith(MANIFEST))
+    assert damage_of(copy, manifest) == [MANIFEST]
+    refuse_to_read(monkeypatch, copy.store, lambda _: True)
+    with pytest.raises(RepositoryError, match="InternalError"):
+        damage_of(copy, manifest)
 
 
 def test_backup_that_is_gone_altogether_comes_back(store: ObjectStore, copy: Catalog, manifest: Manifest) -> None:

@@ -17,7 +17,7 @@ from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.listing import ListedVersion
-from backup_playbook.repository.objects import BackupReader, no_checksum
+from backup_playbook.repository.objects import BackupReader, UnreadableObjects, no_checksum
 from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
@@ -67,18 +67,20 @@ def check_versions(
         except VerificationError as error:
             return error
         except RepositoryError as error:
-            if not is_missing(error):
-                raise
-            return _wrong(reader.store, key, entry, "is gone")
+            if is_missing(error):
+                return _wrong(reader.store, key, entry, "is gone")
+            unreadable.add(error)
         return None
 
     problems: list[VerificationError] = []
+    unreadable = UnreadableObjects()
     listing = _Listing(reader)
     with ThreadPoolExecutor(streams, thread_name_prefix="verify") as threads:
         jobs = (lambda pair=pair: examine(*pair) for pair in listing.sizes())
         for problem in _bounded(threads, jobs):
             if problem and len(problems) < PROBLEMS_TOLD:
                 problems.append(problem)
+    unreadable.report(problems)
     _report_current(reader, listing, backups[0].backup_id if backups else "")
     return problems
 
