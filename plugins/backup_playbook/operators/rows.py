@@ -114,13 +114,13 @@ class FindRows(RestoreStep):
         from backup_playbook.engines.postgres.row_recovery import load_rows
 
         form, started = context["params"], time.monotonic()
-        scratch = self.postgres_scratch()
+        scratch, live = self.postgres_scratch(), _live(self.config, self.source)
         with self.noticing_damage(context), self.reader() as reader:
             begin_anew(context, scratch, reader.manifest)
             wanted = _wanted(self.config, self.source, form)
-            phases = load_rows(scratch, reader, wanted, self.cancellation)
+            phases = load_rows(live, scratch, reader, wanted, self.cancellation)
             taken_at = reader.manifest.snapshot_at
-        preview = preview_rows(_live(self.config, self.source), scratch.server, form["on_conflict"])
+        preview = preview_rows(live, scratch.server, form["on_conflict"])
         how = (
             "One transaction writes them; a script that takes them back is stored in the repository before it is "
             "committed. Rows that are equal are not touched."

@@ -56,7 +56,7 @@ class Incident:
         target = self._scratch(self.server)
         target.create(self.manifest)
         wanted = wanted_rows(self.live, table, keys, where, children=children)
-        load_rows(target, self.lab.reader(self.manifest), wanted, self.lab.cancellation)
+        load_rows(self.live, target, self.lab.reader(self.manifest), wanted, self.lab.cancellation)
         self.found = target
         return target
 

@@ -126,6 +126,43 @@ def test_conditions(shop: Incident) -> None:
         shop.find("app.orders", where="is_big(id)")
 
 
+CHANGING = """
+CREATE SEQUENCE counter; SELECT setval('counter', 900);
+CREATE FUNCTION is_recent(int) RETURNS bool STABLE LANGUAGE plpgsql AS
+  'BEGIN RETURN $1 > (SELECT last_value FROM public.counter); END';
+CREATE DOMAIN mail AS text CHECK (VALUE LIKE '%@%');
+CREATE FUNCTION is_mail(text) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS
+  'BEGIN PERFORM $1::public.mail; RETURN true; EXCEPTION WHEN check_violation THEN RETURN false; END';
+CREATE FUNCTION in_catalog(int) RETURNS bool STABLE LANGUAGE plpgsql AS
+  'BEGIN RETURN $1 <= 5 + (SELECT count(*) FROM pg_indexes WHERE schemaname = ''public''); END';
+CREATE FUNCTION is_small(int) RETURNS bool STABLE LANGUAGE plpgsql AS
+  $$ BEGIN RETURN $1 <= coalesce(nullif(current_setting('app.lim', true), '')::int, 900); END $$;
+CREATE TABLE users (k text PRIMARY KEY, r int); INSERT INTO users VALUES ('k', 1);
+CREATE FUNCTION rate(text) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+  'BEGIN RETURN (SELECT r FROM public.users WHERE k = $1); END';
+CREATE TABLE t (id int PRIMARY KEY, v text, up int REFERENCES t ON DELETE CASCADE,
+                r int GENERATED ALWAYS AS (rate(v)) STORED);
+INSERT INTO t SELECT i, CASE WHEN i <= 3 THEN 'bad' ELSE 'a@b' END, nullif(i / 2, 0) FROM generate_series(1, 1000) i;
+"""
+
+
+def test_functions_that_depend_on_more_than_the_row(
+    lab: Lab, postgres18: PostgresServer, database: Database, scratch: MakeScratch, tmp_path: Path
+) -> None:
+    """What goes along with the rows need not meet the condition."""
+    name = database()
+    with postgres18.connect(name) as session:
+        session.execute(f"ALTER DATABASE {name} SET app.lim = '10'; {CHANGING}".encode())
+    lost = Incident(lab, postgres18, name, scratch, tmp_path)
+    for where in ("is_mail(v)", "NOT is_mail(v) OR id = 9", "in_catalog(id)", "is_recent(id)"):
+        with pytest.raises(RowRecoveryError, match="production judges"):
+            lost.find("t", where=where)
+    with pytest.raises(RowRecoveryError, match=r"names r, which public\.rate\(text\) generates"):
+        lost.find("t", where="r IS NULL")
+    lost.find("t", where="is_small(id) AND id > 3")
+    assert lost.preview().tables[0].counts == {"equal": 997}
+
+
 def test_no_code_of_other_users_is_run(postgres18: PostgresServer, database: Database) -> None:
     """It would run with the rights of the recovery, and before anybody has approved."""
     name = database()

@@ -26,7 +26,7 @@ from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import create_temporary, said
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
 
-_REMEDY = "Compare the table's own columns with values; or name the rows by `keys`."
+REMEDY = "Compare the table's own columns with values; or name the rows by `keys`."
 _ROWS_TRIED = 1000
 _FIRST_OF_USERS = 16384
 _PLACE = quoted("pg_temp", "backup_playbook place")
@@ -38,6 +38,18 @@ _PATH: LiteralString = "SELECT pg_catalog.current_schemas(false)::pg_catalog.tex
 _SETTINGS: LiteralString = """
 SELECT name, current_setting(name) FROM unnest(ARRAY['TimeZone', 'DateStyle', 'IntervalStyle', 'bytea_output',
   'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'default_text_search_config', 'xmlbinary']) name
+UNION ALL SELECT name, current_setting(name) FROM (
+  SELECT DISTINCT split_part(setting, '=', 1) AS name FROM pg_db_role_setting s, unnest(s.setconfig) setting
+  WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    AND s.setrole IN (0, session_user::regrole)) of_application
+WHERE name LIKE '%.%' AND current_setting(name, true) IS NOT NULL
+  AND NOT EXISTS (SELECT FROM pg_settings p WHERE p.name = of_application.name AND p.context <> 'user')
+"""
+
+_GENERATED: LiteralString = """
+SELECT a.attname::text, d.adbin::text FROM pg_catalog.pg_attrdef d
+JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+WHERE d.adrelid = pg_catalog.to_regclass(%s) AND a.attgenerated <> '' AND a.attname = ANY (%s::text[])
 """
 
 _PARSED: LiteralString = """
@@ -115,6 +127,10 @@ class _Function:
         return self.language in ("internal", "c")
 
     @property
+    def is_of_application(self) -> bool:
+        return not (self.is_compiled or self.is_of_server)
+
+    @property
     def objection(self) -> str:
         """Why it may have another result in a scratch; empty when it has none."""
         if self.volatility == "v":
@@ -147,6 +163,7 @@ def understand(connection: Connection[TupleRow], table: TableShape, where: str) 
     ((sql, tree, columns),) = connection.execute(_PARSED, [temporary]).fetchall()
     functions = _functions(connection, tree)
     _require_fit(table, functions, tree)
+    _require_plain_columns(connection, table, columns)
     watched = _watched(connection, table, functions)
     whole_row = ":varattno 0 " in tree  # COPY into a partition has a row of another type
     compiled = all(item.is_compiled for item in functions)
@@ -170,13 +187,13 @@ def _watched(connection: Connection[TupleRow], table: TableShape, functions: Seq
 
     Called with the rights of this role: so only those of who could do as much by a trigger of the table.
     """
-    own = [item.oid for item in functions if not (item.is_compiled or item.is_of_server)]
+    own = [item.oid for item in functions if item.is_of_application]
     called = connection.execute(_CALLED, {"functions": own, "table": quoted(*table.name)}).fetchall()
     if strange := [f"{name} of {owner}" for name, _, owner, trusted in called if not trusted]:
         raise RowRecoveryError(
             f"The condition on {table.label} would call functions that do not belong to the table's owner: "
             f"{', '.join(strange)}. They would run with the rights of this recovery.",
-            f"Name the schema of the function that you mean; or give it to the table's owner. {_REMEDY}",
+            f"Name the schema of the function that you mean; or give it to the table's owner. {REMEDY}",
         )
     return {name: digest for name, digest, *_ in called}
 
@@ -221,14 +238,14 @@ def reading_nothing_else(connection: Connection[TupleRow], table: TableShape, co
     if counting != "on" and condition.functions:
         raise RowRecoveryError(
             f"Nobody can tell whether {', '.join(condition.functions)} reads other tables: track_counts is off.",
-            _REMEDY,
+            REMEDY,
         )
     if read:
         used = ", ".join(condition.functions) or "what the condition uses"
         raise RowRecoveryError(
             f"The condition reads more than the row of {table.label}: {used} has read {', '.join(read)}, not as "
             "it is in production.",
-            _REMEDY,
+            REMEDY,
         )
 
 
@@ -254,8 +271,19 @@ def _require_fit(table: TableShape, functions: Sequence[_Function], tree: str) -
         objections.append("columns of the system are others in a scratch")
     if objections:
         raise RowRecoveryError(
-            f"The condition on {table.label} might mean other rows in a scratch: {'; '.join(objections)}.", _REMEDY
+            f"The condition on {table.label} might mean other rows in a scratch: {'; '.join(objections)}.", REMEDY
         )
+
+
+def _require_plain_columns(connection: Connection[TupleRow], table: TableShape, columns: Sequence[str]) -> None:
+    """Values that are generated are computed anew in a scratch, where other tables have no rows."""
+    for column, tree in connection.execute(_GENERATED, [quoted(*table.name), columns]).fetchall():
+        if called := [item.signature for item in _functions(connection, tree) if item.is_of_application]:
+            raise RowRecoveryError(
+                f"The condition on {table.label} names {column}, which {', '.join(called)} generates: a scratch might "
+                "have another value.",
+                REMEDY,
+            )
 
 
 def _is_immutable(connection: Connection[TupleRow], temporary: str, sql: str) -> bool:

@@ -9,6 +9,7 @@ from backup_playbook.core.row_recovery import ForeignKey, Selection, TableShape,
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.row_catalog import choose_rows, find_table, read_foreign_keys
 from backup_playbook.engines.postgres.row_condition import understand
+from backup_playbook.engines.postgres.row_judgement import require_same_judgement
 from backup_playbook.engines.postgres.row_search import RowSearch
 from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
@@ -44,10 +45,17 @@ def wanted_rows(
 
 
 def load_rows(
-    scratch: ScratchDatabase, reader: BackupReader, wanted: WantedRows, cancellation: Cancellation
+    live: PostgresServer,
+    scratch: ScratchDatabase,
+    reader: BackupReader,
+    wanted: WantedRows,
+    cancellation: Cancellation,
 ) -> dict[str, float]:
     """Fill the empty scratch with what can be meant, and mark what is; seconds by phase. Raises as `Target.restore`."""
-    return RowSearch(
+    phases = RowSearch(
         scratch.server, scratch.host.production, reader, scratch.options, cancellation,
         root=wanted.table, selection=wanted.selection, links=wanted.links,
     ).run()  # fmt: skip
+    if condition := wanted.selection.condition:
+        require_same_judgement(live, scratch.server, wanted.table, condition)
+    return phases

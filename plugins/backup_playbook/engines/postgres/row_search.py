@@ -108,7 +108,8 @@ class RowSearch(Restore):
         with self._loading("The rows") as self._session:
             self._session.execute(b"CREATE SCHEMA backup_playbook")
             self._session.execute(
-                f"CREATE TABLE {FOUND} (relation oid, place tid, PRIMARY KEY (relation, place))".encode()
+                f"CREATE TABLE {FOUND} (relation oid, place tid, selected bool DEFAULT false, "
+                "PRIMARY KEY (relation, place))".encode()
             )
             self._members = {table: self._stored_in(table) for group in order for table in group}
             if not self._members[self._root.name]:
@@ -323,7 +324,7 @@ class RowSearch(Restore):
                 reading_nothing_else(self._session, self._root, condition),
             ):
                 evaluating(self._session, condition)
-                command = f"INSERT INTO {FOUND} SELECT relation, place FROM {_SELECTED} ON CONFLICT DO NOTHING"
+                command = f"INSERT INTO {FOUND} SELECT relation, place, true FROM {_SELECTED} ON CONFLICT DO NOTHING"
                 return self._session.execute(command.encode()).rowcount
         columns = {f"v{number}": column for number, column in enumerate(self._root.key)}
         pairs = zip(columns.items(), self._root.key_operators, strict=True)

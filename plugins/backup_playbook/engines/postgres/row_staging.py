@@ -153,14 +153,8 @@ class Staging:
             f"CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {listed}, 'missing'::text AS {STATE} "
             f"FROM {staged.target} WITH NO DATA",
         )
-        out = f"COPY (SELECT {columns_of('t', columns)} FROM {rows_of(then)} t WHERE {is_found('t')}) TO STDOUT"
-        into = f"COPY {name} ({listed}) FROM STDIN"
-        with (
-            self._scratch.cursor().copy(out.encode(self._scratch.info.encoding)) as rows,
-            self.live.cursor().copy(into.encode(self.live.info.encoding)) as copy,
-        ):
-            for block in rows:
-                copy.write(block)
+        query = f"SELECT {columns_of('t', columns)} FROM {rows_of(then)} t WHERE {is_found('t')}"
+        copy_rows(self._scratch, query, self.live, f"{name} ({listed})")
         self.do(f"ANALYZE {name}")
         return staged
 
@@ -180,6 +174,17 @@ class Staging:
 @contextmanager
 def staged_rows(live: PostgresServer, scratch: PostgresServer, on_conflict: OnConflict) -> Iterator[Staging]:
     """A transaction on production, rolled back unless it is committed meanwhile. Raises RestoreError, SourceError."""
+    with both_sides(live, scratch) as (here, there):
+        staging = Staging(here, there, read_foreign_keys(here), on_conflict)
+        staging.load()
+        yield staging
+
+
+@contextmanager
+def both_sides(
+    live: PostgresServer, scratch: PostgresServer
+) -> Iterator[tuple[Connection[TupleRow], Connection[TupleRow]]]:
+    """Transactions on production and the scratch, as above."""
     with scratch.connect() as there, live.connect() as here:
         try:
             # local: behind a pooler, what a commit leaves set would meet the application's next transaction
@@ -188,9 +193,7 @@ def staged_rows(live: PostgresServer, scratch: PostgresServer, on_conflict: OnCo
                 settings = {**known_to(connection.info.server_version), "lock_timeout": str(_LOCK_TIMEOUT_MS)}
                 connection.execute(set_statements(settings, local=True).encode())
             _speak_alike(there, here)
-            staging = Staging(here, there, read_foreign_keys(here), on_conflict)
-            staging.load()
-            yield staging
+            yield here, there
         except psycopg.Error as error:
             # without its traceback, which has values of rows in it
             raise RestoreError(
@@ -198,6 +201,17 @@ def staged_rows(live: PostgresServer, scratch: PostgresServer, on_conflict: OnCo
                 f"Nothing was written. {_remedy(error)}",
             ) from None
         here.rollback()
+
+
+def copy_rows(there: Connection[TupleRow], query: str, here: Connection[TupleRow], into: str) -> None:
+    """What `query` gives there; into: a table and its columns here."""
+    out = f"COPY ({query}) TO STDOUT".encode(there.info.encoding)
+    with (
+        there.cursor().copy(out) as rows,
+        here.cursor().copy(f"COPY {into} FROM STDIN".encode(here.info.encoding)) as copy,
+    ):
+        for block in rows:
+            copy.write(block)
 
 
 def _speak_alike(there: Connection[TupleRow], here: Connection[TupleRow]) -> None:
