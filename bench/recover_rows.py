@@ -58,7 +58,7 @@ def main() -> None:
     scratch = ScratchDatabase(host, scratch_name(SOURCE), "bench", RestoreOptions(arguments.streams))
     scratch.create(reader.manifest)
     created = time.perf_counter()
-    phases = load_rows(scratch, reader, wanted, Cancellation())
+    phases = load_rows(live, scratch, reader, wanted, Cancellation())
     seen = preview_rows(live, scratch.server, "stop")
     recovered = import_rows(live, scratch.server, seen, "stop", fire_triggers=False, keep_undo=lambda _: "")
     remaining = remaining_rows(live, scratch.server)

@@ -122,6 +122,12 @@ SHAPES = [
         "DELETE FROM parted WHERE id < 5",
     ),
     Shape(
+        "spelled",  # the same key in other digits
+        "CREATE TABLE spelled (id numeric, j jsonb, v text, PRIMARY KEY (id, j));"
+        "INSERT INTO spelled VALUES (1.0, '[1.0]', 'a'), (2.0, '2', 'b')",
+        "DELETE FROM spelled; INSERT INTO spelled VALUES (1.00, '[1.00]', 'other')",
+    ),
+    Shape(
         "limbs",  # what refers to a partition, and refers from one
         "CREATE TABLE limbs (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
         "CREATE TABLE limbs_1 PARTITION OF limbs FOR VALUES FROM (0) TO (100);"
@@ -250,3 +256,18 @@ def test_bytes_of_every_encoding(
         assert difference(lost.dump(), damaged) == set()
     finally:
         postgres18.drop_database(name)
+
+
+def test_undo_leaves_values_that_rows_refer_to_now(incident: Open) -> None:
+    lost = incident(
+        "CREATE TABLE t (id int PRIMARY KEY, code text UNIQUE, v text);"
+        "CREATE TABLE c (id int PRIMARY KEY, code text REFERENCES t (code));"
+        "INSERT INTO t VALUES (1, 'A', 'x'), (2, 'B', 'x'), (3, 'C', 'x'), (4, 'D', 'x'); INSERT INTO c VALUES (4, 'D')"
+    )
+    lost.do("UPDATE t SET code = 'Z' || id WHERE id IN (1, 3); UPDATE t SET v = 'y' WHERE id = 4")
+    lost.do("DELETE FROM t WHERE id = 2")
+    lost.find("t", where="true")
+    lost.bring_back("overwrite")
+    lost.do("INSERT INTO c VALUES (1, 'A')")
+    lost.undo()
+    assert lost.ask("TABLE t ORDER BY id") == [(1, "A", "x"), (3, "Z3", "x"), (4, "D", "y")]

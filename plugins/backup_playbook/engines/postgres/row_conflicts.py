@@ -98,15 +98,17 @@ def _taken(staging: Staging, table: StagedTable, constraints: list[UniqueConstra
 
 
 def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[UniqueConstraint]) -> Iterator[Conflict]:
-    """An UPDATE gives no identity that is always generated, and exchanges no unique values between rows."""
+    """An UPDATE gives no identity that is always generated, nor another spelling of a key, and exchanges no unique
+    values between rows."""
     if staging.on_conflict != "overwrite":
         return
-    identities = [name for name in table.columns if table.live.columns[name].identity == "a" and name not in table.key]
-    differ = " OR ".join(f"s.{quoted(name)} IS DISTINCT FROM t.{quoted(name)}" for name in identities) or "false"
-    ((renumbered,),) = staging.ask(
-        f"SELECT EXISTS (SELECT FROM {table.name} s JOIN {table.rows} t ON {table.same_key('s', 't')} "
-        f"WHERE s.{STATE} = 'differs' AND ({differ}))"
+    identities = [name for name in table.columns if table.live.columns[name].identity == "a" or name in table.key]
+    differ = ", ".join(f"bool_or(s.{quoted(name)}::text <> t.{quoted(name)}::text)" for name in identities)
+    (differs,) = staging.ask(
+        f"SELECT {differ} FROM {table.name} s JOIN {table.rows} t ON {table.same_key('s', 't')} "
+        f"WHERE s.{STATE} = 'differs'"
     )
+    renumbered = [name for name, differs_here in zip(identities, differs, strict=True) if differs_here]
     exchanged = [item for item in constraints if item.immediate and _Meetings(staging, table, item).exchange()]
     if not renumbered and not exchanged:
         return
@@ -117,7 +119,7 @@ def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[Uniq
         staging.ways[table.name] = "parked"
         staging.parked[table.name] = exchanged
     else:
-        names = ", ".join(identities if renumbered else [item.name for item in exchanged])
+        names = ", ".join(renumbered or [item.name for item in exchanged])
         children = ", ".join(
             f"{label(link.child)} (ON DELETE {link.on_delete}, ON UPDATE {link.on_update})" for link in acting
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from backup_playbook.core.row_recovery import ForeignKey
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import Trigger, read_shape, refers, rows_of
 from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging
 from backup_playbook.engines.postgres.row_writing import Overwriting, all_gone, park
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
 
+_COUNT = "  GET DIAGNOSTICS kept = ROW_COUNT; total := total + kept;\n"
 DIGEST = quoted("backup_playbook digest")
 
 _HEAD = """\
@@ -108,13 +110,27 @@ def _prune(staging: Staging) -> str:
                 f"  DELETE FROM inserted_{parent.name} p WHERE EXISTS (SELECT FROM {rows_of(shape)} c, "
                 f"{parent.rows} t WHERE {parent.same_key('t', 'p')} AND "
                 f"{refers(link, 't', 'c')}{going});\n"
-                "  GET DIAGNOSTICS kept = ROW_COUNT; total := total + kept;\n"
+                f"{_COUNT}"
             )
+            if link.on_update != "cascade" and _has_replaced(staging, parent):
+                body += f"  {_prune_replaced(parent, link, rows_of(shape), going)};\n{_COUNT}"
     loop = f"DECLARE kept bigint; total bigint; BEGIN LOOP total := 0;\n{body}  EXIT WHEN total = 0; END LOOP; END"
     tag = "undo"
     while f"${tag}$" in loop:
         tag += "_"
     return f"DO ${tag}$ {loop} ${tag}$"
+
+
+def _prune_replaced(parent: StagedTable, link: ForeignKey, children: str, going: str) -> str:
+    """Nor take back values that rows refer to now, unless another row gets them."""
+    replaced = f"replaced_{parent.name}"
+    changed = " OR ".join(f"t.{quoted(n)} IS DISTINCT FROM p.{quoted(n)}" for n in link.parent_columns)
+    if link.on_update == "no action":
+        going += f" AND NOT EXISTS (SELECT FROM {replaced} q WHERE {refers(link, 'q', 'c')})"
+    return (
+        f"DELETE FROM {replaced} p WHERE EXISTS (SELECT FROM {children} c, {parent.rows} t "
+        f"WHERE {parent.same_key('t', 'p')} AND ({changed}) AND {refers(link, 't', 'c')}{going})"
+    )
 
 
 def _park(staging: Staging) -> Iterator[str]:
