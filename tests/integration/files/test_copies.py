@@ -252,6 +252,20 @@ def test_a_bucket_as_source(lab: FilesLab, s3: S3Gateway, tmp_path: Path) -> Non
     assert (tmp_path / "copy/folder/gone").read_bytes() == b"three"
 
 
+def test_other_headers_of_the_same_content_reach_the_copy(
+    lab: FilesLab, offsite: FilesLab, s3: S3Gateway, tmp_path: Path
+) -> None:
+    live, source = bucket_source(make_lab(s3, tmp_path / "unused"))
+    for kind in ("text/plain", "text/html"):
+        live.client.put_object(Bucket=live.bucket, Key=live.path("a"), Body=b"one", ContentType=kind)
+        manifest = lab.backup(source)
+        copy(lab, offsite, manifest)
+        copied = offsite.catalog.manifest(SOURCE, manifest.backup_id)
+        for tree in (lab.tree(manifest), offsite.tree(copied)):
+            assert tree[b"a"].object_headers["ContentType"] == kind
+    assert copied.details["done"]["uploaded"] == 0
+
+
 ODD_KEYS = ("./a", "/x", "a/../b", "a//b", "folder//")
 
 

@@ -11,6 +11,7 @@ from backup_playbook.core.errors import RestoreError, UnequalError
 from backup_playbook.engines.files.place import Place
 from backup_playbook.engines.files.restore import FilesRestore
 from backup_playbook.engines.files.scratch import ScratchDirectory
+from backup_playbook.engines.files.unrestored import Unrestored
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import FilesLab, state
 from tests.integration.files.test_restore import restore
@@ -83,6 +84,33 @@ def test_in_place_as_an_ordinary_worker(lab: FilesLab, open_folder: Path) -> Non
             work.prove()
     assert (lab.root / "gone").read_bytes() == b"content"
     assert (lab.root / "others").stat().st_uid == 0, "an equal file of another owner is nobody's business"
+
+
+def test_in_place_a_link_is_not_taken_for_a_folder(lab: FilesLab, tmp_path: Path) -> None:
+    for name in ("data/x", "data/deep/y", "other", "was/z"):
+        lab.write(name)
+    manifest = lab.backup()
+    (lab.root / "data").rename(tmp_path / "larger")
+    (lab.root / "data").symlink_to(tmp_path / "larger")
+    (tmp_path / "larger/x").unlink()
+    (lab.root / "other").unlink()
+    (lab.root / "was/z").unlink()
+    (lab.root / "was").rmdir()
+    lab.write("was")
+    with Place(lab.root, set_aside=b".replaced/") as place:
+        for path in (b"", b"data/x"):
+            work = FilesRestore(lab.reader(manifest), place, Cancellation(), path)
+            outlook = {entry.path: what for what, entry in work.preview(Unrestored(work.reader))}
+            assert outlook[b"data/x"] == "impossible"
+            if not path:
+                assert outlook == dict.fromkeys((b"data/", b"data/deep/", b"data/deep/y", b"data/x"), "impossible") | {
+                    b"other": "missing", b"was/": "replaced", b"was/z": "missing"
+                }  # fmt: skip
+            with pytest.raises(RestoreError, match="data is a symbolic link, where the backup has a folder"):
+                work.run()
+    assert (lab.root / "data").is_symlink()
+    assert [path.name for path in (tmp_path / "larger").rglob("*")] == ["deep", "y"]
+    assert {(lab.root / name).read_bytes() for name in ("other", "was/z")} == {b"content"}
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])

@@ -330,6 +330,26 @@ def test_nearly_all_contents_at_once_are_asked_about_once(lab: FilesLab) -> None
     assert lab.backup().details["done"]["uploaded"] == 30
 
 
+def test_large_files_that_are_encrypted_in_place_are_asked_about(
+    lab: FilesLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "SMALL_BYTES", 1)
+    monkeypatch.setattr(YOUNG, 0)
+
+    def write(content: bytes) -> None:
+        for number in range(30):
+            os.utime(lab.write(f"{number}", content), ns=(TIME, TIME))
+
+    write(b"plain")
+    lab.backup()
+    for file in lab.root.iterdir():
+        os.chown(file, 1234, 1234)
+    assert lab.backup().details["losses"]["rewritten"] == 0
+    write(b"XXXXX")
+    with pytest.raises(SourceError, match=r"30 of 30 files \(100%\) have another content"):
+        lab.backup()
+
+
 def test_an_empty_tree_and_a_vanished_mount_are_said(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "it has no files" in in_words(lab.backup())
     for number in range(10):

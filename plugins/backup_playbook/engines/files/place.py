@@ -259,13 +259,25 @@ class Place:
         finally:
             os.close(here)
 
+    def _refuse_link(self, here: int, step: bytes, path: bytes) -> None:
+        """Moved aside it would take with it all that it leads to, which somebody may have put elsewhere on purpose."""
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISLNK(os.stat(step, dir_fd=here, follow_symlinks=False).st_mode):
+                raise PathError(
+                    f"{self._named(path)} is a symbolic link, where the backup has a folder.",
+                    "Nothing was written there. If it is right, restore into a new directory, and copy from there to "
+                    "where it leads. Else remove it, and clear this task.",
+                )
+
     def _step(self, here: int, step: bytes, path: bytes, *, create: bool) -> int:
         try:
             return os.open(step, _FOLDER, dir_fd=here)
         except OSError as error:
+            aside = self.set_aside and (path + b"/").startswith(self.set_aside)
+            if error.errno in (errno.ENOTDIR, errno.ELOOP) and not aside:
+                self._refuse_link(here, step, path)
             if not create or error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
-        aside = self.set_aside and (path + b"/").startswith(self.set_aside)
         with self._making:
             try:  # another thread was faster
                 return os.open(step, _FOLDER, dir_fd=here)

@@ -26,6 +26,8 @@ RENAMES_COUNTED = 1_000_000
 """Of more new files, or of more that vanished, the guard takes renames for losses. 8 and some 70 bytes for each."""
 SAMPLE = 50
 """So many files tell whether contents changed, or only times and owners."""
+LARGE_SAMPLE = 3
+"""So many large files, the smallest ones, tell it of those that seem to have another owner only."""
 MOUNTS_NAMED = 10
 
 
@@ -94,6 +96,7 @@ class Plan:
     _added: set[int] = field(default_factory=set)
     _removed: array[int] = field(default_factory=lambda: array("q"))
     _sample: list[tuple[Entry, Entry]] = field(default_factory=list)
+    _large: list[tuple[Entry, Entry]] = field(default_factory=list)
 
     def differences(self) -> Iterator[Step]:
         hidden: Entry | None = None
@@ -121,8 +124,9 @@ class Plan:
         """usual: nearly all contents had changed in the previous backup, too. Raises SourceError."""
         counts, added = self.counts, self._added
         renamed = sum(known in added for known in self._removed)
-        suspicious = counts["changed"] > max(FEW, NEARLY_ALL * counts["files_before"])
-        counts["rewritten"] = round(counts["changed"] * self._share_rewritten()) if suspicious else 0
+        if counts["changed"] + counts["touched"] > max(FEW, NEARLY_ALL * counts["files_before"]):
+            rewritten = counts["changed"] * self._share_rewritten(self._sample)
+            counts["rewritten"] = round(rewritten + counts["touched"] * self._share_rewritten(self._large))
         return Losses(
             counts["files_before"], counts["vanished"] - renamed, counts["emptied"], counts["lost"],
             0 if usual else counts["rewritten"], counts["files"],
@@ -157,6 +161,7 @@ class Plan:
         if now.type != old.type or (is_file and (self.rehash or not now.same_content(old))):
             return Action.CHANGE
         same = now.same_attributes(old) and (now.target, now.outcome) == (old.target, old.outcome)
+        same = same and (not now.stored or now.object_headers == old.object_headers)
         return None if same else Action.TOUCH
 
     def _count(self, now: Entry | None, old: Entry | None) -> None:
@@ -195,17 +200,20 @@ class Plan:
     def _note_changed(self, now: Entry, old: Entry) -> None:
         small = now.size <= SMALL_BYTES
         if not small and (now.size, now.mtime_ns, now.etag) == (old.size, old.mtime_ns, old.etag):
-            return  # more likely a new owner; what it is, only reading it tells
+            # more likely a new owner; what it is, only reading tells
+            self.counts["touched"] += 1
+            self._large = sorted([*self._large, (now, old)], key=lambda pair: pair[0].size)[:LARGE_SAMPLE]
+            return
         self.counts["changed"] += 1
         if small and len(self._sample) < SAMPLE:
             self._sample.append((now, old))
         elif small and (place := random.randrange(self.counts["changed"])) < SAMPLE:  # noqa: S311 - a sample
             self._sample[place] = (now, old)
 
-    def _share_rewritten(self) -> float:
+    def _share_rewritten(self, sample: list[tuple[Entry, Entry]]) -> float:
         """How many of those that seem to have changed have another content indeed."""
         differing, looked_at = 0, 0
-        for now, old in self._sample:
+        for now, old in sample:
             self.cancellation.check()
             try:
                 digest = now.sha256 or self.tree.read(now, _sha256)[1]
@@ -214,7 +222,7 @@ class Plan:
                 continue
             looked_at += 1
             differing += digest != old.sha256
-        return differing / looked_at if looked_at else float(not self._sample)
+        return differing / looked_at if looked_at else float(not sample)
 
     def _note_removed(self, old: Entry) -> None:
         if old.type == FileType.FILE:

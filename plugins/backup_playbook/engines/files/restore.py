@@ -131,17 +131,24 @@ class FilesRestore:
         self.place.made.clear()
 
     def preview(self, lost: Unrestored) -> Iterator[tuple[str, Entry]]:
-        """What run() will do with each file and link, by their sizes and times: no content is read."""
+        """What run() will do with each file and link, by their sizes and times: no content is read.
+
+        Of folders, with those that something else stands in place of.
+        """
         for entry, reason in self._placed(lost):
             self.cancellation.check()
-            if entry.is_directory:
-                continue
             try:
-                yield IMPOSSIBLE if reason else self._outlook(entry, self.place.status(entry.path)), entry
+                what = IMPOSSIBLE if reason else self._outlook(entry, self.place.status(entry.path))
             except PathError:
-                yield IMPOSSIBLE, entry
+                what = IMPOSSIBLE
+            if what:
+                yield what, entry
 
     def _outlook(self, entry: Entry, found: os.stat_result | None) -> str:
+        if entry.is_directory:
+            if found is None or stat.S_ISDIR(found.st_mode):
+                return ""
+            return IMPOSSIBLE if stat.S_ISLNK(found.st_mode) else REPLACED
         if found is None:
             return MISSING
         if kind_of(found) == entry.type and self._looks_equal(entry, found):

@@ -198,7 +198,9 @@ def _removed(plan: BackupReader) -> dict[Identity, Entry]:
 
 def _touched(now: Entry, old: Entry) -> Entry:
     """Other attributes, the same content, with what is known of it."""
-    return now.with_content_of(old)._replace(object_headers=old.object_headers)
+    # a listing tells no headers; a backup that is copied does
+    headers = now.object_headers if now.stored else old.object_headers
+    return now.with_content_of(old)._replace(object_headers=headers)
 
 
 def _unplanned(contents: Contents, was: Entry, line: bytes) -> _Done:
