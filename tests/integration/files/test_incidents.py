@@ -11,6 +11,7 @@ from backup_playbook.engines.backup import take_backup
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.to_bucket import BucketRestore
 from backup_playbook.repository import quick
+from backup_playbook.repository.removal import remove_backup
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab, state
@@ -105,6 +106,21 @@ def test_a_content_that_its_disk_does_not_give_hides_no_other(lab: FilesLab, mon
     flip_a_bit(lab.s3.buckets / lab.store.bucket / "playbook/current/uploads/04")
     with pytest.raises(VerificationError, match="uploads/04"):
         lab.verify(first)
+
+
+def test_what_a_removed_backup_has_added_is_read_by_the_next_one_alone(lab: FilesLab) -> None:
+    lab.write("f", b"f" * 1000)
+    lab.write("g", b"g" * 1000)
+    taken = []
+    for number in range(3):
+        lab.write("n", b"%d" % number)
+        taken.append(lab.backup())
+        lab.verify(taken[-1])
+    remove_backup(lab.store, SOURCE, taken[0].backup_id)
+    flip_a_bit(lab.s3.buckets / lab.store.bucket / "playbook/current/uploads/f")
+    lab.verify(taken[2])
+    with pytest.raises(VerificationError, match="uploads/f "):
+        lab.verify(taken[1])
 
 
 def files_of(lab: FilesLab, manifest: Manifest) -> set[bytes]:

@@ -6,15 +6,16 @@ import json
 import logging
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.tree import Entry, current_folder, key_of
 from backup_playbook.engines.files.base import CURRENT_DIFFERS, later_runs, may_be_ours, taken
 from backup_playbook.engines.files.shards import entries
-from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.listing import ListedVersion
 from backup_playbook.repository.objects import BackupReader, UnreadableObjects, no_checksum
@@ -51,6 +52,7 @@ def check_versions(
     backups = taken(Catalog(reader.store), source)
     unread = {one.backup_id for one in backups if not one.verified or one.latest(EvidenceKind.REJECTED)}
     unread.add(reader.manifest.backup_id)
+    is_heir = _heir(reader.manifest.backup_id, backups)
     check = _check_content if read else _check_checksum
 
     def examine(entry: Entry, listed: int | None) -> VerificationError | None:
@@ -62,7 +64,7 @@ def check_versions(
             if size != entry.size:
                 raise _wrong(reader.store, key, entry, f"has {size} bytes instead of {entry.size}")
             # one that was stored without a version of its own may have been overwritten at any time
-            if whole or entry.added in unread or entry.version in NO_VERSIONS:
+            if whole or entry.added in unread or is_heir(entry.added) or entry.version in NO_VERSIONS:
                 check(stored, key, entry)
         except VerificationError as error:
             return error
@@ -83,6 +85,19 @@ def check_versions(
     unreadable.report(problems)
     _report_current(reader, listing, backups[0].backup_id if backups else "")
     return problems
+
+
+def _heir(backup_id: str, backups: Sequence[CatalogEntry]) -> Callable[[str], bool]:
+    """Whether this backup is the one that reads what a backup has added that is gone: the next one that is left does,
+    or nobody ever would again, and only that one, or each of them would read nearly everything."""
+    there = {one.backup_id for one in backups}
+    readers = sorted({backup_id} | {one.backup_id for one in backups if one.verified})
+
+    @cache
+    def is_heir(added: str) -> bool:
+        return added not in there and next((one for one in readers if one > added), "") == backup_id
+
+    return is_heir
 
 
 def verified(stored: QuickRequests, key: str, entry: Entry, version: str | None = None) -> Iterator[bytes]:
