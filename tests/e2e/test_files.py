@@ -37,7 +37,7 @@ def test_files_are_backed_up_lost_and_brought_back(playground: Playground, file_
     lost = answer(playground, FILE_DAG_ID, "Approve")
     assert "300 of 325 files (92%) are lost" in lost.plan
     assert lost.state == "success"
-    assert any("files are lost; the backup waits for approval" in text for text in lost.told)
+    assert any("gone, rewritten or unreadable; the backup waits for approval" in text for text in lost.told)
 
     listing = run(playground, "list_file_versions", source="uploads", path=FILE)
     found = client.xcom("list_file_versions", listing, "list_versions")

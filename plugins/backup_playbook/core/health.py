@@ -57,6 +57,9 @@ class Expected:
     minimum_size: int
     """Stored bytes."""
     encryption: EncryptionRecord
+    backup_dag: str = "nightly_database_backup"
+    restore_dag: str = "monthly_restore_test"
+    """The DAGs that take a backup of this source, and prove one."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     for rejection in facts.rejections:
         yield _rejected(facts, rejection, now)
     for inequality in facts.inequalities:
-        yield _unequal(inequality)
+        yield _unequal(facts, inequality)
     yield from _misdated(facts, now)
     yield from _rereading(facts, now)
     if facts.primary not in facts.listed:
@@ -211,12 +214,13 @@ def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> Problem:
     )
 
 
-def _unequal(one: Inequality) -> Problem:
+def _unequal(facts: SourceFacts, one: Inequality) -> Problem:
     return Problem(
         f"unequal/{one.backup_id}",
         "high",
         f"A restored copy of {one.backup_id} was not what was backed up: {one.what}",
-        "Its stored bytes are another matter. Run monthly_restore_test for this backup, by its id: a proof ends this. "
+        f"Its stored bytes are another matter. Run {facts.expected.restore_dag} for this backup, by its id: a proof "
+        "ends this. "
         "If you find it good as it is, run daily_backup_verification with its id under *Accept*.",
     )
 
@@ -227,7 +231,7 @@ def _misdated(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
         yield Problem(
             f"misdated/{backup_id}", "medium",
             f"The backup {backup_id} bears a date that had not come when it was taken: it counts for nothing.",
-            "Correct the clock of the worker that took it; then run nightly_database_backup or nightly_file_backup. "
+            f"Correct the clock of the worker that took it; then run {facts.expected.backup_dag}. "
             "Until retention removes it, it can be restored by its id.",
         )  # fmt: skip
 
@@ -252,6 +256,7 @@ def _rereading(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
 
 
 def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
+    run = facts.expected.backup_dag
     # before the time at which today's is due, yesterday's is the one to look for
     day = (now.astimezone(UTC) - facts.expected.due).replace(hour=0, minute=0, second=0, microsecond=0)
     todays = [one for one in facts.listed[facts.primary] if one.taken_at >= day and not one.misdated(now)]
@@ -260,24 +265,24 @@ def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
         if age > facts.expected.rpo:
             yield Problem(
                 "rpo", "high", f"The newest verified backup is {human_age(age)} old.",
-                "Take one now (nightly_database_backup), and run it as often as the RPO asks for.",
+                f"Take one now ({run}), and run it as often as the RPO asks for.",
             )  # fmt: skip
         return
     if not todays:
         what = f"There is no backup of {day:%Y-%m-%d}."
         remedy = (
-            "Run nightly_database_backup now; then find out why it did not run, or what its red task says. If the "
+            f"Run {run} now; then find out why it did not run, or what its red task says. If the "
             "scheduler was down, the run that it makes up for is enough."
         )
     elif todays[0].rejected:
         what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, was rejected by its verification."
-        remedy = "Run nightly_database_backup now, and find out what damaged the first one."
+        remedy = f"Run {run} now, and find out what damaged the first one."
     elif todays[0].unequal:
         what = f"Of the backup of {day:%Y-%m-%d}, {todays[0].backup_id}, a restored copy was not equal."
-        remedy = "Run nightly_database_backup now, and monthly_restore_test for its result."
+        remedy = f"Run {run} now, and {facts.expected.restore_dag} for its result."
     else:
         what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, is not verified."
-        remedy = "Open the run of nightly_database_backup: clear its task `verify` if it failed, or wait for its end."
+        remedy = f"Open the run of {run}: clear its task `verify` if it failed, or wait for its end."
     yield Problem("today", "high", what, remedy)
 
 
@@ -291,7 +296,7 @@ def _proof(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     what = f"The last proven restore was {human_age(now - restored)} ago" if restored else "No restore was ever proven"
     yield Problem(
         "proof", "medium", f"{what}, where {human_age(within)} are the most.",
-        "Run monthly_restore_test for it, and read the last red run of it, if there is one.",
+        f"Run {facts.expected.restore_dag} for it, and read the last red run of it, if there is one.",
     )  # fmt: skip
 
 
@@ -313,5 +318,5 @@ def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[Problem]:
             continue
         yield Problem(
             f"offsite/{repository}", "high", what,
-            "Open the run of nightly_database_backup and clear its task `copy_offsite`, or `verify_offsite`.",
+            f"Open the run of {facts.expected.backup_dag} and clear its task `copy_offsite`, or `verify_offsite`.",
         )  # fmt: skip

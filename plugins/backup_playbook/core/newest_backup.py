@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from backup_playbook.core.holdings import shares_contents
 from backup_playbook.core.losses import Counts, counts_of, losses, told
 from backup_playbook.core.model import EncryptionRecord, Manifest
 from backup_playbook.core.progress import human_bytes
@@ -59,7 +60,8 @@ def size_problems(newest: Manifest, least: int, sizes: Sequence[int]) -> Iterato
 def encryption_problems(expected: EncryptionRecord, newest: Manifest) -> Iterator[Problem]:
     """Whether it is encrypted as configured."""
     found = newest.encryption
-    remedy = "Run nightly_database_backup: a backup is encrypted as configured when it is taken. Then remove this one."
+    dag = "nightly_file_backup" if shares_contents(newest) else "nightly_database_backup"
+    remedy = f"Run {dag}: a backup is encrypted as configured when it is taken. Then remove this one."
     if found.method == "none" and expected.method != "none":
         yield Problem(
             "encryption", "high", f"{newest.backup_id} is not encrypted, where {expected.method} is configured.", remedy

@@ -100,7 +100,9 @@ def choose_backup(
     """
     newest_first = sorted(backups, key=lambda one: one.backup_id, reverse=True)
     if not newest_first:
-        raise NoSuchBackupError("This repository has no backup of the source.", "Take one: nightly_database_backup.")
+        raise NoSuchBackupError(
+            "This repository has no backup of the source.", "Take one: nightly_database_backup, or nightly_file_backup."
+        )
     if wanted not in ("latest", "latest_proven"):
         return _by_id(newest_first, wanted, now, allow_unverified=allow_unverified, allow_damaged=allow_damaged)
     fit = [one for one in newest_first if is_sound(one, now) and (one.proven or wanted == "latest")]

@@ -35,7 +35,7 @@ class GuardDeletions(ApprovalOperator):
 
     def __init__(self, *, scanned: ScannedFiles | XComArg, **arguments: Any) -> None:
         super().__init__(
-            subject="Files are lost",
+            subject="Files are gone, rewritten or unreadable",
             response_timeout=load_config().policies.recovery.approval_timeout,
             **{"map_index_template": "{{ task.source }}", "retries": 0, **arguments},
         )
@@ -64,7 +64,7 @@ class GuardDeletions(ApprovalOperator):
         self.log.warning("%s", self.found["stop"])
         message = Message(
             severity="high",
-            headline=f"{self.source}: files are lost; the backup waits for approval",
+            headline=f"{self.source}: files are gone, rewritten or unreadable; the backup waits for approval",
             lines=(self.found["stop"],),
             remedy="look at the files; then open the run, and approve or reject under Required Actions.",
             link=run_url(context["ti"].dag_id, context["ti"].run_id),

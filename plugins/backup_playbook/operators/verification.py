@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict
 
 from airflow.sdk import Context, XComArg
 
-from backup_playbook.config import GpgRecipients, PlaybookConfig
+from backup_playbook.config import FilesSource, GpgRecipients, PlaybookConfig
 from backup_playbook.core.health import Expected, Unreadable, assess
 from backup_playbook.core.model import EncryptionRecord
 from backup_playbook.operators.base import SourceOperator
@@ -108,6 +108,9 @@ class AssessSource(SourceOperator):
         return Assessment(source=self.source, in_short=in_short, findings=told, accepted=accepted)
 
 
+_OF_FILES = {"backup_dag": "nightly_file_backup", "restore_dag": "restore_files"}
+
+
 def expected(config: PlaybookConfig, source: str) -> Expected:
     """What the configuration promises for a source."""
     settings, objectives = config.source(source), config.objectives_of(source)
@@ -120,4 +123,5 @@ def expected(config: PlaybookConfig, source: str) -> Expected:
         reread_within=objectives.reread_within,
         minimum_size=settings.minimum_size,
         encryption=EncryptionRecord(method=encryption.method if encryption else "none", recipients=recipients),
+        **_OF_FILES if isinstance(settings, FilesSource) else {},
     )

@@ -245,3 +245,12 @@ def test_what_a_backup_of_files_warns_of_is_a_finding() -> None:
         assert [(one.key, one.severity) for one in found] == [("shop/incomplete", "high")]
         assert words in found[0].what
     assert assess(replace(WELL, newest=NEWEST.model_copy(update={"details": {"files": 5}})), NOW) == []
+
+
+def test_remedies_name_the_dags_of_the_source() -> None:
+    for _, facts, *_ in KNOWN_BAD:
+        of_files = replace(facts.expected, backup_dag="nightly_file_backup", restore_dag="restore_files")
+        for finding in assess(replace(facts, expected=of_files), NOW):
+            # how a backup is encrypted is told by its manifest, which is of a database here
+            assert finding.key == "shop/encryption" or "nightly_database" not in finding.remedy
+            assert "monthly_restore" not in finding.remedy
