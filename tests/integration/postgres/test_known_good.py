@@ -145,10 +145,13 @@ INSERT INTO t (a) SELECT generate_series(1, 20000);
 CREATE TABLE parted (a int, g int GENERATED ALWAYS AS (f(a)) STORED) PARTITION BY HASH (a);
 CREATE TABLE parted_0 PARTITION OF parted FOR VALUES WITH (MODULUS 1, REMAINDER 0); INSERT INTO parted (a) VALUES (1);
 CREATE TYPE mood AS ENUM ('a', 'b');
-CREATE TABLE moods (m mood, g int GENERATED ALWAYS AS (f(3)) STORED) PARTITION BY HASH (m);
+CREATE TABLE moods (m mood, n int, g int GENERATED ALWAYS AS (f(3)) STORED, h int GENERATED ALWAYS AS (n + 1) STORED)
+  PARTITION BY HASH (m);
 CREATE TABLE moods_0 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 0);
-CREATE TABLE moods_1 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 1);
-INSERT INTO moods (m) SELECT unnest('{a,b}'::mood[]) FROM generate_series(1, 10);
+CREATE TABLE moods_1
+  (h int GENERATED ALWAYS AS (n + 1) STORED, n int, g int GENERATED ALWAYS AS (f(3)) STORED, m mood);
+ALTER TABLE moods ATTACH PARTITION moods_1 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO moods (m, n) SELECT unnest('{a,b}'::mood[]), i FROM generate_series(1, 10) i;
 CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM parted; INSERT INTO parted (a) VALUES (2);
 """
 
@@ -170,7 +173,7 @@ def test_what_a_copy_computes_anew(
         lab.prove(bad, manifest)
     words = "has other values than the backup in what is generated"
     assert [problem.partition(f" {words}: ")[::2] for problem in caught.value.problems] == [
-        ("The table public.moods", "g. The same rows: what computes them gives something else now."),
+        ("The table public.moods", "g, h. The same rows: what computes them gives something else now."),
         ("The table public.parted_0", "g. The same rows: what computes them gives something else now."),
         ("The table public.t", "g, fine. The same rows: what computes them gives something else now."),
     ]
@@ -183,7 +186,7 @@ def test_what_a_copy_computes_anew(
     old = replace(lab.reader(manifest), manifest=manifest.model_copy(update={"details": details}))
     assert bad.prove(old, lab.cancellation).recomputed == (
         "the rows of 1 materialised view",
-        "the values of 5 stored generated columns (this backup is from before their values were noted)",
+        "the values of 7 stored generated columns (this backup is from before their values were noted)",
     )
     assert recomputed_by(old.manifest) == ("the rows of materialised views", "the values of stored generated columns")
 

@@ -250,7 +250,8 @@ class _Proving:
         for target, group in groups.items():
             found = RowMultiset()
             for table, _ in group:
-                drain(tap(self._rows(table), found.update))
+                # each partition may have an order of columns of its own
+                drain(tap(self._rows(replace(table, columns=list(group[0][1].columns))), found.update))
             if found.digest == expected[target].digest:
                 for _, record in group:
                     self._proven(record, "rows in any order")
@@ -259,17 +260,25 @@ class _Proving:
                 self._problem(_difference(".".join(target), found.rows, rows))
 
     def _archived_rows(self, records: Sequence[TableRecord]) -> dict[tuple[str, str], RowMultiset]:
-        found: dict[tuple[str, str], RowMultiset] = defaultdict(RowMultiset)
-        wanted = {(record.namespace, record.name) for record in records}
+        """By target, with the columns in the order of its first record."""
+        columns: dict[tuple[str, str], Sequence[str]] = {}
+        found: dict[tuple[str, str], RowMultiset] = {}
+        for record in records:
+            first = columns.setdefault(record.target, record.columns)
+            order = None if first == record.columns else [record.columns.index(name) for name in first]
+            found[record.namespace, record.name] = RowMultiset(order)
         names = {part.object for record in records for part in record.parts}
         for item in (item for item in self._manifest.objects if item.name in names):
             held = [record for record, _ in self._manifest.parts_by_object[item.name]]
-            sums = [found[record.target] if (record.namespace, record.name) in wanted else None for record in held]
+            sums = [found.get((record.namespace, record.name)) for record in held]
             if item.kind is ObjectKind.PACK:
                 drain(tap(self._reader.content(item), PackedRows(sums).update))
             elif (rows := sums[0]) is not None:
                 drain(tap(self._reader.content(item), rows.update))
-        return found
+        whole: dict[tuple[str, str], RowMultiset] = defaultdict(RowMultiset)
+        for record in records:
+            whole[record.target].add(found[record.namespace, record.name])
+        return whole
 
     def _compare_sequences(self) -> None:
         content = b"".join(block for item in self._reader.objects(ObjectKind.SEQUENCES)

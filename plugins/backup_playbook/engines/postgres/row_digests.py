@@ -47,17 +47,28 @@ class PartDigests:
 
 
 class RowMultiset:
-    """`digest` is the same for the same rows in any order: the sum of the SHA-256 of every line, and their number."""
+    """`digest` is the same for the same rows in any order: the sum of the SHA-256 of every line, and their number.
 
-    def __init__(self) -> None:
+    order: of the values in a row, by their numbers; None: as they come.
+    """
+
+    def __init__(self, order: Sequence[int] | None = None) -> None:
+        self._order = order
         self._sum = self.rows = 0
         self._rest = b""
 
     def update(self, block: bytes | memoryview) -> None:
         *lines, self._rest = (self._rest + block).split(b"\n")
+        if self._order is not None:  # COPY escapes the tabs of values
+            lines = [b"\t".join(map(line.split(b"\t").__getitem__, self._order)) for line in lines]
         self._sum += sum(int.from_bytes(hashlib.sha256(line).digest()) for line in lines)
         self._sum %= _MODULUS
         self.rows += len(lines)
+
+    def add(self, other: RowMultiset) -> None:
+        self._sum = (self._sum + other._sum) % _MODULUS
+        self.rows += other.rows
+        self._rest += other._rest
 
     @property
     def digest(self) -> tuple[int, int, bytes]:
