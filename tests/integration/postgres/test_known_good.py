@@ -144,14 +144,14 @@ CREATE TABLE t (a int PRIMARY KEY, g int GENERATED ALWAYS AS (f(a)) STORED, fine
 INSERT INTO t (a) SELECT generate_series(1, 20000);
 CREATE TABLE parted (a int, g int GENERATED ALWAYS AS (f(a)) STORED) PARTITION BY HASH (a);
 CREATE TABLE parted_0 PARTITION OF parted FOR VALUES WITH (MODULUS 1, REMAINDER 0); INSERT INTO parted (a) VALUES (1);
-CREATE TYPE mood AS ENUM ('a', 'b');
+CREATE TYPE mood AS ENUM ('a', 'b', 'c', 'd', 'e');
 CREATE TABLE moods (m mood, n int, g int GENERATED ALWAYS AS (f(3)) STORED, h int GENERATED ALWAYS AS (n + 1) STORED)
   PARTITION BY HASH (m);
 CREATE TABLE moods_0 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE moods_1
   (h int GENERATED ALWAYS AS (n + 1) STORED, n int, g int GENERATED ALWAYS AS (f(3)) STORED, m mood);
 ALTER TABLE moods ATTACH PARTITION moods_1 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
-INSERT INTO moods (m, n) SELECT unnest('{a,b}'::mood[]), i FROM generate_series(1, 10) i;
+INSERT INTO moods (m, n) SELECT unnest(enum_range(NULL::mood)), i FROM generate_series(1, 10) i;
 CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM parted; INSERT INTO parted (a) VALUES (2);
 """
 

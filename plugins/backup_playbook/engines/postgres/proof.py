@@ -29,6 +29,7 @@ from backup_playbook.engines.postgres.archive import (
     restorable,
 )
 from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.constraint_triggers import switched_off
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, psql
 from backup_playbook.engines.postgres.database_properties import setting_statements
 from backup_playbook.engines.postgres.encodings import of_backup
@@ -120,6 +121,7 @@ class _Proving:
         with Progress(f"proof of {self._snapshot.server.database}", self._manifest.content_bytes) as self._progress:
             run_jobs([*self._fixed_jobs(), *self._table_jobs(pairs)], self._streams, self._cancellation)
             self._compare_generated(pairs)
+        self._problems += switched_off(self._snapshot.connection)
         if self._owners:
             self._compare_settings()
         self._snapshot.require_held()
