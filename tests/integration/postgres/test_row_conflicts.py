@@ -29,6 +29,15 @@ INSERT INTO span VALUES ('[1,2)', '[10,20)');
 CREATE TABLE set_null (id int PRIMARY KEY, code text UNIQUE);
 CREATE TABLE set_null_child (id int PRIMARY KEY, code text REFERENCES set_null (code) ON UPDATE SET NULL);
 INSERT INTO set_null VALUES (1, 'A'), (2, 'B');
+CREATE TABLE nulls (id int PRIMARY KEY, u int, UNIQUE NULLS NOT DISTINCT (u));
+INSERT INTO nulls VALUES (1, NULL), (2, 5);
+CREATE TABLE parts (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
+CREATE TABLE parts_2 PARTITION OF parts DEFAULT;
+CREATE UNIQUE INDEX only_here ON parts_1 (v); INSERT INTO parts VALUES (1, 'a'), (2, 'b'), (200, 'c');
+CREATE TABLE checked (id int PRIMARY KEY, pos int NOT NULL UNIQUE, CONSTRAINT few CHECK (pos BETWEEN 1 AND 4));
+CREATE TABLE checked_child (id int PRIMARY KEY, p int REFERENCES checked ON DELETE CASCADE);
+INSERT INTO checked VALUES (1, 1), (2, 2), (3, 3);
 CREATE TABLE person (mail text PRIMARY KEY, v int CHECK (v > 0)); INSERT INTO person VALUES ('ann@x', 5), ('bob@x', 6);
 """
 DAMAGE = """
@@ -40,6 +49,10 @@ UPDATE held SET name = 'x' WHERE id = 1; UPDATE held SET name = 'y' WHERE id = 2
 DELETE FROM span; INSERT INTO span VALUES ('[1,2)', '[15,25)');
 DELETE FROM money; ALTER TABLE money ALTER v TYPE numeric(10,2);
 UPDATE set_null SET code = 'Z' WHERE id = 1; INSERT INTO set_null_child VALUES (10, 'Z');
+DELETE FROM nulls WHERE id = 1; INSERT INTO nulls VALUES (9, NULL);
+DELETE FROM parts WHERE id IN (1, 200); INSERT INTO parts VALUES (9, 'a'), (209, 'c');
+ALTER TABLE checked DROP CONSTRAINT few; UPDATE checked SET pos = pos + 10; UPDATE checked SET pos = 14 - pos;
+ALTER TABLE checked ADD CONSTRAINT few CHECK (pos BETWEEN 1 AND 4);
 DELETE FROM person; ALTER TABLE person DROP CONSTRAINT person_v_check, ADD CHECK (v > 5);
 """
 
@@ -81,6 +94,14 @@ def test_conflicts(incident: Open) -> None:
     lost.find("set_null", where="true")
     assert kinds(lost, "overwrite") == ["references would go", "key reused"]
     assert lost.preview("overwrite").conflicts[0].rows == ("id=1",)
+
+    lost.find("nulls", "1")
+    assert kinds(lost) == ["unique value taken"]
+    lost.find("parts", "1", "200")
+    [taken] = lost.preview().conflicts
+    assert taken.rows == ("id=1 meets id=9",)
+    lost.find("checked", where="true")
+    assert kinds(lost, "overwrite") == ["unique values exchanged", "key reused"]
 
     lost.find("money", "1")
     [retyped] = lost.preview().conflicts

@@ -86,6 +86,7 @@ WHERE f.contype = 'f' AND f.conparentid = 0
 ORDER BY child, name
 """
 
+# one that a partition has alone is for the rows that belong into it
 _CONSTRAINTS: LiteralString = f"""
 SELECT c.relname::text AS name,
        ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts) k)
@@ -97,12 +98,16 @@ SELECT c.relname::text AS name,
                  FROM pg_catalog.pg_constraint x WHERE x.conindid = i.indexrelid AND x.conexclop IS NOT NULL),
                 ARRAY(SELECT coalesce(({_EQUAL} i.indclass[k - 1]), '=') FROM generate_series(1, i.indnkeyatts) k))
          AS operators,
-       coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), 'true') AS condition,
+       concat_ws(' AND ', coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), 'true'),
+                 CASE WHEN i.indrelid <> %(table)s THEN pg_catalog.pg_get_partition_constraintdef(i.indrelid) END)
+         AS condition,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid
              AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])) AS columns,
-       i.indimmediate AS immediate
+       i.indimmediate AS immediate, coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_meet
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion)
+WHERE (i.indrelid = %(table)s OR NOT c.relispartition
+                              AND i.indrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(table)s)))
+  AND (i.indisunique OR i.indisexclusion)
   AND (NOT i.indisprimary OR i.indisexclusion)
 ORDER BY c.relname
 """
@@ -134,6 +139,7 @@ class UniqueConstraint:
     """A unique index or an exclusion constraint: no two rows may have `expressions` that all meet their `operators`.
 
     columns: of the expressions, those that are one. immediate: it is looked at with each row, not with each statement.
+    nulls_meet: NULLS NOT DISTINCT.
     """
 
     name: str
@@ -142,6 +148,15 @@ class UniqueConstraint:
     condition: str
     columns: list[str]
     immediate: bool
+    nulls_meet: bool
+
+    def meet(self, one: str, other: str, names: Sequence[str]) -> str:
+        """`one.a = other.a AND ...`; one, other: aliases that have the expressions by these names."""
+        equal = (f"{one}.{n} {op} {other}.{n}" for n, op in zip(names, self.operators, strict=True))
+        if self.nulls_meet:
+            pairs = zip(equal, names, strict=True)
+            equal = (f"({pair} OR {one}.{n} IS NULL AND {other}.{n} IS NULL)" for pair, n in pairs)
+        return " AND ".join(equal)
 
 
 @dataclass(frozen=True)
@@ -246,7 +261,7 @@ def read_foreign_keys(connection: Connection[TupleRow]) -> list[ForeignKey]:
 def read_constraints(connection: Connection[TupleRow], table: TableName) -> list[UniqueConstraint]:
     """Besides the primary key."""
     with connection.cursor(row_factory=class_row(UniqueConstraint)) as cursor:
-        return cursor.execute(_CONSTRAINTS, [_oid(connection, table)]).fetchall()
+        return cursor.execute(_CONSTRAINTS, {"table": _oid(connection, table)}).fetchall()
 
 
 def read_triggers(connection: Connection[TupleRow], tables: Iterable[TableName]) -> list[Trigger]:

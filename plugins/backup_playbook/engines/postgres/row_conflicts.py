@@ -16,11 +16,12 @@ from backup_playbook.engines.postgres.row_catalog import (
     read_constraints,
     read_rules,
     read_shape,
+    read_triggers,
     refers,
     rows_of,
 )
 from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging, texts_of
-from backup_playbook.engines.postgres.row_writing import parking
+from backup_playbook.engines.postgres.row_writing import park, parking
 
 ROWS_SHOWN = 20
 
@@ -44,7 +45,7 @@ class _Meetings:
         self._staging, self._table = staging, table
         names = [quoted(f"backup_playbook {number}") for number in range(len(constraint.expressions))]
         values = ", ".join(f"{text} AS {name}" for text, name in zip(constraint.expressions, names, strict=True))
-        meets = " AND ".join(f"s.{name} {op} t.{name}" for name, op in zip(names, constraint.operators, strict=True))
+        meets = constraint.meet("s", "t", names)
         inner = f"SELECT {values}, {columns_of('x', table.key)} FROM {{}} x WHERE ({constraint.condition})"
         written = f"{inner.format(table.name)} AND {STATE} IN ({staging.written})"
         self._pairs = (
@@ -115,7 +116,7 @@ def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[Uniq
     acting = [*_acting(staging, table)]
     if not acting:
         staging.ways[table.name] = "anew"
-    elif not renumbered and all(parking(table, item, table.name) for item in exchanged):
+    elif not renumbered and _can_park(staging, table, exchanged):
         staging.ways[table.name] = "parked"
         staging.parked[table.name] = exchanged
     else:
@@ -131,6 +132,24 @@ def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[Uniq
             choices="`skip` leaves them as they are.",
             solved_by=("skip",),
         )
+
+
+def _can_park(staging: Staging, table: StagedTable, exchanged: Sequence[UniqueConstraint]) -> bool:
+    """Tried: only the server knows what checks, lengths and foreign keys say to a value that nobody uses."""
+    if not all(parking(table, item, table.name) for item in exchanged):
+        return False
+    differing = f"(SELECT * FROM {table.name} WHERE {STATE} = 'differs')"
+    try:
+        with staging.live.transaction(force_rollback=True):
+            for trigger in read_triggers(staging.live, [table.live.name]):
+                staging.do(trigger.switch("DISABLE"))
+            staging.do(park(table, exchanged, differing, table.name))
+            staging.do("SET CONSTRAINTS ALL IMMEDIATE")
+    except (errors.IntegrityError, errors.DataError):
+        return False
+    except errors.InsufficientPrivilege:
+        return True  # the import says what is missing
+    return True
 
 
 def _acting(staging: Staging, table: StagedTable) -> Iterator[ForeignKey]:

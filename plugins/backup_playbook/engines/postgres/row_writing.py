@@ -88,7 +88,8 @@ def parking(table: StagedTable, constraint: UniqueConstraint, wanted: str) -> tu
         if name not in table.key and not table.live.columns[name].generated and table.live.columns[name].identity != "a"
     ]
     for name in free:
-        if table.live.columns[name].nullable and name not in table.referred:  # else NULL would cascade
+        # of one that is referred to, NULL would cascade
+        if table.live.columns[name].nullable and name not in table.referred and not constraint.nulls_meet:
             return name, "NULL"
     for name in free:
         if value := _UNUSED.get(table.live.columns[name].cast):
