@@ -14,6 +14,11 @@ def lab(s3: S3Gateway, tmp_path: Path) -> FilesLab:
 
 
 @pytest.fixture
+def offsite(lab: FilesLab, s3: S3Gateway) -> FilesLab:
+    return make_lab(s3, lab.root)
+
+
+@pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that ordinary users reach: pytest closes its own whenever it starts somewhere."""
     with TemporaryDirectory() as folder:

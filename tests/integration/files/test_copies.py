@@ -8,35 +8,24 @@ from pathlib import Path
 import pytest
 
 from backup_playbook.core.errors import RepositoryError, RestoreError, SourceError, VerificationError
-from backup_playbook.core.model import EvidenceKind, Manifest
+from backup_playbook.core.model import Manifest
 from backup_playbook.engines.backup import Depth
 from backup_playbook.engines.files import bucket
 from backup_playbook.engines.files.bucket import BucketTree
 from backup_playbook.engines.files.copies import copy_files
-from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.history import versions_of
 from backup_playbook.engines.files.retention import remove_unnamed
 from backup_playbook.engines.files.scratch import ScratchDirectory
 from backup_playbook.engines.files.source import FilesOptions, FilesSource
 from backup_playbook.engines.files.to_bucket import BucketRestore
-from backup_playbook.engines.repair import require_same
-from backup_playbook.engines.scrub import Scrub, Scrubbed
 from backup_playbook.repository.listing import ListedVersion
-from backup_playbook.repository.offsite import has_copy
 from backup_playbook.repository.removal import remove_backup, sweep
 from backup_playbook.repository.store import ObjectStore
-from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 from embedded.s3 import S3Gateway
 from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab, fill, make_lab, state
 from tests.integration.files.restore_sh import run_restore_sh
 from tests.integration.files.test_restore import restore, script_of
-from tests.support.damage import flip_a_bit
-
-
-@pytest.fixture
-def offsite(lab: FilesLab, s3: S3Gateway) -> FilesLab:
-    return make_lab(s3, lab.root)
 
 
 def copy(lab: FilesLab, offsite: FilesLab, manifest: Manifest) -> bool:
@@ -148,83 +137,6 @@ def test_a_damaged_content_is_not_copied(lab: FilesLab, offsite: FilesLab) -> No
     with pytest.raises(VerificationError, match="SHA-256"):
         copy(lab, offsite, manifest)
     assert offsite.catalog.backups() == []
-
-
-def broken(lab: FilesLab, path: str) -> None:
-    flip_a_bit(lab.s3.buckets / lab.store.bucket / "playbook/current" / SOURCE / path)
-
-
-def repaired(damaged: FilesLab, sound: FilesLab, manifest: Manifest) -> Manifest:
-    origin = sound.reader(sound.catalog.manifest(SOURCE, manifest.backup_id))
-    copy_files(origin, damaged.catalog, FilesOptions(), Cancellation(), anew=True)
-    return damaged.catalog.manifest(SOURCE, manifest.backup_id)
-
-
-def scrubbed(lab: FilesLab) -> Scrubbed:
-    later = datetime.now(UTC) + timedelta(days=1)
-    scrub = Scrub(FilesEngine(), Codec(), 2, Cancellation())
-    return scrub.run(SOURCE, ["it"], lambda _: lab.catalog, timedelta(days=30), later, asked=True)
-
-
-def test_a_repair_that_fails_leaves_the_backup_as_it_was_and_can_be_repeated(lab: FilesLab, offsite: FilesLab) -> None:
-    for name in "abc":
-        lab.write(name, name.encode())
-    manifest = lab.backup()
-    copy(lab, offsite, manifest)
-    broken(lab, "a")
-    broken(offsite, "b")
-    with pytest.raises(VerificationError, match="SHA-256"):
-        repaired(lab, offsite, manifest)
-    was = lab.catalog.manifest(SOURCE, manifest.backup_id)
-    assert (was.seal, len(lab.tree(was))) == (manifest.seal, 3)
-    broken(offsite, "b")  # the other way round: it is right again
-    now = repaired(lab, offsite, manifest)
-    assert lab.verify(manifest)["origin_seal"] == manifest.seal != now.seal
-    assert lab.current() == {name: name.encode() for name in "abc"}
-    folder = f"objects/{SOURCE}/{manifest.backup_id}/"
-    assert [item.key.removeprefix(folder) for item in lab.store.list(folder)] == [item.name for item in now.objects]
-    assert has_copy(offsite.catalog, now)
-
-
-def test_a_copy_that_was_repaired_is_the_one_that_was_verified_first(lab: FilesLab, offsite: FilesLab) -> None:
-    lab.write("a")
-    manifest = lab.backup()
-    copy(lab, offsite, manifest)
-    old = {"manifest_seal": newest_of(offsite).seal}  # as evidence was before it named the origin
-    offsite.catalog.add_evidence(SOURCE, manifest.backup_id, EvidenceKind.VERIFIED, old)
-    for _ in range(2):
-        broken(offsite, "a")
-        assert scrubbed(offsite).rejected == 1
-        require_same(offsite.catalog, offsite.catalog.entry(SOURCE, manifest.backup_id), manifest)
-        repaired(offsite, lab, manifest)
-        offsite.verify(manifest)
-        assert (scrubbed(offsite).rejected, scrubbed(offsite).unreadable) == (0, [])
-    other = manifest.model_copy(update={"seal": "another"})
-    with pytest.raises(VerificationError, match="another backup under the id"):
-        require_same(offsite.catalog, offsite.catalog.entry(SOURCE, manifest.backup_id), other)
-
-
-def test_a_repaired_backup_does_not_hide_what_others_share_with_it(lab: FilesLab, offsite: FilesLab) -> None:
-    for name in "abc":
-        lab.write(name, name.encode())
-    first = lab.backup()
-    lab.write("d", b"d")
-    second = lab.backup()
-    for manifest in (first, second):
-        lab.verify(manifest)
-        copy(lab, offsite, manifest)
-    broken(lab, "a")
-    with pytest.raises(VerificationError, match="SHA-256"):
-        lab.verify(first)
-    repaired(lab, offsite, first)
-    lab.verify(first)
-    anew = lab.backup()
-    assert (anew.details["previous"], lab.current()["a"]) == ("", b"a")
-    with pytest.raises(VerificationError, match="current/uploads/a"):
-        lab.verify(second)
-    for manifest in (first, anew):
-        lab.verify(manifest)
-    assert lab.backup().details["done"]["uploaded"] == 0
 
 
 def beside(lab: FilesLab, prefix: str) -> ObjectStore:

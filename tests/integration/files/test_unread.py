@@ -33,7 +33,6 @@ from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.removal import remove_backup
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import SOURCE, FilesLab
-from tests.support.damage import flip_a_bit
 from tests.support.ordinary_user import ordinary_user
 
 TIME = 1_700_000_000 * 10**9
@@ -261,36 +260,6 @@ def test_a_first_backup_goes_on_where_one_was_cut_short(lab: FilesLab, monkeypat
     assert anew.details["done"]["uploaded"] < 4
     assert lab.current() == contents(lab.root)
     lab.verify(anew)
-
-
-def test_of_what_cannot_be_read_no_damaged_version_is_named(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in ("read", "denied", "fine", "hidden/damaged", "hidden/fine"):
-        lab.write(path, path.encode())
-    for number in range(20):
-        lab.write(f"{number}")
-    first = lab.backup()
-    for path in ("denied", "hidden/damaged"):
-        flip_a_bit(lab.s3.buckets / lab.store.bucket / "playbook/current" / SOURCE / path)
-    with pytest.raises(VerificationError, match="SHA-256"):
-        lab.verify(first)
-    read = DirectoryTree.read
-
-    def deny(tree: DirectoryTree, entry: Entry, *rest: Any) -> object:
-        if entry.path in (b"denied", b"fine"):
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return read(tree, entry, *rest)
-
-    monkeypatch.setattr(DirectoryTree, "read", deny)
-    (lab.root / "hidden").chmod(0o700)
-    for _ in range(2):
-        with ordinary_user(lab.root):
-            manifest = lab.backup()
-        lab.verify(manifest)
-        tree = lab.tree(manifest)
-        assert [path for path, entry in tree.items() if entry.type == FileType.FILE and not entry.stored] == [
-            b"denied", b"hidden/damaged"
-        ]  # fmt: skip
-        assert tree[b"denied"].reason.startswith("Permission denied")
 
 
 @pytest.mark.parametrize("version", ["", "null"])
