@@ -16,6 +16,9 @@ whole backup is read again. Nothing that is right is touched.
 **When it fails:** the backup is as it was: rejected. `find_damage` says when no other repository has a verified copy.
 After `copy_sound`, clear the red task when its cause is gone: what was repaired until then stays. When `verify` is red,
 the damage comes back: look for a failing disk, or for somebody who writes to the bucket.
+
+Backups of files share their contents: others may name what was damaged in this one. The next backup relies on none of
+them, and daily_backup_verification reads them again and says which they are; each is repaired by itself.
 """
 
 from airflow.sdk import Param, dag

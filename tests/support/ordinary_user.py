@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ def ordinary_user(*directories: Path) -> Iterator[None]:
         for above in directory.parents:
             if above.owner() == "root" and not above.stat().st_mode & 0o001:
                 above.chmod(above.stat().st_mode | 0o001)
+    time.strptime("", "")  # imports a module, which that user may not read
     groups = os.getgroups()
     os.setgroups([])
     os.setegid(user.pw_gid)
