@@ -23,7 +23,7 @@ _OTHER_FIELD = re.compile(r"(?:HINT|QUERY|LOCATION):  |LINE \d+: |Command was: "
 _FROM_PROGRAM = re.compile(r"(?:psql|pg_\w+):")
 # ERROR, or what it is in the language of the server
 _SEVERITY = re.compile(r"(?:(?:psql|pg_\w+):.*?: )?[^\W\d_a-z]{3,}:  ")
-_VALUE = re.compile(rf"\b(value ){_QUOTES}.*{_QUOTES}")
+_VALUE = re.compile(rf"(\bvalue |^(?=\S+ is out of range)){_QUOTES}.*{_QUOTES}")
 _VALUE_AT_END = re.compile(rf"(: ?|\bvalue )\s?{_QUOTES}.*")
 _PLACE = re.compile(r"COPY .+?, line \d+(?:, column [^:]+)?|(?:PL/\w+|SQL) function .+")
 
@@ -58,11 +58,11 @@ class ServerWords:
             line = found[1] if line.startswith("CONTEXT") else ""
         elif _OTHER_FIELD.match(line):
             self._hiding = False
-        elif _SEVERITY.match(line):
-            line = _VALUE.sub(rf"\g<1>{HIDDEN}", line)
-            said = _VALUE_AT_END.sub(rf"\g<1>{HIDDEN}", line)
-            self._hiding = said != line
-            return said
+        elif found := _SEVERITY.match(line):
+            words = _VALUE.sub(rf"\g<1>{HIDDEN}", line[found.end() :])
+            said = _VALUE_AT_END.sub(rf"\g<1>{HIDDEN}", words)
+            self._hiding = said != words
+            return found[0] + said
         elif _FROM_PROGRAM.match(line):
             self._hiding = False
         if not self._hiding:

@@ -41,6 +41,8 @@ COPY t, line 1: "Erika
 Mustermann"
 HINT:  Look.
 ERROR:  value "4711" is out of range for type smallint
+ERROR:  "4711e999" is out of range for type real
+ERROR:  "t" is not a table
 pg_dump: detail: Query was: COPY public.t (a) TO stdout;
 psql: error: connection to server at "127.0.0.1", port 1 failed: FATAL:  database "shop" does not exist
 """
@@ -56,5 +58,6 @@ def test_programs() -> None:
         "CONTEXT:  COPY t, line 1",
         "HINT:  Look.",
         "ERROR:  value *** is out of range for type smallint",
-        *PRINTED.splitlines()[-2:],
+        "ERROR:  *** is out of range for type real",
+        *PRINTED.splitlines()[-3:],
     ]
