@@ -13,8 +13,8 @@ from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.naming import is_backup_id
 from backup_playbook.core.tree import Entry, FileType, current_folder
 from backup_playbook.engines.files.shards import entries
-from backup_playbook.repository.catalog import Catalog, CatalogEntry
-from backup_playbook.repository.layout import objects_folder
+from backup_playbook.repository.catalog import Catalog, CatalogEntry, reached
+from backup_playbook.repository.layout import EvidenceName, objects_folder
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.s3errors import is_missing
 from backup_playbook.repository.store import ObjectStore
@@ -80,8 +80,13 @@ def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str, *, whol
 
 
 def _casts_doubt(entry: CatalogEntry, newest: CatalogEntry) -> bool:
-    found, read = entry.latest(EvidenceKind.REJECTED), newest.verified
-    return entry.rejected or (found is not None and (read is None or read.at < found.at))
+    read = [one for one in newest.evidence if one.kind is EvidenceKind.VERIFIED]
+
+    def is_answered(found: EvidenceName) -> bool:
+        return any(one.at >= found.at and reached(one.kind, one.qualifier, [found]) for one in read)
+
+    rejections = [one for one in entry.evidence if one.kind is EvidenceKind.REJECTED]
+    return entry.rejected or not all(map(is_answered, rejections))
 
 
 def taken(catalog: Catalog, source: str) -> list[CatalogEntry]:
