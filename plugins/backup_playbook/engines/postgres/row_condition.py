@@ -34,15 +34,15 @@ _PLACE = quoted("pg_temp", "backup_playbook place")
 # asked on the search_path of production, where an ordinary user may have a function or a type that fits any name better
 _PATH: LiteralString = "SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]"
 
-# what a function that is not immutable may depend on, besides its arguments
+# what a function that is not immutable may depend on, besides its arguments; only superusers may set some of plpgsql's
 _SETTINGS: LiteralString = """
 SELECT name, current_setting(name) FROM unnest(ARRAY['TimeZone', 'DateStyle', 'IntervalStyle', 'bytea_output',
   'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'default_text_search_config', 'xmlbinary']) name
 UNION ALL SELECT name, current_setting(name) FROM (
   SELECT DISTINCT split_part(setting, '=', 1) AS name FROM pg_db_role_setting s, unnest(s.setconfig) setting
   WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-    AND s.setrole IN (0, session_user::regrole)) of_application
-WHERE name LIKE '%.%' AND current_setting(name, true) IS NOT NULL
+    AND s.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))) of_application
+WHERE name LIKE '%.%' AND name NOT LIKE 'plpgsql.%' AND current_setting(name, true) IS NOT NULL
   AND NOT EXISTS (SELECT FROM pg_settings p WHERE p.name = of_application.name AND p.context <> 'user')
 """
 
