@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.health import SIZES_CONSIDERED, Expected, Inequality, Rejection, SourceFacts, Unreadable
 from backup_playbook.core.losses import HISTORY, Counts, Loss, counts_of, losses
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.engines.survey import OpenCatalog, Survey, survey
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
+
+log = logging.getLogger(__name__)
 
 
 def gather_facts(
@@ -64,7 +68,12 @@ def lost_since(catalog: Catalog, newest: Manifest, now: datetime) -> list[Loss]:
     def older() -> Iterator[Counts]:
         for entry in catalog.backups(newest.source):
             if entry.backup_id < newest.backup_id and is_sound(entry, now):
-                yield counts_of(catalog.manifest(entry.source, entry.backup_id))
+                try:
+                    manifest = catalog.manifest(entry.source, entry.backup_id)
+                except VerificationError as error:
+                    log.warning("Losses are told without %s: %s", entry.backup_id, error.what)
+                else:
+                    yield counts_of(manifest)
 
     return losses(counts_of(newest), older())
 

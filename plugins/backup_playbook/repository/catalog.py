@@ -88,7 +88,11 @@ class CatalogEntry:
 
     def misdated(self, now: datetime) -> bool:
         """Whether its date has not come, or had not come when the store took its manifest: its worker's clock was
-        wrong, and nothing that goes by its date holds. (A copy's manifest is younger than the original.)"""
+        wrong, and nothing that goes by its date holds.
+
+        A clock that was behind is not known by this: the manifest of a copy, and a repaired one, are younger than their
+        date as well. Stores that check when a request was signed refuse a clock that is a quarter of an hour off.
+        """
         ahead = self.sealed_at is not None and self.sealed_at < self.taken_at - CLOCKS_APART
         return ahead or self.taken_at > now
 

@@ -335,6 +335,10 @@ def test_a_loss_is_found_by_the_night_and_by_the_day(catalogs: Catalogs) -> None
         catalogs["primary"].add_evidence("shop", made.backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
     now = datetime.now(UTC)
     assert told(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
+    older = manifest(now - 1.5 * DAY, {}).backup_id
+    catalogs["primary"].store.put(manifest_key("shop", older), b"{}")
+    catalogs["primary"].add_evidence("shop", older, EvidenceKind.VERIFIED, {}, qualifier="full")
+    assert told(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
     facts = gather_facts("shop", EXPECTED, REPOSITORIES, catalogs.__getitem__, now)
     assert [one.what for one in assess(facts, now) if one.key == "shop/rows"] == [
         f"Fewer since {facts.previous.backup_id if facts.previous else ''}: public.payments 30,058 -> 20,060."
