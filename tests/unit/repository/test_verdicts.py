@@ -46,7 +46,7 @@ def test_a_rejection_holds_until_a_verification_names_it(apart: timedelta) -> No
     assert one.rejected, "each new one holds"
 
 
-def test_a_reading_ends_no_rejection_that_looked_closer() -> None:
+def test_a_reading_ends_no_rejection_that_took_a_closer_look() -> None:
     one = entry()
     for found, answers in (("full", ("checksums", "stored")), ("stored", ("checksums",)), ("restore", ("stored",))):
         say(one, EvidenceKind.REJECTED, NOW, found)
