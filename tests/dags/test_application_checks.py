@@ -90,6 +90,7 @@ def page(path: str, **expected: Any) -> HttpCheck:
         (sql("SELECT 2 + 2", 5), False, "found 4 instead of 5"),
         (sql("SELECT 1 WHERE false", 0), False, "found None instead of 0"),
         (sql("SELECT * FROM nowhere", 0), False, 'relation "nowhere" does not exist'),
+        (sql("SELECT concat('Eri', 'ka')::int", 0), False, "invalid input syntax for type integer: ***"),
         (sql("CREATE TABLE x ()", 0), False, "read-only transaction"),
         (command("sh", "-c", "echo fine"), True, "fine"),
         (command("sh", "-c", "echo said; echo wrong >&2; exit 3"), False, "said\n\nsh failed with exit code 3: wrong"),

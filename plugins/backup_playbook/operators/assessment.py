@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from backup_playbook.config import ApplicationCheck, CommandCheck, HttpCheck, SqlCheck
 from backup_playbook.core.errors import PlaybookError, VerificationError
+from backup_playbook.core.server_words import message
 from backup_playbook.operators.restore import RestoreStep, TestedBackup
 from backup_playbook.streams.processes import Cancellation
 
@@ -136,7 +137,7 @@ def _ask(scratch: ScratchTarget, check: SqlCheck) -> tuple[bool, str]:
         try:
             row = connection.execute(check.query.encode(connection.info.encoding)).fetchone()
         except psycopg.Error as error:
-            return False, str(error).strip()
+            return False, message(error.diag.message_primary or str(error).strip(), error.sqlstate)
     found = row[0] if row else None
     return (
         found == check.expect,
