@@ -1,6 +1,6 @@
 """One stack, one Airflow and three nights for all end-to-end tests: each of them looks at what these left behind."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -89,27 +89,30 @@ def file_night(playground: Playground) -> str:
 
 def kill_the_task_that_waits_for_a_lock(playground: Playground) -> None:
     """SIGKILL for the process whose connection to the shop waits: no other one is that of the task."""
-    ports: list[int] = []
 
-    def waits() -> bool:
+    def waiting() -> list[int]:
         with playground.stack.shop.connect() as connection:
             rows = connection.execute(
                 "SELECT client_port FROM pg_stat_activity WHERE datname = 'shop' AND wait_event_type = 'Lock'"
             )
-            ports[:] = [row[0] for row in rows]
-        return bool(ports)
+            return [row[0] for row in rows]
 
-    assert wait_until(waits, 300, 0.1)
-    kill_the_task_behind(playground, ports)
+    kill_the_task_behind(playground, waiting, 300)
 
 
-def kill_the_task_behind(playground: Playground, ports: Iterable[int]) -> None:
-    """SIGKILL for the process of Airflow's that talks to a server from one of these ports."""
+def kill_the_task_behind(playground: Playground, ports: Callable[[], list[int]], seconds: float) -> None:
+    """SIGKILL for the process of Airflow's that talks to a server from one of these ports; some live for a moment."""
     airflow = load_process(playground.airflow.directory / "process.json")
     assert airflow
-    holders = [process for process in airflow.session() if ports_of(process) & set(ports)]
-    assert len(holders) == 1
-    holders[0].send_signal(psutil.signal.SIGKILL)
+
+    def killed() -> bool:
+        found = set(ports())
+        holders = [process for process in airflow.session() if found and ports_of(process) & found]
+        if len(holders) == 1:
+            holders[0].send_signal(psutil.signal.SIGKILL)
+        return len(holders) == 1
+
+    assert wait_until(killed, seconds, 0.05)
 
 
 def ports_of(process: psutil.Process) -> set[int]:

@@ -12,7 +12,6 @@ from selenium import webdriver
 from backup_playbook.core.restore_report import RestoreReport
 from backup_playbook.operators.documentation import STEPS
 from embedded.airflow_client import AirflowClient
-from embedded.processes import wait_until
 from embedded.slack_server import render
 from embedded.stack import PRIMARY_BUCKET
 from tests.e2e.browser import click, run_page, show_graph, wait_for_texts
@@ -80,20 +79,16 @@ def rough(good: Trial, playground: Playground) -> Trial:
 
 
 def kill_the_task_that_restores(playground: Playground, scratch: str) -> None:
-    ports: list[int] = []
-
-    def restores() -> bool:
+    def restoring() -> list[int]:
         with playground.stack.staging.connect() as connection:
             rows = connection.execute(
                 "SELECT client_port FROM pg_stat_activity WHERE starts_with(datname, %s) AND application_name = "
                 "'backup-playbook' AND query !~ 'pg_control_system'",
                 [scratch],
             )
-            ports[:] = [row[0] for row in rows]
-        return bool(ports)
+            return [row[0] for row in rows]
 
-    assert wait_until(restores, 60, 0.02)
-    kill_the_task_behind(playground, ports)
+    kill_the_task_behind(playground, restoring, 60)
 
 
 def scratches(playground: Playground) -> list[str]:
