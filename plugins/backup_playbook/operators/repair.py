@@ -130,6 +130,7 @@ class CopySound(RepairStep):
         streams, backup_id = self.config.source(self.source).streams, self.known["backup_id"]
         manifest = origin.manifest(self.source, backup_id)
         entry = next((one for one in target.backups(self.source) if one.backup_id == backup_id), None)
+        # read again, and not taken from `find_damage`: what an earlier try has repaired must not be written over
         damage = find_damage(target, entry, manifest, streams, self.cancellation)
         repair(
             origin,
