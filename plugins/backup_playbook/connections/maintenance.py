@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backup_playbook.config import CommandMaintenance, HttpMaintenance, Maintenance
 from backup_playbook.core.errors import PlaybookError
-from backup_playbook.dag_parts.application import call_page, call_program
+from backup_playbook.connections.application import call_page, call_program
 from backup_playbook.streams.processes import Cancellation
 
 DETAIL_CHARACTERS = 500
@@ -15,7 +15,7 @@ class MaintenanceError(PlaybookError):
 
 
 def switch(maintenance: Maintenance, *, on: bool, cancellation: Cancellation) -> None:
-    """Switch it, and make sure that it has taken effect. Can be repeated. Raises MaintenanceError."""
+    """Switch the maintenance mode, and make sure that it has taken effect. Can be repeated. Raises MaintenanceError."""
     match maintenance:
         case HttpMaintenance():
             calls = [maintenance.switch_on, maintenance.is_on] if on else [maintenance.switch_off, maintenance.is_off]
@@ -32,5 +32,5 @@ def _require(ok: bool, detail: str, *, on: bool) -> None:
     if not ok:
         raise MaintenanceError(
             f"The maintenance mode could not be switched {word}: {detail[-DETAIL_CHARACTERS:]}",
-            f"Switch it {word} by hand, correct `recovery.maintenance` in sources.yaml, and clear this task.",
+            f"Switch it {word} manually, correct `recovery.maintenance` in sources.yaml, and clear this task.",
         )

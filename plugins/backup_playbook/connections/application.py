@@ -23,7 +23,7 @@ PRINTED_BYTES = 64 << 10
 def call_program(
     command: Sequence[str], timeout: timedelta, cancellation: Cancellation, **environment: str
 ) -> tuple[bool, str]:
-    """Whether it exited with 0 in time, and the end of what it printed, or what was wrong.
+    """Run a program. Returns whether it exited with 0 in time, and the end of what it printed, or what was wrong.
 
     `python` is the one that runs Airflow, as people expect; Airflow's own secrets are not for applications.
     """
@@ -47,7 +47,7 @@ def call_program(
 
 
 def call_page(connection: str, method: str, path: str, status: int, contains: str) -> tuple[bool, str]:
-    """Whether it answered as it should, and what it answered. connection: id of an Airflow connection of type HTTP."""
+    """Ask a page. Returns whether it answered as it should, and what it answered. connection: id of an Airflow connection of type HTTP."""
     from airflow.providers.http.hooks.http import HttpHook
     from airflow.sdk.exceptions import AirflowException
     from requests import RequestException

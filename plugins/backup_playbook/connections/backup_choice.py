@@ -1,4 +1,4 @@
-"""Which backup, from which repository: one that is away, or has no good copy, is passed over, and that is said."""
+"""The choice of a backup and of a repository. One that is unreachable, or has no good copy, is passed over, and said."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from backup_playbook.config import PlaybookConfig
+from backup_playbook.connections.backups import Backups
+from backup_playbook.connections.repositories import Repositories
 from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.core.holdings import shows_until
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.recovery_points import NoSuchBackupError, choose_backup, is_sound
-from backup_playbook.dag_parts.repositories import Repositories, names_of, or_choose
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
 
@@ -26,7 +26,7 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """remark: why it is not from the repository that comes first, or not the newest there; empty when it is both."""
+    """A chosen backup. remark: why it is not from the first repository, or not the newest there; empty when it is both."""
 
     repository: str
     entry: CatalogEntry
@@ -35,8 +35,7 @@ class Choice:
 
 
 def find_backup(
-    config: PlaybookConfig,
-    source: str,
+    backups: Backups,
     order: Sequence[Sequence[str]],
     wanted: str,
     before: datetime | None,
@@ -45,14 +44,14 @@ def find_backup(
     allow_unverified: bool,
     allow_damaged: bool = False,
 ) -> Choice:
-    """wanted, now, allow_...: as of choose_backup. before: nothing in it happened later.
+    """Find the backup to restore. wanted, now, allow_...: as of choose_backup. before: nothing in it happened later.
 
-    order: of reading_order. Raises PlaybookError.
+    order: of Access.reading_order. Raises PlaybookError.
     """
-    asked, expected = Repositories(config), order[0][0]
+    asked, expected = Repositories(backups.config), order[0][0]
 
     def choose(catalog: Catalog) -> _Found:
-        entries, until = catalog.backups(source), before
+        entries, until = catalog.backups(backups.source), before
         damaged: list[PlaybookError] = []
         while True:
             try:
@@ -79,10 +78,8 @@ def find_backup(
             return Choice(name, entry, manifest, remark)
     everything = [name for group in order for name in group]
     error = asked.error(everything)
-    for name, (entry, *_) in asked.all(
-        [one for one in names_of(config, source) if one not in everything], choose
-    ).items():
-        error.remedy = f"{error.remedy} {or_choose(config, source, name, entry.backup_id)}"
+    for name, (entry, *_) in asked.all([one for one in backups.names if one not in everything], choose).items():
+        error.remedy = f"{error.remedy} {backups.or_choose(name, entry.backup_id)}"
         break
     raise error
 

@@ -1,20 +1,19 @@
-"""Which backup is damaged where, and which repository has a sound copy of it."""
+"""The place of a damaged backup, and the repository that has a sound copy of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from backup_playbook.config import PlaybookConfig
+from backup_playbook.connections.backups import Backups
+from backup_playbook.connections.repositories import Repositories
 from backup_playbook.core.errors import RepositoryError
+from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
-if TYPE_CHECKING:  # DAG files read the names below all the time
-    from backup_playbook.dag_parts.repositories import Repositories
-    from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
 
 class Repair(NamedTuple):
-    """entry: of the damaged one; None where the repository has nothing of it."""
+    """A backup to repair. entry: of the damaged copy; None where the repository has nothing of it."""
 
     backup_id: str
     damaged: Catalog
@@ -22,26 +21,23 @@ class Repair(NamedTuple):
     sound: Catalog
 
 
-def find_repair(config: PlaybookConfig, source: str, wanted: str, where: str) -> Repair:
-    """wanted: a backup id; empty: the newest that is rejected. where: `any`, `primary` or `offsite`. An id and a place
-    also mean a verified one: what cannot be read is not rejected for that.
+def find_repair(backups: Backups, wanted: str, where: str) -> Repair:
+    """Find what to repair. wanted: a backup id; empty: the newest that is rejected.
 
-    Raises RepositoryError.
+    where: `any`, `primary` or `offsite`. An id and a place also mean a verified one: what cannot be read is not rejected
+    for that. Raises RepositoryError.
     """
-    from backup_playbook.dag_parts.repositories import Repositories, names_of
-
-    names, asked = names_of(config, source), Repositories(config, client=None)
+    names, source, asked = backups.names, backups.source, Repositories(backups.config, client=None)
     listed = asked.all(names, lambda catalog: (catalog, {one.backup_id: one for one in catalog.backups(source)}))
-    primary = config.source(source).repository
-    places = [name for name in listed if where == "any" or (name == primary) == (where == "primary")]
+    places = [name for name in listed if where == "any" or (name == names[0]) == (where == "primary")]
     if not places:
         raise asked.error(names)
     meant = bool(wanted) and where != "any" and len(places) == 1
     ids = [wanted] if wanted else _rejected(listed[name][1] for name in places)
     for backup_id in ids:
         for name in places:
-            catalog, backups = listed[name]
-            entry = backups.get(backup_id)
+            catalog, there = listed[name]
+            entry = there.get(backup_id)
             if entry and entry.verified and not meant:
                 continue
             for other, (sound, copies) in listed.items():
