@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import Context, XComArg
@@ -19,6 +19,7 @@ from backup_playbook.operators.report import leave_facts
 if TYPE_CHECKING:
     from backup_playbook.core.model import Manifest
     from backup_playbook.engines.contract import CopyOptions, ScratchHost, ScratchTarget
+    from backup_playbook.engines.scratch import Scratch
     from backup_playbook.repository.objects import BackupReader
 
 Place = Literal["staging", "production"]
@@ -101,3 +102,117 @@ class CreateScratch(ChangesProduction, CopyStep):
     def is_asked_about(self, context: Context) -> bool:  # noqa: ARG002 - the base asks by context
         """Ask only beside production."""
         return self.place == PRODUCTION
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Make the copy; return the hand-off with its name."""
+        owner = f"{run_of(context)}|{self.source}"
+        known, host = self.handoff, self.host()
+        for found in host.list_scratches():
+            if found.owner == owner or is_orphan(context, found, self.config.sweep.grace):
+                self.log.info("Removing the scratch %s, which %s left.", found.name, found.owner or "a killed worker")
+                host.drop(found.name)
+        with self.noticing_damage(context), self.reader() as reader:
+            name = self.access.new_name(known.kept)
+            if self.try_owners:
+                lack = self.scratch(name, owner=owner).lacks_for_owners(reader)
+                self.log.info("%s", f"Without owners and grants: {lack}" if lack else "With owners and grants.")
+                self.given = known.adding(owners=not lack, owners_lack=lack)
+            self.scratch(name, owner=owner).create(reader.manifest)
+        return self.handoff.adding(scratch=name)
+
+
+class RestoreScratch(CopyStep):
+    """Fill the copy; add the seconds of each phase."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Restore the backup; return the hand-off with its phases."""
+        scratch = self.scratch()
+        with self.noticing_damage(context), self.reader() as reader:
+            begin_anew(context, scratch, reader.manifest)
+            phases = scratch.restore(reader, self.cancellation)
+        took = {f"restore: {name}": seconds for name, seconds in phases.items()}
+        return self.handoff.adding(phases={**self.handoff.phases, **took})
+
+
+class ProveScratch(CopyStep):
+    """Compare everything in the copy with the backup; add what was compared, and which database it was."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Prove the copy; return the hand-off with the proof."""
+        started, known, scratch = time.monotonic(), self.handoff, self.scratch()
+        with self.noticing_damage(context), self.reader() as reader:
+            proof = scratch.prove(reader, self.cancellation)
+        proven = Proven(
+            tables=len(proof.tables),
+            schema_objects=proof.schema_objects,
+            left_out=proof.left_out,
+            recomputed=proof.recomputed,
+        )
+        replacing = known.replacing and known.replacing.model_copy(update={"candidate_id": scratch.identity})
+        phases = known.with_phase("prove", time.monotonic() - started)
+        return known.adding(phases=phases, proof=proven, replacing=replacing)
+
+
+class KeepCopy(CopyStep):
+    """Give the proven copy its name: it is no scratch any more. Can be repeated."""
+
+    def execute(self, context: Context) -> str:  # noqa: ARG002 - passed by name
+        """Keep the copy; return its name."""
+        require_proof(self.handoff)
+        self.scratch().keep(self.handoff.kept)
+        return self.handoff.kept
+
+
+class DropScratch(CopyStep):
+    """Remove the copy, unless it was kept or promoted.
+
+    :param kept: what `KeepCopy` returned; nothing when it kept none.
+    """
+
+    template_fields: Sequence[str] = ("given", "kept")
+
+    def __init__(self, *, kept: XComArg | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.kept: Any = kept
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - passed by name
+        """Drop the copy."""
+        if self.kept:
+            self.log.info("%s stays.", self.kept)
+            return
+        self.scratch().drop()
+
+
+def begin_anew(context: Context, scratch: ScratchTarget, manifest: Manifest) -> None:
+    """Make the copy anew, when an earlier try of this step has left an incomplete one."""
+    if context["ti"].try_number > 1:
+        scratch.drop()
+        scratch.create(manifest)
+
+
+def require_proof(known: Restoring) -> None:
+    """Raise GuardError for a copy that nobody has compared with its backup."""
+    if not known.proof:
+        raise GuardError(
+            f"The copy {known.scratch} was not proven equal to its backup.",
+            "Nothing was touched. Clear the task that proves it.",
+        )
+
+
+def is_orphan(context: Context, found: Scratch, grace: timedelta) -> bool:
+    """Say whether nobody uses a scratch any more: its run has ended, or no run of this Airflow made it and it is old."""
+    active = is_active(context, found.owner)
+    if active is None:
+        return found.created_at is None or datetime.now(UTC) - found.created_at > grace
+    return not active
+
+
+def is_active(context: Context, owner: str) -> bool | None:
+    """Say whether the run that owns a scratch goes on; None for a run that this Airflow never had."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    dag_id, _, rest = owner.partition("|")
+    try:
+        return context["ti"].get_dagrun_state(dag_id, rest.partition("|")[0]) in ("queued", "running")
+    except AirflowRuntimeError:
+        return None
