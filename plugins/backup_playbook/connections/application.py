@@ -30,11 +30,12 @@ def call_program(
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     theirs = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     printed = b""
-    clock = Timer(timeout.total_seconds(), cancellation.cancel)
+    mine = Cancellation(cancellation)  # its end by the clock is no end of the task
+    clock = Timer(timeout.total_seconds(), mine.cancel)
     clock.start()
     try:
         for block in output(
-            command, env={**theirs, "PATH": path, **environment}, cancellation=cancellation, cwd=PROJECT
+            command, env={**theirs, "PATH": path, **environment}, cancellation=mine, cwd=PROJECT
         ):
             printed = (printed + block)[-PRINTED_BYTES:]
     except ProcessFailedError as error:

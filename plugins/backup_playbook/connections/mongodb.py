@@ -52,7 +52,7 @@ class MongoAccess(DatabaseAccess[MongoSource, CollectionsIdentity]):
         return MongoScratchServer(server.at_primary(), self.production, self.settings.streams)
 
     def live(self) -> LiveDatabase:
-        return MongoLive(self._writable(), self.server, self.name, self.settings.streams)
+        return MongoLive(self.name, self._writable(), self.server, self.settings.streams)
 
     def records(self, wanted: WantedRecords) -> RecordRecovery:
         return MongoRecords(self._writable(), wanted)

@@ -54,13 +54,14 @@ class PostgresAccess(DatabaseAccess[PostgresSource, DatabaseIdentity]):
         return ScratchServer(server_of(connection), self.production, self.settings.streams)
 
     def live(self) -> LiveDatabase:
+        readable = self.server
         return PostgresLive(
-            server=self._as_recovery_role(),
-            source_server=self.server,
-            name=self.server.database,
             source=self.name,
-            streams=self.settings.streams,
+            name=readable.database,
+            server=self._as_recovery_role(),
+            readable=readable,
             production=self.production,
+            streams=self.settings.streams,
         )
 
     def records(self, wanted: WantedRecords) -> RecordRecovery:

@@ -94,6 +94,11 @@ class ScratchTarget(Target, Protocol):
         ...
 
     @property
+    def takes_applications(self) -> bool:
+        """Whether an application can be sent to it, by `url`."""
+        ...
+
+    @property
     def url(self) -> str:
         """The address that applications take as DATABASE_URL; it holds the password."""
         ...

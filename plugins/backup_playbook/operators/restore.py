@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import Context, XComArg
+from airflow.sdk import Context
 
 from backup_playbook.core.errors import GuardError, UnequalError, VerificationError
 from backup_playbook.operators.base import HandoffOperator, run_of
@@ -78,6 +78,14 @@ class CopyStep(RestoreStep):
             return self.access.live().side_by_side(name, owner, known.leave_out)
         return self.access.copy_server(known.target).scratch(name, owner, self.options)
 
+    def new_name(self) -> str:
+        """Return a name for a new copy."""
+        from backup_playbook.engines.scratch import scratch_name
+
+        if self.place == PRODUCTION:
+            return scratch_name(self.source)
+        return self.access.copy_server(self.handoff.target).new_name(self.source, self.handoff.kept)
+
     @property
     def options(self) -> CopyOptions:
         """The choices for the copy."""
@@ -112,7 +120,7 @@ class CreateScratch(ChangesProduction, CopyStep):
                 self.log.info("Removing the scratch %s, which %s left.", found.name, found.owner or "a killed worker")
                 host.drop(found.name)
         with self.noticing_damage(context), self.reader() as reader:
-            name = self.access.new_name(known.kept)
+            name = self.new_name()
             if self.try_owners:
                 lack = self.scratch(name, owner=owner).lacks_for_owners(reader)
                 self.log.info("%s", f"Without owners and grants: {lack}" if lack else "With owners and grants.")
@@ -148,7 +156,7 @@ class ProveScratch(CopyStep):
             left_out=proof.left_out,
             recomputed=proof.recomputed,
         )
-        replacing = known.replacing and known.replacing.model_copy(update={"candidate_id": scratch.identity})
+        replacing = known.replacing and known.replacing.model_copy(update={"candidate_id": scratch.identify()})
         phases = known.with_phase("prove", time.monotonic() - started)
         return known.adding(phases=phases, proof=proven, replacing=replacing)
 
@@ -164,23 +172,15 @@ class KeepCopy(CopyStep):
 
 
 class DropScratch(CopyStep):
-    """Remove the copy, unless it was kept or promoted.
-
-    :param kept: what `KeepCopy` returned; nothing when it kept none.
-    """
-
-    template_fields: Sequence[str] = ("given", "kept")
-
-    def __init__(self, *, kept: XComArg | None = None, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.kept: Any = kept
+    """Remove the copy, unless it was kept; a promoted one has another name, and is not touched."""
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - passed by name
         """Drop the copy."""
-        if self.kept:
-            self.log.info("%s stays.", self.kept)
+        scratch, kept = self.scratch(), self.handoff.kept
+        if kept and scratch.is_kept(kept):
+            self.log.info("%s stays.", kept)
             return
-        self.scratch().drop()
+        scratch.drop()
 
 
 def begin_anew(context: Context, scratch: ScratchTarget, manifest: Manifest) -> None:

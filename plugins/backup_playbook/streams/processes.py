@@ -55,11 +55,15 @@ class Cancellation:
             self._parent.check()
 
     def add(self, program: Program) -> None:
+        if self._parent:
+            self._parent.add(program)
         with self._lock:
             self._running.add(program)
             self.check()
 
     def remove(self, program: Program) -> None:
+        if self._parent:
+            self._parent.remove(program)
         with self._lock:
             self._running.discard(program)
 

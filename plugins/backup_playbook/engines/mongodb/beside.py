@@ -77,6 +77,8 @@ class MongoCopy:
     def label(self) -> str:
         return f"{self.name} in {self.host.server.label}"
 
+    takes_applications = False
+
     @property
     def url(self) -> str:
         raise GuardError(

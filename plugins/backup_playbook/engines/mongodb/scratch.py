@@ -114,6 +114,8 @@ class MongoScratch:
     def label(self) -> str:
         return self.server.label
 
+    takes_applications = True
+
     @property
     def url(self) -> str:
         return self.server.url

@@ -190,6 +190,8 @@ class ScratchDatabase:
     def label(self) -> str:
         return self.server.label
 
+    takes_applications = True
+
     @property
     def url(self) -> str:
         return self.server.url
