@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, Context, XComArg
+from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import ConfigError, PlaybookError
@@ -128,17 +129,22 @@ class ApprovePlan(ApprovalOperator):
         needed: str | bool = True,
         **arguments: Any,
     ) -> None:
-        self.plan = plan.task_id
         understood = f"{{{{ ti.xcom_pull('{asked.task_id}', key='{ASKED}') or '' }}}}\n\n" if asked else ""
         super().__init__(
             subject=subject,
-            body=f"{understood}{{{{ ti.xcom_pull('{self.plan}', key='{PLAN}') }}}}",
+            body=f"{understood}{{{{ ti.xcom_pull('{plan.task_id}', key='{PLAN}') }}}}",
             response_timeout=load_config().policies.recovery.approval_timeout,
             **{"retries": 0, **arguments},
         )
+        self.plan = plan.task_id
         self.drill = drill
         self.needed = needed
         self.in_short = f"{{{{ ti.xcom_pull('{self.plan}', key='{IN_SHORT}') }}}}"
+
+    @property
+    def chosen(self) -> XComArg:
+        """The hand-off that belongs to the answer: of `choices` of `leave_plan`."""
+        return PlainXComArg(self, CHOSEN)
 
     def execute(self, context: Context) -> Any:
         """Ask, unless nobody is to be asked."""
@@ -200,7 +206,7 @@ class ApprovePlan(ApprovalOperator):
         answer = {**answer, "chosen_options": [option], **known}
         answered = answer["responded_at"]
         at = answered if isinstance(answered, str) else answered.isoformat()
-        leave_facts(context, approved_by=approved_by(answer), approved_at=at)
+        leave_facts(context, approved_by=approved_by(answer), approved_at=at, handoff=chosen)
         return answer
 
 

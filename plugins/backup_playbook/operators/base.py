@@ -26,6 +26,8 @@ class PlaybookOperator(BaseOperator):
     """
 
     source: str
+    carries: ClassVar[bool] = False
+    """Whether it returns a hand-off, which reports read."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**{"map_index_template": "{{ task.source }}", **arguments})
@@ -69,6 +71,7 @@ class HandoffOperator(PlaybookOperator, Generic[T]):
     """
 
     template_fields: Sequence[str] = ("given",)
+    carries = True
     model: ClassVar[type[Handoff]]
 
     def __init__(self, *, handoff: XComArg, **arguments: Any) -> None:

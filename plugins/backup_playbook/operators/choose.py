@@ -28,6 +28,7 @@ class ChooseBackup(SourceOperator):
     """
 
     template_fields: Sequence[str] = ("source", "backup", "before", "repository", "allow_unverified")
+    carries = True
     takes_damaged = False
     """Whether `allow_unverified` also allows a rejected backup: what is taken from it is checked one by one."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
@@ -19,50 +19,76 @@ if TYPE_CHECKING:
 FACTS = "facts"
 """XCom of a step, also of one that fails: what it has to say for the report, a dictionary."""
 
+DONE = "done"
+"""XCom of an ending, also of one that fails: what `finish` returns."""
+
+
+class Steps(NamedTuple):
+    """The steps of a run, in the order in which they can fail. carriers: those that return a hand-off.
+
+    An ending keeps the ids of its steps, and not the operators.
+    """
+
+    ids: tuple[str, ...]
+    carriers: frozenset[str]
+
+
+def steps_of(operators: Sequence[BaseOperator]) -> Steps:
+    """Return what an ending keeps of the steps that the DAG file names."""
+    carriers = (step.task_id for step in operators if getattr(step, "carries", False))
+    return Steps(tuple(step.task_id for step in operators), frozenset(carriers))
+
 
 @dataclass(frozen=True)
 class Ended:
     """The end of the steps of a run. failed: label of the first step that failed; empty when none did.
 
-    problem: what it said. facts: what the steps left under FACTS, a later one over an earlier one.
-    returned: what the last step that succeeded returned, of those that return something.
+    problem: what it said. facts: what the steps left under FACTS, a later one over an earlier one. handoff: what the
+    last step returned that returns one; None when none did.
     """
 
     failed: str
     problem: str
     facts: dict[str, Any]
-    returned: Any
+    handoff: dict[str, Any] | None
 
+    @property
+    def rejected_by(self) -> str:
+        """Who has rejected the plan; empty when nobody has."""
+        return str(self.facts.get("rejected_by", ""))
 
-def task_ids(steps: Sequence[BaseOperator]) -> tuple[str, ...]:
-    """Return the ids of steps, in the order in which they can fail: an operator keeps these, and not the steps."""
-    return tuple(step.task_id for step in steps)
+    @property
+    def approved_by(self) -> str:
+        """Who has approved the plan; empty when nobody has, or none was to be."""
+        return str(self.facts.get("approved_by", ""))
 
 
 def leave_facts(context: Context, **facts: Any) -> None:
-    """Say something for the report, whatever becomes of this step."""
+    """Say something for the report, whatever becomes of this step. Each call replaces what it said before."""
     context["ti"].xcom_push(FACTS, facts)
 
 
-def ended(context: Context, steps: Sequence[str], *, good: Sequence[str] = ("success", "skipped")) -> Ended:
-    """Look how the steps of this run have ended. steps: task ids. good: states of a step that has not failed.
+def ended(context: Context, steps: Steps, *, good: Sequence[str] = ("success", "skipped")) -> Ended:
+    """Look how the steps of this run have ended. good: states of a step that has not failed.
 
     In a mapped task group: those of the same map index.
     """
     instance = context["ti"]
     states, index = task_states(instance), instance.map_index
     mapped = f"_{index}" if index >= 0 else ""
-    failed = next((step for step in steps if states.get(f"{step}{mapped}") not in good), "")
+    failed = next((step for step in steps.ids if states.get(f"{step}{mapped}") not in good), "")
 
     def said(step: str, key: str = "return_value") -> Any:
         return instance.xcom_pull(step, key=key, map_indexes=index)
 
     facts: dict[str, Any] = {}
-    for step in steps:
-        facts |= said(step, FACTS) or {}
-    done = [one for step in steps if (one := said(step)) is not None]
+    handoff = None
+    for step in steps.ids:
+        left = said(step, FACTS) or {}
+        facts |= left
+        handoff = left.get("handoff") or (said(step) if step in steps.carriers else None) or handoff
     problem = str(said(failed, ERROR) or KILLED) if failed else ""
-    return Ended(failed.rpartition(".")[2], problem, facts, done[-1] if done else None)
+    return Ended(failed.rpartition(".")[2], problem, facts, handoff)
 
 
 def finish(
@@ -101,7 +127,3 @@ def finish(
     if not report.passed:
         raise AirflowFailException("\n".join([report.headline, *message.paragraphs]))
     return {"source": report.source, **done}
-
-
-DONE = "done"
-"""XCom of an ending, also of one that fails: what `finish` returns."""

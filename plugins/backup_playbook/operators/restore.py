@@ -164,6 +164,8 @@ class ProveScratch(CopyStep):
 class KeepCopy(CopyStep):
     """Give the proven copy its name: it is no scratch any more. Can be repeated."""
 
+    carries = False
+
     def execute(self, context: Context) -> str:  # noqa: ARG002 - passed by name
         """Keep the copy; return its name."""
         require_proof(self.handoff)
@@ -173,6 +175,8 @@ class KeepCopy(CopyStep):
 
 class DropScratch(CopyStep):
     """Remove the copy, unless it was kept; a promoted one has another name, and is not touched."""
+
+    carries = False
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - passed by name
         """Drop the copy."""
