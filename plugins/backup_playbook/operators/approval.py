@@ -15,7 +15,6 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import BaseOperator, Context, XComArg
-from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import ConfigError, PlaybookError
@@ -144,7 +143,7 @@ class ApprovePlan(ApprovalOperator):
     @property
     def chosen(self) -> XComArg:
         """The hand-off that belongs to the answer: of `choices` of `leave_plan`."""
-        return PlainXComArg(self, CHOSEN)
+        return XComArg(self, CHOSEN)
 
     def execute(self, context: Context) -> Any:
         """Ask, unless nobody is to be asked."""

@@ -1,74 +1,58 @@
-"""What happens to a database that was replaced: it comes back, or it is dropped for good. Both are approved first."""
+"""The future of a database that was replaced: it comes back, or it is dropped for good. Both are approved first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Context, XComArg
+from airflow.sdk import Context
 
 from backup_playbook.core.errors import GuardError
 from backup_playbook.core.progress import human_age, human_bytes
-from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import run_url, tell
-from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.approval import leave_plan
+from backup_playbook.operators.base import HandoffOperator, SourceOperator, run_of
+from backup_playbook.operators.handoffs import ReplacedDatabase
 from backup_playbook.operators.production import ChangesProduction
 
 if TYPE_CHECKING:
     from backup_playbook.engines.quarantine import Quarantine
 
 
-EFFECT = {"postgres": "All connections are ended.", "mongodb": "Its collections are renamed, one after another."}
-
-
-class Replaced(TypedDict):
-    """A quarantine, and what has its name now. next_quarantine: what that becomes when they are exchanged.
-
-    The oids: 0 for MongoDB, which has none.
-    """
-
-    source: str
-    quarantine: str
-    quarantine_oid: int
-    comment: str | None
-    live: str
-    live_oid: int
-    next_quarantine: str
-
-
 class QuarantinePlan(SourceOperator):
-    """Find the quarantine, and say what will become of it. wanted: its name, or `newest`. Returns a `Replaced`."""
+    """Find the quarantine, and say what will become of it. Returns a `ReplacedDatabase`.
+
+    :param wanted: its name, or `newest`.
+    """
 
     template_fields: Sequence[str] = ("source", "wanted")
 
-    def __init__(self, *, source: str, wanted: str, **arguments: Any) -> None:
-        super().__init__(source=source, **arguments)
+    def __init__(self, *, wanted: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
         self.wanted = wanted
 
-    def execute(self, context: Context) -> Replaced:
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look, and leave the plan."""
         from backup_playbook.core.promotion import quarantine_name
-        from backup_playbook.dag_parts.quarantines import find_quarantine
 
-        now = datetime.now(UTC)
-        found, kept, live = find_quarantine(self.config, self.source, self.wanted)
+        now, replaced = datetime.now(UTC), self.access.live().find_quarantine(self.wanted)
+        found = replaced.quarantine
         in_short = self.describe(found, now)
-        self.log.info("%s", in_short)
-        context["ti"].xcom_push(PLAN, in_short)
-        context["ti"].xcom_push(IN_SHORT, in_short)
-        return Replaced(
+        leave_plan(context, in_short, in_short)
+        return ReplacedDatabase(
             source=self.source,
             quarantine=found.name,
-            quarantine_oid=kept,
+            quarantine_id=replaced.quarantine_id,
             comment=found.comment,
             live=found.live,
-            live_oid=live,
+            live_id=replaced.live_id,
             next_quarantine=quarantine_name(found.live, now),
-        )
+        ).as_json()
 
     def describe(self, found: Quarantine, now: datetime) -> str:
-        """What will happen, as Markdown. Raises GuardError when it must not."""
+        """Return what will happen, as Markdown. Raises GuardError when it must not."""
         raise NotImplementedError
 
 
@@ -76,11 +60,12 @@ class PlanRollback(QuarantinePlan):
     """Say what is lost when the quarantine comes back."""
 
     def describe(self, found: Quarantine, now: datetime) -> str:
+        """Return what will happen."""
         return (
             f"`{found.name}` ({human_bytes(found.bytes)}), which {found.by.partition('|')[0]} replaced "
             f"{human_age(now - found.quarantined_at)} ago, becomes {found.live} again. What was written to "
             f"{found.live} since then is lost to its users; that database becomes a quarantine itself, and can come "
-            f"back in the same way. {EFFECT[self.config.source(self.source).engine]}"
+            f"back in the same way. {self.access.live().words.effect}"
         )
 
 
@@ -88,9 +73,8 @@ class PlanRelease(QuarantinePlan):
     """See that nobody can need the quarantine any more."""
 
     def describe(self, found: Quarantine, now: datetime) -> str:
-        from backup_playbook.dag_parts.recovery import newest_proof
-
-        proof = newest_proof(self.config, self.source)
+        """Return what will happen. Raises GuardError while no later backup is proven."""
+        proof = self.access.backups.proven(now)
         if proof is None or proof.taken_at <= found.quarantined_at:
             raise GuardError(
                 f"{found.name} is kept: no backup of {self.source} that was taken after "
@@ -103,24 +87,14 @@ class PlanRelease(QuarantinePlan):
         )
 
 
-class QuarantineStep(ChangesProduction):
-    """replaced: what the plan returned."""
+class QuarantineStep(ChangesProduction, HandoffOperator[ReplacedDatabase]):
+    """A step on the quarantine that the plan named."""
 
-    template_fields: Sequence[str] = ("replaced", "approval")
-
-    def __init__(self, *, replaced: XComArg, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.replaced = replaced
-
-    @property
-    def known(self) -> Replaced:
-        return cast("Replaced", self.replaced)
-
-    @property
-    def source(self) -> str:  # type: ignore[override]
-        return self.known["source"]
+    template_fields: Sequence[str] = ("given", "approval")
+    model = ReplacedDatabase
 
     def tell(self, context: Context, headline: str, line: str) -> None:
+        """Tell people what was done."""
         instance = context["ti"]
         link = run_url(instance.dag_id, instance.run_id)
         tell(instance, Message(severity="info", headline=headline, lines=(line,), link=link))
@@ -130,22 +104,27 @@ class BringBackQuarantine(QuarantineStep):
     """Exchange the live database and the quarantine. Can be repeated."""
 
     def execute(self, context: Context) -> None:
-        from backup_playbook.dag_parts.recovery import exchange_of
-        from backup_playbook.engines.postgres.swap import Swap
+        """Exchange them."""
+        from backup_playbook.engines.live_database import Exchange
         from backup_playbook.engines.quarantine import Quarantine
 
-        known, now = self.known, datetime.now(UTC)
-        by = f"{context['ti'].dag_id}|{context['run_id']}"
-        swap = Swap(
-            known["live"], known["live_oid"], known["quarantine"], known["quarantine_oid"], known["next_quarantine"]
+        known, now, by = self.handoff, datetime.now(UTC), run_of(context)
+        exchange = Exchange(
+            live=known.live,
+            live_id=known.live_id,
+            candidate=known.quarantine,
+            candidate_id=known.quarantine_id,
+            quarantine=known.next_quarantine,
+            by=by,
+            at=now,
+            returning=Quarantine(known.quarantine, self.source, known.live, now, by, known.comment),
         )
-        returning = Quarantine(known["quarantine"], self.source, known["live"], now, by, known["comment"])
-        done = exchange_of(self.config, self.source, swap, by, now, returning).run()
+        done = self.access.live().promote(exchange)
         self.tell(
             context,
             f"{self.source} is what it was before the recovery",
-            f"`{known['quarantine']}` is {known['live']} again; the exchange took {done.unreachable_seconds:.2f} s. "
-            f"What was live is `{known['next_quarantine']}`.",
+            f"`{known.quarantine}` is {known.live} again; the exchange took {done.unreachable_seconds:.2f} s. "
+            f"What was live is `{known.next_quarantine}`.",
         )
 
 
@@ -153,8 +132,7 @@ class DropQuarantine(QuarantineStep):
     """Drop it for good."""
 
     def execute(self, context: Context) -> None:
-        from backup_playbook.dag_parts.quarantines import drop_quarantine
-
-        name = self.known["quarantine"]
-        drop_quarantine(self.config, self.source, name)
+        """Drop it, and say so."""
+        name = self.handoff.quarantine
+        self.access.live().release(name)
         self.tell(context, f"A quarantine of {self.source} was released", f"`{name}` is dropped.")

@@ -1,0 +1,191 @@
+"""The ending of a recovery: production and its users, the report, the evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from backup_playbook.core.markdown import cell, code
+from backup_playbook.core.progress import human_age, human_seconds
+from backup_playbook.core.report import Report, Table, utc
+from backup_playbook.forms.dag_names import ROLLBACK
+from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.runs import run_url, tell
+from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.handoffs import Restoring
+from backup_playbook.operators.report import Ended, ended, finish, steps_of
+
+if TYPE_CHECKING:
+    from backup_playbook.connections.base import Access
+
+REMEDY = "open the red task and the report, correct the cause, and clear the task."
+
+
+class DocumentRecovery(SourceOperator):
+    """Write the report and the evidence of a recovery, and tell people. Fails when a step of the recovery did.
+
+    :param steps: the steps of the recovery, in the order in which they can fail.
+    """
+
+    def __init__(self, *, steps: Sequence[BaseOperator], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.steps = steps_of(steps)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write down what became of the run."""
+        end = ended(context, self.steps)
+        known = Restoring.read(end.handoff) if end.handoff else None
+        if known is None or known.replacing is None:
+            instance = context["ti"]
+            message = Message(
+                severity="high",
+                headline=f"A recovery of {self.source} could not be planned; nothing was touched",
+                lines=(end.problem,),
+                remedy=REMEDY,
+                link=run_url(instance.dag_id, instance.run_id),
+            )
+            tell(instance, message)
+            raise AirflowFailException("\n".join([message.headline, *message.paragraphs]))
+        report = recovery_report(self, context, known, end)
+
+        def write_evidence(address: str) -> list[str]:
+            return recovery_evidence(self.access, known, end, report, address)
+
+        remedy = REMEDY if end.failed else ""
+        return finish(context, report, self.access, write_evidence=write_evidence, remedy=remedy)
+
+
+def recovery_evidence(access: Access[Any], known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
+    """Write evidence beside the backup: it is damaged, or it was restored and proven.
+
+    Returns what could not be written. A run that could not be made says nothing of the backup, nor does a part that is
+    proven of the rest.
+    """
+    if end.failed and (found := end.facts.get("damaged")):
+        return access.backups.add_finding(known.backup_id, known.repository, found, end.problem)
+    if not known.proof or known.only or (end.failed and not known.replacing):
+        return []
+    seconds = {"restore": 0.0, "prove": 0.0}
+    for name, took in known.phases.items():
+        if (step := name.partition(":")[0]) in seconds:
+            seconds[step] += took
+    body = {
+        "report": address,
+        "seconds": seconds,
+        "rto_seconds": (report.took or timedelta()).total_seconds(),
+        "target": known.kept or known.scratch,
+    }
+    return access.backups.add_proof(known.backup_id, known.repository, known.origin, body)
+
+
+def recovery_report(step: SourceOperator, context: Context, known: Restoring, end: Ended) -> Report:
+    """Return the report of a run that was to replace production."""
+    assert known.replacing
+    access, instance, finished = step.access, context["ti"], datetime.now(UTC)
+    replacing, exchanged = known.replacing, known.replacing.exchanged
+    promoted_at = exchanged.promoted_at if exchanged else None
+    if end.facts.get("state") == "promoted":
+        promoted_at = promoted_at or finished
+    waited = timedelta()
+    if answered := end.facts.get("approved_at"):
+        waited = max(datetime.fromisoformat(answered) - replacing.planned_at, waited)
+    ready, objective = promoted_at or finished, access.config.objectives_of(step.source).rto
+    took = ready - known.started_at - waited
+    maintenance, window = _maintenance(end.facts)
+    met = "within" if took <= objective else "*over*"
+    said = {
+        "took": f"Took {_span(took)} without the wait for approval, {met} the RTO of {_span(objective)}.",
+        "lost": f"Lost: the writes of {human_age(ready - known.taken_at)}, since {utc(known.taken_at)}; they are in "
+        f"{replacing.quarantine}.",
+    }
+    words = (said["took"], said["lost"], end.problem, maintenance) if promoted_at else (end.problem, maintenance)
+    if end.rejected_by:
+        words = (f"Rejected by {end.rejected_by}. Nothing was touched.",)
+    undo = {"source": step.source, "quarantine": replacing.quarantine}
+    facts = {
+        **({"replaced": f"{cell(replacing.live)}, kept as {code(replacing.quarantine)}"} if promoted_at else {}),
+        **({"exchange": _exchange(access, known)} if exchanged else {}),
+        "waited for approval": f"{_span(waited)}; approved by {cell(end.approved_by) or 'nobody'}",
+        **({"maintenance mode": _span(window)} if window is not None else {}),
+        **{title.lower(): cell("; ".join(what)) for title, what in not_covered(known).items()},
+        **{title: cell(end.facts[key]) for key, title in FOUND.items() if end.facts.get(key)},
+    }
+    differences = tuple(
+        (one["table"], _shown(one["before"]), _shown(one["after"])) for one in end.facts.get("differences") or ()
+    )
+    tables = Table(title="Rows before and after", head=("table", "in the quarantine", "restored"), rows=differences)
+    return Report(
+        kind="recovery",
+        source=step.source,
+        headline=_headline(known, end, promoted=promoted_at is not None),
+        in_short=" ".join(filter(None, words)),
+        failed_step=end.failed,
+        problem=end.problem,
+        backup_id=known.backup_id,
+        taken_at=known.taken_at,
+        repository=known.repository,
+        run_id=instance.run_id,
+        run_url=run_url(instance.dag_id, instance.run_id),
+        started_at=known.started_at,
+        finished_at=finished,
+        phases=known.phases,
+        took=took,
+        rto_objective=objective,
+        facts=facts,
+        tables=(tables,) if differences else (),
+        undo=code(f"airflow dags trigger {ROLLBACK} --conf '{json.dumps(undo)}'") if promoted_at else "",
+        details={"handoff": known.as_json(), "state": end.facts.get("state")},
+    )
+
+
+FOUND = {"amcheck": "pg_amcheck of the quarantine", "log": "server log"}
+
+
+def _headline(known: Restoring, end: Ended, *, promoted: bool) -> str:
+    if end.failed:
+        after = ", after production was exchanged" if promoted else "; production is what it was"
+        return f"Recovery of {known.source} failed at {end.failed}{after}"
+    if end.rejected_by:
+        return f"Recovery of {known.source} was rejected; nothing was touched"
+    return f"{known.source} was recovered from {known.backup_id}"
+
+
+def _exchange(access: Access[Any], known: Restoring) -> str:
+    assert known.replacing and known.replacing.exchanged
+    done = known.replacing.exchanged
+    words: str = access.live().words.exchanged
+    return words.format(seconds=done.unreachable_seconds, sessions=done.sessions_ended)
+
+
+def _maintenance(facts: dict[str, Any]) -> tuple[str, timedelta | None]:
+    """Return a sentence on the maintenance mode, and how long it was on."""
+    on, off = facts.get("maintenance_on"), facts.get("maintenance_off")
+    if left_on := facts.get("left_on"):
+        return f"MAINTENANCE MODE IS STILL ON: {left_on}", None
+    if not on:
+        return "", None
+    if not off:
+        return "MAINTENANCE MODE MAY STILL BE ON: see the red task.", None
+    return "The maintenance mode is off again.", datetime.fromisoformat(off) - datetime.fromisoformat(on)
+
+
+def not_covered(known: Restoring) -> dict[str, Sequence[str]]:
+    """Return what the word `equal` does not cover, by title."""
+    said = {
+        "Computed anew, not compared": known.proof.recomputed if known.proof else (),
+        "Not in the copy": (known.proof.left_out if known.proof else ()) or known.left_out,
+    }
+    return {title: what for title, what in said.items() if what}
+
+
+def _shown(value: int | str | None) -> str:
+    return "no such table" if value is None else f"{value:,}" if isinstance(value, int) else value
+
+
+def _span(time: timedelta) -> str:
+    return human_seconds(time.total_seconds())
