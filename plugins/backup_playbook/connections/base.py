@@ -48,10 +48,15 @@ class Access(ABC, Generic[Settings]):
     engine: ClassVar[Engine]
 
     def __init__(self, config: PlaybookConfig, name: str) -> None:
-        """Bind to the source of this name. Raises ConfigError when the configuration has none."""
+        """Bind to the source of this name. Raises ConfigError when there is none, or it is of another engine."""
         self.config = config
         self.name = name
-        self.settings: Settings = config.source(name)  # type: ignore[assignment]  # the registry chose by its engine
+        self.settings: Settings = config.source(name)  # type: ignore[assignment]  # it is of this engine: see below
+        if self.settings.engine != self.engine.name:
+            raise ConfigError(
+                f"The source {name!r} is of the engine {self.settings.engine}, and not of {self.engine.name}.",
+                "Choose another source.",
+            )
         self.backups = Backups(config, name)
 
     @property
