@@ -1,4 +1,4 @@
-"""What a recovery is going to do, for the person who approves it: which backup, what is lost, how long, how to undo."""
+"""Plan of a recovery, for the person who approves it: which backup, what is lost, how long, how to undo."""
 
 from __future__ import annotations
 
@@ -6,29 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.markdown import cell, code, markdown_table
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
+from backup_playbook.core.report import utc
+from backup_playbook.core.words import EngineWords, ExchangeWords, counted
 
 SHOWN = 50
-_PAUSE = {
-    "postgres": "The live name refuses connections for less than two seconds, when the two are exchanged.",
-    "mongodb": "Each collection is then renamed, in milliseconds; what clients write in its moment is kept apart.",
-}
-_TOUCHED = {
-    "postgres": "a copy is made on the server of {live}, proven and checked. Only then it takes the live name; what "
-    "is live now becomes {quarantine}, closed and unchanged.",
-    "mongodb": "a copy is made in {live}, under other names, and proven. Only then its collections take the live "
-    "names; those of now are kept unchanged, as {quarantine}.",
-}
-
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backup that could be taken. known: proven, verified, rejected or UNVERIFIED, in words. then: rows by table.
+    """A backup that could be taken.
 
-    evidence: what its checks found. option: what a person answers to take it; empty when it cannot be taken. seal: of
-    its manifest.
+    known: proven, verified, rejected or UNVERIFIED, in words. then: rows by table. evidence: results of its checks.
+    option: answer of a person who takes it; empty when it cannot be taken. seal: of its manifest.
     """
 
     backup_id: str
@@ -42,13 +32,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class RecoveryPlan:
-    """`now`: rows by table in production; empty when they cannot be counted, for the reason in `uncounted`.
+    """A recovery before its approval.
 
-    choose: a person takes one of the candidates, newest first; what is said of one backup is then said of the newest.
+    now: rows by table in production; empty when they cannot be counted, for the reason in `uncounted`.
+    choose: a person takes one of the candidates, newest first; all statements on one backup are then on the newest.
     """
 
     source: str
-    engine: str
+    words: EngineWords
+    exchange: ExchangeWords
     live: str
     quarantine: str
     backup_id: str
@@ -67,25 +59,26 @@ class RecoveryPlan:
     choose: bool = False
 
     def in_short(self, at: datetime) -> str:
+        """Sentence for messages. at: now, for the age of the backup."""
         if self.choose:
             backups = counted(len(self._offered()), "backup")
-            return f"Choose one of {backups} from {self.repository} to take the place of {self.live}."
+            return f"Choose one of {backups} from {self.repository} to replace {self.live}."
         return (
-            f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, takes the "
-            f"place of {self.live}; restore with proof: {self._duration()}."
+            f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, replaces "
+            f"{self.live}; restore with proof: {self._duration()}."
         )
 
     def to_markdown(self, at: datetime) -> str:
-        """at: now, for the age of the backup."""
+        """Page for the approval. at: now, for the age of the backup."""
         age = human_age(at - self.taken_at)
         backup = (
             "**Backup:** it is not known when the data was still right. Choose the newest backup that is good, by the "
             "rows of its tables beside those of now."
             if self.choose
-            else f"**Backup:** `{self.backup_id}` from repository {self.repository}; taken {_time(self.taken_at)}, "
+            else f"**Backup:** `{self.backup_id}` from repository {self.repository}; taken {utc(self.taken_at)}, "
             f"{age} ago; {self.known}; {human_bytes(self.content_bytes)}."
         )
-        since = "the time of the backup" if self.choose else f"{_time(self.taken_at)}: the work of {age}"
+        since = "the time of the backup" if self.choose else f"{utc(self.taken_at)}: the work of {age}"
         steps = [
             backup,
             (
@@ -94,7 +87,7 @@ class RecoveryPlan:
             ),
             (
                 f"**How long:** restore with proof {self._duration()}; the objective (RTO) is {_span(self.rto)}. "
-                f"{_PAUSE[self.engine]}"
+                f"{self.exchange.pause}"
             ),
             f"**What will be touched:** {self._touched()} {self.maintenance}",
             (
@@ -111,8 +104,7 @@ class RecoveryPlan:
         ])  # fmt: skip
 
     def _touched(self) -> str:
-        kept = f"{self.quarantine}.<name>" if self.engine == "mongodb" else self.quarantine
-        return _TOUCHED[self.engine].format(live=code(self.live), quarantine=code(kept))
+        return self.exchange.touched.format(live=code(self.live), quarantine=code(self.quarantine))
 
     def _duration(self) -> str:
         return f"about {_span(self.estimate)}" if self.estimate else "not measured yet"
@@ -121,7 +113,7 @@ class RecoveryPlan:
         if self.uncounted:
             yield f"\nThe rows of production cannot be counted now: {cell(self.uncounted)}"
             return
-        words = nouns(self.engine)
+        words = self.words
         differing = [name for name in sorted(self.then.keys() | self.now.keys()) if self._differs(name)]
         same = len(self.then) - sum(name in self.then for name in differing)
         yield f"\nAs many {words.row}s now as in the backup: {counted(same, words.table)}."
@@ -135,7 +127,7 @@ class RecoveryPlan:
 
     def _others(self) -> list[str]:
         rows = [
-            (one.backup_id, _time(one.taken_at), one.known, f"{sum(one.then.values()):,}") for one in self.candidates
+            (one.backup_id, utc(one.taken_at), one.known, f"{sum(one.then.values()):,}") for one in self.candidates
         ]
         title = "Other backups: to take one, reject this, and start again with its id"
         return markdown_table(title, ("backup", "taken", "known to be", "rows"), rows)
@@ -147,7 +139,7 @@ class RecoveryPlan:
         backups = [
             (
                 one.option or f"{one.backup_id} cannot be chosen",
-                _time(one.taken_at),
+                utc(one.taken_at),
                 human_age(at - one.taken_at),
                 one.known,
                 one.evidence or "none",
@@ -160,7 +152,7 @@ class RecoveryPlan:
         yield "\nFor an older one, reject this, and start again with an earlier time of the corruption, or with its id."
         if self.uncounted:
             yield f"\nThe rows of production cannot be counted now: {cell(self.uncounted)}"
-        words = nouns(self.engine)
+        words = self.words
         counts = [*([] if self.uncounted else [self.now]), *(one.then for one in self._offered())]
         names = sorted({name for count in counts for name in count})
         differing = [name for name in names if len({count.get(name) for count in counts}) > 1]
@@ -178,7 +170,3 @@ def _count(rows: int | None) -> str:
 
 def _span(time: timedelta) -> str:
     return human_seconds(time.total_seconds())
-
-
-def _time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

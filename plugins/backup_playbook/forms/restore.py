@@ -1,21 +1,26 @@
-"""The form of a full restore, and where its two ways part."""
+"""The form of a restore of a database."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
-from airflow.sdk import Param, task
+from airflow.sdk import Param
 
 from backup_playbook.config import load_config
-from backup_playbook.dag_parts.recovery_form import choice_param, optional_list_param, optional_text_param
-from backup_playbook.operators.full_restore import TARGETS, TESTED_ON
+from backup_playbook.forms.fields import choice_param, optional_list_param, optional_text_param
+
+NEW_DATABASE, STAGING, TO_PRODUCTION = TARGETS = ("new_database", "staging", "production")
+TESTED_ON = "of the restore test"
+"""The choice for the server of the source's restore test."""
 
 
 def target_param() -> Param:
+    """Return the field that says where to."""
     return choice_param("Target", "Where to? Production is restored on staging first, and asks for approval.", *TARGETS)
 
 
 def name_param() -> Param:
+    """Return the field for the name of a new database."""
     return optional_text_param(
         "Name of the new database",
         "For the target new_database: small letters, digits and underscores. Empty: `<name>__restored_<time>`.",
@@ -23,20 +28,16 @@ def name_param() -> Param:
     )
 
 
-def server_param(engine: str) -> Param:
-    return choice_param(
-        "Server of the new database", "One of targets.yaml; by default that of the source's restore test.",
-        TESTED_ON, *(name for name, target in load_config().targets.items() if target.engine == engine),
-    )  # fmt: skip
+def server_param(engines: Iterable[str]) -> Param:
+    """Return the field for the server of a new database: the targets of these engines."""
+    servers = [name for name, target in load_config().targets.items() if target.engine in set(engines)]
+    words = "One of targets.yaml, of the source's engine; by default that of the source's restore test."
+    return choice_param("Server of the new database", words, TESTED_ON, *servers)
 
 
 def only_param() -> Param:
+    """Return the field for a part of a backup."""
     return optional_list_param(
-        "Only", "Rows of these schemas or tables only, one a line: `public.orders`. Empty: everything."
+        "Only",
+        "Rows of these schemas or tables only, one a line: `public.orders`. Empty: everything. Not for MongoDB.",
     )
-
-
-@task.branch(retries=0, trigger_rule="none_failed")
-def branch_on_target(params: dict[str, Any]) -> str:
-    """The application's checks may be skipped."""
-    return "present_plan" if params["target"] == "production" else "staging.keep_copy"

@@ -1,71 +1,74 @@
-"""Between the scan and the sync of files: a person agrees, when so many are lost, or rewritten, that something may be
-wrong."""
+"""The guard between the scan and the sync of files: a person agrees, when so many are lost, or rewritten, that
+something may be wrong."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
-from airflow.sdk import Context, XComArg
+from airflow.sdk import Context
 
 from backup_playbook.config import load_config
 from backup_playbook.core.errors import GuardError
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.progress import human_seconds
-from backup_playbook.dag_parts.approval import MARK, answer_to, by_nobody, mark_of, marked
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import run_url
 from backup_playbook.notifiers.slack import deliver
-from backup_playbook.operators.files import ScannedFiles
+from backup_playbook.operators.approval import MARK, answer_to, by_nobody, mark_of, marked
+from backup_playbook.operators.base import HandoffOperator
+from backup_playbook.operators.files import NO_BACKUP
+from backup_playbook.operators.handoffs import Scanned
 
 _REMEDY = (
-    "Find out what became of the files: a mount that is away, rights that were taken, a deployment, somebody's script. "
+    "Find out what became of the files: a mount that is gone, rights that were taken, a deployment, somebody's script. "
     "Every backup still has them: restore_files brings them back. If it was meant, start a new run for this source and "
     "approve."
 )
 
 
-class GuardDeletions(ApprovalOperator):
-    """Asks nobody while the losses are within `delete_guard` of the source.
+class GuardDeletions(HandoffOperator[Scanned], ApprovalOperator):
+    """Ask a person when more is lost than `delete_guard` of the source allows. Returns the answer.
 
     Rejected, or not answered in time: it fails, nothing is deleted, and there is no new backup.
     """
 
-    template_fields = (*ApprovalOperator.template_fields, "scanned")
+    means: ClassVar[str] = NO_BACKUP
+    carries = False
+    template_fields = (*ApprovalOperator.template_fields, "given")
+    model = Scanned
 
-    def __init__(self, *, scanned: ScannedFiles | XComArg, **arguments: Any) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(
             subject="Files are gone, rewritten or unreadable",
             response_timeout=load_config().policies.recovery.approval_timeout,
-            **{"map_index_template": "{{ task.source }}", "retries": 0, **arguments},
+            **{"retries": 0, **arguments},
         )
-        self.scanned = scanned
 
     @property
-    def found(self) -> ScannedFiles:
-        return cast("ScannedFiles", self.scanned)
-
-    @property
-    def source(self) -> str:
-        return self.found["source"]
+    def mark(self) -> str:
+        """The mark of the scan, which an answer belongs to."""
+        return mark_of(self.handoff.as_json())
 
     def execute(self, context: Context) -> Any:
-        if not self.found["stop"]:
-            return {**by_nobody(self.APPROVE), MARK: mark_of(self.found)}
-        self.options = [marked(self.APPROVE, mark_of(self.found)), self.REJECT]
-        self.subject = f"{self.source}: {self.found['stop']}"
+        """Ask, where somebody is to be asked."""
+        found = self.handoff
+        if not found.stop:
+            return {**by_nobody(self.APPROVE), MARK: self.mark}
+        self.options = [marked(self.APPROVE, self.mark), self.REJECT]
+        self.subject = f"{self.source}: {found.stop}"
         self.body = (
-            f"**{self.found['stop']}**\n\nNo longer there, the first of them: "
-            f"{', '.join(map(cell, self.found['gone'])) or '-'}\n\nThe run would {self.found['in_short']} paths.\n\n"
+            f"**{found.stop}**\n\nNo longer there, the first of them: "
+            f"{', '.join(map(cell, found.gone)) or '-'}\n\nThe run would {found.in_short} paths.\n\n"
             "*Approve*: the backup follows. What is gone leaves the current state, what was rewritten is replaced "
             "there, and of what cannot be read it keeps what it has; older backups keep all."
             "\n\n*Reject*: nothing is changed, and there is no new backup."
         )
-        self.log.warning("%s", self.found["stop"])
+        self.log.warning("%s", found.stop)
         message = Message(
             severity="high",
             headline=f"{self.source}: files are gone, rewritten or unreadable; the backup waits for approval",
-            lines=(self.found["stop"],),
+            lines=(found.stop,),
             remedy="look at the files; then open the run, and approve or reject under Required Actions.",
             link=run_url(context["ti"].dag_id, context["ti"].run_id),
         )
@@ -73,20 +76,23 @@ class GuardDeletions(ApprovalOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take the answer. Raises GuardError for a rejection, ApprovalError for an answer to another scan."""
         if event.get("chosen_options") == [self.REJECT]:
             raise GuardError(
-                f"A person refused the losses of {self.source}: {self.found['stop']} Nothing was deleted.", _REMEDY
+                f"A person refused the losses of {self.source}: {self.handoff.stop} Nothing was deleted.", _REMEDY
             )
         if "error" in event:
             self.process_trigger_event_error(event)
-        mark = mark_of(self.found)
-        self.options = [marked(self.APPROVE, mark), self.REJECT]
-        option = answer_to(self.subject, event, [self.APPROVE], mark)
+        self.options = [marked(self.APPROVE, self.mark), self.REJECT]
+        option = answer_to(self.subject, event, [self.APPROVE], self.mark)
         answer = HITLOperator.execute_complete(self, context, event)
-        return {**answer, "chosen_options": [option], MARK: mark}
+        return {**answer, "chosen_options": [option], MARK: self.mark}
 
     def process_trigger_event_error(self, event: dict[str, Any]) -> None:
+        """Raise GuardError for a timeout."""
         if event["error_type"] == "timeout" and self.response_timeout:
             waited = human_seconds(self.response_timeout.total_seconds())
-            raise GuardError(f"Nobody has answered within {waited}: {self.found['stop']} Nothing was deleted.", _REMEDY)
+            raise GuardError(
+                f"Nobody has answered within {waited}: {self.handoff.stop} Nothing was deleted.", _REMEDY
+            )
         super().process_trigger_event_error(event)

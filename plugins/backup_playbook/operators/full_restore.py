@@ -1,271 +1,175 @@
-"""The steps that a full restore has beside those of a restore test and of a recovery.
-
-On the way to staging or to a new database, the scratch stays under a name of its own; on the way to production, staging
-comes first. What is asked for stands in the run's params.
-"""
+"""The steps of a restore by its target: to a new database, to staging, or, after staging, to production."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
-from airflow.sdk import Context
+from airflow.providers.standard.operators.branch import BaseBranchOperator
+from airflow.sdk import BaseOperator, Context, XComArg
 
 from backup_playbook.core.errors import ConfigError, RestoreError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.markdown import cell, markdown_table
 from backup_playbook.core.progress import human_seconds
-from backup_playbook.dag_parts.approval import IN_SHORT, PLAN
-from backup_playbook.operators.assessment import CHECKS
-from backup_playbook.operators.documentation import Documented, DocumentResult
-from backup_playbook.operators.recovery import PlanRecovery, Recovery, RecoveryStep, show_plan
-from backup_playbook.operators.restore import RestoreStep, TestedBackup
-
-if TYPE_CHECKING:
-    from backup_playbook.core.model import Manifest, TableRecord
-    from backup_playbook.core.restore_plan import RestorePlan
-    from backup_playbook.core.restore_report import RestoreReport
-    from backup_playbook.repository.objects import BackupReader
-
-TARGETS = ("new_database", "staging", "production")
-REMEDY = "open the red task, correct what its error names, and clear it. Nothing live was touched."
-TESTED_ON = "of the restore test"
-"""For `server` in the form: that of the source's restore test."""
-TO_PRODUCTION = (
-    "present_plan", "approve_plan", "create_scratch", "restore", "prove", "run_application_checks",
-    "switch_maintenance_on", "promote_copy", "switch_maintenance_off",
-)  # fmt: skip
-_OUTSIDE = ("choose_backup", "plan_restore", "branch_on_target")
-"""What is in no group; the other steps before production are in the group `staging`."""
+from backup_playbook.core.promotion import restored_name
+from backup_playbook.core.words import counted
+from backup_playbook.forms.restore import NEW_DATABASE, TESTED_ON, TO_PRODUCTION
+from backup_playbook.operators.approval import APPROVE, IN_SHORT, PLAN, leave_plan
+from backup_playbook.operators.base import text, texts
+from backup_playbook.operators.handoffs import Restoring
+from backup_playbook.operators.recovery import plan_recovery
+from backup_playbook.operators.recovery_report import not_covered
+from backup_playbook.operators.report import FACTS
+from backup_playbook.operators.restore import RestoreStep
 
 
-class Planned(Recovery):
-    """kept: the name under which the copy stays; empty on the way to production, whose fields others do not have.
+class PlanRestore(RestoreStep):
+    """Refuse what makes no sense or has no room; write down what will happen.
 
-    tables: whose rows are restored. left_out: in words.
+    :param target: one of forms.restore.TARGETS.
+    :param database: the name of the new database; empty: `<name>__restored_<time>`.
+    :param server: of targets.yaml, or TESTED_ON.
+    :param only: schemas and tables whose rows are restored; none: all.
+    :param leave_out: definitions that the copy goes without.
     """
 
-    kept: str
-    tables: list[str]
-    left_out: list[str]
+    template_fields: Sequence[str] = ("given", "target", "database", "server", "only", "leave_out")
 
+    def __init__(
+        self,
+        *,
+        target: str,
+        database: str = "",
+        server: str = TESTED_ON,
+        only: Sequence[str] | str = (),
+        leave_out: Sequence[str] | str = (),
+        **arguments: Any,
+    ) -> None:
+        super().__init__(**arguments)
+        self.target = target
+        self.database = database
+        self.server = server
+        self.only = only
+        self.leave_out = leave_out
 
-@dataclass(frozen=True)
-class Scope:
-    """What a restore brings. only: as it was asked for; empty: everything. left_out: in words."""
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Plan the restore; return the hand-off with where it goes."""
+        from backup_playbook.engines.contract import CopyOptions
+        from backup_playbook.operators.planning import restore_plan
 
-    tables: Sequence[TableRecord]
-    content_bytes: int
-    left_out: Sequence[str]
-    only: Sequence[str] = ()
-
-
-class PlanRestore(PlanRecovery):
-    """Refuse what makes no sense or has no room; write down what will happen. Returns a `Planned`."""
-
-    without = "owners and grants"
-
-    def execute(self, context: Context) -> Planned:
-        from backup_playbook.core.promotion import restored_name
-        from backup_playbook.dag_parts.restore_targets import tested_on
-
-        form, now = context["params"], datetime.now(UTC)
-        self._require_sense(form)
-        target = form["server"]
-        if form["target"] != "new_database" or target == TESTED_ON:
-            target = tested_on(self.config, self.source)
+        now, database, only = datetime.now(UTC), text(self.database), texts(self.only)
+        self._require_sense(database, only)
+        target = self.server if self.target == NEW_DATABASE and self.server != TESTED_ON else ""
+        target = target or self.access.restore_test_target()
         with self.reader() as reader:
-            manifest, scope = reader.manifest, self.scope(reader, form)
-        name = form["database"] or restored_name(self.database(manifest), now)
-        name = "" if form["target"] == "production" else name
-        server, free = self.look_at_target(target, name, scope)
-        if name:
-            planned = Recovery(
-                **self.tested, live="", live_oid=0, quarantine="", planned_at="", candidate_oid=0, exchange=None
-            )
-            show_plan(context, self._plan(manifest, scope, name, f"{server} ({target})", free))
-        else:
-            planned = super().execute(context)
+            manifest = reader.manifest
+            scope = self.access.engine.scope(reader, CopyOptions(only, texts(self.leave_out)))
+        kept = database or restored_name(self.access.engine.database(manifest), now)
+        kept = "" if self.target == TO_PRODUCTION else kept
+        room = self.access.copy_server(target).require_room(kept, scope.content_bytes)
+        known = self.handoff.model_copy(
+            update={
+                "target": target,
+                "kept": kept,
+                "only": tuple(scope.only),
+                "leave_out": texts(self.leave_out),
+                "tables": tuple(sorted(scope.tables)),
+                "left_out": tuple(scope.left_out),
+            }
+        )
+        if not kept:
             self.log.info("Before that, it is restored, proven and checked on %s; that copy is dropped.", target)
-        extra = {"target": target, "only": list(scope.only), "kept": name, "left_out": list(scope.left_out)}
-        extra["leave_out"] = list(form.get("leave_out") or [])
-        tables = sorted(f"{table.namespace}.{table.name}" for table in scope.tables)
-        return cast("Planned", {**planned, **extra, "tables": tables})
+            return plan_recovery(self, context, known)
+        plan = restore_plan(self.access, known, manifest, scope, room)
+        self.log.info("%s", plan.to_markdown(now))
+        leave_plan(context, plan.to_markdown(now), plan.in_short(now))
+        return known.as_json()
 
-    def scope(self, reader: BackupReader, form: Any) -> Scope:
-        from backup_playbook.engines.postgres.partial import read_part
-
-        manifest = reader.manifest
-        part = read_part(reader, form["only"], form.get("leave_out") or ())
-        tables = [table for table in manifest.tables if part.has_rows_of(table)]
-        return Scope(tables, part.content_bytes(manifest), part.left_out, part.only)
-
-    def database(self, manifest: Manifest) -> str:
-        return str(manifest.details["database"]["datname"])
-
-    def look_at_target(self, target: str, name: str, scope: Scope) -> tuple[str, int | None]:
-        """The server, for people, and its free bytes, if they can be found out. name: empty if it gets none.
-
-        Raises RestoreError when there is no room, or when the name does not fit or is taken.
-        """
-        from backup_playbook.dag_parts.restore_targets import scratch_database
-        from backup_playbook.engines.postgres.kept import require_fitting_name, require_new
-        from backup_playbook.engines.postgres.recovery_preflight import require_room
-
-        server = scratch_database(self.config, self.source, "", target=target).host.server
-        if name:
-            require_fitting_name(name)
-            require_new(server, name)
-        with server.connect(autocommit=True) as connection:
-            return server.label, require_room(connection, scope.content_bytes, f"The server {target}")
-
-    def _require_sense(self, form: Any) -> None:
-        from backup_playbook.dag_parts.recovery import recovery_settings
-
-        if form["target"] == "production":
-            recovery_settings(self.config, self.source)
-            if form.get("only"):
+    def _require_sense(self, database: str, only: Sequence[str]) -> None:
+        if self.target == TO_PRODUCTION:
+            self.access.live()
+            if only:
                 raise RestoreError(
-                    f"Only {', '.join(form['only'])} in the place of production: the rest of it would be lost.",
+                    f"Only {', '.join(only)} in place of production: the rest of it would be lost.",
                     "Nothing was done. Restore that part into a new database, and copy from there what you need; for "
                     "some rows there is recover_deleted_rows.",
                 )
-        if form["target"] != "new_database" and form["database"]:
+        if self.target != NEW_DATABASE and database:
             raise RestoreError(
-                f"The target {form['target']} takes no name, and {form['database']!r} was given.",
-                "Nothing was done. Choose the target new_database, or leave the name empty.",
+                f"The target {self.target} takes no name, and {database!r} was given.",
+                f"Nothing was done. Choose the target {NEW_DATABASE}, or leave the name empty.",
             )
-        if form["target"] == "new_database" and form["server"] not in (TESTED_ON, *self.config.targets):
+        if self.target == NEW_DATABASE and self.server not in (TESTED_ON, *self.config.targets):
             raise ConfigError(
-                f"targets.yaml has no server {form['server']!r}.", f"Choose one of: {', '.join(self.config.targets)}."
+                f"targets.yaml has no server {self.server!r}.", f"Choose one of: {', '.join(self.config.targets)}."
             )
 
-    def _plan(self, manifest: Manifest, scope: Scope, name: str, server: str, free: int | None) -> RestorePlan:
-        from backup_playbook.core.restore_plan import RestorePlan
-        from backup_playbook.dag_parts.recovery_planning import known_of, look_up
 
-        repository, size = self.tested["repository"], scope.content_bytes
-        _, entries, rate = look_up(self.config, self.source, repository)
-        return RestorePlan(
-            engine=manifest.engine,
-            backup_id=manifest.backup_id,
-            repository=repository,
-            taken_at=manifest.snapshot_at,
-            known=known_of(entries, manifest.backup_id),
-            database=name,
-            server=server,
-            without=self.without,
-            only=scope.only,
-            tables=len(scope.tables),
-            rows=sum(table.rows for table in scope.tables),
-            content_bytes=size,
-            left_out=scope.left_out,
-            free=free,
-            estimate=timedelta(seconds=size / rate) if rate else None,
-            rto=self.config.objectives_of(self.source).rto,
-            remark=self.tested["remark"],
-        )
+class PresentPlan(RestoreStep):
+    """Put together the plan and what staging has shown, for the person who approves.
 
+    :param handoff: what was planned.
+    :param planned: the step that has planned.
+    :param staged: what the proof on staging returned.
+    :param checked: the step that has run the application's checks on staging.
+    """
 
-class KeepCopy(RestoreStep):
-    """Give the proven copy its name: it is no scratch any more. Can be repeated."""
+    template_fields: Sequence[str] = ("given", "staged")
 
-    def execute(self, context: Context) -> str:  # noqa: ARG002 - passed by name
-        copy = cast("Planned", self.tested)
-        self.require_proof()
-        self.postgres_scratch().keep(copy["kept"])
-        return copy["kept"]
+    def __init__(self, *, planned: BaseOperator, staged: XComArg, checked: BaseOperator, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.planned = planned.task_id
+        self.staged: Any = staged
+        self.checked = checked.task_id
 
-
-class PresentPlan(RecoveryStep):
-    """Put together, for the person who approves it: the plan, and what staging has shown."""
-
-    def execute(self, context: Context) -> Recovery:
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Leave the plan for the approval; return the hand-off."""
         instance, now = context["ti"], datetime.now(UTC)
-        staged = instance.xcom_pull("staging.prove")
-        checks = instance.xcom_pull("staging.run_application_checks", key=CHECKS) or []
-        took = human_seconds(sum(staged["phases"].values()))
-        plan = instance.xcom_pull("plan_restore", key=PLAN)
-        proof = staged["proof"]
-        equal = f"{counted(proof['tables'], 'table')}, {counted(proof['schema_objects'], 'definition')}"
-        beside = [
-            f"**{title}:** {cell('; '.join(proof[key]))}.\n"
-            for title, key in (("Not in the copy", "left_out"), ("Computed anew, not compared", "recomputed"))
-            if proof.get(key)
-        ]
-        passed = [(one["name"], "ok", one["detail"]) for one in checks]
+        staged, known = Restoring.read(self.staged), self.handoff
+        assert staged.proof and known.replacing
+        checks = (instance.xcom_pull(self.checked, key=FACTS) or {}).get("checks") or []
+        took, table = human_seconds(sum(staged.phases.values())), self.access.engine.words.table
+        equal = f"{counted(staged.proof.tables, table)}, {counted(staged.proof.schema_objects, 'definition')}"
         lines = [
-            plan,
-            f"**What staging has shown:** restored and proven equal on {cell(staged['target'])} in {took}: {equal}.\n",
-            *beside,
-            *markdown_table("Application checks on staging", ("check", "result", "detail"), passed),
+            instance.xcom_pull(self.planned, key=PLAN),
+            f"**What staging has shown:** restored and proven equal on {cell(staged.target)} in {took}: {equal}.\n",
+            *(f"**{title}:** {cell('; '.join(what))}.\n" for title, what in not_covered(staged).items()),
+            *markdown_table(
+                "Application checks on staging",
+                ("check", "result", "detail"),
+                [(one["name"], "ok", one["detail"]) for one in checks],
+            ),
         ]
-        self.log.info("%s", "\n".join(lines))
-        instance.xcom_push(PLAN, "\n".join(lines))
-        instance.xcom_push(IN_SHORT, f"{instance.xcom_pull('plan_restore', key=IN_SHORT)} Proven on staging in {took}.")
-        phases = {f"staging, {name}": seconds for name, seconds in staged["phases"].items()}
-        return cast("Recovery", {**self.recovery, "planned_at": now.isoformat(), "phases": phases})
+        plan = "\n".join(lines)
+        self.log.info("%s", plan)
+        presented = known.model_copy(
+            update={
+                "phases": {f"staging, {name}": seconds for name, seconds in staged.phases.items()},
+                "replacing": known.replacing.model_copy(update={"planned_at": now}),
+            }
+        ).as_json()
+        in_short = f"{instance.xcom_pull(self.planned, key=IN_SHORT)} Proven on staging in {took}."
+        leave_plan(context, plan, in_short, choices={APPROVE: presented})
+        return presented
 
 
-class DocumentRestore(DocumentResult):
-    """The report of a restore, or, when production was to be touched, that of the recovery; tells people."""
+class BranchOnTarget(BaseBranchOperator):
+    """Go on to production, or end with the copy on staging.
 
-    steps = (*_OUTSIDE[:2], "create_scratch", "restore", "prove", "run_application_checks", *_OUTSIDE[2:], "keep_copy")
-    good = ("success", "skipped")
-    report_name = "restore"
+    :param target: one of forms.restore.TARGETS.
+    :param production: the first step of the way to production.
+    :param elsewhere: the first step of the other way.
+    """
 
-    def execute(self, context: Context) -> Documented:
-        from backup_playbook.dag_parts.recovery_ending import conclude_recovery
+    template_fields: Sequence[str] = ("target",)
 
-        self._instance = context["ti"]
-        if context["params"]["target"] == "production" and not self._failed_step():
-            return cast("Documented", conclude_recovery(context["ti"], TO_PRODUCTION))
-        return super().execute(context)
+    def __init__(self, *, target: str, production: BaseOperator, elsewhere: BaseOperator, **arguments: Any) -> None:
+        super().__init__(**{"retries": 0, **arguments})
+        self.target = target
+        self.production = production.task_id
+        self.elsewhere = elsewhere.task_id
 
-    def announce(self, documented: Documented) -> None:
-        from backup_playbook.core.restore_plan import drop_statement
-        from backup_playbook.notifiers.message import Message
-        from backup_playbook.notifiers.runs import run_url, tell
-
-        kept, passed = self._planned.get("kept"), documented["passed"]
-        where = f" as {kept} on {self._planned['target']}" if kept else ""
-        lines = [documented["in_short"]]
-        lines += [f"Left out: {'; '.join(self._planned['left_out'])}."] if self._planned.get("only") else []
-        engine = self.config.source(self.source).engine
-        lines += [f"To undo: `{drop_statement(engine, kept)}`"] if kept and passed else []
-        lines += [*documented["remarks"], *([f"Report: {documented['report']}"] if documented["report"] else [])]
-        message = Message(
-            severity="info" if passed else "high",
-            headline=f"{self.source} was restored{where}" if passed else f"Restore of {self.source}{where} failed",
-            lines=tuple(lines),
-            remedy="" if passed else REMEDY,
-            link=run_url(self._instance.dag_id, self._instance.run_id),
-        )
-        tell(self._instance, message)
-
-    @property
-    def _planned(self) -> Any:
-        return self._said("plan_restore") or {}
-
-    def _report(self, chosen: TestedBackup, failed: str, problem: str) -> RestoreReport:
-        report, planned = super()._report(chosen, failed, problem), self._planned
-        proven = tuple(one for one in report.proven if one.table in planned["tables"])
-        update = {
-            "title": "Restore",
-            "target": f"{planned.get('kept') or 'a scratch'} on {planned.get('target') or 'no server yet'}",
-            "kept": "" if failed else planned["kept"],
-            "left_out": report.left_out or tuple(planned.get("left_out", ())),
-            "proven": proven,
-            "content_bytes": sum(one.bytes for one in proven) if planned.get("only") else report.content_bytes,
-        }
-        return report.model_copy(update=update)
-
-    def _add_evidence(self, chosen: TestedBackup, report: RestoreReport, address: str) -> list[str]:
-        if report.passed and self._planned["only"]:  # a part that is proven says nothing of the rest
-            return []
-        return super()._add_evidence(chosen, report, address)
-
-    def _path(self, step: str) -> str:
-        return step if step in _OUTSIDE else f"staging.{step}"
+    def choose_branch(self, context: Context) -> str | Iterable[str]:  # noqa: ARG002 - passed by name
+        """Return the task that the run goes on with."""
+        return self.production if self.target == TO_PRODUCTION else self.elsewhere
