@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
-from backup_playbook.dag_parts.run_queued import RunQueued
+from backup_playbook.forms.run_queued import RunQueued
 from backup_playbook.web.tokens import WrongTokenIs401
 
 

@@ -1,8 +1,8 @@
-"""What all kinds of sources have in common."""
+"""Settings that all kinds of sources have."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,11 @@ from backup_playbook.config.values import Name, Size
 
 
 class Protected(Strict):
-    """Where the backups of a source go, how, and for how long."""
+    """Backups of a source: where they go, how they are made, and how long they stay."""
+
+    kind: ClassVar[Literal["database", "files"]] = "database"
+    records: ClassVar[str] = ""
+    """What its records are called, where they can be recovered one by one: `rows`, `documents`; empty: they cannot."""
 
     repository: Name = Field(description="Where its backups are written: a name in repositories.yaml.")
     offsite: Annotated[tuple[Name, ...], Field(strict=False)] = Field(

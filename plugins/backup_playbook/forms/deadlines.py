@@ -8,7 +8,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from backup_playbook.config import load_config
-from backup_playbook.dag_parts.run_queued import RunQueued
+from backup_playbook.forms.run_queued import RunQueued
 from backup_playbook.notifiers.runs import RunLate
 
 

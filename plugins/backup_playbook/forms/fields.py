@@ -1,14 +1,11 @@
-"""Fields that the forms of the recoveries share."""
+"""Fields that forms share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param
-
-from backup_playbook.config import load_config
 
 CHOSEN_BY_FORM = {
     "source": "{{ params.source }}",
@@ -16,59 +13,39 @@ CHOSEN_BY_FORM = {
     "repository": "{{ params.repository }}",
     "allow_unverified": "{{ params.allow_unverified }}",
 }
-"""What ChooseBackup takes from a form that has these fields."""
-
-
-def recoverable_sources(*engines: str) -> list[str]:
-    """The sources whose production database may be touched. Raises ConfigError: an import error of the DAG."""
-    engines = engines or ("postgres",)
-    return [
-        name for name, settings in load_config().sources.items() if settings.recovery and settings.engine in engines
-    ]
-
-
-def replaceable_sources() -> list[str]:
-    """Those whose production a restored copy can replace, so that there can be a quarantine."""
-    return recoverable_sources("postgres", "mongodb")
-
-
-def longest_rto(names: Sequence[str] | None = None) -> timedelta:
-    """Of the sources, by default of those that can be recovered: the DAG is announced as late after it."""
-    config = load_config()
-    names = recoverable_sources() if names is None else names
-    return max((config.objectives_of(name).rto for name in names), default=timedelta(hours=1))
+"""Arguments of ChooseBackup, from a form that has these fields."""
+REPOSITORIES = ("alternate", "any", "primary", "offsite")
+"""Places to read from, as the repositories' names differ from source to source. `any`: the newest backup, of its copies
+the primary one first. `alternate`: month by month another one. With both, one that does not answer, or has no good copy,
+is passed over, and the plan says so."""
 
 
 def choices(names: Sequence[str]) -> dict[str, list[str]]:
-    """A dropdown; an empty list of choices is no valid schema."""
+    """Return the schema of a dropdown; an empty list of choices is no valid one."""
     return {"enum": list(names)} if names else {}
 
 
 def choice_param(title: str, description: str, *choices: str) -> Param:
-    """The first one is the default."""
+    """Return a field with choices; the first one is the default."""
     return Param(choices[0], type="string", enum=list(choices), title=title, description_md=description)
 
 
-def source_param(names: Sequence[str] | None = None, description: str = "Whose database?") -> Param:
-    """names: by default those that can be recovered."""
-    if names is None:
-        names, description = recoverable_sources(), f"{description} Those with `recovery` in sources.yaml."
-    default = {"default": names[0]} if len(names) == 1 else {}
-    return Param(type="string", title="Source", description_md=description, **choices(names), **default)
-
-
 def optional_text_param(title: str, description: str, **schema: Any) -> Param:
-    """It may be null: the form takes an empty text that may not for one that is missing, and cannot be sent then."""
+    """Return a field for text that may be empty.
+
+    It may be null, too: the form takes an empty text that may not for one that is missing, and cannot be sent then.
+    """
     return Param("", type=["null", "string"], title=title, description_md=description, **schema)
 
 
 def optional_list_param(title: str, description: str) -> Param:
-    """Texts, one a line."""
+    """Return a field for texts, one a line."""
     items = {"type": "string", "minLength": 1}
     return Param([], type=["null", "array"], items=items, title=title, description_md=description)
 
 
 def leave_out_param() -> Param:
+    """Return the field for definitions that the copy goes without."""
     return optional_list_param(
         "Leave out",
         "Definitions that the copy goes without, as its rows violate them: one a line, as the error of a restore named "
@@ -77,6 +54,7 @@ def leave_out_param() -> Param:
 
 
 def before_param(title: str = "Before", if_empty: str = "Empty: the newest of all.") -> Param:
+    """Return the field for a moment in the past."""
     return Param(
         None,
         type=["null", "string"],
@@ -87,11 +65,13 @@ def before_param(title: str = "Before", if_empty: str = "Empty: the newest of al
 
 
 def repository_param(description: str = "Which copy of the backup is restored.") -> Param:
+    """Return the field for the repository."""
     words = f"{description} `any`: the primary one; the off-site one when that does not answer, or is not good."
     return choice_param("Repository", words, "any", "primary", "offsite")
 
 
 def backup_param() -> Param:
+    """Return the field for the backup."""
     return Param(
         "latest",
         type="string",
@@ -102,6 +82,7 @@ def backup_param() -> Param:
 
 
 def allow_unverified_param(rejected: str = "Never a rejected one.") -> Param:
+    """Return the field that allows a backup which nobody has checked."""
     return Param(
         False,
         type="boolean",
@@ -111,6 +92,7 @@ def allow_unverified_param(rejected: str = "Never a rejected one.") -> Param:
 
 
 def drill_param() -> Param:
+    """Return the field for a run that asks nobody."""
     return Param(
         False,
         type="boolean",
@@ -120,6 +102,7 @@ def drill_param() -> Param:
 
 
 def quarantine_param() -> Param:
+    """Return the field for what was replaced."""
     return Param(
         "newest",
         type="string",

@@ -1,31 +1,46 @@
-"""Which sources a run is about."""
+"""The sources that a run is about."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from datetime import timedelta
 
-from airflow.sdk import Param, task
+from airflow.sdk import Param
 
-from backup_playbook.config import FilesSource, load_config
-from backup_playbook.dag_parts.recovery_form import optional_text_param
-
-
-def database_names() -> list[str]:
-    """All configured database sources. Raises ConfigError, which the UI shows as an import error of the DAG."""
-    return [name for name, settings in load_config().sources.items() if not isinstance(settings, FilesSource)]
+from backup_playbook.config import load_config
+from backup_playbook.forms.fields import choices, optional_text_param
 
 
-def sources_of(engine: str) -> list[str]:
-    """The same for one engine."""
-    return [name for name, settings in load_config().sources.items() if settings.engine == engine]
+def sources(kind: str = "", *, records: str = "", recovery: bool = False, tested: bool = False) -> list[str]:
+    """Return the names of configured sources. Raises ConfigError, which the UI shows as an import error of the DAG.
+
+    kind: `database` or `files`; empty: both. records: those with such records. recovery: those whose production
+    may be touched. tested: those with a restore test.
+    """
+    return [
+        name
+        for name, settings in load_config().sources.items()
+        if kind in ("", settings.kind)
+        and records in ("", settings.records)
+        and (settings.recovery or not recovery)
+        and (settings.restore_test or not tested)
+    ]
 
 
-def file_tree_names() -> list[str]:
-    return sources_of("files")
+def longest_rto(names: Sequence[str]) -> timedelta:
+    """Return the longest RTO of these sources: the DAG is announced as late after it."""
+    config = load_config()
+    return max((config.objectives_of(name).rto for name in names), default=timedelta(hours=1))
+
+
+def source_param(names: Sequence[str], description: str) -> Param:
+    """Return the field for one of these sources."""
+    default = {"default": names[0]} if len(names) == 1 else {}
+    return Param(type="string", title="Source", description_md=description, **choices(names), **default)
 
 
 def sources_param(names: list[str]) -> Param:
-    """A form field to choose among sources; all of them by default."""
+    """Return the field to choose among sources; all of them by default."""
     return Param(
         names,
         type="array",
@@ -40,20 +55,10 @@ def sources_param(names: list[str]) -> Param:
 
 
 def backup_form(names: list[str]) -> dict[str, Param]:
-    """Of a nightly backup that is started by hand."""
+    """Return the form of a nightly backup that is started manually."""
     return {
         "sources": sources_param(names),
         "hold": Param(False, type="boolean", title="Hold", description="Keep this backup until someone releases it."),
         "reason": optional_text_param("Reason", "Why: stored with a hold.", maxLength=500),
         "dry_run": Param(False, type="boolean", title="Prune: dry run", description="Only show what would be removed."),
     }
-
-
-@task(retries=0)
-def list_sources(params: dict[str, Any]) -> list[str]:
-    """The sources of this run. Raises ConfigError for one that left the configuration since the form was filled in."""
-    config = load_config()
-    names: list[str] = params["sources"]
-    for name in names:
-        config.source(name)
-    return names

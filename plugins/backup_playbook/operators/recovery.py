@@ -174,33 +174,35 @@ class SwitchMaintenanceOff(RestoreStep):
 
         if not self.given:
             raise AirflowSkipException("Nothing was planned.")
-        if self.proven and not self.promoted:
-            self._reopen(context)
-        if task_states(context["ti"]).get(self.switched_on) not in ("success", "failed"):
-            raise AirflowSkipException("The maintenance mode was not switched on.")
-        self._switch_off(context)
+        facts: dict[str, Any] = {}
+        try:
+            if self.proven and not self.promoted:
+                self._reopen(context, facts)
+            if task_states(context["ti"]).get(self.switched_on) not in ("success", "failed"):
+                raise AirflowSkipException("The maintenance mode was not switched on.")
+            self._switch_off(context, facts)
+        finally:
+            leave_facts(context, **facts)
 
-    def _reopen(self, context: Context) -> None:
+    def _reopen(self, context: Context, facts: dict[str, Any]) -> None:
         """Mend a failed exchange: a killed worker may have left it closed or half done, or have completed it."""
         try:
-            self._state = self.access.live().reopen(exchange_of(context, Restoring.read(self.proven)))
-            leave_facts(context, state=self._state)
+            facts["state"] = self.access.live().reopen(exchange_of(context, Restoring.read(self.proven)))
         except GuardError as error:
             self.log.warning("%s", error)  # who else was at work has to look after it
 
-    def _switch_off(self, context: Context) -> None:
+    def _switch_off(self, context: Context, facts: dict[str, Any]) -> None:
         from backup_playbook.connections.maintenance import switch
 
         maintenance = self.access.settings.recovery.maintenance
         if maintenance is None:
             return
-        state = {"state": self._state} if hasattr(self, "_state") else {}
         try:
             if not self.promoted:
                 self.access.live().require_usable()
             switch(maintenance, on=False, cancellation=self.cancellation)
         except PlaybookError as error:
-            leave_facts(context, left_on=error.what, **state)
+            facts["left_on"] = error.what
             message = Message(
                 severity="critical",
                 headline=f"Maintenance mode of {self.source} is still on: its users are refused",
@@ -210,7 +212,7 @@ class SwitchMaintenanceOff(RestoreStep):
             )
             deliver(message)
             raise AirflowFailException(str(error)) from error
-        leave_facts(context, maintenance_off=datetime.now(UTC).isoformat(), **state)
+        facts["maintenance_off"] = datetime.now(UTC).isoformat()
 
 
 class CollectEvidence(RestoreStep):
