@@ -15,9 +15,10 @@ from backup_playbook.connections.s3 import other_bucket
 from backup_playbook.core.errors import ConfigError, RestoreError
 from backup_playbook.core.files_guard import DeleteLimits, reason_to_stop
 from backup_playbook.core.model import Manifest
+from backup_playbook.engines.destination import Destination
 from backup_playbook.engines.files.bucket import BucketTree
 from backup_playbook.engines.files.copies import copy_files
-from backup_playbook.engines.files.destinations import Destination, InPlace, NewDirectory, NewFolder
+from backup_playbook.engines.files.destinations import InPlace, NewDirectory, NewFolder
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.history import FileVersion, backup_with, versions_of

@@ -92,7 +92,5 @@ class GuardDeletions(HandoffOperator[Scanned], ApprovalOperator):
         """Raise GuardError for a timeout."""
         if event["error_type"] == "timeout" and self.response_timeout:
             waited = human_seconds(self.response_timeout.total_seconds())
-            raise GuardError(
-                f"Nobody has answered within {waited}: {self.handoff.stop} Nothing was deleted.", _REMEDY
-            )
+            raise GuardError(f"Nobody has answered within {waited}: {self.handoff.stop} Nothing was deleted.", _REMEDY)
         super().process_trigger_event_error(event)

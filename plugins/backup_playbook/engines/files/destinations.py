@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
-from backup_playbook.engines.files.outlook import FilesPlan, plan_in_place, plan_new
+from backup_playbook.engines.destination import Compared, Destination, FilesPlan
+from backup_playbook.engines.files.outlook import plan_in_place, plan_new
 from backup_playbook.engines.files.place import Place
 from backup_playbook.engines.files.restore import FilesRestore
 from backup_playbook.engines.files.scratch import ScratchDirectory
@@ -19,44 +20,9 @@ from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 
 
-class Compared(NamedTuple):
-    """What was compared with the backup, and is equal. counts: by kind. missing: what is not there, in words.
-
-    proven_bytes: of the contents, where all of a backup was compared; else None.
-    """
-
-    counts: dict[str, int]
-    missing: Sequence[str] = ()
-    proven_bytes: int | None = None
-
-
-class Destination(Protocol):
-    """The place that the files of one backup, or some of them, go to. Its verbs may be called by different workers."""
-
-    @property
-    def address(self) -> str:
-        """Where the files are found, for people."""
-        ...
-
-    def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:
-        """Look at what will come back. Changes nothing. Raises RestoreError for a path that the backup has not."""
-        ...
-
-    def restore(self, reader: BackupReader, cancellation: Cancellation, counts: Counter[str]) -> None:
-        """Bring the files back. counts: of what is done, also when not all could be. Can be repeated.
-
-        Raises RestoreError, and VerificationError for what is damaged, both when all else is there.
-        """
-        ...
-
-    def prove(self, reader: BackupReader, cancellation: Cancellation) -> Compared:
-        """Read everything again, and compare it with the backup. Raises UnequalError."""
-        ...
-
-
 @dataclass(frozen=True)
 class NewDirectory:
-    """A new directory. See `Destination`."""
+    """A new directory. See `engines.destination.Destination`."""
 
     scratch: ScratchDirectory
 
@@ -81,7 +47,7 @@ class NewDirectory:
 
 @dataclass(frozen=True)
 class NewFolder:
-    """A new folder of a bucket. It has no links and attributes. See `Destination`."""
+    """A new folder of a bucket. It has no links and attributes. See `engines.destination.Destination`."""
 
     store: ObjectStore
     path: bytes
@@ -107,7 +73,7 @@ class NewFolder:
 
 @dataclass(frozen=True)
 class InPlace:
-    """The directory of the source itself, where people work. See `Destination`."""
+    """The directory of the source itself, where people work. See `engines.destination.Destination`."""
 
     root: Path
     path: bytes
@@ -145,3 +111,7 @@ class InPlace:
                 without=self.without,
                 counts=counts,
             )
+
+
+if TYPE_CHECKING:
+    _destinations: tuple[type[Destination], ...] = (NewDirectory, NewFolder, InPlace)

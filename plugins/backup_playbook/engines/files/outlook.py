@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.tree import Entry, FileType, placed
 from backup_playbook.core.words import counted
+from backup_playbook.engines.destination import FilesPlan
 from backup_playbook.engines.files import restore
 from backup_playbook.engines.files.shards import below, left_out, resolve
 from backup_playbook.engines.files.unrestored import Unrestored
@@ -29,13 +29,6 @@ _ROWS = {
     _LEFT_OUT: "are left out, as the form says",
 }
 """What is said of files that fare alike, in the order of the table."""
-
-
-class FilesPlan(NamedTuple):
-    """What a restore will do. in_short: a sentence without its end. lines: Markdown."""
-
-    in_short: str
-    lines: list[str]
 
 
 @dataclass

@@ -1,0 +1,52 @@
+"""The contract of places that files are restored into."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.processes import Cancellation
+
+
+class FilesPlan(NamedTuple):
+    """What a restore will do. in_short: a sentence without its end. lines: Markdown."""
+
+    in_short: str
+    lines: list[str]
+
+
+class Compared(NamedTuple):
+    """What was compared with the backup, and is equal. counts: by kind. missing: what is not there, in words.
+
+    proven_bytes: of the contents, where all of a backup was compared; else None.
+    """
+
+    counts: dict[str, int]
+    missing: Sequence[str] = ()
+    proven_bytes: int | None = None
+
+
+class Destination(Protocol):
+    """The place that the files of one backup, or some of them, go to. Its verbs may be called by different workers."""
+
+    @property
+    def address(self) -> str:
+        """Where the files are found, for people."""
+        ...
+
+    def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:
+        """Look at what will come back. Changes nothing. Raises RestoreError for a path that the backup has not."""
+        ...
+
+    def restore(self, reader: BackupReader, cancellation: Cancellation, counts: Counter[str]) -> None:
+        """Bring the files back. counts: of what is done, also when not all could be. Can be repeated.
+
+        Raises RestoreError, and VerificationError for what is damaged, both when all else is there.
+        """
+        ...
+
+    def prove(self, reader: BackupReader, cancellation: Cancellation) -> Compared:
+        """Read everything again, and compare it with the backup. Raises UnequalError."""
+        ...
