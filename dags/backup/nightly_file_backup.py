@@ -1,6 +1,6 @@
 """# Nightly file backup
 
-**When:** 01:00 UTC, or as `file_backups` in policies.yaml says (`0 * * * *` is hourly); or by the button.
+**When:** 01:00 UTC, or as `file_backups` in policies.yaml says (`0 * * * *` is hourly); or manually.
 
 **What:** for every source in `include/config/sources.yaml` whose engine is `files`, a directory or a bucket:
 
@@ -50,17 +50,18 @@ from datetime import timedelta
 from airflow.sdk import dag, task_group
 
 from backup_playbook.config import load_config
-from backup_playbook.dag_parts.announce import announce_result
-from backup_playbook.dag_parts.deadlines import backed_up_in_time
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, every
-from backup_playbook.dag_parts.delete_guard import GuardDeletions
-from backup_playbook.dag_parts.sources import backup_form, file_tree_names, list_sources
-from backup_playbook.operators.backup import VERIFIED_BACKUPS, VerifyBackup
-from backup_playbook.operators.files import ApplyFilesRetention, CopyFilesOffsite, ScanFiles, SealFiles, SyncFiles
+from backup_playbook.forms.deadlines import backed_up_in_time
+from backup_playbook.forms.defaults import ALERTS, BACKUP_DEFAULTS, every
+from backup_playbook.forms.sources import backup_form, sources
+from backup_playbook.operators.announcement import AnnounceBackups
+from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, ListSources, VerifyBackup
+from backup_playbook.operators.delete_guard import GuardDeletions
+from backup_playbook.operators.files import ScanFiles, SealFiles, SyncFiles
+from backup_playbook.operators.retention import ApplyRetention
 
 
 @dag(
-    schedule=every(load_config().airflow.file_backups) if file_tree_names() else None,
+    schedule=every(load_config().airflow.file_backups) if sources("files") else None,
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),
@@ -68,30 +69,43 @@ from backup_playbook.operators.files import ApplyFilesRetention, CopyFilesOffsit
     doc_md=__doc__,
     default_args=BACKUP_DEFAULTS,
     tags=["backup"],
-    params=backup_form(file_tree_names()),
+    params=backup_form(sources("files")),
     **ALERTS,
 )
 def nightly_file_backup():
+    steps = []
+
     @task_group
     def protect(source: str):
         scanned = ScanFiles(task_id="scan", source=source)
-        guarded = GuardDeletions(task_id="guard", scanned=scanned.output)
-        synced = SyncFiles(task_id="sync", scanned=scanned.output, guard=guarded.output)
+        guarded = GuardDeletions(task_id="guard", handoff=scanned.output)
+        synced = SyncFiles(task_id="sync", handoff=scanned.output, guard=guarded.output)
         sealed = SealFiles(
-            task_id="seal", scanned=synced.output, hold="{{ params.hold }}", reason="{{ params.reason or '' }}"
+            task_id="seal", handoff=synced.output, hold="{{ params.hold }}", reason="{{ params.reason or '' }}"
         )
-        verified = VerifyBackup(task_id="verify", backup=sealed.output, outlets=[VERIFIED_BACKUPS])
-        copied = CopyFilesOffsite(task_id="copy_offsite", backup=verified.output)
-        VerifyBackup(task_id="verify_offsite", backup=copied.output, offsite=True)
+        verified = VerifyBackup(task_id="verify", handoff=sealed.output, outlets=[VERIFIED_BACKUPS])
+        copied = CopyOffsite(task_id="copy_offsite", handoff=verified.output)
+        verified_offsite = VerifyBackup(task_id="verify_offsite", handoff=copied.output, offsite=True)
+        steps.extend([scanned, guarded, synced, sealed, verified, copied, verified_offsite])
 
-    sources = list_sources()
-    prune = ApplyFilesRetention.partial(
+    listed = ListSources(task_id="list_sources", sources="{{ params.sources | tojson }}")
+    protected = protect.expand(source=listed.output)
+    prune = ApplyRetention.partial(
         task_id="prune",
         dry_run="{{ params.dry_run }}",
         trigger_rule="all_done",
         map_index_template="{{ task.source }}",
-    ).expand(source=sources)
-    protect.expand(source=sources) >> prune >> announce_result(kind="file trees")
+    ).expand(source=listed.output)
+    announced = AnnounceBackups(
+        task_id="announce_result",
+        sources="{{ params.sources | tojson }}",
+        steps=steps,
+        prune=prune,
+        kind="file trees",
+        trigger_rule="all_done",
+        retries=0,
+    )
+    protected >> prune >> announced
 
 
 nightly_file_backup()

@@ -1,6 +1,6 @@
 """# Which versions of a file are there?
 
-**When:** by the button: a file is gone or wrong, and somebody asks since when.
+**When:** manually: a file is gone or wrong, and somebody asks since when.
 
 **What:** `list_versions` writes to its log, and returns, the versions of a file with their dates, sizes and ids, and
 when it was deleted; of a folder (a slash at its end) those of all files that are, or were, in it: at most 1,000.
@@ -13,25 +13,30 @@ the off-site repository, too.
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.defaults import BY_BUTTON
-from backup_playbook.dag_parts.file_restore import path_param
-from backup_playbook.dag_parts.recovery_form import repository_param, source_param
-from backup_playbook.dag_parts.sources import file_tree_names
-from backup_playbook.operators.file_restore import ListFileVersions
+from backup_playbook.forms.defaults import BY_BUTTON
+from backup_playbook.forms.fields import repository_param
+from backup_playbook.forms.files import path_param
+from backup_playbook.forms.sources import source_param, sources
+from backup_playbook.operators.files import ListFileVersions
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
     params={
-        "source": source_param(file_tree_names(), "Whose files?"),
+        "source": source_param(sources("files"), "Whose files?"),
         "path": path_param("A file, or a folder."),
         "repository": repository_param("Where to look."),
     },
     **BY_BUTTON,
 )
 def list_file_versions():
-    ListFileVersions(task_id="list_versions", source="{{ params.source }}")
+    ListFileVersions(
+        task_id="list_versions",
+        source="{{ params.source }}",
+        path="{{ params.path or '' }}",
+        repository="{{ params.repository }}",
+    )
 
 
 list_file_versions()

@@ -1,6 +1,6 @@
 """# Restore files
 
-**When:** by the button: files were deleted, overwritten or encrypted; or a directory is wanted as it was.
+**When:** manually: files were deleted, overwritten or encrypted; or a directory is wanted as it was.
 
 **What:** everything, a folder or a file, as it was in a backup: the newest one, the newest before a moment, one by its
 id, or the one that has a file in a version that `list_file_versions` shows.
@@ -38,47 +38,40 @@ tags back in a bucket; not their ACLs and storage classes. In a bucket, `prove` 
 
 from airflow.sdk import Param, dag
 
-from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
-from backup_playbook.dag_parts.file_restore import ApproveInPlace, files_target_param, path_param, report_result
-from backup_playbook.dag_parts.recovery_form import (
+from backup_playbook.forms.deadlines import finished_within
+from backup_playbook.forms.defaults import ALERTS, BY_BUTTON
+from backup_playbook.forms.fields import (
     CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
     before_param,
-    choice_param,
     drill_param,
-    longest_rto,
-    optional_list_param,
     optional_text_param,
     repository_param,
-    source_param,
 )
-from backup_playbook.dag_parts.sources import file_tree_names
-from backup_playbook.operators.file_restore import (
+from backup_playbook.forms.files import (
     IN_PLACE,
-    NEW_DIRECTORY,
-    ChooseFilesBackup,
-    ProveFiles,
-    RestoreFiles,
+    WANTED_BY_FORM,
+    destination_param,
+    files_target_param,
+    leave_out_files_param,
+    path_param,
 )
-from backup_playbook.operators.file_restore_plan import PlanFilesRestore
+from backup_playbook.forms.sources import longest_rto, source_param, sources
+from backup_playbook.operators.approval import ApprovePlan
+from backup_playbook.operators.file_restore import ChooseFilesBackup, PlanFilesRestore, ProveFiles, RestoreFiles
+from backup_playbook.operators.file_restore_report import DocumentFilesRestore
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto(file_tree_names())),
+    deadline=finished_within(longest_rto(sources("files"))),
     params={
-        "source": source_param(file_tree_names(), "Whose files?"),
+        "source": source_param(sources("files"), "Whose files?"),
         "path": path_param("A file, a folder, or empty for everything."),
         "before": before_param("When were they lost?"),
-        "destination": choice_param(
-            "Destination",
-            "A new directory; or in place, into the source itself, after an approval.",
-            NEW_DIRECTORY,
-            IN_PLACE,
-        ),
+        "destination": destination_param(),
         "target": files_target_param(),
         "overwrite_newer": Param(
             False,
@@ -86,10 +79,7 @@ from backup_playbook.operators.file_restore_plan import PlanFilesRestore
             title="Overwrite newer",
             description="In place: also replace files that were written after the backup.",
         ),
-        "leave_out": optional_list_param(
-            "Leave out",
-            "All but these files and folders, one a line: as the log of `restore` names them.",
-        ),
+        "leave_out": leave_out_files_param(),
         "backup": backup_param(),
         "version": optional_text_param("Version", "Of one file, from list_file_versions; instead of a backup."),
         "repository": repository_param(),
@@ -103,19 +93,32 @@ def restore_files():
     chosen = ChooseFilesBackup(
         task_id="choose_backup",
         before="{{ params.before }}",
+        path=WANTED_BY_FORM["path"],
+        version="{{ params.version or '' }}",
         **CHOSEN_BY_FORM,
     )
-    planned = PlanFilesRestore(task_id="plan_restore", backup=chosen.output)
-    approved = ApproveInPlace(
+    planned = PlanFilesRestore(task_id="plan_restore", handoff=chosen.output, **WANTED_BY_FORM)
+    approved = ApprovePlan(
         task_id="approve_plan",
         subject="Restore of files of {{ params.source }} in place",
-        plan="plan_restore",
+        plan=planned,
+        asked=chosen,
         drill="{{ params.drill }}",
+        needed=f"{{{{ params.destination == '{IN_PLACE}' }}}}",
     )
-    restored = RestoreFiles(task_id="restore", backup=planned.output, approval=approved.output)
-    proven = ProveFiles(task_id="prove", backup=restored.output)
+    restored = RestoreFiles(task_id="restore", handoff=planned.output, approval=approved.output, **WANTED_BY_FORM)
+    proven = ProveFiles(task_id="prove", handoff=restored.output, **WANTED_BY_FORM)
+    documented = DocumentFilesRestore(
+        task_id="report_result",
+        source="{{ params.source }}",
+        steps=[chosen, planned, approved, restored, proven],
+        target=WANTED_BY_FORM["target"],
+        leave_out=WANTED_BY_FORM["leave_out"],
+        trigger_rule="all_done",
+        retries=0,
+    )
     planned >> approved
-    proven >> report_result()
+    proven >> documented
 
 
 restore_files()
