@@ -1,7 +1,7 @@
 """# Recover a corrupted database
 
-**When:** by the button, when the data of a production database is wrong or cannot be read: a migration that went wrong,
-a bug that wrote nonsense, damaged pages. For a few deleted rows there is a gentler way.
+**When:** the data of a production database is wrong or cannot be read: a migration that went wrong,
+a bug that wrote nonsense, damaged pages. For a few deleted rows or documents there is a gentler way.
 
 **What:** the last good backup is restored beside the live database and proven, then the two are exchanged. Nothing live
 is touched before a person has read the plan and approved it.
@@ -12,12 +12,12 @@ is touched before a person has read the plan and approved it.
 | `plan_recovery` | checks rights, space and other recoveries; writes the plan: what is lost, how long, how to undo |
 | `approve_plan` | waits for a person, who reads the plan under *Required Actions*; without a time, offers a choice |
 | `switch_maintenance_on` | the application refuses its users, where `recovery.maintenance` says how |
-| `create_scratch` | an empty database on the production server |
+| `create_scratch` | an empty database on the production server; in MongoDB, a set of collections in it |
 | `restore` | definitions, rows, indexes, owners and grants |
 | `prove` | reads it all back: it must be equal to the backup |
-| `run_application_checks` | what the application asks of the copy; queries are read-only, commands must roll back |
-| `promote_copy` | the exchange: connections are refused and ended, then both names change in one transaction |
-| `switch_maintenance_off` | lets the users in; after a failure only if production can be used |
+| `run_application_checks` | what the application asks of the copy, in Postgres; commands must roll back what they write |
+| `promote_copy` | the exchange: in Postgres in one transaction, with no connections; in MongoDB collection by collection |
+| `switch_maintenance_off` | ends maintenance mode; after a failure only if production can be used |
 | `collect_evidence` | for those who look for the cause: rows before and after, amcheck, the server's log |
 | `document_recovery` | the report, in the repository; tells people |
 | `drop_scratch` | removes the copy if it was not promoted |
@@ -26,7 +26,7 @@ What was live stays as `<name>__quarantine_<time>`, closed and unchanged: `rollb
 seconds, `release_quarantine` drops it.
 
 When rows of the backup violate a constraint, the error of `restore` names it: a new run may go on without it (*Leave
-out*), which the plan says.
+out*, for Postgres), which the plan says.
 
 **When it fails:** the message says what is live. Until `promote_copy` it is the old database, untouched; a promotion
 that died is taken forward by its next try, and `switch_maintenance_off` opens a database that it left closed. A copy
@@ -36,42 +36,40 @@ finds it. Two recoveries of one source never run at once.
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.approval import ApprovePlan
-from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BY_BUTTON
-from backup_playbook.dag_parts.recovery_ending import document_recovery
-from backup_playbook.dag_parts.recovery_form import (
+from backup_playbook.forms.deadlines import finished_within
+from backup_playbook.forms.defaults import ALERTS, AT_ONCE, BY_BUTTON
+from backup_playbook.forms.fields import (
     CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
     before_param,
     drill_param,
     leave_out_param,
-    longest_rto,
     repository_param,
-    source_param,
 )
+from backup_playbook.forms.sources import longest_rto, source_param, sources
+from backup_playbook.operators.approval import ApprovePlan
+from backup_playbook.operators.checks import RunApplicationChecks
+from backup_playbook.operators.choose import ChooseBackup
 from backup_playbook.operators.recovery import (
-    CheckCopy,
     CollectEvidence,
-    CreateCopy,
-    DropCopy,
     PlanRecovery,
     PromoteCopy,
-    ProveCopy,
-    RestoreCopy,
     SwitchMaintenanceOff,
     SwitchMaintenanceOn,
 )
-from backup_playbook.operators.restore import ChooseBackup
+from backup_playbook.operators.recovery_report import DocumentRecovery
+from backup_playbook.operators.restore import PRODUCTION, CreateScratch, DropScratch, ProveScratch, RestoreScratch
+
+RECOVERABLE = sources("database", recovery=True)
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto()),
+    deadline=finished_within(longest_rto(RECOVERABLE)),
     params={
-        "source": source_param(),
+        "source": source_param(RECOVERABLE, "Whose database? Those with `recovery` in sources.yaml."),
         "corruption_time": before_param(
             "When was it corrupted?",
             "Empty, and no backup is named: the page of the approval shows what is in the newest backups, to choose "
@@ -87,41 +85,60 @@ from backup_playbook.operators.restore import ChooseBackup
     **ALERTS,
 )
 def recover_corrupted_database():
-    chosen = ChooseBackup(
-        task_id="choose_backup",
-        before="{{ params.corruption_time }}",
-        **CHOSEN_BY_FORM,
-    )
+    chosen = ChooseBackup(task_id="choose_backup", before="{{ params.corruption_time }}", **CHOSEN_BY_FORM)
     planned = PlanRecovery(
         task_id="plan_recovery",
-        backup=chosen.output,
+        handoff=chosen.output,
         choose="{{ not params.corruption_time and params.backup == 'latest' }}",
         allow_unverified="{{ params.allow_unverified }}",
+        leave_out="{{ params.leave_out | tojson }}",
     )
     approved = ApprovePlan(
         task_id="approve_plan",
         subject="Recovery of {{ params.source }}",
-        plan="plan_recovery",
+        plan=planned,
+        asked=chosen,
         drill="{{ params.drill }}",
     )
     answer = approved.output
-    refused_users = SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=planned.output, approval=answer)
-    scratch = CreateCopy(task_id="create_scratch", backup=planned.output, approval=answer).as_setup()
-    restored = RestoreCopy(task_id="restore", backup=scratch.output)
-    proven = ProveCopy(task_id="prove", backup=restored.output)
-    checked = CheckCopy(task_id="run_application_checks", backup=proven.output, retries=0)
-    promoted = PromoteCopy(task_id="promote_copy", backup=checked.output, approval=answer, **AT_ONCE)
-    served_users = SwitchMaintenanceOff(
-        task_id="switch_maintenance_off", backup=planned.output, trigger_rule="all_done"
+    refused_users = SwitchMaintenanceOn(task_id="switch_maintenance_on", handoff=approved.chosen, approval=answer)
+    scratch = CreateScratch(
+        task_id="create_scratch", handoff=approved.chosen, place=PRODUCTION, approval=answer
+    ).as_setup()
+    restored = RestoreScratch(task_id="restore", handoff=scratch.output, place=PRODUCTION)
+    proven = ProveScratch(task_id="prove", handoff=restored.output, place=PRODUCTION)
+    checked = RunApplicationChecks(task_id="run_application_checks", handoff=proven.output, place=PRODUCTION, retries=0)
+    promoted = PromoteCopy(
+        task_id="promote_copy",
+        handoff=proven.output,
+        approval=answer,
+        trigger_rule="none_failed_min_one_success",
+        **AT_ONCE,
     )
-    evidence = CollectEvidence(task_id="collect_evidence", backup=promoted.output)
-    dropped = DropCopy(task_id="drop_scratch", backup=scratch.output)
+    served_users = SwitchMaintenanceOff(
+        task_id="switch_maintenance_off",
+        handoff=planned.output,
+        switched_on=refused_users,
+        proven=proven.output,
+        promoted=promoted.output,
+        trigger_rule="all_done",
+    )
+    evidence = CollectEvidence(task_id="collect_evidence", handoff=promoted.output)
+    dropped = DropScratch(task_id="drop_scratch", handoff=scratch.output, place=PRODUCTION)
+    documented = DocumentRecovery(
+        task_id="document_recovery",
+        source="{{ params.source }}",
+        steps=[
+            chosen, planned, approved, refused_users, scratch, restored, proven, checked, promoted, served_users,
+            evidence,
+        ],
+        trigger_rule="all_done",
+    )  # fmt: skip
     planned >> approved
     refused_users >> scratch
-    promoted >> served_users
-    promoted >> dropped
-    [served_users, evidence] >> document_recovery()
-    dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
+    checked >> promoted
+    served_users >> dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
+    [served_users, evidence] >> documented
 
 
 recover_corrupted_database()

@@ -1,6 +1,6 @@
 """# Release a quarantine
 
-**When:** by the button, when a database that a recovery replaced is not needed any more.
+**When:** a database that a recovery replaced is not needed any more.
 
 **What:** it is dropped, for good.
 
@@ -16,24 +16,25 @@
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.approval import ApprovePlan
-from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
-from backup_playbook.dag_parts.recovery_form import (
-    drill_param,
-    longest_rto,
-    quarantine_param,
-    replaceable_sources,
-    source_param,
-)
+from backup_playbook.forms.deadlines import finished_within
+from backup_playbook.forms.defaults import ALERTS, BY_BUTTON
+from backup_playbook.forms.fields import drill_param, quarantine_param
+from backup_playbook.forms.sources import longest_rto, source_param, sources
+from backup_playbook.operators.approval import ApprovePlan
 from backup_playbook.operators.quarantine import DropQuarantine, PlanRelease
+
+RECOVERABLE = sources("database", recovery=True)
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto(replaceable_sources())),
-    params={"source": source_param(replaceable_sources()), "quarantine": quarantine_param(), "drill": drill_param()},
+    deadline=finished_within(longest_rto(RECOVERABLE)),
+    params={
+        "source": source_param(RECOVERABLE, "Whose database?"),
+        "quarantine": quarantine_param(),
+        "drill": drill_param(),
+    },
     **BY_BUTTON,
     **ALERTS,
 )
@@ -44,11 +45,11 @@ def release_quarantine():
     approved = ApprovePlan(
         task_id="approve_plan",
         subject="Release of a quarantine of {{ params.source }}",
-        plan="plan_release",
+        plan=planned,
         drill="{{ params.drill }}",
     )
     planned >> approved
-    DropQuarantine(task_id="drop_quarantine", replaced=planned.output, approval=approved.output)
+    DropQuarantine(task_id="drop_quarantine", handoff=planned.output, approval=approved.output)
 
 
 release_quarantine()

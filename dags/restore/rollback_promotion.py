@@ -1,6 +1,6 @@
 """# Roll back a promotion
 
-**When:** by the button, when a recovery has put a restored database in the place of the live one, and that was a
+**When:** a recovery has replaced the live database by a restored one, and that was a
 mistake.
 
 **What:** the quarantine and the live database are exchanged again: in Postgres with owners, grants and settings, in one
@@ -20,24 +20,25 @@ Correct what it names and clear the red task; it goes on where it was.
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.approval import ApprovePlan
-from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, AT_ONCE, BY_BUTTON
-from backup_playbook.dag_parts.recovery_form import (
-    drill_param,
-    longest_rto,
-    quarantine_param,
-    replaceable_sources,
-    source_param,
-)
+from backup_playbook.forms.deadlines import finished_within
+from backup_playbook.forms.defaults import ALERTS, AT_ONCE, BY_BUTTON
+from backup_playbook.forms.fields import drill_param, quarantine_param
+from backup_playbook.forms.sources import longest_rto, source_param, sources
+from backup_playbook.operators.approval import ApprovePlan
 from backup_playbook.operators.quarantine import BringBackQuarantine, PlanRollback
+
+RECOVERABLE = sources("database", recovery=True)
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto(replaceable_sources())),
-    params={"source": source_param(replaceable_sources()), "quarantine": quarantine_param(), "drill": drill_param()},
+    deadline=finished_within(longest_rto(RECOVERABLE)),
+    params={
+        "source": source_param(RECOVERABLE, "Whose database?"),
+        "quarantine": quarantine_param(),
+        "drill": drill_param(),
+    },
     **BY_BUTTON,
     **ALERTS,
 )
@@ -48,11 +49,11 @@ def rollback_promotion():
     approved = ApprovePlan(
         task_id="approve_plan",
         subject="Rollback of {{ params.source }}",
-        plan="plan_rollback",
+        plan=planned,
         drill="{{ params.drill }}",
     )
     planned >> approved
-    BringBackQuarantine(task_id="bring_back_quarantine", replaced=planned.output, approval=approved.output, **AT_ONCE)
+    BringBackQuarantine(task_id="bring_back_quarantine", handoff=planned.output, approval=approved.output, **AT_ONCE)
 
 
 rollback_promotion()

@@ -111,6 +111,7 @@ class FilesSource(Protected):
 class FilesTarget(Strict):
     """A directory, or a bucket, below which restores may make directories of their own."""
 
+    kind: ClassVar[Literal["database", "files"]] = "files"
     engine: Literal["files"]
     directory: Directory | None = Field(
         default=None, description="Absolute path, on every worker that runs the tasks; outside of sources."

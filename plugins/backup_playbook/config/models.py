@@ -245,6 +245,7 @@ class RepositoriesFile(Strict):
 class PostgresTarget(Strict):
     """A Postgres server on which restores may make databases of their own. What exists there is not touched."""
 
+    kind: ClassVar[Literal["database", "files"]] = "database"
     records: ClassVar[str] = "rows"
     engine: Literal["postgres"]
     connection: ConnectionId = Field(
@@ -258,6 +259,7 @@ class PostgresTarget(Strict):
 class MongoTarget(Strict):
     """A MongoDB server on which restores may make databases of their own. What exists there is not touched."""
 
+    kind: ClassVar[Literal["database", "files"]] = "database"
     records: ClassVar[str] = "documents"
     engine: Literal["mongodb"]
     connection: ConnectionId = Field(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from airflow.sdk import Param
 
 from backup_playbook.config import load_config
@@ -28,9 +26,9 @@ def name_param() -> Param:
     )
 
 
-def server_param(engines: Iterable[str]) -> Param:
-    """Return the field for the server of a new database: the targets of these engines."""
-    servers = [name for name, target in load_config().targets.items() if target.engine in set(engines)]
+def server_param() -> Param:
+    """Return the field for the server of a new database: the targets that are no place for files."""
+    servers = [name for name, target in load_config().targets.items() if target.kind == "database"]
     words = "One of targets.yaml, of the source's engine; by default that of the source's restore test."
     return choice_param("Server of the new database", words, TESTED_ON, *servers)
 
@@ -39,5 +37,5 @@ def only_param() -> Param:
     """Return the field for a part of a backup."""
     return optional_list_param(
         "Only",
-        "Rows of these schemas or tables only, one a line: `public.orders`. Empty: everything. Not for MongoDB.",
+        "Rows of these schemas or tables only, one a line: `public.orders`. Empty: everything. For Postgres.",
     )
