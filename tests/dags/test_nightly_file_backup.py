@@ -13,19 +13,15 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskAwaitingInput
 
 from backup_playbook.config import load_config
+from backup_playbook.connections import s3
+from backup_playbook.connections.files import FilesAccess
 from backup_playbook.core.errors import GuardError, SourceError
-from backup_playbook.dag_parts import connections, delete_guard
-from backup_playbook.dag_parts.approval import ApprovalError
-from backup_playbook.dag_parts.delete_guard import GuardDeletions
-from backup_playbook.operators.backup import VERIFIED_BACKUPS, TakenBackup, VerifyBackup
-from backup_playbook.operators.files import (
-    ApplyFilesRetention,
-    CopyFilesOffsite,
-    ScanFiles,
-    ScannedFiles,
-    SealFiles,
-    SyncFiles,
-)
+from backup_playbook.operators import delete_guard
+from backup_playbook.operators.approval import ApprovalError
+from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, VerifyBackup
+from backup_playbook.operators.delete_guard import GuardDeletions
+from backup_playbook.operators.files import ScanFiles, SealFiles, SyncFiles
+from backup_playbook.operators.retention import ApplyRetention
 from backup_playbook.operators.verification import AssessSource, ScrubBackups
 from backup_playbook.repository.catalog import Catalog
 
@@ -39,22 +35,22 @@ def context() -> Any:
     return {"ti": TI, "run_id": "test", "outlet_events": events, "dag_run": run}
 
 
-def scan() -> ScannedFiles:
+def scan() -> Any:
     return ScanFiles(task_id="scan", source=SOURCE).execute(context())
 
 
-def back_up() -> TakenBackup:
+def back_up() -> Any:
     scanned = scan()
-    GuardDeletions(task_id="guard", scanned=scanned).execute(context())
-    synced = SyncFiles(task_id="sync", scanned=scanned).execute(context())
-    sealed = SealFiles(task_id="seal", scanned=synced, hold="True", reason="before the move").execute(context())
-    verified = VerifyBackup(task_id="verify", backup=sealed).execute(context())
-    copied = CopyFilesOffsite(task_id="copy_offsite", backup=verified).execute(context())
-    return VerifyBackup(task_id="verify_offsite", backup=copied, offsite=True).execute(context())
+    GuardDeletions(task_id="guard", handoff=scanned).execute(context())
+    synced = SyncFiles(task_id="sync", handoff=scanned).execute(context())
+    sealed = SealFiles(task_id="seal", handoff=synced, hold="True", reason="before the move").execute(context())
+    verified = VerifyBackup(task_id="verify", handoff=sealed).execute(context())
+    copied = CopyOffsite(task_id="copy_offsite", handoff=verified).execute(context())
+    return VerifyBackup(task_id="verify_offsite", handoff=copied, offsite=True).execute(context())
 
 
 def catalog(repository: str) -> Catalog:
-    return connections.catalog(load_config(), repository)
+    return s3.catalog(load_config(), repository)
 
 
 def test_graph(dagbag: DagBag) -> None:
@@ -78,7 +74,7 @@ def test_a_night(uploads: Path) -> None:
     (uploads / "folder").mkdir()
     (uploads / "folder/b").write_bytes(b"two")
     taken = back_up()
-    assert taken.get("summary") == "2 files, 6 B: 2 uploaded (6 B)"
+    assert taken["summary"] == "2 files, 6 B: 2 uploaded (6 B)"
     assert taken["verified"] == {"primary": "full", "offsite": "full"}
     for repository in ("primary", "offsite"):
         (entry,) = catalog(repository).backups(SOURCE)
@@ -86,10 +82,10 @@ def test_a_night(uploads: Path) -> None:
         assert entry.held
         objects = {item.key.rpartition("/")[2] for item in catalog(repository).store.list("objects/")}
         assert objects == {"tree-00000.jsonl.zst"}, "what the steps left for each other is gone"
-    assert ApplyFilesRetention(task_id="prune", source=SOURCE).execute(context())["primary"] == {
+    assert ApplyRetention(task_id="prune", source=SOURCE).execute(context())["primary"] == {
         "kept": 1, "removed": [], "swept": [], "versions": 0,
     }  # fmt: skip
-    assert back_up().get("summary") == "2 files, 6 B: 0 uploaded (0 B)"
+    assert back_up()["summary"] == "2 files, 6 B: 0 uploaded (0 B)"
 
 
 def test_an_older_run_is_cleared_after_a_newer_one(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +93,7 @@ def test_an_older_run_is_cleared_after_a_newer_one(uploads: Path, monkeypatch: p
     back_up()
     (uploads / "a").write_bytes(b"second")
     with monkeypatch.context() as patched:
-        patched.setattr(CopyFilesOffsite, "send", lambda *arguments: True)
+        patched.setattr(FilesAccess, "copy", lambda *arguments: True)
         patched.setattr(VerifyBackup, "_verify", verified_where_it_is(VerifyBackup._verify))
         time.sleep(1.1)  # backup ids are ordered by their seconds
         older = back_up()
@@ -105,11 +101,11 @@ def test_an_older_run_is_cleared_after_a_newer_one(uploads: Path, monkeypatch: p
     (uploads / "a").write_bytes(b"the third")
     time.sleep(1.1)
     back_up()
-    copied = CopyFilesOffsite(task_id="copy_offsite", backup=older).execute(context())
-    VerifyBackup(task_id="verify_offsite", backup=copied, offsite=True).execute(context())
+    copied = CopyOffsite(task_id="copy_offsite", handoff=older).execute(context())
+    VerifyBackup(task_id="verify_offsite", handoff=copied, offsite=True).execute(context())
     assert len(catalog("offsite").backups(SOURCE)) == 3
     with pytest.raises(SourceError, match="would turn the current state back"):
-        SyncFiles(task_id="sync", scanned=scanned).execute(context())
+        SyncFiles(task_id="sync", handoff=scanned).execute(context())
     for repository in ("primary", "offsite"):
         assert catalog(repository).store.get(f"current/{SOURCE}/a") == b"the third"
 
@@ -129,8 +125,8 @@ def test_the_daily_verification_finds_nothing(uploads: Path) -> None:
 
 def test_seal_may_be_cleared(uploads: Path) -> None:
     (uploads / "a").write_bytes(b"one")
-    synced = SyncFiles(task_id="sync", scanned=scan()).execute(context())
-    seals = {SealFiles(task_id="seal", scanned=synced).execute(context())["seal"] for _ in range(2)}
+    synced = SyncFiles(task_id="sync", handoff=scan()).execute(context())
+    seals = {SealFiles(task_id="seal", handoff=synced).execute(context())["seal"] for _ in range(2)}
     assert len(seals) == 1
 
 
@@ -143,7 +139,7 @@ def test_a_person_is_asked_when_files_are_lost(uploads: Path, monkeypatch: pytes
     (uploads / "c").unlink()
     scanned = scan()
     assert "12 of 12 files (100%) are lost" in scanned["stop"]
-    guard = GuardDeletions(task_id="guard", scanned=scanned)
+    guard = GuardDeletions(task_id="guard", handoff=scanned)
     told: list[Any] = []
     monkeypatch.setattr(delete_guard, "deliver", told.append)
     monkeypatch.setattr(delete_guard, "run_url", lambda *arguments: "http://127.0.0.1/")
@@ -168,12 +164,12 @@ def test_a_person_is_asked_when_files_are_lost(uploads: Path, monkeypatch: pytes
         "responded_at": datetime.now(UTC),
         "responded_by_user": None,
     }
-    other: Any = GuardDeletions(task_id="guard", scanned={**scanned, "gone": ["another"]})
+    other: Any = GuardDeletions(task_id="guard", handoff={**scanned, "gone": ["another"]})
     with pytest.raises(ApprovalError, match="is no answer to the plan"):
         other.execute_complete(context(), event)
     answer = guard.execute_complete(context(), event)
     for scan_of, given in ((scanned, None), ({**scanned, "gone": ["another"]}, answer)):
         with pytest.raises(GuardError, match="has not agreed"):
-            SyncFiles(task_id="sync", scanned=scan_of, guard=given).pre_execute(context())
-    SyncFiles(task_id="sync", scanned=scanned, guard=answer).pre_execute(context())
+            SyncFiles(task_id="sync", handoff=scan_of, guard=given).pre_execute(context())
+    SyncFiles(task_id="sync", handoff=scanned, guard=answer).pre_execute(context())
     assert len(list(catalog("primary").store.list(f"current/{SOURCE}/"))) == 12

@@ -1,62 +1,102 @@
 """The steps of a restore of files, one after the other, on a source that was backed up twice."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
+from backup_playbook.connections.s3 import catalog
 from backup_playbook.core.errors import GuardError, PlaybookError, RestoreError, VerificationError
-from backup_playbook.dag_parts import connections
-from backup_playbook.dag_parts.file_restore import ApproveInPlace, outcome_of
-from backup_playbook.dag_parts.repositories import add_finding
-from backup_playbook.operators.file_restore import (
-    IN_PLACE,
-    NEW_DIRECTORY,
-    ChooseFilesBackup,
-    ListFileVersions,
-    ProveFiles,
-    RestoreFiles,
-)
-from backup_playbook.operators.file_restore_plan import PlanFilesRestore
+from backup_playbook.core.model import EvidenceKind
+from backup_playbook.forms.files import IN_PLACE, NEW_DIRECTORY
+from backup_playbook.notifiers.runs import ERROR
+from backup_playbook.operators import report
+from backup_playbook.operators.approval import PLAN, ApprovePlan
+from backup_playbook.operators.file_restore import ChooseFilesBackup, PlanFilesRestore, ProveFiles, RestoreFiles
+from backup_playbook.operators.file_restore_report import DocumentFilesRestore, outcome_of
+from backup_playbook.operators.files import ListFileVersions
+from backup_playbook.operators.report import FACTS, Ended
 from backup_playbook.repository.store import ObjectStore
 from embedded.s3 import S3Gateway
+from tests.dags.run_of_tasks import RunOfTasks
 from tests.dags.test_nightly_file_backup import back_up
 from tests.support.damage import flip_a_bit
 
-FORM = {
-    "source": "uploads", "path": None, "backup": "latest", "before": None, "version": None, "repository": "primary",
-    "destination": NEW_DIRECTORY, "target": "restores", "overwrite_newer": False, "drill": False,
-    "leave_out": None, "allow_unverified": False,
-}  # fmt: skip
 
+class Run(RunOfTasks):
+    """One run of the DAG."""
 
-class Run:
-    """One run of the DAG, whose XComs are kept here."""
+    dag_id = "restore_files"
 
-    def __init__(self, **form: Any) -> None:
-        self.form = {**FORM, **form}
-        self.left: dict[str, Any] = {}
-        ti = SimpleNamespace(dag_id="restore_files", run_id="test", xcom_push=self._push)
-        self.context: Any = {"ti": ti, "run_id": "test", "params": self.form}
+    def __init__(
+        self,
+        *,
+        backup: str = "latest",
+        version: str = "",
+        repository: str = "primary",
+        allow_unverified: bool = False,
+        **wanted: Any,
+    ) -> None:
+        super().__init__()
+        self.wanted = {"destination": NEW_DIRECTORY, "target": "restores", "path": "", "leave_out": "null", **wanted}
+        self.steps: list[BaseOperator] = []
+        self.chosen = ChooseFilesBackup(
+            task_id="choose_backup", source="uploads", backup=backup, before="None", repository=repository,
+            allow_unverified=allow_unverified, version=version, path=self.wanted["path"],
+        )  # fmt: skip
 
-    def _push(self, key: str, value: Any) -> None:
-        self.left.setdefault(key, value)
+    def step(self, operator: BaseOperator) -> Any:
+        self.steps.append(operator)
+        try:
+            return self.do(operator)
+        except PlaybookError as error:
+            self.xcom_push(ERROR, str(error))
+            raise
 
     def plan(self) -> Any:
-        chosen = ChooseFilesBackup(
-            task_id="choose_backup", source="uploads", backup=self.form["backup"], before=str(self.form["before"]),
-            repository=self.form["repository"], allow_unverified=self.form["allow_unverified"],
-        ).execute(self.context)  # fmt: skip
-        return PlanFilesRestore(task_id="plan_restore", backup=chosen).execute(self.context)
+        return self.step(PlanFilesRestore(task_id="plan_restore", handoff=self.step(self.chosen), **self.wanted))
+
+    def fill(self, planned: Any) -> Any:
+        return self.step(RestoreFiles(task_id="restore", handoff=planned, **self.wanted))
+
+    def prove(self, restored: Any) -> Any:
+        return self.step(ProveFiles(task_id="prove", handoff=restored, **self.wanted))
 
     def restore(self) -> Path:
-        restored = RestoreFiles(task_id="restore", backup=self.plan()).execute(self.context)
-        self.started = restored["started_at"]
-        ProveFiles(task_id="prove", backup=restored).execute(self.context)
-        return Path(self.left["result"]["root"])
+        self.prove(self.fill(self.plan()))
+        return self.root
+
+    def document(self) -> Any:
+        arguments = {"target": self.wanted["target"], "leave_out": self.wanted["leave_out"]}
+        return self.do(DocumentFilesRestore(task_id="report_result", source="uploads", steps=self.steps, **arguments))
+
+    @property
+    def root(self) -> Path:
+        return Path(self.left["restore", FACTS]["root"])
+
+    @property
+    def shown(self) -> str:
+        return str(self.left["plan_restore", PLAN])
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    messages: list[Any] = []
+    monkeypatch.setattr(report, "tell", lambda instance, message: messages.append(message))
+    return messages
+
+
+def reports(source: str = "uploads") -> dict[str, str]:
+    store = catalog(load_config(), "primary").store
+    return {item.key: store.get(item.key).decode() for item in store.list(f"reports/{source}/")}
+
+
+def proven() -> dict[str, bool]:
+    return {entry.backup_id: bool(entry.proven) for entry in catalog(load_config(), "primary").backups("uploads")}
 
 
 @pytest.fixture
@@ -85,26 +125,34 @@ def test_graph(dagbag: DagBag) -> None:
     }
 
 
-def test_everything_into_a_new_directory_is_a_proof(uploads: Path, taken: list[str]) -> None:
+def test_everything_into_a_new_directory_is_a_proof(uploads: Path, taken: list[str], told: list[Any]) -> None:
     run = Run(backup=taken[0])
     root = run.restore()
     assert root.parent == uploads.parent / "restores"
     assert (root / "a").read_bytes() == b"before"
     assert (root / "folder/gone").read_bytes() == b"precious"
-    assert "10 files" in run.left["plan"]
-    entries = {entry.backup_id: entry for entry in connections.catalog(load_config(), "primary").backups("uploads")}
-    assert entries[taken[0]].proven
-    assert not entries[taken[1]].proven
+    assert "10 files" in run.shown
+    done = run.document()
+    assert proven() == {taken[0]: True, taken[1]: False}
+    assert told[0].headline == f"Files of uploads are back and proven equal: {root}"
+    assert "restored: files 10" in told[0].lines[0]
+    assert done["report"].endswith(".md")
+    found = next(body for key, body in reports().items() if key.endswith(".md"))
+    assert f"- restored into: {root}" in found
+    primary = catalog(load_config(), "primary")
+    entry = primary.entry("uploads", taken[0])
+    (evidence,) = [primary.read_evidence(entry, name) for name in entry.evidence if name.kind is EvidenceKind.RESTORED]
+    assert evidence["content_bytes"] == 8 * len("content") + len("before") + len("precious")
 
 
 def test_the_second_try_begins_anew(taken: list[str]) -> None:
     run = Run(backup=taken[0])
-    restored = RestoreFiles(task_id="restore", backup=(plan := run.plan())).execute(run.context)
-    root = Path(run.left["result"]["root"])
+    restored = run.fill(plan := run.plan())
+    root = run.root
     (root / "a").unlink()
     (root / "half").write_bytes(b"of a file")
-    RestoreFiles(task_id="restore", backup=plan).execute(run.context)
-    ProveFiles(task_id="prove", backup=restored).execute(run.context)
+    run.fill(plan)
+    run.prove(restored)
     assert not (root / "half").exists()
 
 
@@ -114,8 +162,13 @@ def test_a_deleted_file(taken: list[str], repository: str) -> None:
     assert [str(path.relative_to(root)) for path in sorted(root.rglob("*"))] == ["folder", "folder/gone"]
 
 
+def list_versions(path: str) -> Any:
+    step = ListFileVersions(task_id="list_versions", source="uploads", path=path, repository="primary")
+    return RunOfTasks().do(step)
+
+
 def test_a_version_that_was_listed(taken: list[str]) -> None:
-    listed = ListFileVersions(task_id="list_versions", source="uploads").execute(Run(path="a").context)
+    listed = list_versions("a")
     assert [(one["bytes"], one["current"]) for one in listed] == [(7, True), (6, False)]
     root = Run(path="a", version=listed[1]["version"]).restore()
     assert (root / "a").read_bytes() == b"before"
@@ -126,53 +179,78 @@ def test_a_version_that_was_listed(taken: list[str]) -> None:
 
 
 def test_deletions_are_listed(taken: list[str]) -> None:
-    listed = ListFileVersions(task_id="list_versions", source="uploads").execute(Run(path="folder/").context)
+    listed = list_versions("folder/")
     assert [(one["path"], one["deleted"]) for one in listed] == [("folder/gone", True), ("folder/gone", False)]
     with pytest.raises(RestoreError, match="never had one"):
-        ListFileVersions(task_id="list_versions", source="uploads").execute(Run(path="nothing").context)
+        list_versions("nothing")
 
 
 def test_in_place_asks_first_and_keeps_what_is_newer(uploads: Path, taken: list[str]) -> None:
     run = Run(backup=taken[0], destination=IN_PLACE)
     run.plan()
-    lines = run.left["plan"].splitlines()
+    lines = run.shown.splitlines()
     assert "| 1 | are missing and come back | folder/gone |" in lines
     assert "| 1 | were written after the backup, and stay (*Overwrite newer* replaces them) | a |" in lines
     assert any(line.startswith("| 8 | look as backed up, and stay | keep0, keep1") for line in lines)
-    assert "1 file (8 B) missing, 0 replaced, 1 newer, in place in" in run.left["in_short"]
-    approve = ApproveInPlace(task_id="approve_plan", subject="", plan="plan_restore", drill="False")
-    assert approve.execute(Run().context)["chosen_options"] == ["Approve"], "nobody is asked about a new directory"
+    assert "1 file (8 B) missing, 0 replaced, 1 newer, in place in" in run.left["plan_restore", "in_short"]
+    approve = ApprovePlan(task_id="approve_plan", subject="", plan=run.steps[1], drill="False", needed="False")
+    assert run.do(approve)["chosen_options"] == ["Approve"], "nobody is asked about a new directory"
     assert run.restore() == uploads
     assert (uploads / "folder/gone").read_bytes() == b"precious"
     assert (uploads / "a").read_bytes() == b"after!!"
     run = Run(backup=taken[0], destination=IN_PLACE, overwrite_newer=True)
     run.restore()
-    assert f"what is there now goes to `.replaced-{taken[0]}/` there | a |" in run.left["plan"]
+    assert f"what is there now goes to `.replaced-{taken[0]}/` there | a |" in run.shown
     assert (uploads / "a").read_bytes() == b"before"
     assert (uploads / f".replaced-{taken[0]}/a").read_bytes() == b"after!!"
 
 
-def test_one_damaged_content_costs_no_other(taken: list[str], s3: S3Gateway) -> None:
-    store = connections.catalog(load_config(), "primary").store
+def test_one_damaged_content_costs_no_other(taken: list[str], s3: S3Gateway, told: list[Any]) -> None:
+    store = catalog(load_config(), "primary").store
     flip_a_bit(s3.buckets / store.bucket / store.path("current/uploads/keep3"))
     run = Run(backup=taken[1])
     with pytest.raises(VerificationError, match=r"1 path could not be restored.*First: keep3"):
         run.restore()
-    root, counts = run.left["result"].values()
-    assert (run.left["damaged"], counts["files"], counts["failed"]) == ("rejected", 8, 1)
-    assert len([path for path in Path(root).rglob("*") if path.is_file()]) == 8
-    add_finding(load_config(), "uploads", taken[1], "primary", "rejected", "one content")
+    facts = run.left["restore", FACTS]
+    counts = facts["restored"]
+    assert (facts["damaged"], counts["files"], counts["failed"]) == ("rejected", 8, 1)
+    assert len([path for path in run.root.rglob("*") if path.is_file()]) == 8
+    with pytest.raises(AirflowFailException, match="are not all back in"):
+        run.document()
+    assert "First: keep3" in told[0].lines[0]
 
     with pytest.raises(PlaybookError, match="was rejected"):
         Run(backup=taken[1]).plan()
-    run = Run(backup=taken[1], allow_unverified=True, leave_out=["keep3"], path="/")
+    run = Run(backup=taken[1], allow_unverified=True, leave_out='["keep3"]', path="/")
     kept = {f"keep{number}" for number in range(8) if number != 3}
     assert {path.name for path in run.restore().iterdir()} == {"a", "folder", *kept}
-    assert "It is not known to be sound" in run.left["plan"]
-    assert "| 1 | are left out, as the form says | keep3 |" in run.left["plan"]
-    assert run.left["remarks"] == ["Not in the copy (1): keep3"]
-    entries = {entry.backup_id: entry for entry in connections.catalog(load_config(), "primary").backups("uploads")}
-    assert not entries[taken[1]].proven
+    assert "It is not known to be sound" in run.shown
+    assert "| 1 | are left out, as the form says | keep3 |" in run.shown
+    assert run.left["prove", FACTS]["remarks"] == ["Not in the copy (1): keep3"]
+    assert run.document()["remarks"] == ["Not in the copy (1): keep3"]
+    assert not proven()[taken[1]]
+
+
+def test_a_rejected_restore_touches_nothing_and_is_no_failure(uploads: Path, taken: list[str], told: list[Any]) -> None:
+    run = Run(backup=taken[0], destination=IN_PLACE)
+    run.plan()
+    approve = ApprovePlan(task_id="approve_plan", subject="", plan=run.steps[1], drill="False")
+    run.steps.append(approve)
+    run.states |= {"approve_plan": "success", "restore": "skipped", "prove": "skipped"}
+    run.left["approve_plan", FACTS] = {"rejected_by": "Ada"}
+    run.document()
+    assert told[0].severity == "info"
+    assert told[0].headline == "Files of uploads were not restored: Ada rejected it; nothing was touched"
+    assert any("Ada rejected it" in body for key, body in reports().items() if key.endswith(".md"))
+
+
+def test_a_run_without_a_backup_has_a_report_too(uploads: Path, told: list[Any]) -> None:
+    run = Run()
+    with pytest.raises(PlaybookError, match="no backup"):
+        run.plan()
+    with pytest.raises(AirflowFailException, match="were not restored: choose_backup failed"):
+        run.document()
+    assert any("choose_backup failed" in body for body in reports().values())
 
 
 @pytest.mark.parametrize(
@@ -196,8 +274,9 @@ def test_one_damaged_content_costs_no_other(taken: list[str], s3: S3Gateway) -> 
 def test_the_headline_says_what_became_of_it(
     failed: str, counts: dict[str, int] | None, leave_out: list[str], headline: str, severity: str
 ) -> None:
-    restored = {} if counts is None else {"root": "/new", "counts": counts}
-    found = outcome_of("uploads", failed, restored, leave_out)
+    restored = {} if counts is None else {"root": "/new", "restored": counts}
+    phases = {"restore": 1.0} if failed == "prove" else {}
+    found = outcome_of("uploads", Ended(failed, "", restored, {"phases": phases}), leave_out)
     assert headline in found[0]
     assert (found[1], bool(found[2])) == (severity, severity != "info")
 
@@ -205,15 +284,14 @@ def test_the_headline_says_what_became_of_it(
 def test_into_another_bucket(uploads: Path, taken: list[str], s3: S3Gateway) -> None:
     run = Run(backup=taken[0], target="other_bucket")
     run.restore()
-    bucket, _, prefix = run.left["result"]["root"].removeprefix("s3://").partition("/")
+    bucket, _, prefix = run.left["restore", FACTS]["root"].removeprefix("s3://").partition("/")
     store = ObjectStore(s3.client(), bucket=bucket, prefix=prefix)
     assert {item.key: store.get(item.key) for item in store.list("")} == {
         "a": b"before", "folder/gone": b"precious", **{f"keep{number}": b"content" for number in range(8)},
     }  # fmt: skip
     store.put("a", b"changed")
-    again = ProveFiles(task_id="prove", backup={**run.plan(), "started_at": run.started})
     with pytest.raises(VerificationError, match="SHA-256"):
-        again.execute(run.context)
+        run.prove(run.left["restore", "return_value"])
 
 
 def test_a_path_that_is_not_in_the_backup(taken: list[str]) -> None:
@@ -237,7 +315,7 @@ def test_names_make_no_table(uploads: Path) -> None:
     (uploads / "other").symlink_to("b")
     run = Run(destination=IN_PLACE)
     run.plan()
-    lines = run.left["plan"].splitlines()
+    lines = run.shown.splitlines()
     assert "| 1 | are missing and come back | a\\|b &lt;i> |" in lines
     assert "| 1 | look as backed up, and stay | link |" in lines
     assert any(line.startswith("| 1 | differ: they are replaced") and line.endswith("| other |") for line in lines)

@@ -44,7 +44,7 @@ def test_files_are_backed_up_lost_and_brought_back(playground: Playground, file_
     assert [version["deleted"] for version in found] == [True, False]
 
     one = run(playground, "restore_files", source="uploads", path=FILE, version=found[1]["version"])
-    root = Path(client.xcom("restore_files", one, "restore", key="result")["root"])
+    root = Path(client.xcom("restore_files", one, "restore", key="facts")["root"])
     assert (root / FILE).read_bytes() == content
 
     back = answer(playground, "restore_files", "Approve", source="uploads", backup=backup_id, destination="in_place")
