@@ -1,6 +1,6 @@
 """# Repair a backup
 
-**When:** by the button, when a verification has rejected a backup (an object is damaged or missing, a manifest was
+**When:** a verification has rejected a backup (an object is damaged or missing, a manifest was
 changed) and another repository has a verified copy of it. Or when an object cannot be read (a failing disk): then name
 the backup's id, and the repository.
 
@@ -21,27 +21,21 @@ Backups of files share their contents: others may name what was damaged in this 
 them, and daily_backup_verification reads them again and says which they are; each is repaired by itself.
 """
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 
-from backup_playbook.config import load_config
-from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
-from backup_playbook.dag_parts.recovery_form import choice_param, source_param
-from backup_playbook.operators.repair import NEWEST_REJECTED, WHERE, CopySound, FindDamage, VerifyRepaired
+from backup_playbook.forms.defaults import ALERTS, BY_BUTTON
+from backup_playbook.forms.repair import damaged_param, where_param
+from backup_playbook.forms.sources import source_param, sources
+from backup_playbook.operators.repair import CopySound, FindDamage, VerifyRepaired
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
     params={
-        "source": source_param(list(load_config().sources), "Whose backup?"),
-        "backup": Param(
-            NEWEST_REJECTED,
-            type="string",
-            title="Backup",
-            description_md=f"`{NEWEST_REJECTED}`, or the id that the alert names.",
-            pattern=rf"^({NEWEST_REJECTED}|\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})$",
-        ),
-        "where": choice_param("Repository", "Where it is damaged. `any`: wherever it is rejected or missing.", *WHERE),
+        "source": source_param(sources(), "Whose backup?"),
+        "backup": damaged_param(),
+        "where": where_param(),
     },
     **{**BY_BUTTON, "tags": ["assure"]},
     **ALERTS,
@@ -53,8 +47,8 @@ def repair_backup():
         backup="{{ params.backup }}",
         where="{{ params.where }}",
     )
-    copied = CopySound(task_id="copy_sound", found=found.output)
-    VerifyRepaired(task_id="verify", found=copied.output)
+    copied = CopySound(task_id="copy_sound", handoff=found.output)
+    VerifyRepaired(task_id="verify", handoff=copied.output)
 
 
 repair_backup()

@@ -15,8 +15,8 @@ is touched before a person has read the plan and approved it.
 | `create_scratch` | an empty database on the production server; in MongoDB, a set of collections in it |
 | `restore` | definitions, rows, indexes, owners and grants |
 | `prove` | reads it all back: it must be equal to the backup |
-| `run_application_checks` | what the application asks of the copy, in Postgres; commands must roll back what they write |
-| `promote_copy` | the exchange: in Postgres in one transaction, with no connections; in MongoDB collection by collection |
+| `run_application_checks` | what the application asks of the copy, in Postgres; commands must roll back their writes |
+| `promote_copy` | the exchange: in Postgres one transaction, without connections; in MongoDB collection by collection |
 | `switch_maintenance_off` | ends maintenance mode; after a failure only if production can be used |
 | `collect_evidence` | for those who look for the cause: rows before and after, amcheck, the server's log |
 | `document_recovery` | the report, in the repository; tells people |

@@ -171,7 +171,7 @@ class ReplacedDatabase(Handoff):
 class Damaged(Handoff):
     """A damaged backup, and the repository that has a sound copy. damaged, sound: repositories. seal: of the sound copy.
 
-    names: what is damaged; empty where contents are shared, which are then all sent anew.
+    names: what is damaged. shared: contents are shared among backups; they are then all sent anew.
     """
 
     backup_id: str
@@ -179,3 +179,4 @@ class Damaged(Handoff):
     sound: str
     seal: str
     names: tuple[str, ...]
+    shared: bool
