@@ -55,6 +55,7 @@ class SyncFiles(FilesOperator, HandoffOperator[Scanned]):
     """
 
     means: ClassVar[str] = NO_BACKUP
+    carries = False  # there is no backup yet
     template_fields: Sequence[str] = ("given", "guard")
     model = Scanned
 
