@@ -39,7 +39,7 @@ from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.source import FilesOptions
 from backup_playbook.engines.files.source import FilesSource as LiveFiles
 from backup_playbook.engines.files.trees import Tree
-from backup_playbook.engines.mongodb.archive import in_moments
+from backup_playbook.engines.mongodb.archive import consistency_note
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.counts import count_documents
 from backup_playbook.engines.mongodb.dump import MongoSource as LiveMongo
@@ -174,9 +174,9 @@ def engine(config: PlaybookConfig, source: str) -> Engine:
 
 def summary(manifest: Manifest) -> str:
     """What a backup of a database holds: `12 tables, 3,000 rows; 1.3 GB stored as 69 MB`."""
-    moments = in_moments(manifest) if manifest.engine == MongoEngine.name else ""
+    note = consistency_note(manifest) if manifest.engine == MongoEngine.name else ""
     size = f"{human_bytes(manifest.content_bytes)} stored as {human_bytes(manifest.stored_bytes)}"
-    return f"{holding(manifest)}{moments}; {size}"
+    return f"{holding(manifest)}{note}; {size}"
 
 
 def rows_now(config: PlaybookConfig, name: str) -> dict[str, int]:

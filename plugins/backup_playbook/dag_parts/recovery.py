@@ -13,9 +13,9 @@ from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.repositories import Repositories, names_of
 from backup_playbook.dag_parts.restore_targets import production_databases
-from backup_playbook.engines.mongodb.beside import LiveMongo, MongoCopy
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.promotion import MongoPromotion
+from backup_playbook.engines.mongodb.side_by_side import LiveMongo, MongoCopy
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.promotion import Promotion
 from backup_playbook.engines.postgres.recovery_preflight import MAINTENANCE_DATABASE

@@ -48,7 +48,7 @@ class Base:
     def known_id(self) -> str:
         return self.known.manifest.backup_id if self.known else ""
 
-    def aside(self, backup_id: str) -> bool:
+    def outdates(self, backup_id: str) -> bool:
         """Whether that backup is older than the newest one, whose state the current state stays."""
         return self.newest > backup_id
 

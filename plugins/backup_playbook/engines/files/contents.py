@@ -69,7 +69,7 @@ class _Offer(NamedTuple):
 class Contents:
     """Stores contents for one backup, from several threads. renamed: files that vanished, by identity.
 
-    anew: nothing that is stored already is relied on. aside: the current state stays as it is: contents go where it
+    anew: nothing that is stored already is relied on. outdated: the current state stays as it is: contents go where it
     does not show them, under the hashes of their paths, where each is only ever read by its version.
     """
 
@@ -80,7 +80,7 @@ class Contents:
     renamed: Mapping[Identity, Entry]
     cancellation: Cancellation
     anew: bool = False
-    aside: bool = False
+    outdated: bool = False
 
     def keep(self, step: Step, old: Entry | None) -> tuple[Entry, How]:
         """old: the path in the previous backup. Returns the entry with its content's place.
@@ -233,7 +233,7 @@ class Contents:
 
     def _at_key(self, entry: Entry, send: Callable[[str], T]) -> tuple[Entry, T]:
         """Under the path, or, where that cannot be a key, under its hash."""
-        if entry.natural_key and not self.aside:
+        if entry.natural_key and not self.outdated:
             entry = entry._replace(hashed_key=False)
             try:
                 return entry, send(key_of(self.source, entry))

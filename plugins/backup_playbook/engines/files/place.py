@@ -81,8 +81,8 @@ class Place:
     def __enter__(self) -> Place:
         with self._explained(b""):
             self._descriptor = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
-        aside = self.set_aside and self.status(self.set_aside)
-        if aside and not stat.S_ISDIR(aside.st_mode):
+        there = self.set_aside and self.status(self.set_aside)
+        if there and not stat.S_ISDIR(there.st_mode):
             os.close(self._descriptor)
             raise RestoreError(
                 f"{self._named(self.set_aside)} is no folder: what is replaced could not be set aside there.",
@@ -146,7 +146,7 @@ class Place:
                 with contextlib.suppress(PathError):
                     self._set_mode(path, stat.S_IMODE(status.st_mode))
 
-    def write(self, entry: Entry, content: Blocks) -> None:
+    def write_entry(self, entry: Entry, content: Blocks) -> None:
         """A file with its attributes. It appears when all of `content` has come without an exception."""
         temporary = _TEMPORARY + secrets.token_hex(6).encode()
         with self._explained(entry.path), self._parent(entry.path, create=True) as (folder, name):
@@ -228,7 +228,7 @@ class Place:
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def _make_room(self, path: bytes, folder: int, name: bytes) -> None:
-        """Move what is in the way aside."""
+        """Set aside what is in the way."""
         try:
             os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -237,8 +237,8 @@ class Place:
             raise PathError(
                 f"{self._named(path)} is there already.", "Restore into a directory that is empty, or does not exist."
             )
-        with self._parent(self.set_aside + path.removesuffix(b"/"), create=True) as (aside, kept):
-            os.rename(name, free_name(kept, aside), src_dir_fd=folder, dst_dir_fd=aside)
+        with self._parent(self.set_aside + path.removesuffix(b"/"), create=True) as (other, free):
+            os.rename(name, free_name(free, other), src_dir_fd=folder, dst_dir_fd=other)
 
     @contextlib.contextmanager
     def _parent(self, path: bytes, *, create: bool) -> Iterator[tuple[int, bytes]]:
@@ -260,7 +260,7 @@ class Place:
             os.close(here)
 
     def _refuse_link(self, here: int, step: bytes, path: bytes) -> None:
-        """Moved aside it would take with it all that it leads to, which somebody may have put elsewhere on purpose."""
+        """Set aside, it would take with it all that it leads to, which somebody may have put elsewhere on purpose."""
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISLNK(os.stat(step, dir_fd=here, follow_symlinks=False).st_mode):
                 raise PathError(
@@ -273,8 +273,8 @@ class Place:
         try:
             return os.open(step, _FOLDER, dir_fd=here)
         except OSError as error:
-            aside = self.set_aside and (path + b"/").startswith(self.set_aside)
-            if error.errno in (errno.ENOTDIR, errno.ELOOP) and not aside:
+            set_aside = self.set_aside and (path + b"/").startswith(self.set_aside)
+            if error.errno in (errno.ENOTDIR, errno.ELOOP) and not set_aside:
                 self._refuse_link(here, step, path)
             if not create or error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
@@ -282,12 +282,12 @@ class Place:
             try:  # another thread was faster
                 return os.open(step, _FOLDER, dir_fd=here)
             except OSError as error:
-                if error.errno != errno.ENOENT and aside:
+                if error.errno != errno.ENOENT and set_aside:
                     step = free_name(step, here, or_folder=True)  # what was set aside before stays as it is
                 elif error.errno != errno.ENOENT:
                     self._make_room(path, here, step)
-            with contextlib.suppress(FileExistsError) if aside else contextlib.nullcontext():
+            with contextlib.suppress(FileExistsError) if set_aside else contextlib.nullcontext():
                 os.mkdir(step, 0o700, dir_fd=here)
-            if not aside:
+            if not set_aside:
                 self.made.add(path)
             return os.open(step, _FOLDER, dir_fd=here)

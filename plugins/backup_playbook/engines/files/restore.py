@@ -249,7 +249,7 @@ class FilesRestore:
                 return RIGHT_ALREADY
             if self._is_newer(entry, found):
                 return KEPT_NEWER
-        self.place.write(entry, verified(self._stored, key_of(self.reader.manifest.source, entry), entry))
+        self.place.write_entry(entry, verified(self._stored, key_of(self.reader.manifest.source, entry), entry))
         return ALONE if entry.links > 1 else "files"
 
     def _is_newer(self, entry: Entry, found: os.stat_result) -> bool:

@@ -134,7 +134,7 @@ class FilesSource:
         sync = Sync(
             self.tree, self._current(writer.store), writer, known, self.options.files_at_once, cancellation,
             self.options.limits, losses(draft).files,
-            anew=not draft.details["previous"], aside=draft.details["newest"] > writer.backup_id,
+            anew=not draft.details["previous"], outdated=draft.details["newest"] > writer.backup_id,
         )  # fmt: skip
         shards = sync.run(BackupReader(writer.store, draft, writer.codec))
         details = {
@@ -208,7 +208,7 @@ def summary(counts: Counter[str]) -> dict[str, Any]:
 
 def _current_state(base: Base, writer: BackupWriter) -> CurrentState | None:
     """Listed only when a run may have left something: a listing of millions takes minutes."""
-    if base.aside(writer.backup_id):
+    if base.outdates(writer.backup_id):
         log.warning(
             "%s is older than %s, the newest backup in %s: the current state stays that of the newest one.",
             writer.backup_id, base.newest, writer.store.url,

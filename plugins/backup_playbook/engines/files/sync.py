@@ -43,7 +43,7 @@ _Slot = _Done | Future[_Done]
 
 @dataclass
 class Sync:
-    """One run of one plan. store: with the storage class of the files. anew, aside: see Contents."""
+    """One run of one plan. store: with the storage class of the files. anew, outdated: see Contents."""
 
     tree: Tree
     store: ObjectStore
@@ -55,7 +55,7 @@ class Sync:
     before: int
     """How many files the previous backup has."""
     anew: bool = False
-    aside: bool = False
+    outdated: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     folders: Counter[str] = field(default_factory=Counter)
     """Files by the first folders at the top of the tree."""
@@ -72,7 +72,7 @@ class Sync:
         shards = ShardWriter(self.writer, "tree")
         contents = Contents(
             self.tree, self.store, self.writer.source, self.writer.backup_id,
-            {} if self.anew else _removed(plan), self.cancellation, self.anew, self.aside,
+            {} if self.anew else _removed(plan), self.cancellation, self.anew, self.outdated,
         )  # fmt: skip
         small = ThreadPoolExecutor(self.files_at_once, thread_name_prefix="small-file")
         large = ThreadPoolExecutor(LARGE_AT_ONCE, thread_name_prefix="large-file")
@@ -153,7 +153,7 @@ class Sync:
     def _hidden(self, done: _Done) -> Entry | None:
         """What a listing shall show no more: what is no file any more, and what was stored beside the current state."""
         entry, old = done.entry, done.old
-        if self.aside:
+        if self.outdated:
             return entry if entry.stored and entry.natural_key and entry.added == self.writer.backup_id else None
         changed = done.how is How.GONE or not entry.stored or (old and entry.hashed_key != old.hashed_key)
         return old if old and old.stored and changed else None
@@ -179,7 +179,7 @@ class Sync:
             )
 
     def _delete(self, plan: BackupReader) -> None:
-        if self.aside:
+        if self.outdated:
             self.store.delete(self._stale)
             return
         removed = (step.entry for step in planned(plan) if step.action is Action.REMOVE and step.entry.stored)

@@ -15,7 +15,7 @@ from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 
 
-def in_moments(manifest: Manifest) -> str:
+def consistency_note(manifest: Manifest) -> str:
     """For people: of how many moments it is, when of more than one."""
     if manifest.details["consistency"] != "snapshot":
         return ", each collection at a moment of its own"

@@ -38,7 +38,7 @@ def inspect_live(server: MongoServer, manifest: Manifest, quarantine: str) -> in
         ]
         if problems:
             raise RestoreError(
-                f"The collections of {server.label} cannot be exchanged as they are: "
+                f"The collections of {server.label} cannot be promoted as they are: "
                 f"{' '.join(problem for problem, _ in problems)}",
                 f"Nothing was touched. {' '.join(dict.fromkeys(remedy for _, remedy in problems))}",
             )

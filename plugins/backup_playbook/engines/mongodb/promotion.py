@@ -72,9 +72,9 @@ class MongoPromotion:
                 self._require_proven(database, state)
                 started = time.monotonic()
                 try:
-                    self._exchange(database)
+                    self._promote(database)
                 except (PyMongoError, RestoreError) as error:
-                    raise self._taken_back(database, error) from error
+                    raise self._rolled_back(database, error) from error
                 took = time.monotonic() - started
             forget_set(database, self.candidate)
             return Promoted(took, 0)
@@ -84,7 +84,7 @@ class MongoPromotion:
         with self.server.connect() as database:
             state = self.state(database)
             if state == "half":
-                self._put_back(database)
+                self._roll_back(database)
         return "promoted" if state == "promoted" else "before"
 
     def state(self, database: Database[Document]) -> State:
@@ -109,7 +109,7 @@ class MongoPromotion:
                 "Nothing was touched. Start a new run: it makes the copy anew.",
             )
 
-    def _exchange(self, database: Database[Document]) -> None:
+    def _promote(self, database: Database[Document]) -> None:
         sets = read_sets(database)
         candidate, quarantine = sets[self.candidate], sets.get(self.quarantine)
         live = list_collections(database, candidate.left_out)
@@ -124,17 +124,17 @@ class MongoPromotion:
         waiting = collections_of(database, self.candidate)
         moved = candidate.collections.keys() - waiting.keys()  # by an earlier try
         for name in sorted({*quarantine.collections, *waiting} - moved):
-            self._exchange_one(database, name, replaced=name in waiting)
+            self._promote_one(database, name, replaced=name in waiting)
         _create_views(database, candidate.definitions)
         _expire(database, candidate.ttl)
         _expire(database, ((in_set(self.quarantine, name), index, NEVER) for name, index, _ in quarantine.ttl))
         for late in read_sets(database).values():
             if late.kind == "late":
                 save_set(database, replace(late, quarantine=self.quarantine))
-        aside = collections_of(database, self.quarantine)
-        save_set(database, replace(quarantine, collections=aside, exchanged_with=""))
+        set_aside = collections_of(database, self.quarantine)
+        save_set(database, replace(quarantine, collections=set_aside, exchanged_with=""))
 
-    def _exchange_one(self, database: Database[Document], name: str, *, replaced: bool) -> None:
+    def _promote_one(self, database: Database[Document], name: str, *, replaced: bool) -> None:
         """replaced: the candidate has one, too. Clients may make one anew in the moment when there is none."""
         for _ in range(ATTEMPTS):
             if _exists(database, name) and not _rename(database, name, in_set(self.quarantine, name)):
@@ -142,7 +142,7 @@ class MongoPromotion:
             if not replaced or _rename(database, in_set(self.candidate, name), name):
                 return
         raise RestoreError(
-            f"Clients make {name} anew faster than it can be exchanged.",
+            f"Clients make {name} anew faster than it can be promoted.",
             "Switch the application's maintenance mode on, or stop it; then clear this task.",
         )
 
@@ -150,19 +150,19 @@ class MongoPromotion:
         """What clients wrote in that moment is kept too."""
         mark = CollectionSet("", "late", self.source, self.by, self.now, quarantine=self.quarantine)
         kept = _set_aside(database, name, name, mark)
-        log.warning("Clients wrote to %s while it was exchanged: what they wrote is in %s.", name, kept)
+        log.warning("Clients wrote to %s while it was promoted: what they wrote is in %s.", name, kept)
 
-    def _put_back(self, database: Database[Document]) -> None:
+    def _roll_back(self, database: Database[Document]) -> None:
         sets = read_sets(database)
         candidate, quarantine = sets[self.candidate], sets[self.quarantine]
         _drop_views(database, list_collections(database, candidate.left_out), quarantine.definitions)
-        aside, waiting = (collections_of(database, name) for name in (self.quarantine, self.candidate))
+        set_aside, waiting = (collections_of(database, name) for name in (self.quarantine, self.candidate))
         exposed = tuple(sorted({*candidate.exposed, *(candidate.collections.keys() - waiting.keys())}))
         save_set(database, replace(candidate, exposed=exposed, quarantine=self.quarantine))
-        for name in sorted({*aside, *candidate.collections}):
+        for name in sorted({*set_aside, *candidate.collections}):
             if name in candidate.collections and name not in waiting:
                 _rename(database, name, in_set(self.candidate, name))
-            if name in aside:
+            if name in set_aside:
                 self._give_back(database, name)
         _expire(database, quarantine.ttl)
         _create_views(database, quarantine.definitions)
@@ -180,17 +180,17 @@ class MongoPromotion:
             "Switch the application's maintenance mode on, or stop it; then clear this task.",
         )
 
-    def _taken_back(self, database: Database[Document], error: Exception) -> RestoreError:
+    def _rolled_back(self, database: Database[Document], error: Exception) -> RestoreError:
         """Take back what was done, and say whether that worked."""
         what = error.what if isinstance(error, PlaybookError) else str(error).partition(", full error:")[0]
         left, remedy = "It is as it was.", "Correct what the message names, and clear this task."
         try:
             if self.state(database) == "half":
-                self._put_back(database)
+                self._roll_back(database)
         except (PyMongoError, PlaybookError) as again:
-            left = f"PRODUCTION IS HALF EXCHANGED, and could not be taken back: {again}"
+            left = f"PRODUCTION IS HALF PROMOTED, and could not be taken back: {again}"
             remedy = "Clear this task as soon as the server answers: it goes on where it was."
-        return RestoreError(f"{self.server.label} could not be exchanged: {what}. {left}", remedy)
+        return RestoreError(f"{self.server.label} could not be promoted: {what}. {left}", remedy)
 
 
 def keep_exposed(database: Database[Document], scratch: CollectionSet) -> None:
@@ -199,7 +199,7 @@ def keep_exposed(database: Database[Document], scratch: CollectionSet) -> None:
     there = collections_of(database, scratch.name)
     for name in (name for name in scratch.exposed if name in there):
         kept = _set_aside(database, in_set(scratch.name, name), name, late)
-        log.warning("%s was live until its exchange was taken back; what clients wrote to it is in %s.", name, kept)
+        log.warning("%s was live until its promotion was taken back; what clients wrote to it is in %s.", name, kept)
 
 
 def _set_aside(database: Database[Document], collection: str, name: str, mark: CollectionSet) -> str:

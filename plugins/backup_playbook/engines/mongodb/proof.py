@@ -31,8 +31,8 @@ from backup_playbook.engines.mongodb.documents import DocumentCounter
 from backup_playbook.engines.mongodb.dump import read_documents
 from backup_playbook.engines.mongodb.legacy import not_kept, same_index, same_options, up_to_date
 from backup_playbook.engines.mongodb.making import create_indexes
-from backup_playbook.engines.mongodb.moment import Moment
 from backup_playbook.engines.mongodb.ranges import IdRange, between
+from backup_playbook.engines.mongodb.snapshot_time import SnapshotTime
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.blocks import Digest, drain, tap
 from backup_playbook.streams.parallel import Job, run_by_size
@@ -76,7 +76,7 @@ class _Proving:
         self._backed_up = [item for item in expected if not (within and item.is_view)]
         self._expected = {item.name: up_to_date(item) for item in self._backed_up}
         found = list_collections(database, within=within)
-        self._moment = Moment(tuple(found), datetime.now(UTC))
+        self._snapshot_time = SnapshotTime(tuple(found), datetime.now(UTC))
         self._found = {item.name.removeprefix(in_set(within, "") if within else ""): item for item in found}
 
     def problems(self) -> list[str]:
@@ -146,7 +146,7 @@ class _Proving:
         counter, digest = DocumentCounter(), Digest()
         average = part.bytes // max(part.rows, 1)
         found = self._found[table.name]
-        content = read_documents(self._database, self._moment, found, ids, average, self._cancellation)
+        content = read_documents(self._database, self._snapshot_time, found, ids, average, self._cancellation)
         drain(tap(self._progress.track(content, part.bytes), counter.update, digest.update))
         return counter.finish(), digest
 

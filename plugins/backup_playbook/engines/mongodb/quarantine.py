@@ -23,7 +23,7 @@ def find_quarantine(server: MongoServer, source: str, wanted: str) -> Quarantine
         half = next((one.exchanged_with for one in found if one.name == chosen.name), "")
         if half:
             raise GuardError(
-                f"{chosen.name} is half of an exchange with {half} that has not ended.",
+                f"{chosen.name} is half of a promotion of {half} that has not ended.",
                 f"Nothing was touched. Look at the run {chosen.by} first: its task `promote_copy` completes it.",
             )
         kept = list_collections(database, within=chosen.name)

@@ -52,7 +52,7 @@ class LiveMongo:
             if sets[name].kind != "scratch" or half:
                 raise GuardError(
                     f"{name} in {self.server.label} is not dropped: "
-                    + (f"its exchange with {half} has not ended." if half else f"it is a {sets[name].kind}."),
+                    + (f"its promotion against {half} has not ended." if half else f"it is a {sets[name].kind}."),
                     "Clear the task `promote_copy`, which completes it." if half else "Nothing was dropped.",
                 )
             with explained(f"The copy {name} in {self.server.label} could not be dropped", RestoreError):

@@ -36,7 +36,7 @@ class AtClusterTime(ReadConcern):
 
 
 @dataclass(frozen=True)
-class Moment:
+class SnapshotTime:
     """collections: without indexes. cluster_time: None where each collection is read at its own moment.
     taken_at: what the data shows, or the earliest of it. unsnapshotted: names of those that no snapshot shows."""
 
@@ -53,7 +53,9 @@ class Moment:
         return database.get_collection(collection.data_name, read_concern=concern)
 
 
-def take_moment(database: Database[Document], server: Deployment, label: str, leave_out: Iterable[str] = ()) -> Moment:
+def choose_snapshot_time(
+    database: Database[Document], server: Deployment, label: str, leave_out: Iterable[str] = ()
+) -> SnapshotTime:
     """Raises SourceError when there is nothing, or when collections come and go all the time."""
     for _ in range(ATTEMPTS):
         before = list_collections(database, leave_out)
@@ -67,7 +69,7 @@ def take_moment(database: Database[Document], server: Deployment, label: str, le
         time = _cluster_time(database, shown[0]) if shown else None
         if list_collections(database, leave_out) == before:
             others = (item.name for item in before if time and not item.is_view and item not in shown)
-            return Moment(tuple(before), time.as_datetime() if time else taken_at, time, tuple(others))
+            return SnapshotTime(tuple(before), time.as_datetime() if time else taken_at, time, tuple(others))
         log.info("Collections were made or dropped meanwhile: taking the snapshot again.")
     raise SourceError(
         f"The collections of {label} changed {ATTEMPTS} times while a snapshot was taken.",
@@ -75,10 +77,12 @@ def take_moment(database: Database[Document], server: Deployment, label: str, le
     )
 
 
-def require_unchanged(database: Database[Document], moment: Moment, label: str, leave_out: Iterable[str] = ()) -> None:
+def require_unchanged(
+    database: Database[Document], snapshot_time: SnapshotTime, label: str, leave_out: Iterable[str] = ()
+) -> None:
     """Raise SourceError when a collection is gone, or another one: it may have looked empty, or been read in part."""
     now = {(item.name, item.uuid, item.kind) for item in list_collections(database, leave_out)}
-    gone = sorted(item.name for item in moment.collections if (item.name, item.uuid, item.kind) not in now)
+    gone = sorted(item.name for item in snapshot_time.collections if (item.name, item.uuid, item.kind) not in now)
     if gone:
         raise SourceError(
             f"{', '.join(gone)} of {label} was dropped, renamed or made anew while the backup ran.",
