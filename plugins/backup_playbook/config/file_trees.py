@@ -54,7 +54,7 @@ class SourceBucket(OtherBucket):
 
 
 class DeleteGuard(Strict):
-    """When more than this is lost since the previous backup, nothing is deleted until a person agrees."""
+    """Loss since the previous backup above which nothing is deleted until a person agrees."""
 
     share: float = Field(default=0.25, ge=0, le=1, strict=False, description="Of the files, 0 to 1.")
     number: int = Field(default=10_000, ge=0, description="Of files.")
@@ -100,11 +100,11 @@ class FilesSource(Protected):
 
     @property
     def restore_test(self) -> None:
-        """Files are proven whenever they are restored; there is no monthly test of them yet."""
+        """None: files are proven whenever they are restored; there is no monthly test of them yet."""
 
     @property
     def recovery(self) -> None:
-        """`restore_files` asks before it writes into the source itself."""
+        """None: `restore_files` asks before it writes into the source itself."""
 
 
 class FilesTarget(Strict):

@@ -1,7 +1,4 @@
-"""sources.yaml, repositories.yaml, targets.yaml and policies.yaml, as strict models.
-
-A field's description is what editors show.
-"""
+"""Models of sources.yaml, repositories.yaml and targets.yaml. A field's description is what editors show."""
 
 from __future__ import annotations
 
@@ -9,11 +6,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from backup_playbook.config.file_trees import FilesSource, FilesTarget
 from backup_playbook.config.protected import Protected
-from backup_playbook.config.recovery import MongoRecovery, Program, RecoverySettings, SourceRecovery
+from backup_playbook.config.recovery import MongoRecovery, Program, SourceRecovery
 from backup_playbook.config.strict import Strict
 from backup_playbook.config.values import (
     BucketName,
@@ -25,7 +22,6 @@ from backup_playbook.config.values import (
     StorageClass,
     advice,
 )
-from backup_playbook.core.retention import RetentionPolicy
 
 # --- sources.yaml -----------------------------------------------------------------------------------------------------
 
@@ -71,7 +67,7 @@ ApplicationCheck = Annotated[SqlCheck | CommandCheck | HttpCheck, Field(discrimi
 
 
 class RestoreTest(Strict):
-    """How the monthly test restores a source, and what it asks of the copy besides being equal."""
+    """The monthly test: the place of the restored copy, and the checks it must pass besides being equal."""
 
     target: Name = Field(description="Where its scratch databases are made: a name in targets.yaml.")
     checks: Annotated[tuple[ApplicationCheck, ...], Field(strict=False)] = Field(
@@ -81,7 +77,7 @@ class RestoreTest(Strict):
 
 
 class MongoRestoreTest(RestoreTest):
-    """The same for a MongoDB database, which knows no SQL."""
+    """The monthly test of a MongoDB database, which knows no SQL."""
 
     checks: Annotated[
         tuple[Annotated[CommandCheck | HttpCheck, Field(discriminator="check")], ...], Field(strict=False)
@@ -89,7 +85,7 @@ class MongoRestoreTest(RestoreTest):
 
 
 class DatabaseSource(Protected):
-    """What all kinds of databases have."""
+    """Settings that all kinds of databases have."""
 
     database: NonEmpty | None = Field(
         default=None,
@@ -165,7 +161,7 @@ Source = Annotated[PostgresSource | MongoSource | FilesSource, Field(discriminat
 
 
 class SourcesFile(Strict):
-    """What is protected. A name under `sources` becomes part of S3 keys: do not change it later."""
+    """Sources to protect. A name under `sources` becomes part of S3 keys: do not change it later."""
 
     sources: Mapping[Name, Source] = Field(min_length=1)
 
@@ -236,7 +232,7 @@ class RepositorySettings(Strict):
 
 
 class RepositoriesFile(Strict):
-    """Where backups are kept."""
+    """Buckets for backups."""
 
     repositories: Mapping[Name, RepositorySettings] = Field(min_length=1)
 
@@ -272,88 +268,6 @@ Target = Annotated[PostgresTarget | MongoTarget | FilesTarget, Field(discriminat
 
 
 class TargetsFile(Strict):
-    """Where backups are restored on trial. May be empty; then no restore is ever tested."""
+    """Servers for trial restores. May be empty; then no restore is ever tested."""
 
     targets: Mapping[Name, Target]
-
-
-# --- policies.yaml ----------------------------------------------------------------------------------------------------
-
-
-class RetentionSettings(Strict):
-    """The first verified backup of each day, week, month and year is kept for this long; 0 switches a rule off."""
-
-    daily: int = Field(default=RetentionPolicy.daily, ge=0, le=36_500, description="Days.")
-    weekly: int = Field(default=RetentionPolicy.weekly, ge=0, le=5_200, description="Weeks.")
-    monthly: int = Field(default=RetentionPolicy.monthly, ge=0, le=1_200, description="Months.")
-    yearly: int = Field(default=RetentionPolicy.yearly, ge=0, le=100, description="Years.")
-    keep_newest: int = Field(
-        default=RetentionPolicy.keep_newest,
-        ge=1,
-        le=1_000,
-        description="So many of the newest verified backups are never removed, whatever their age.",
-    )
-
-    @property
-    def policy(self) -> RetentionPolicy:
-        """What `core.retention` decides by."""
-        return RetentionPolicy(**self.model_dump())
-
-
-class Objectives(Strict):
-    """What the business has been promised."""
-
-    rpo: Duration = Field(description="Recovery point objective: at most so much of the newest work may be lost.")
-    rto: Duration = Field(description="Recovery time objective: a restore may take at most this long.")
-    backed_up_within: Duration = Field(
-        default=timedelta(hours=1),
-        description="When the nightly run takes longer than this, people hear that the backup is late.",
-    )
-    proven_within: Duration = Field(
-        default=timedelta(days=35),
-        description="The newest backup that was restored and proven equal may be at most this old.",
-    )
-    reread_within: Duration = Field(
-        default=timedelta(days=30),
-        description="Every stored object is read and verified again this often, to find bit rot and tampering.",
-    )
-
-
-def _longer_than_a_backup(grace: timedelta) -> timedelta:
-    if grace < timedelta(hours=1):
-        raise advice("Write at least 1h. Until its manifest is written, a running backup looks like a failed one.")
-    return grace
-
-
-class Sweep(Strict):
-    """Removal of what failed runs left behind: objects without a manifest, uploads that never ended."""
-
-    grace: Annotated[Duration, AfterValidator(_longer_than_a_backup)] = Field(
-        default=timedelta(hours=24),
-        description=(
-            "Nothing younger is removed. Must be longer than the longest backup takes: its manifest is written last."
-        ),
-    )
-
-
-class AirflowSettings(Strict):
-    """What the DAGs use of Airflow."""
-
-    pool: NonEmpty = Field(
-        default="backups",
-        description="Airflow pool that limits how many backups and restores run at once. It must exist.",
-    )
-    file_backups: NonEmpty = Field(
-        default="0 1 * * *",
-        description="When nightly_file_backup runs, as cron writes it (UTC). `0 * * * *` is hourly.",
-    )
-
-
-class PoliciesFile(Strict):
-    """How long, how fast, how much at once."""
-
-    retention: Mapping[Name, RetentionSettings] = Field(min_length=1)
-    objectives: Mapping[Name, Objectives] = Field(min_length=1)
-    sweep: Sweep = Sweep()
-    recovery: RecoverySettings = RecoverySettings()
-    airflow: AirflowSettings = AirflowSettings()

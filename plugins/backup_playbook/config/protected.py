@@ -1,4 +1,4 @@
-"""What all kinds of sources have in common."""
+"""Settings that all kinds of sources have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backup_playbook.config.values import Name, Size
 
 
 class Protected(Strict):
-    """Where the backups of a source go, how, and for how long."""
+    """Backups of a source: where they go, how they are made, and how long they stay."""
 
     repository: Name = Field(description="Where its backups are written: a name in repositories.yaml.")
     offsite: Annotated[tuple[Name, ...], Field(strict=False)] = Field(
