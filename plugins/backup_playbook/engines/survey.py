@@ -11,7 +11,7 @@ from typing import Any
 from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.core.health import Rejection, Unreadable
 from backup_playbook.core.model import EvidenceKind, Manifest
-from backup_playbook.repository.catalog import Catalog, CatalogEntry
+from backup_playbook.repository.catalog import LISTINGS_AT_ONCE, Catalog, CatalogEntry
 from backup_playbook.repository.layout import EvidenceName
 
 READS_AT_ONCE = 8
@@ -65,12 +65,20 @@ class Survey:
 
 
 def survey(source: str, repositories: Sequence[str], open_catalog: OpenCatalog) -> Survey:
-    """One listing for each repository."""
+    """One listing for each repository, side by side."""
     found = Survey(source)
     for name in repositories:
         with found.asking(name):
             found.catalogs[name] = open_catalog(name)
-            found.listed[name] = found.catalogs[name].backups(source)
+
+    def listed(name: str) -> list[CatalogEntry] | None:
+        with found.asking(name):
+            return found.catalogs[name].backups(source)
+        return None
+
+    with ThreadPoolExecutor(LISTINGS_AT_ONCE, thread_name_prefix="survey") as threads:
+        answers = zip(found.catalogs, threads.map(listed, found.catalogs), strict=True)
+        found.listed = {name: entries for name, entries in answers if entries is not None}
     return found
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
+from math import ceil
 from typing import Any, NamedTuple
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
@@ -29,7 +30,8 @@ from backup_playbook.repository.store import LISTED_PER_PAGE, Listed, ObjectStor
 CLOCKS_APART = timedelta(days=1)
 """Largest difference between a worker's clock and the store's: some stores tell local time for UTC."""
 LISTINGS_AT_ONCE = 8
-RANGES_PER_SOURCE = 8
+PAGE_FILLED = 0.9
+"""The share of a page that a range is made for: a full page has a second request behind it."""
 
 
 _ANSWERED: Mapping[EvidenceKind, EvidenceKind] = {
@@ -176,11 +178,15 @@ class Catalog:
     def entries(self, source: str | None = None) -> list[CatalogEntry]:
         """Everything in the catalog of one source, or of all, newest first; also backups without a manifest."""
         sources = [source] if source else self.sources()
+        parts = [_Range(catalog_folder(one)) for one in sources]
+        found: list[list[Listed]] = []
         with ThreadPoolExecutor(LISTINGS_AT_ONCE, thread_name_prefix="catalog") as threads:
-            heads = list(threads.map(self._first_page, sources))
-            tails = threads.map(self._range, [part for head in heads for part in _rest(head)])
-            found = _by_backup(chain(chain.from_iterable(heads), chain.from_iterable(tails)))
-        return sorted(found, key=lambda entry: (entry.backup_id, entry.source), reverse=True)
+            while parts:
+                pages = list(threads.map(self._page, parts))
+                found += pages
+                parts = [rest for part, page in zip(parts, pages, strict=True) for rest in part.rest(page)]
+        entries = _by_backup(chain.from_iterable(found))
+        return sorted(entries, key=lambda entry: (entry.backup_id, entry.source), reverse=True)
 
     def backups(self, source: str | None = None) -> list[CatalogEntry]:
         """Backups that exist, which are those with a manifest; newest first."""
@@ -268,39 +274,44 @@ class Catalog:
             )
         return document
 
-    def _first_page(self, source: str) -> list[Listed]:
-        return list(islice(self.store.list(catalog_folder(source)), LISTED_PER_PAGE))
-
-    def _range(self, part: _Range) -> list[Listed]:
-        source = part.after.split("/")[1]
-        return list(self.store.list(catalog_folder(source), after=part.after, before=part.before))
+    def _page(self, part: _Range) -> list[Listed]:
+        return list(islice(self.store.list(part.folder, after=part.after, before=part.before), LISTED_PER_PAGE))
 
 
 class _Range(NamedTuple):
-    """A part of a source's catalog: the keys between `after` and `before`. An empty `before` has no end."""
+    """A part of a source's catalog: the keys after `after`, of backups before `until`."""
 
-    after: str
-    before: str
+    folder: str
+    after: str = ""
+    until: datetime | None = None
 
+    @property
+    def before(self) -> str:
+        return self.folder + evidence_stamp(self.until) if self.until else ""
 
-def _rest(head: list[Listed]) -> Iterator[_Range]:
-    """Keys after a full first page, in ranges of equal time that are listed at once.
+    def rest(self, page: list[Listed]) -> list[_Range]:
+        """The ranges that follow a full page of this one, to be listed side by side.
 
-    The pages of one listing can only come one after the other, at some 0.1 s each from S3.
-    """
-    if len(head) < LISTED_PER_PAGE:
-        return
-    last = head[-1].key
-    borders = [last]
-    if parts := split_key(last):
-        folder = catalog_folder(parts[0])
-        start = backup_time(parts[1])
-        step = (datetime.now(UTC) - start) / RANGES_PER_SOURCE
-        later = (folder + evidence_stamp(start + step * number) for number in range(1, RANGES_PER_SOURCE))
-        # keys sort as their times do; where a clock ran ahead, `step` is negative, and one range has all
-        borders += [border for border in later if border > last]
-    for after, before in pairwise([*borders, ""]):
-        yield _Range(after, before)
+        The pages of one listing can only come one after the other, at some 0.1 s each from S3. So each range is made
+        for one page, if backups are as frequent as in this one; where it has more, it is divided again.
+        """
+        if len(page) < LISTED_PER_PAGE:
+            return []
+        last = page[-1].key
+        first, newest = split_key(page[0].key), split_key(last)
+        borders: list[datetime] = []
+        if first and newest:
+            start = backup_time(newest[1])
+            left = (self.until or datetime.now(UTC)) - start
+            pages = left / max(start - backup_time(first[1]), timedelta(seconds=1))
+            # where a clock ran ahead, nothing is left, and one range has all
+            count = min(LISTINGS_AT_ONCE, ceil(pages / PAGE_FILLED))
+            borders = [start + left / count * number for number in range(1, count)]
+        found = []
+        for until in (*borders, self.until):
+            found.append(_Range(self.folder, last, until))
+            last = max(last, found[-1].before)
+        return found
 
 
 def _by_backup(listed: Iterable[Listed]) -> Iterable[CatalogEntry]:

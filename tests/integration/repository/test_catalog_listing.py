@@ -62,6 +62,16 @@ def test_every_backup_is_listed_exactly_once(
         assert copied.qualifier == "offsite"
 
 
+def test_a_listing_that_grows_denser_is_divided_again(store: ObjectStore, folder: Path) -> None:
+    """Retention keeps few old backups and many new ones: the first page tells nothing of the last."""
+    old = [START + number * timedelta(days=7) for number in range(260)]
+    new = [datetime.now(UTC) - number * timedelta(minutes=5) for number in range(1, 1300)]
+    for number, at in enumerate((*old, *new)):
+        add_backup(folder, "shop", backup_id(at, number), at)
+    found = [entry.taken_at for entry in Catalog(store).backups("shop")]
+    assert found == sorted((at.replace(microsecond=0) for at in (*old, *new)), reverse=True)
+
+
 def test_what_is_not_ours_in_the_catalog_is_not_counted(store: ObjectStore, folder: Path) -> None:
     add_backup(folder, "shop", backup_id(START, 1), START)
     for name in ("notes.txt", "shop/readme", "shop/not-an-id/manifest.json", f"shop/{backup_id(START, 2)}/other.json"):
