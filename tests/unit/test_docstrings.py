@@ -20,7 +20,7 @@ NOT_YET = {
     f"backup_playbook/{folder}"
     for folder in (
         "core",
-        "engines", "engines/files", "engines/mongodb", "engines/postgres",
+        "engines", "engines/files", "engines/postgres",
         "connections", "dag_parts", "forms", "notifiers", "operators",
     )
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""How many documents the collections of a live database have now, gently."""
+"""Counts of documents in a live database, without load."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from backup_playbook.engines.mongodb.connection import MongoServer
 
 
 def count_documents(server: MongoServer) -> dict[str, int]:
-    """By `database.collection`, as the server keeps count: nothing is read. Raises SourceError."""
+    """Return the server's own counts by `database.collection`: nothing is read. Raises SourceError."""
     with server.connect() as database:
         return {
             f"{database.name}.{item.name}": int(database.command("collStats", item.data_name).get("count", 0))

@@ -1,4 +1,4 @@
-"""A MongoDB database as streams of raw BSON into a repository: no scratch disk, no document decoded."""
+"""Dump of a MongoDB database as streams of raw BSON: no scratch disk, no document decoded."""
 
 from __future__ import annotations
 
@@ -121,10 +121,7 @@ class _Dump:
         return self._manifest([*written, *self._users()])
 
     def _search_indexes(self) -> dict[str, list[str]] | None:
-        """Names by collection, where the server has such indexes: they are in a server of their own, and not listed.
-
-        None: the user may not list them.
-        """
+        """List search indexes by collection, which `listIndexes` leaves out. None: the user may not list them."""
         found: dict[str, list[str]] = {}
         for item in self._snapshot_time.collections:
             if item.kind == "collection" and not item.name.startswith("system."):
@@ -137,7 +134,7 @@ class _Dump:
         return found
 
     def _look_at(self, collection: Collection) -> tuple[Collection, int, int]:
-        """With its indexes; bytes of all documents, and of an average one, as the server keeps count."""
+        """Add its indexes, and the server's count of bytes in all documents and in an average one."""
         if collection.is_view:
             return collection, 0, 0
         stats = self._database.command("collStats", collection.data_name)
@@ -183,7 +180,7 @@ class _Dump:
         return Written(self._writer.write(name, ObjectKind.METADATA, [collection.to_json()]))
 
     def _users(self) -> list[Written]:
-        """All that mongorestore wants of them, or nothing."""
+        """Store all users and roles that mongorestore wants, or none."""
         admin, name = self._database.client.get_database("admin"), self._database.name
         contents = {}
         try:
@@ -233,7 +230,7 @@ class _Dump:
 
 
 def has_ranges(collection: Collection, server: Deployment) -> bool:
-    """Whether ranges are found without reading all of it: older servers have no index for them."""
+    """Check whether ranges are found without reading all of it: older servers have no index for them."""
     clustered = collection.kind == "timeseries" or "clusteredIndex" in collection.options
     # a capped collection is in the order in which it was written
     return not collection.is_capped and server.release >= ((8, 0) if clustered else (5, 0))
@@ -247,9 +244,9 @@ def read_documents(
     average: int,
     cancellation: Cancellation,
 ) -> Iterator[bytes]:
-    """The documents of a range as they are stored, in the order of their `_id`s; of a capped collection, as written.
+    """Read the documents of a range as they are stored, by `_id`; of a capped collection, as written.
 
-    average: bytes of a document; it decides how many come at once.
+    average: bytes of a document, which decide how many come at once.
     """
     order = [("$natural", 1)] if collection.is_capped else [("_id", 1)]
     count = max(1, BATCH_BYTES // max(average, 1))

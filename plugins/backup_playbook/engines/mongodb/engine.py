@@ -1,4 +1,4 @@
-"""What is known of a MongoDB backup without its database: is it complete, is it readable, how is it restored."""
+"""Checks of a MongoDB backup that need no database."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class MongoEngine:
     name = "mongodb"
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+        """Compare the documents, or the options and indexes, of an object with the manifest."""
         if item.kind is ObjectKind.METADATA:
             read_collection(manifest, item, content)
             return
@@ -35,6 +36,7 @@ class MongoEngine:
                 )
 
     def check_manifest(self, manifest: Manifest) -> list[str]:
+        """List what the manifest lacks, or names twice."""
         by_kind = {kind: [item.name for item in manifest.objects if item.kind is kind] for kind in ObjectKind}
         names = Counter(item.name for item in manifest.objects)
         problems = [f"It names {name} {count} times." for name, count in names.items() if count > 1]
@@ -53,4 +55,5 @@ class MongoEngine:
         return problems
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
+        """Write a bash script that restores this backup with mongorestore."""
         return render(manifest, repository_url)

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 def require_new(server: MongoServer, name: str) -> None:
-    """Raises RestoreError when the server has such a database, or the name means something."""
+    """Raise RestoreError when the server has such a database, or the name is reserved."""
     if name in SERVERS_OWN or SCRATCH_NAME.fullmatch(name) or not _NAME.fullmatch(name):
         raise RestoreError(
             f"{name!r} cannot be the name of the new database: MongoDB needs it, or it tells a scratch, or has other "
@@ -35,7 +35,7 @@ def require_new(server: MongoServer, name: str) -> None:
 
 
 def require_room(server: MongoServer, needed: int) -> int | None:
-    """Free bytes, if they can be found out. Raises RestoreError when a copy needs more."""
+    """Return the free bytes, if known. Raises RestoreError when a copy needs more."""
     with server.connect() as database:
         try:
             stats = database.command("dbStats")
@@ -56,7 +56,7 @@ def require_room(server: MongoServer, needed: int) -> int | None:
 
 
 def keep(scratch: MongoScratch) -> None:
-    """Can be repeated. Raises GuardError when it is production, or gone."""
+    """Make a proven copy an ordinary database; can be repeated. Raises GuardError when it is production, or gone."""
     with scratch.server.connect() as database:
         require_no_production_collections(identity(database), scratch.host.production)
         names = database.list_collection_names()

@@ -1,7 +1,7 @@
-"""The collections of a set take the place of the live ones, while clients go on.
+"""Promotion: the collections of a set replace the live ones, while clients go on.
 
-Each collection is renamed at once; all of them together are not. What has happened is seen by the names, and which way
-it goes by the mark of the quarantine: a run that died is completed by the next try, or taken back by `reopen`.
+Each collection is renamed at once; all of them together are not. The names tell what has happened, and the mark of the
+quarantine which way it goes: a run that died is completed by the next try, or rolled back by `reopen`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ State = Literal["before", "half", "promoted"]
 
 @dataclass(frozen=True)
 class MongoPromotion:
-    """server: leads to the live database. candidate, quarantine: names of sets. by: the run."""
+    """Promotion of the set `candidate`; the live collections become the set `quarantine`. by: the run."""
 
     server: MongoServer
     candidate: str
@@ -61,10 +61,10 @@ class MongoPromotion:
     now: datetime
 
     def run(self) -> Promoted:
-        """Exchange the live collections and those of the candidate; can be repeated.
+        """Promote the candidate; can be repeated.
 
-        Raises GuardError when they are not what was proven, RestoreError otherwise; the live ones then are as they
-        were, unless the error says that they are not.
+        Raises GuardError when it is not what was proven, RestoreError otherwise. The live collections then are as
+        they were, unless the error says that they are not.
         """
         with self.server.connect() as database:
             took = 0.0
@@ -80,7 +80,7 @@ class MongoPromotion:
             return Promoted(took, 0)
 
     def reopen(self) -> Outcome:
-        """After a run that died: take back what it left half done. Returns what is live then."""
+        """Roll back what a run that died left half done. Returns what is live then."""
         with self.server.connect() as database:
             state = self.state(database)
             if state == "half":
@@ -88,6 +88,7 @@ class MongoPromotion:
         return "promoted" if state == "promoted" else "before"
 
     def state(self, database: Database[Document]) -> State:
+        """Tell how far a promotion came. Raises GuardError when its sets are gone."""
         sets = read_sets(database)
         if quarantine := sets.get(self.quarantine):
             return "half" if quarantine.exchanged_with else "promoted"
@@ -135,7 +136,7 @@ class MongoPromotion:
         save_set(database, replace(quarantine, collections=set_aside, exchanged_with=""))
 
     def _promote_one(self, database: Database[Document], name: str, *, replaced: bool) -> None:
-        """replaced: the candidate has one, too. Clients may make one anew in the moment when there is none."""
+        """Promote one collection; clients may make it anew meanwhile. replaced: the candidate has one, too."""
         for _ in range(ATTEMPTS):
             if _exists(database, name) and not _rename(database, name, in_set(self.quarantine, name)):
                 self._keep_late(database, name)
@@ -147,7 +148,7 @@ class MongoPromotion:
         )
 
     def _keep_late(self, database: Database[Document], name: str) -> None:
-        """What clients wrote in that moment is kept too."""
+        """Set aside what clients wrote while the name was free."""
         mark = CollectionSet("", "late", self.source, self.by, self.now, quarantine=self.quarantine)
         kept = _set_aside(database, name, name, mark)
         log.warning("Clients wrote to %s while it was promoted: what they wrote is in %s.", name, kept)
@@ -169,7 +170,7 @@ class MongoPromotion:
         forget_set(database, self.quarantine)
 
     def _give_back(self, database: Database[Document], name: str) -> None:
-        """The name to what had it before; what clients made under it meanwhile is kept. Raises RestoreError."""
+        """Rename a collection back; set aside what clients made under its name meanwhile. Raises RestoreError."""
         for _ in range(ATTEMPTS):
             if _rename(database, in_set(self.quarantine, name), name):
                 return
@@ -181,7 +182,7 @@ class MongoPromotion:
         )
 
     def _rolled_back(self, database: Database[Document], error: Exception) -> RestoreError:
-        """Take back what was done, and say whether that worked."""
+        """Roll back after an error, and say whether that worked."""
         what = error.what if isinstance(error, PlaybookError) else str(error).partition(", full error:")[0]
         left, remedy = "It is as it was.", "Correct what the message names, and clear this task."
         try:
@@ -203,7 +204,7 @@ def keep_exposed(database: Database[Document], scratch: CollectionSet) -> None:
 
 
 def _set_aside(database: Database[Document], collection: str, name: str, mark: CollectionSet) -> str:
-    """Move a collection into the set of what came late for a quarantine. Returns what it is called then."""
+    """Move a collection into the set of what came late for a quarantine. Returns its new name."""
     late = mark.quarantine.replace("__quarantine_", "__late_")
     save_set(database, replace(mark, name=late))
     return next(kept for number in count(1) if _rename(database, collection, kept := in_set(late, f"{name}.{number}")))
@@ -228,7 +229,7 @@ def _expire(database: Database[Document], indexes: Iterable[Expiry]) -> None:
 
 
 def _drop_views(database: Database[Document], live: Iterable[Collection], wanted: Iterable[Collection]) -> None:
-    """All that are not wanted as they are. A view has no documents; its definition is in a mark."""
+    """Drop the views that are not wanted as they are. Their definitions are in a mark."""
     for view in _missing(wanted=(item for item in live if item.is_view), there=wanted):
         database.drop_collection(view.name)
 
@@ -249,7 +250,7 @@ def _exists(database: Database[Document], name: str) -> bool:
 
 
 def _rename(database: Database[Document], old: str, new: str) -> bool:
-    """False: there is a `new` one already. An election must not take it back."""
+    """Rename for good, elections included. False: there is a `new` one already."""
     command = {"renameCollection": f"{database.name}.{old}", "to": f"{database.name}.{new}"}
     try:
         database.client.admin.command({**command, "writeConcern": {"w": "majority"}})

@@ -1,4 +1,4 @@
-"""Is a restored database equal to its backup? Every document, option and index is read and compared.
+"""Proof that a restored database equals its backup: every document, option and index is compared.
 
 `_id`s have one order, whatever the order in which documents were loaded: read in it, ranges have equal bytes.
 """
@@ -46,10 +46,10 @@ _NOTHING = TablePart(object="", rows=0, bytes=0, sha256=Digest().sha256)
 def prove(
     server: MongoServer, reader: BackupReader, cancellation: Cancellation, *, streams: int = 2, within: str = ""
 ) -> Proof:
-    """Compare a database with the backup that it was restored from; then give it the indexes that remove documents.
+    """Compare a database with its backup; then give it the indexes that remove documents.
 
     within: only a set of its collections, which has no views.
-    Raises UnequalError with everything that differs in `problems`, SourceError when the copy cannot be read.
+    Raises UnequalError with all differences in `problems`, SourceError when the copy cannot be read.
     """
     with server.connect() as database:
         proving = _Proving(database, reader, streams, cancellation, within)
@@ -152,13 +152,13 @@ class _Proving:
 
 
 def _ranges(table: TableRecord) -> Iterator[tuple[TablePart, IdRange]]:
-    """Between them they cover everything: where the source had nothing, the copy has to have nothing too."""
+    """Cover everything: a range where the source had nothing has to be empty in the copy too."""
     parts = table.parts or (_NOTHING,)
     yield from zip(parts, between([part.key_min for part in parts[1:] if part.key_min]), strict=True)
 
 
 def _described(what: Collection | Document | None) -> str:
-    """A collection by its options, or an index, for people."""
+    """Describe a collection by its options, or an index, for people."""
     if what is None:
         return "missing"
     if isinstance(what, Collection):

@@ -1,7 +1,7 @@
-"""Databases that are made for one restore, found again when their worker was killed, and removed.
+"""Scratch databases: made for one restore, found again when their worker was killed, and removed.
 
-A MongoDB database is made by its first collection: in a scratch that is the mark that says whose it is. Nothing without
-the mark is written to or dropped.
+A MongoDB database is made by its first collection: in a scratch, the mark that says whose it is. Nothing without the
+mark is written to or dropped.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ SERVERS_OWN = ("admin", "config", "local")
 
 @dataclass(frozen=True)
 class MongoScratchServer:
-    """A server on which scratch databases are made. production: what is never written to or dropped."""
+    """A server on which scratch databases are made. production: never written to or dropped."""
 
     server: MongoServer
     production: Sequence[CollectionsIdentity] = ()
 
     def list_scratches(self) -> list[Scratch]:
-        """All that there are, also those of other runs and of killed workers. Raises SourceError."""
+        """List all scratches, also those of other runs and of killed workers. Raises SourceError."""
         with self.server.connect() as database:
             names = [name for name in database.client.list_database_names() if name not in SERVERS_OWN]
             return [found for name in names if (found := _recognise(database.client, name))]
 
     def create(self, scratch: Scratch) -> None:
+        """Make a marked database. Raises RestoreError when there is one of this name."""
         mark = {"_id": scratch.name, "source": scratch.source, "backup_id": scratch.backup_id, "owner": scratch.owner}
         with (
             self.server.at(scratch.name).connect() as database,
@@ -58,7 +59,7 @@ class MongoScratchServer:
             database[SCRATCH_MARK].insert_one({**mark, "created_at": datetime.now(UTC).isoformat()})
 
     def drop(self, name: str) -> None:
-        """Does nothing when it is gone. Raises GuardError, and drops nothing, when it is not a scratch of ours."""
+        """Drop a scratch, if it is there. Raises GuardError, and drops nothing, when it is not a scratch of ours."""
         with self.server.at(name).connect() as database:
             if name not in database.client.list_database_names():
                 return
@@ -85,17 +86,21 @@ class MongoScratch:
 
     @property
     def server(self) -> MongoServer:
+        """The scratch database."""
         return self.host.server.at(self.name)
 
     @property
     def label(self) -> str:
+        """Name in messages."""
         return self.server.label
 
     @property
     def url(self) -> str:
+        """DATABASE_URL for applications; holds the password."""
         return self.server.url
 
     def create(self, manifest: Manifest) -> None:
+        """Make the scratch. Raises RestoreError when the server is older than the backup's."""
         with self.host.server.connect() as database:
             found, needed = deployment(database), manifest.details["server_version"]
             if found.release < release(needed):
@@ -107,17 +112,20 @@ class MongoScratch:
         self.host.create(Scratch(self.name, manifest.source, manifest.backup_id, self.owner))
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        """Fill the scratch; return seconds by phase."""
         self.require_mark()
         return Restore(self.server, self.host.production, reader, self.streams, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
+        """Compare the scratch with the backup."""
         return prove(self.server, reader, cancellation, streams=self.streams)
 
     def drop(self) -> None:
+        """Remove the scratch, if it is there."""
         self.host.drop(self.name)
 
     def require_mark(self) -> None:
-        """Raise GuardError when it is no scratch of ours. Before anything is written to it."""
+        """Raise GuardError when it is no scratch of ours; called before anything is written to it."""
         with self.server.connect() as database:
             if _recognise(database.client, self.name) is None:
                 raise GuardError(
@@ -134,6 +142,6 @@ def _recognise(client: MongoClient[Document], name: str) -> Scratch | None:
 
 
 def read_collections_identity(server: MongoServer) -> CollectionsIdentity:
-    """Of the database that `server` leads to. Raises SourceError when it cannot be reached."""
+    """Identify the database that `server` leads to. Raises SourceError when it cannot be reached."""
     with server.connect() as database:
         return identity(database)

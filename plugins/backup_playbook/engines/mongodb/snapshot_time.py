@@ -1,4 +1,4 @@
-"""What there is to copy, and the moment that all of it is read at, where the server can hold one still."""
+"""Choice of the time that all collections are read at, where the server has snapshots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ATTEMPTS = 5
 
 
 class AtClusterTime(ReadConcern):
-    """What a snapshot session sends. A session serves one thread at a time; this is for all of them."""
+    """Read concern of a snapshot session, for all threads at once: a session serves one at a time."""
 
     def __init__(self, time: Timestamp) -> None:
         super().__init__("snapshot")
@@ -32,13 +32,17 @@ class AtClusterTime(ReadConcern):
 
     @property
     def document(self) -> dict[str, Any]:
+        """Form that is sent to the server."""
         return {**super().document, "atClusterTime": self._time}
 
 
 @dataclass(frozen=True)
 class SnapshotTime:
-    """collections: without indexes. cluster_time: None where each collection is read at its own moment.
-    taken_at: what the data shows, or the earliest of it. unsnapshotted: names of those that no snapshot shows."""
+    """The collections of a dump, without indexes, and the time that they are read at.
+
+    taken_at: time that the data shows, or the earliest. cluster_time: None when each collection has a time of its own.
+    unsnapshotted: collections that no snapshot shows.
+    """
 
     collections: tuple[Collection, ...]
     taken_at: datetime
@@ -46,6 +50,7 @@ class SnapshotTime:
     unsnapshotted: tuple[str, ...] = ()
 
     def reading(self, database: Database[Document], collection: Collection) -> DriverCollection[Document]:
+        """Open a collection for reading at this time."""
         concern: ReadConcern | None = None
         if self.cluster_time:
             own = collection.name in self.unsnapshotted
@@ -56,7 +61,7 @@ class SnapshotTime:
 def choose_snapshot_time(
     database: Database[Document], server: Deployment, label: str, leave_out: Iterable[str] = ()
 ) -> SnapshotTime:
-    """Raises SourceError when there is nothing, or when collections come and go all the time."""
+    """Choose the time of a dump. Raises SourceError for no collections, or when they keep coming and going."""
     for _ in range(ATTEMPTS):
         before = list_collections(database, leave_out)
         if not before:
@@ -80,7 +85,7 @@ def choose_snapshot_time(
 def require_unchanged(
     database: Database[Document], snapshot_time: SnapshotTime, label: str, leave_out: Iterable[str] = ()
 ) -> None:
-    """Raise SourceError when a collection is gone, or another one: it may have looked empty, or been read in part."""
+    """Raise SourceError when a collection is gone or replaced: it may have been read in part."""
     now = {(item.name, item.uuid, item.kind) for item in list_collections(database, leave_out)}
     gone = sorted(item.name for item in snapshot_time.collections if (item.name, item.uuid, item.kind) not in now)
     if gone:
@@ -91,7 +96,7 @@ def require_unchanged(
 
 
 def _shows_snapshots(collection: Collection, server: Deployment) -> bool:
-    """Before MongoDB 8.0, a snapshot read of a capped collection is refused."""
+    """Check for snapshot reads: before MongoDB 8.0, capped collections have none."""
     return server.has_snapshots and not (collection.is_capped and server.release < (8, 0))
 
 
