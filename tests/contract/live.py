@@ -18,11 +18,11 @@ from backup_playbook.core.promotion import Promoted, State, Swap
 from backup_playbook.engines.mongodb import kept as mongo_kept
 from backup_playbook.engines.mongodb import preflight as mongo_preflight
 from backup_playbook.engines.mongodb import quarantine as mongo_quarantine
-from backup_playbook.engines.mongodb.beside import LiveMongo, MongoCopy
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.counts import count_documents
 from backup_playbook.engines.mongodb.promotion import MongoPromotion
 from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer, read_collections_identity
+from backup_playbook.engines.mongodb.side_by_side import LiveMongo, MongoCopy
 from backup_playbook.engines.postgres import kept as postgres_kept
 from backup_playbook.engines.postgres import quarantine as postgres_quarantine
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
