@@ -1,4 +1,4 @@
-"""A database takes the place of another one: the names, and the states that production can be found in meanwhile.
+"""Promotion of a database that replaces another one: the names, and the states of production meanwhile.
 
 | state | the live name leads to | what running it again does |
 |---|---|---|
@@ -37,8 +37,11 @@ class DatabaseEntry:
 
 @dataclass(frozen=True)
 class Promoted:
-    """unreachable_seconds: from when the old one refused connections, or was renamed, until the new one took its
-    place; 0.0 when an earlier run did it. sessions_ended: whose work, if it was not committed, was rolled back."""
+    """Result of a promotion.
+
+    unreachable_seconds: from when the old database refused connections, or was renamed, until the new one replaced it;
+    0.0 when an earlier run did it. sessions_ended: their work, if it was not committed, was rolled back.
+    """
 
     unreachable_seconds: float
     sessions_ended: int
@@ -46,17 +49,20 @@ class Promoted:
 
 @dataclass(frozen=True)
 class Swap:
-    """What takes whose place. The oids were read when it was planned: a name may lead elsewhere since."""
+    """A planned promotion. The oids were read when it was planned: a name may lead elsewhere since."""
 
     live: str
     live_oid: int
     candidate: str
     candidate_oid: int
     quarantine: str
-    """What the live one is called afterwards."""
+    """Name of the live database afterwards."""
 
     def state(self, databases: Mapping[str, DatabaseEntry]) -> State:
-        """Raises GuardError when the names lead to other databases than planned: somebody else was at work."""
+        """State of production.
+
+        Raises GuardError when the names lead to other databases than planned: somebody else was at work.
+        """
         live, candidate, quarantine = (databases.get(name) for name in (self.live, self.candidate, self.quarantine))
         match (live and live.oid, candidate and candidate.oid, quarantine and quarantine.oid):
             case (self.live_oid, self.candidate_oid, None):
@@ -73,12 +79,15 @@ class Swap:
 
 
 def quarantine_name(live: str, now: datetime) -> str:
-    """`shop__quarantine_20261123_120000` (UTC): needs no quotes in SQL. A long name is cut, so that the time stays."""
+    """Name of a quarantine, `shop__quarantine_20261123_120000` (UTC).
+
+    It needs no quotes in SQL. A long name is cut, so that the time stays.
+    """
     return _stamped(live, _INFIX, now)
 
 
 def restored_name(live: str, now: datetime) -> str:
-    """`shop__restored_20261123_120000`: of a copy that stays beside others."""
+    """Name of a copy that stays beside others, `shop__restored_20261123_120000`."""
     return _stamped(live, "__restored_", now)
 
 
@@ -89,4 +98,5 @@ def _stamped(live: str, infix: str, now: datetime) -> str:
 
 
 def is_quarantine_name(name: str) -> bool:
+    """Whether the name is one of a quarantine."""
     return _QUARANTINE.fullmatch(name) is not None

@@ -1,4 +1,4 @@
-"""What a recovery is going to do, for the person who approves it: which backup, what is lost, how long, how to undo."""
+"""Plan of a recovery, for the person who approves it: which backup, what is lost, how long, how to undo."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _TOUCHED = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backup that could be taken. known: proven, verified, rejected or UNVERIFIED, in words. then: rows by table.
+    """A backup that could be taken.
 
-    evidence: what its checks found. option: what a person answers to take it; empty when it cannot be taken. seal: of
-    its manifest.
+    known: proven, verified, rejected or UNVERIFIED, in words. then: rows by table. evidence: results of its checks.
+    option: answer of a person who takes it; empty when it cannot be taken. seal: of its manifest.
     """
 
     backup_id: str
@@ -42,9 +42,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class RecoveryPlan:
-    """`now`: rows by table in production; empty when they cannot be counted, for the reason in `uncounted`.
+    """A recovery before its approval.
 
-    choose: a person takes one of the candidates, newest first; what is said of one backup is then said of the newest.
+    now: rows by table in production; empty when they cannot be counted, for the reason in `uncounted`.
+    choose: a person takes one of the candidates, newest first; all statements on one backup are then on the newest.
     """
 
     source: str
@@ -67,6 +68,7 @@ class RecoveryPlan:
     choose: bool = False
 
     def in_short(self, at: datetime) -> str:
+        """Sentence for messages. at: now, for the age of the backup."""
         if self.choose:
             backups = counted(len(self._offered()), "backup")
             return f"Choose one of {backups} from {self.repository} to take the place of {self.live}."
@@ -76,7 +78,7 @@ class RecoveryPlan:
         )
 
     def to_markdown(self, at: datetime) -> str:
-        """at: now, for the age of the backup."""
+        """Page for the approval. at: now, for the age of the backup."""
         age = human_age(at - self.taken_at)
         backup = (
             "**Backup:** it is not known when the data was still right. Choose the newest backup that is good, by the "

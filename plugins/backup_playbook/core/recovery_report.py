@@ -1,4 +1,4 @@
-"""What a recovery did, for machines (JSON) and for people (Markdown)."""
+"""Report of a recovery, for machines (JSON) and for people (Markdown)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class Difference(BaseModel):
 
 
 class RecoveryReport(BaseModel):
-    """`phases`: seconds by step, in their order. `failed_step`: empty when all succeeded. `state`: of production."""
+    """A recovery that ended.
+
+    phases: seconds by step, in their order. failed_step: empty when all succeeded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +40,7 @@ class RecoveryReport(BaseModel):
     started_at: datetime
     finished_at: datetime
     waited: timedelta
-    """For the approval."""
+    """Time until the approval."""
     approved_by: str
     failed_step: str = ""
     problem: str = ""
@@ -52,26 +55,29 @@ class RecoveryReport(BaseModel):
     amcheck: str = ""
     log: str = ""
     left_out: tuple[str, ...] = ()
-    """What the copy did not get, in words."""
+    """Parts that the copy did not get, in words."""
     recomputed: tuple[str, ...] = ()
-    """What was computed anew in the copy, and not compared, in words."""
+    """Parts that were computed anew in the copy, and not compared, in words."""
 
     @property
     def recovered(self) -> bool:
+        """Whether production was replaced."""
         return self.promoted_at is not None
 
     @property
     def rto(self) -> timedelta:
-        """Until production answered again, or until the end; without the wait for approval."""
+        """Time until production answered again, or until the end; without the wait for approval."""
         return (self.promoted_at or self.finished_at) - self.started_at - self.waited
 
     def headline(self) -> str:
+        """Headline of the report and of messages."""
         if self.failed_step:
             after = ", after production was exchanged" if self.recovered else "; production is what it was"
             return f"Recovery of {self.source} failed at {self.failed_step}{after}"
         return f"{self.source} was recovered from {self.backup_id}"
 
     def in_short(self) -> str:
+        """Sentences for messages."""
         took = human_seconds(self.rto.total_seconds())
         if not self.recovered:
             return f"{self.problem} {self.maintenance}"
@@ -86,15 +92,18 @@ class RecoveryReport(BaseModel):
         return " ".join(filter(None, words))
 
     def undo(self) -> str:
+        """Command that undoes the recovery."""
         if not self.recovered:
             return "Nothing is to be undone."
         conf = f'{{"source": "{self.source}", "quarantine": "{self.quarantine}"}}'
         return f"airflow dags trigger rollback_promotion --conf '{conf}'"
 
     def to_json(self) -> bytes:
+        """Document for the repository."""
         return self.model_dump_json(indent=1).encode() + b"\n"
 
     def to_markdown(self) -> str:
+        """Page for people."""
         timeline = [
             ("started", _time(self.started_at)),
             ("waited for approval", f"{_span(self.waited)}; approved by {self.approved_by or 'nobody'}"),

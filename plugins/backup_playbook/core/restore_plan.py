@@ -1,4 +1,4 @@
-"""What a restore beside production is going to do, for whoever reads it before: which backup, where, how long."""
+"""Plan of a restore side by side with production: which backup, where, how long."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
 
 def drop_statement(engine: str, database: str) -> str:
+    """Statement that drops a database."""
     if engine == "mongodb":
         return f"db.getSiblingDB({json.dumps(database)}).dropDatabase()"
     name = database.replace('"', '""')
@@ -21,9 +22,10 @@ def drop_statement(engine: str, database: str) -> str:
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """only: what was asked for; empty: all. tables, rows, content_bytes: of what is restored, sizes in bytes.
+    """A restore before it begins.
 
-    without: what belongs to a database, and this one will not have. free: None when it could not be found out.
+    only: tables that were asked for; empty: all. tables, rows, content_bytes: amounts that will be restored, in bytes.
+    without: parts of a database that this one will not have. free: None when it could not be found out.
     """
 
     engine: str
@@ -43,16 +45,17 @@ class RestorePlan:
     estimate: timedelta | None
     rto: timedelta
     remark: str = ""
-    """Why it is read from another repository than usual."""
+    """Sentence that says why another repository than usual is read; empty for the usual one."""
 
     def in_short(self, at: datetime) -> str:
+        """Sentence for messages. at: now, for the age of the backup."""
         return (
             f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, becomes "
             f"{self.database} on {self.server}; restore with proof: {self._duration()}."
         )
 
     def to_markdown(self, at: datetime) -> str:
-        """at: now, for the age of the backup."""
+        """Page for people. at: now, for the age of the backup."""
         taken = f"taken {self.taken_at:%Y-%m-%d %H:%M:%S UTC}, {human_age(at - self.taken_at)} ago"
         what = f"only those of {', '.join(self.only)}" if self.only else "all"
         data = f"{tables_and_rows(self.engine, self.tables, self.rows)}, {human_bytes(self.content_bytes)}"

@@ -1,4 +1,4 @@
-"""What a restore test found, for machines (JSON) and for people (Markdown)."""
+"""Report of a restore, for machines (JSON) and for people (Markdown)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Record(BaseModel):
 
 
 class ProvenTable(_Record):
-    """A table whose restored rows have the digest of the manifest. bytes: of its COPY text."""
+    """A table whose restored rows have the digest of the manifest. bytes: of its rows as text."""
 
     table: str
     rows: int
@@ -26,7 +26,7 @@ class ProvenTable(_Record):
 
 
 class CheckResult(_Record):
-    """What an application check found."""
+    """Result of an application check."""
 
     name: str
     ok: bool
@@ -35,7 +35,10 @@ class CheckResult(_Record):
 
 
 class RestoreReport(_Record):
-    """`phases`: seconds by step, in their order. `failed_step`: empty when all succeeded."""
+    """A restore that ended.
+
+    phases: seconds by step, in their order. failed_step: empty when all succeeded.
+    """
 
     source: str
     engine: str
@@ -57,25 +60,27 @@ class RestoreReport(_Record):
     checks: tuple[CheckResult, ...] = ()
     title: str = "Restore test"
     kept: str = ""
-    """The database that stays; empty: none does."""
+    """Database that stays; empty: none does."""
     left_out: tuple[str, ...] = ()
-    """What the copy did not get, in words."""
+    """Parts that the copy did not get, in words."""
     recomputed: tuple[str, ...] = ()
-    """What was computed anew in the copy, and not compared, in words."""
+    """Parts that were computed anew in the copy, and not compared, in words."""
     chosen: str = ""
-    """Why another repository than usual was read, in a sentence."""
+    """Sentence that says why another repository than usual was read; empty for the usual one."""
 
     @property
     def passed(self) -> bool:
+        """Whether all steps succeeded."""
         return not self.failed_step
 
     @property
     def rto(self) -> timedelta:
-        """How long it took from the choice of the backup to a database that is ready for use."""
+        """Time from the choice of the backup to a database that is ready for use."""
         return self.finished_at - self.started_at
 
     @property
     def within_rto(self) -> bool:
+        """Whether the objective was met."""
         return self.rto <= self.rto_objective
 
     @property
@@ -90,10 +95,11 @@ class RestoreReport(_Record):
 
     @property
     def restore_seconds(self) -> float:
+        """Duration of the restore alone."""
         return sum(seconds for name, seconds in self.phases.items() if name.startswith("restore"))
 
     def in_short(self) -> str:
-        """For the message: what was shown, or what failed."""
+        """Sentences for messages: what was shown, or what failed."""
         if not self.passed:
             return f"`{self.failed_step}` failed for {self.backup_id} from {self.repository}. {self.problem}"
         met = "within" if self.within_rto else "*over*"
@@ -104,18 +110,21 @@ class RestoreReport(_Record):
         )
 
     def _beside(self) -> str:
-        """What the word `equal` does not cover."""
+        """Sentences on parts that the word `equal` does not cover."""
         said = (("Computed anew, not compared", self.recomputed), ("Not in the copy", self.left_out))
         return "".join(f" {words}: {', '.join(what)}." for words, what in said if what)
 
     def headline(self) -> str:
+        """Headline of the report and of messages."""
         verdict = "restored and proven equal" if self.passed else f"FAILED at {self.failed_step}"
         return f"{self.title} of {self.source}: {verdict}"
 
     def to_json(self) -> bytes:
+        """Document for the repository."""
         return self.model_dump_json(indent=1).encode() + b"\n"
 
     def to_markdown(self) -> str:
+        """Page for people."""
         return "\n".join([*self._summary(), *self._phases(), *self._checks(), *self._comparison(), *self._proof(), ""])
 
     def _proven(self) -> str:
