@@ -11,7 +11,9 @@ from backup_playbook.repository.store import ObjectStore
 from embedded.postgres import client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.contract.live import engines_with
-from tests.contract.scenes import MongoScene, PostgresScene, Scene
+from tests.contract.mongodb_scene import MongoScene
+from tests.contract.postgres_scene import PostgresScene
+from tests.contract.scenes import Scene
 from tests.integration.postgres.lab import Lab
 
 SCENES = {"postgres": (PostgresScene, "postgres18"), "mongodb": (MongoScene, "mongo")}

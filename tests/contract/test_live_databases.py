@@ -71,7 +71,7 @@ def test_every_engine_says_what_it_can_do() -> None:
 
 def test_rows_are_counted_as_they_are_now(scene: Scene) -> None:
     assert scene.live.count() == scene.counted(ORDERS)
-    scene.lose_an_order()
+    scene.delete(1)
     assert scene.live.count() == scene.counted(ORDERS - 1)
 
 
@@ -174,13 +174,14 @@ def test_quarantine_is_found(recovery: Recovery) -> None:
 
 def test_quarantine_comes_back_and_what_was_live_becomes_one(recovery: Recovery) -> None:
     recovery.promote()
-    good_rows = recovery.scene.rows()
+    recovery.scene.go_on()
+    then = recovery.scene.rows()
     found, following = recovery.live.find_quarantine("newest"), recovery.next_quarantine()
     for _ in range(2):
         recovery.live.roll_back(found, following, "a rollback", LATER)
         assert recovery.scene.contents() == recovery.bad
     assert recovery.scene.is_closed(following)
-    assert recovery.scene.rows_aside(following) == good_rows
+    assert recovery.scene.rows_aside(following) == then
     again = recovery.live.find_quarantine("newest").quarantine
     assert (again.name, again.by, again.quarantined_at) == (following, "a rollback", LATER)
     with pytest.raises(GuardError, match="no quarantine"):
