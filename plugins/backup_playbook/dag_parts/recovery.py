@@ -13,6 +13,7 @@ from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.repositories import Repositories, names_of
 from backup_playbook.dag_parts.restore_targets import production_databases
+from backup_playbook.engines.contract import ScratchTarget
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.promotion import MongoPromotion
 from backup_playbook.engines.mongodb.side_by_side import LiveMongo, MongoCopy
@@ -22,7 +23,6 @@ from backup_playbook.engines.postgres.recovery_preflight import MAINTENANCE_DATA
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.quarantine import Quarantine
-from backup_playbook.engines.scratch import ScratchTarget
 
 
 def recovery_settings(config: PlaybookConfig, source: str) -> SourceRecovery | MongoRecovery:

@@ -16,12 +16,12 @@ from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
 from backup_playbook.core.recovery_points import RATES_CONSIDERED, is_sound, restore_rate
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.recovery import live_mongo, production_server, recovery_settings
+from backup_playbook.engines.contract import ScratchHost
 from backup_playbook.engines.mongodb.archive import left_out as left_out_of_mongo
 from backup_playbook.engines.mongodb.preflight import inspect_live as inspect_collections
 from backup_playbook.engines.postgres.excluded import recomputed_by
 from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.recovery_preflight import inspect_live, require_restorable
-from backup_playbook.engines.scratch import ScratchHost
 from backup_playbook.engines.survey import Survey, newest_evidence, survey
 from backup_playbook.operators.assessment import rows_by_table
 from backup_playbook.operators.restore import TestedBackup, is_active

@@ -15,12 +15,12 @@ from backup_playbook.core.guards import CollectionsIdentity, DatabaseIdentity
 from backup_playbook.core.model import Manifest
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.repositories import Repositories, names_of
+from backup_playbook.engines.contract import ScratchTarget
 from backup_playbook.engines.mongodb.restore import source_identity
 from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer, read_collections_identity
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.restore import source_identity as postgres_identity
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, read_identity
-from backup_playbook.engines.scratch import ScratchTarget
 
 log = logging.getLogger(__name__)
 

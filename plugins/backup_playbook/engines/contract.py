@@ -1,12 +1,24 @@
-"""What every engine can do. The scenarios, the repository and the evidence know engines only through this."""
+"""The contract of engines, in abilities: scenarios, repository and evidence know engines only through this.
+
+| ability | who has it |
+|---|---|
+| `Source`, `Target`, `Engine` | every engine |
+| `live_database.LiveDatabase` | an engine whose production a restored copy can replace |
+| `record_recovery.RecordRecovery` | an engine that finds single records in a backup and puts them back |
+| `SharesContent` | an engine whose backups share stored content |
+"""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, StoredObject
 from backup_playbook.core.proof import Proof
+from backup_playbook.core.words import EngineWords
+from backup_playbook.engines.scratch import Scratch
 from backup_playbook.repository.objects import BackupReader, BackupWriter
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
@@ -55,10 +67,125 @@ class Target(Protocol):
         ...
 
 
+class ScratchHost(Protocol):
+    """A server that scratch databases are made on."""
+
+    def list_scratches(self) -> Sequence[Scratch]:
+        """List all that there are, also those of other runs and of killed workers. Raises SourceError."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Drop one; do nothing when it is gone. Raises GuardError, and drops nothing, when it is no scratch of ours."""
+        ...
+
+
+class ScratchTarget(Target, Protocol):
+    """A scratch as the target of one restore. name: from `engines.scratch.scratch_name`."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the server."""
+        ...
+
+    @property
+    def host(self) -> ScratchHost:
+        """The server that it is made on."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """The address that applications take as DATABASE_URL; it holds the password."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """The engine's own mark of the proven copy, for `Exchange.candidate_id`; empty where the name is enough."""
+        ...
+
+    def lacks_for_owners(self, reader: BackupReader) -> str:
+        """Say why a copy with owners and grants cannot be tried here; empty: it can, or the engine has none."""
+        ...
+
+    def ask(self, query: str) -> Any:
+        """Return the first value that a read-only query finds. Raises RestoreError with what the server says."""
+        ...
+
+    def keep(self, name: str) -> None:
+        """Let the proven copy stay under this name: it is no scratch any more. Can be repeated.
+
+        Raises GuardError when it is production or no scratch, RestoreError when another database has the name.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """Choices for a copy. only: schemas and tables whose rows are restored; empty: all. leave_out: definitions that it
+    goes without. owners: with owners and grants. An engine that cannot do one of them ignores it; the form says so."""
+
+    only: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
+    owners: bool = False
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The part of a backup that a copy gets. only: as it was asked for; empty: all. left_out: in words.
+
+    tables: whose rows come, as `namespace.name`. rows, content_bytes: of these.
+    """
+
+    tables: Sequence[str]
+    rows: int
+    content_bytes: int
+    left_out: Sequence[str]
+    only: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Room:
+    """A server for a copy. label: for people. free: bytes, None when it could not be found out."""
+
+    label: str
+    free: int | None
+
+
+class CopyServer(ScratchHost, Protocol):
+    """A server of targets.yaml, on which copies of one source are made."""
+
+    def scratch(self, name: str, owner: str = "", options: CopyOptions = CopyOptions()) -> ScratchTarget:
+        """Return the scratch of this name, made already or not. Contacts nobody."""
+        ...
+
+    def require_room(self, name: str, content_bytes: int) -> Room:
+        """Look whether a copy fits. name: that it will keep; empty when it keeps none.
+
+        Raises RestoreError when there is no room, or when the name does not fit or is taken.
+        """
+        ...
+
+
 class Engine(Protocol):
-    """What is known of a backup without its source."""
+    """Knowledge of a backup without its source."""
 
     name: str
+    words: EngineWords
+
+    def summary(self, manifest: Manifest) -> str:
+        """Say how much the backup holds, and of how many moments: `12 tables, 3,000 rows`."""
+        ...
+
+    def scope(self, reader: BackupReader, options: CopyOptions) -> Scope:
+        """Say what a copy with these options gets. Raises RestoreError for options that name nothing."""
+        ...
+
+    def database(self, manifest: Manifest) -> str:
+        """Return the name of the database that was backed up."""
+        ...
+
+    def undo_kept(self, name: str) -> str:
+        """Return the statement that drops a copy which was kept under this name."""
+        ...
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
         """Read the content of an object to its end and compare it with the manifest. Raises VerificationError."""

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
-
-from backup_playbook.engines.contract import Target
 
 SCRATCH_NAME = re.compile(r"scratch_[a-z0-9_]{1,40}_[0-9a-f]{8}")
 
@@ -23,33 +19,6 @@ class Scratch:
     backup_id: str = ""
     owner: str = ""
     created_at: datetime | None = None
-
-
-class ScratchHost(Protocol):
-    """A server that scratch databases are made on."""
-
-    def list_scratches(self) -> Sequence[Scratch]:
-        """All that there are, also those of other runs and of killed workers. Raises SourceError."""
-        ...
-
-    def drop(self, name: str) -> None:
-        """Does nothing when it is gone. Raises GuardError, and drops nothing, when it is not a scratch of ours."""
-        ...
-
-
-class ScratchTarget(Target, Protocol):
-    """A scratch as the target of one restore. name: from `scratch_name`."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def host(self) -> ScratchHost: ...
-
-    @property
-    def url(self) -> str:
-        """What applications take as DATABASE_URL; holds the password."""
-        ...
 
 
 def scratch_name(source: str) -> str:

@@ -19,7 +19,7 @@ from backup_playbook.streams.processes import Cancellation
 
 if TYPE_CHECKING:
     from backup_playbook.core.model import Manifest
-    from backup_playbook.engines.scratch import ScratchTarget
+    from backup_playbook.engines.contract import ScratchTarget
 
 COMPARISON = "comparison"
 """XCom of `compare_with_production`: core.comparison.TableComparison as dictionaries."""

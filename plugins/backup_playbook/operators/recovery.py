@@ -29,9 +29,9 @@ from backup_playbook.operators.restore import (
 if TYPE_CHECKING:
     from backup_playbook.core.recovery_plan import RecoveryPlan
     from backup_playbook.core.restore_plan import RestorePlan
+    from backup_playbook.engines.contract import ScratchTarget
     from backup_playbook.engines.mongodb.promotion import MongoPromotion
     from backup_playbook.engines.postgres.promotion import Promotion
-    from backup_playbook.engines.scratch import ScratchTarget
 
 
 log = logging.getLogger(__name__)

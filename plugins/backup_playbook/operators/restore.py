@@ -20,9 +20,9 @@ from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_
 
 if TYPE_CHECKING:
     from backup_playbook.core.model import Manifest
+    from backup_playbook.engines.contract import ScratchTarget
     from backup_playbook.engines.mongodb.scratch import MongoScratch
     from backup_playbook.engines.postgres.scratch import ScratchDatabase
-    from backup_playbook.engines.scratch import ScratchTarget
     from backup_playbook.repository.objects import BackupReader
 
 REPOSITORIES = ("alternate", "any", "primary", "offsite")
