@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 import psycopg
 
 from backup_playbook.core.errors import PlaybookError
-from backup_playbook.core.promotion import Swap, quarantine_name
+from backup_playbook.core.promotion import quarantine_name
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
 from backup_playbook.engines.postgres.promotion import Promotion
+from backup_playbook.engines.postgres.swap import Swap
 from bench.measure import Series
 from bench.report import Figure, Section
 from bench.stand import Stand

@@ -20,6 +20,7 @@ from backup_playbook.core.errors import PlaybookError
 from backup_playbook.core.health import Expected, assess
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest, ObjectKind, StoredObject
 from backup_playbook.core.naming import new_backup_id
+from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.health import gather_facts
 from backup_playbook.engines.scrub import Scrub
 from backup_playbook.repository.catalog import Catalog
@@ -59,6 +60,10 @@ class Rows:
     """An engine whose objects hold rows of no table."""
 
     name = "rows"
+    words = EngineWords()
+
+    def summary(self, manifest: Manifest) -> str:
+        return self.words.amount(len(manifest.tables), manifest.rows)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:  # noqa: ARG002
         drain(content)

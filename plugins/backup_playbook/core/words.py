@@ -33,7 +33,7 @@ class ExchangeWords:
     """Sentences on what an exchange of production does; `{live}` and `{quarantine}` stand for the two names.
 
     touched: where the copy is made, and what replaces what. pause: how users notice it. exchanged: how it went, with
-    `{seconds}` and `{sessions}`. effect: of bringing a quarantine back.
+    `{seconds}` (a float) and `{sessions}`. effect: of bringing a quarantine back.
     """
 
     touched: str

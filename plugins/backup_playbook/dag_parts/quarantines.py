@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from backup_playbook.config import MongoSource, PlaybookConfig
 from backup_playbook.core.errors import GuardError
 from backup_playbook.dag_parts.recovery import live_mongo, production_server
@@ -33,4 +35,4 @@ def drop_quarantine(config: PlaybookConfig, source: str, name: str) -> None:
     if isinstance(config.source(source), MongoSource):
         mongodb.drop_quarantine(live_mongo(config, source), source, name)
     else:
-        postgres.drop_quarantine(production_server(config, source), source, name, production_databases(config))
+        postgres.drop_quarantine(production_server(config, source), source, name, partial(production_databases, config))

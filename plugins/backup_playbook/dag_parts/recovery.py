@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from backup_playbook.config import MongoRecovery, MongoSource, PlaybookConfig, SourceRecovery
 from backup_playbook.core.errors import ConfigError
-from backup_playbook.core.promotion import Swap
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.repositories import Repositories, names_of
@@ -22,6 +22,7 @@ from backup_playbook.engines.postgres.promotion import Promotion
 from backup_playbook.engines.postgres.recovery_preflight import MAINTENANCE_DATABASE
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.swap import Swap
 from backup_playbook.engines.quarantine import Quarantine
 
 
@@ -68,7 +69,7 @@ def production_scratch(
         return MongoCopy(LiveMongo(live_mongo(config, source)), name, owner, settings.streams)
     server = production_server(config, source)
     restoring = RestoreOptions(streams=settings.streams, owners=True, leave_out=leave_out)
-    return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, restoring)
+    return ScratchDatabase(ScratchServer(server, partial(production_databases, config)), name, owner, restoring)
 
 
 def exchange_of(

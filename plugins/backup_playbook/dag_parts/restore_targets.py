@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from backup_playbook.config import DatabaseSource, MongoSource, PlaybookConfig, PostgresSource, Source
@@ -44,7 +45,7 @@ def scratch_database(
     """
     server = connections.target_server(config, target or tested_on(config, source))
     options = RestoreOptions(streams=config.source(source).streams, only=only, leave_out=leave_out, owners=owners)
-    return ScratchDatabase(ScratchServer(server, production_databases(config)), name, owner, options)
+    return ScratchDatabase(ScratchServer(server, partial(production_databases, config)), name, owner, options)
 
 
 def scratch_target(
@@ -55,7 +56,9 @@ def scratch_target(
     if not isinstance(settings, MongoSource):
         return scratch_database(config, source, name, owner, target=target, **postgres)
     server = connections.mongo_target(config, target or tested_on(config, source))
-    return MongoScratch(MongoScratchServer(server, production_collections(config)), name, owner, settings.streams)
+    return MongoScratch(
+        MongoScratchServer(server, partial(production_collections, config)), name, owner, settings.streams
+    )
 
 
 def tested_on(config: PlaybookConfig, source: str) -> str:

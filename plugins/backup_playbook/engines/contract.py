@@ -3,6 +3,7 @@
 | ability | who has it |
 |---|---|
 | `Source`, `Target`, `Engine` | every engine |
+| `DatabaseEngine`, `CopyServer` | an engine of databases: its backups are restored as copies on other servers |
 | `live_database.LiveDatabase` | an engine whose production a restored copy can replace |
 | `record_recovery.RecordRecovery` | an engine that finds single records in a backup and puts them back |
 | `SharesContent` | an engine whose backups share stored content |
@@ -97,9 +98,8 @@ class ScratchTarget(Target, Protocol):
         """The address that applications take as DATABASE_URL; it holds the password."""
         ...
 
-    @property
-    def identity(self) -> str:
-        """The engine's own mark of the proven copy, for `Exchange.candidate_id`; empty where the name is enough."""
+    def identify(self) -> str:
+        """Return the engine's own mark of the copy, for `Exchange.candidate_id`; empty where the name is enough."""
         ...
 
     def lacks_for_owners(self, reader: BackupReader) -> str:
@@ -117,6 +117,10 @@ class ScratchTarget(Target, Protocol):
         """
         ...
 
+    def is_kept(self, name: str) -> bool:
+        """Say whether `keep` was done with this name. Then there may be nothing to drop, and `drop` may refuse it."""
+        ...
+
 
 @dataclass(frozen=True)
 class CopyOptions:
@@ -126,6 +130,9 @@ class CopyOptions:
     only: Sequence[str] = ()
     leave_out: Sequence[str] = ()
     owners: bool = False
+
+
+WHOLE = CopyOptions()
 
 
 @dataclass(frozen=True)
@@ -151,9 +158,16 @@ class Room:
 
 
 class CopyServer(ScratchHost, Protocol):
-    """A server of targets.yaml, on which copies of one source are made."""
+    """A server of targets.yaml, on which copies of one source are made.
 
-    def scratch(self, name: str, owner: str = "", options: CopyOptions = CopyOptions()) -> ScratchTarget:
+    What is production is asked for only when something is about to be written or dropped.
+    """
+
+    def new_name(self, source: str, kept: str) -> str:
+        """Return a name for a new scratch. kept: the name that the copy will keep; empty: it is dropped."""
+        ...
+
+    def scratch(self, name: str, owner: str = "", options: CopyOptions = WHOLE) -> ScratchTarget:
         """Return the scratch of this name, made already or not. Contacts nobody."""
         ...
 
@@ -175,18 +189,6 @@ class Engine(Protocol):
         """Say how much the backup holds, and of how many moments: `12 tables, 3,000 rows`."""
         ...
 
-    def scope(self, reader: BackupReader, options: CopyOptions) -> Scope:
-        """Say what a copy with these options gets. Raises RestoreError for options that name nothing."""
-        ...
-
-    def database(self, manifest: Manifest) -> str:
-        """Return the name of the database that was backed up."""
-        ...
-
-    def undo_kept(self, name: str) -> str:
-        """Return the statement that drops a copy which was kept under this name."""
-        ...
-
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
         """Read the content of an object to its end and compare it with the manifest. Raises VerificationError."""
         ...
@@ -197,6 +199,22 @@ class Engine(Protocol):
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
         """A bash script that restores this backup with stock tools, from `repository_url` (s3://bucket/prefix)."""
+        ...
+
+
+class DatabaseEngine(Engine, Protocol):
+    """Knowledge of a backup of a database."""
+
+    def scope(self, reader: BackupReader, options: CopyOptions) -> Scope:
+        """Say what a copy with these options gets. Raises RestoreError for options that name nothing."""
+        ...
+
+    def database(self, manifest: Manifest) -> str:
+        """Return the name of the database that was backed up."""
+        ...
+
+    def undo_kept(self, name: str) -> str:
+        """Return the statement that drops a copy which was kept under this name."""
         ...
 
 

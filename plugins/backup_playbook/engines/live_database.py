@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.promotion import Promoted, State
 from backup_playbook.core.words import ExchangeWords
 from backup_playbook.engines.contract import ScratchHost, ScratchTarget
@@ -64,7 +65,10 @@ class Investigation:
 
 
 class LiveDatabase(Protocol):
-    """The production database of a source, as the role that may replace it. Making one contacts nobody."""
+    """The production database of a source, as the role that may replace it. Making one contacts nobody.
+
+    What is production is asked for only when something is about to be written or dropped.
+    """
 
     words: ExchangeWords
 
@@ -120,3 +124,19 @@ class LiveDatabase(Protocol):
     def release(self, quarantine: str) -> None:
         """Drop a quarantine for good; do nothing when it is gone. Raises GuardError when it is none of this source."""
         ...
+
+
+def room_remark(free: int | None, needed: int) -> str:
+    """Return the sentence of a plan about free space; sizes in bytes, free: None when it could not be found out."""
+    if free is None:
+        return f"Free disk space could not be found out; the copy needs about {human_bytes(needed)}."
+    return f"The server has {human_bytes(free)} free; the copy needs about {human_bytes(needed)}."
+
+
+def differing(before: Mapping[str, int | str], after: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the tables that differ, for `Investigation`. before: rows, or why a table is unreadable."""
+    return [
+        {"table": table, "before": before.get(table), "after": after.get(table)}
+        for table in sorted(before.keys() | after.keys())
+        if before.get(table) != after.get(table)
+    ]

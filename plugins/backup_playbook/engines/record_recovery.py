@@ -28,7 +28,12 @@ class WantedRecords:
 
 
 class RecordRecovery(Protocol):
-    """Records of a backup, put back into production; bound to one `WantedRecords`. Making one contacts nobody."""
+    """Records of a backup, put back into production; bound to one `WantedRecords`. Making one contacts nobody.
+
+    undo_suffix: of the file that `keep_undo` stores.
+    """
+
+    undo_suffix: str
 
     def understand(self) -> str:
         """Ask production whether there can be such records. Returns how the form was understood, for the log.
@@ -38,7 +43,10 @@ class RecordRecovery(Protocol):
         ...
 
     def describe(self) -> tuple[str, str, str]:
-        """Return what is meant (Markdown), how it is written, and the condition as it was understood (or empty)."""
+        """Return what is meant (Markdown), how it is written, and the condition as it was understood (or empty).
+
+        May ask production; raises as `understand`.
+        """
         ...
 
     def load(self, scratch: ScratchTarget, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:

@@ -173,11 +173,9 @@ class KeepCopy(RestoreStep):
     """Give the proven copy its name: it is no scratch any more. Can be repeated."""
 
     def execute(self, context: Context) -> str:  # noqa: ARG002 - passed by name
-        from backup_playbook.engines.postgres.kept import keep
-
         copy = cast("Planned", self.tested)
         self.require_proof()
-        keep(self.postgres_scratch().host, copy["scratch"], copy["kept"])
+        self.postgres_scratch().keep(copy["kept"])
         return copy["kept"]
 
 

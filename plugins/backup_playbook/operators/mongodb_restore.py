@@ -48,10 +48,8 @@ class KeepMongoCopy(RestoreStep):
     """Take the mark off the proven copy: it is no scratch any more. Can be repeated."""
 
     def execute(self, context: Context) -> str:  # noqa: ARG002 - passed by name
-        from backup_playbook.engines.mongodb.kept import keep
-
         self.require_proof()
-        keep(self.mongo_scratch())
+        self.mongo_scratch().keep(self.tested["scratch"])
         return self.tested["scratch"]
 
 

@@ -130,8 +130,8 @@ class BringBackQuarantine(QuarantineStep):
     """Exchange the live database and the quarantine. Can be repeated."""
 
     def execute(self, context: Context) -> None:
-        from backup_playbook.core.promotion import Swap
         from backup_playbook.dag_parts.recovery import exchange_of
+        from backup_playbook.engines.postgres.swap import Swap
         from backup_playbook.engines.quarantine import Quarantine
 
         known, now = self.known, datetime.now(UTC)

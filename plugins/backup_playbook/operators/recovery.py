@@ -70,8 +70,8 @@ class RecoveryStep(RestoreStep):
         return production_scratch(self.config, self.source, name or self.tested["scratch"], owner, leave_out)
 
     def promotion(self, context: Context) -> Promotion | MongoPromotion:
-        from backup_playbook.core.promotion import Swap
         from backup_playbook.dag_parts.recovery import exchange_of
+        from backup_playbook.engines.postgres.swap import Swap
 
         known = self.recovery
         swap = Swap(known["live"], known["live_oid"], known["scratch"], known["candidate_oid"], known["quarantine"])

@@ -239,7 +239,7 @@ def test_production_is_recognised_by_the_uuids_of_its_collections(
     target.create(manifest)
     replica_set._uuids[f"{target.name}.letters"] = replica_set._uuids[f"{origin.name}.letters"]
     MongoClient(replica_set.uri)[target.name]["letters"].insert_one({"_id": 1})
-    guarded = MongoScratch(MongoScratchServer(target.host.server, [known]), target.name, "test")
+    guarded = MongoScratch(MongoScratchServer(target.host.server, lambda: [known]), target.name, "test")
     with pytest.raises(GuardError, match="is the production database"):
         guarded.drop()
     with pytest.raises(GuardError, match="is the production database"):

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from backup_playbook.core.promotion import Swap
 from backup_playbook.engines.postgres.connection import identity
 from backup_playbook.engines.postgres.promotion import Promotion
+from backup_playbook.engines.postgres.swap import Swap
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.lab import server_of
 

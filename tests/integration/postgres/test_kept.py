@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from backup_playbook.core.errors import GuardError, RestoreError
-from backup_playbook.engines.postgres.kept import keep, require_new
+from backup_playbook.engines.postgres.kept import require_new
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, read_identity
 from backup_playbook.engines.scratch import scratch_name
 from embedded.postgres import PostgresServer
@@ -32,8 +32,8 @@ def test_kept_copy_is_found_under_its_name_and_nothing_drops_it(
     copy: ScratchDatabase, name: str, postgres18: PostgresServer
 ) -> None:
     with postgres18.connect(copy.name):  # a check that did not close its connection
-        keep(copy.host, copy.name, name)
-    keep(copy.host, copy.name, name)
+        copy.keep(name)
+    copy.keep(name)
     with postgres18.connect(name) as session:
         assert session.execute("SELECT count(*) FROM notes").fetchall() == [(2,)]
     assert not {name, copy.name} & {found.name for found in copy.host.list_scratches()}
@@ -45,7 +45,7 @@ def test_kept_copy_is_found_under_its_name_and_nothing_drops_it(
 def test_name_that_is_taken_meanwhile(copy: ScratchDatabase, name: str, postgres18: PostgresServer) -> None:
     postgres18.create_database(name)
     with pytest.raises(RestoreError, match=f"There is a database {name} already"):
-        keep(copy.host, copy.name, name)
+        copy.keep(name)
     with pytest.raises(RestoreError) as caught:
         require_new(copy.host.server, name)
     assert f'DROP DATABASE "{name}"' in caught.value.remedy
@@ -53,18 +53,19 @@ def test_name_that_is_taken_meanwhile(copy: ScratchDatabase, name: str, postgres
 
 
 def test_production_is_not_renamed(copy: ScratchDatabase, name: str) -> None:
-    host = replace(copy.host, production=[read_identity(copy.server)])
+    found = read_identity(copy.server)
+    host = replace(copy.host, production=lambda: [found])
     with pytest.raises(GuardError, match="is the production database"):
-        keep(host, copy.name, name)
+        host.scratch(copy.name).keep(name)
 
 
 @pytest.mark.parametrize("other", ["small", "scratch_shop_00000000"])
 def test_what_is_no_scratch_is_not_renamed(other: str, copy: ScratchDatabase, name: str) -> None:
     with pytest.raises(GuardError, match="has no scratch"):
-        keep(copy.host, other, name)
+        copy.host.scratch(other).keep(name)
 
 
 def test_copy_of_nothing(lab: Lab, copy: ScratchDatabase, name: str) -> None:
     copy.drop()
     with pytest.raises(GuardError, match="has no scratch"):
-        keep(copy.host, copy.name, name)
+        copy.keep(name)

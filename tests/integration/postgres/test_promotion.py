@@ -234,16 +234,16 @@ def test_release(pair: Pair) -> None:
     server = server_of(pair.server.dsn())
     for name in (pair.live, "postgres"):
         with pytest.raises(GuardError):
-            drop_quarantine(server, "shop", name, [])
+            drop_quarantine(server, "shop", name, tuple)
     with pair.server.connect() as session:
         protected = identity(session, pair.quarantine)
     assert protected
     with pytest.raises(GuardError, match="is the production database"):
-        drop_quarantine(server, "shop", pair.quarantine, [protected])
+        drop_quarantine(server, "shop", pair.quarantine, lambda: [protected])
     with pytest.raises(GuardError, match="of other"):
-        drop_quarantine(server, "other", pair.quarantine, [])
+        drop_quarantine(server, "other", pair.quarantine, tuple)
     for _ in range(2):
-        drop_quarantine(server, "shop", pair.quarantine, [])
+        drop_quarantine(server, "shop", pair.quarantine, tuple)
     with pair.server.connect() as session:
         assert identity(session, pair.quarantine) is None
 
@@ -260,7 +260,7 @@ def test_release_of_one_with_subscriptions(pair: Pair) -> None:
     server = server_of(pair.server.dsn())
     assert what_would_run(server, pair.quarantine) == ["awake"]
     assert what_would_run(server, pair.live) == []
-    drop_quarantine(server, "shop", pair.quarantine, [])
+    drop_quarantine(server, "shop", pair.quarantine, tuple)
     with pair.server.connect() as session:
         assert identity(session, pair.quarantine) is None
 
@@ -273,5 +273,5 @@ def test_release_of_one_that_is_held(pair: Pair) -> None:
         pair.server.connect(pair.quarantine),
         pytest.raises(RestoreError, match="is being accessed by other users") as caught,
     ):
-        drop_quarantine(server, "shop", pair.quarantine, [])
+        drop_quarantine(server, "shop", pair.quarantine, tuple)
     assert "clear this task" in caught.value.remedy

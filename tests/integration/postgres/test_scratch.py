@@ -147,7 +147,7 @@ def test_production_is_not_dropped_by_whatever_address(
     production = identity_of(postgres18, target.name)
     elsewhere = server_of(make_conninfo(postgres18.dsn(), host="localhost"))
     with pytest.raises(GuardError, match="is the production database"):
-        ScratchServer(elsewhere, [production]).drop(target.name)
+        ScratchServer(elsewhere, lambda: [production]).drop(target.name)
     assert target.name in databases(postgres18)
 
 
@@ -157,7 +157,9 @@ def test_production_is_not_written_to_by_whatever_address(
     target = scratch()
     target.create(manifest)
     elsewhere = server_of(make_conninfo(postgres18.dsn(), host="localhost"))
-    disguised = ScratchDatabase(ScratchServer(elsewhere, [identity_of(postgres18, target.name)]), target.name, "test")
+    disguised = ScratchDatabase(
+        ScratchServer(elsewhere, lambda: [identity_of(postgres18, target.name)]), target.name, "test"
+    )
     with pytest.raises(GuardError) as caught:
         disguised.restore(lab.reader(manifest), lab.cancellation)
     assert target.name in caught.value.what

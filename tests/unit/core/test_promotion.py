@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from backup_playbook.core.errors import GuardError
-from backup_playbook.core.promotion import DatabaseEntry, Swap, is_quarantine_name, quarantine_name, restored_name
+from backup_playbook.core.promotion import is_quarantine_name, quarantine_name, restored_name
+from backup_playbook.engines.postgres.swap import DatabaseEntry, Swap
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SWAP = Swap("shop", 1, "scratch_shop_00000000", 2, "shop__quarantine_20261123_120000")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.core.words import EngineWords, counted
+from backup_playbook.engines.contract import Engine, SharesContent
 from backup_playbook.engines.files.restore_script import render
 from backup_playbook.engines.files.shards import SHARDS, check_shard
 from backup_playbook.engines.files.source import ENGINE
@@ -17,6 +21,10 @@ class FilesEngine:
     """See `engines.contract.Engine` and `SharesContent`."""
 
     name = ENGINE
+    words = EngineWords("tree", "file")
+
+    def summary(self, manifest: Manifest) -> str:
+        return counted(manifest.details["files"], self.words.row)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
         """Compare a shard of the tree with the manifest."""
@@ -44,3 +52,8 @@ class FilesEngine:
     ) -> list[VerificationError]:
         """Check the versions that the tree names; see `check_versions`."""
         return check_versions(reader, streams, cancellation, read=read)
+
+
+if TYPE_CHECKING:
+    _engine: type[Engine] = FilesEngine
+    _shares: type[SharesContent] = FilesEngine

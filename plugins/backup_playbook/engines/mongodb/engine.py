@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
-from backup_playbook.engines.mongodb.archive import metadata_names, read_collection
+from backup_playbook.core.words import EngineWords
+from backup_playbook.engines.contract import CopyOptions, DatabaseEngine, Scope
+from backup_playbook.engines.mongodb.archive import in_moments, left_out, metadata_names, read_collection
 from backup_playbook.engines.mongodb.documents import DocumentCounter
+from backup_playbook.engines.mongodb.kept import drop_statement
 from backup_playbook.engines.mongodb.restore_script import render
+from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.blocks import Blocks, drain, tap
 
 _REMEDY = "Use another backup, or the off-site copy. If this one was just taken, run the backup again and report it."
 
 
 class MongoEngine:
-    """See `engines.contract.Engine`."""
+    """See `engines.contract.DatabaseEngine`."""
 
     name = "mongodb"
+    words = EngineWords(
+        "collection",
+        "document",
+        not_copied="users and roles",
+        undo_records="run it in production, as it says at its top",
+    )
+
+    def summary(self, manifest: Manifest) -> str:
+        return f"{self.words.amount(len(manifest.tables), manifest.rows)}{in_moments(manifest)}"
+
+    def scope(self, reader: BackupReader, options: CopyOptions) -> Scope:  # noqa: ARG002 - of the contract
+        """Whole databases only: the options are for others."""
+        manifest = reader.manifest
+        return Scope(
+            tables=[f"{table.namespace}.{table.name}" for table in manifest.tables],
+            rows=manifest.rows,
+            content_bytes=manifest.content_bytes,
+            left_out=left_out(manifest),
+        )
+
+    def database(self, manifest: Manifest) -> str:
+        return str(manifest.details["database"])
+
+    def undo_kept(self, name: str) -> str:
+        return drop_statement(name)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
         """Compare the documents, or the options and indexes, of an object with the manifest."""
@@ -57,3 +87,7 @@ class MongoEngine:
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
         """Write a bash script that restores this backup with mongorestore."""
         return render(manifest, repository_url)
+
+
+if TYPE_CHECKING:
+    _engine: type[DatabaseEngine] = MongoEngine

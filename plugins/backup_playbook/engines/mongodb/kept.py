@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Sequence
 
 from pymongo.errors import OperationFailure
 
 from backup_playbook.core.errors import GuardError, RestoreError
-from backup_playbook.core.guards import require_no_production_collections
+from backup_playbook.core.guards import CollectionsIdentity, require_no_production_collections
 from backup_playbook.core.progress import human_bytes
-from backup_playbook.core.restore_plan import drop_statement
 from backup_playbook.engines.mongodb.collections import SCRATCH_MARK, identity
 from backup_playbook.engines.mongodb.connection import HAS_NONE, MAY_NOT, MongoServer, explained
-from backup_playbook.engines.mongodb.scratch import SERVERS_OWN, MongoScratch
 from backup_playbook.engines.scratch import SCRATCH_NAME
 
+SERVERS_OWN = ("admin", "config", "local")
+"""Databases that every server has."""
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+def drop_statement(name: str) -> str:
+    """Return the statement that drops a kept copy."""
+    return f"db.getSiblingDB({json.dumps(name)}).dropDatabase()"
 
 
 def require_new(server: MongoServer, name: str) -> None:
@@ -30,7 +37,7 @@ def require_new(server: MongoServer, name: str) -> None:
         if name in database.client.list_database_names():
             raise RestoreError(
                 f"There is a database {name} already on the server of {server.label}; a restore overwrites nothing.",
-                f"Choose another name; or, if nobody needs it: {drop_statement('mongodb', name)}",
+                f"Choose another name; or, if nobody needs it: {drop_statement(name)}",
             )
 
 
@@ -55,13 +62,23 @@ def require_room(server: MongoServer, needed: int) -> int | None:
     return free
 
 
-def keep(scratch: MongoScratch) -> None:
-    """Make a proven copy an ordinary database; can be repeated. Raises GuardError when it is production, or gone."""
-    with scratch.server.connect() as database:
-        require_no_production_collections(identity(database), scratch.host.production)
+def keep(server: MongoServer, production: Callable[[], Sequence[CollectionsIdentity]]) -> None:
+    """Make a proven copy, which `server` leads to, an ordinary database; can be repeated.
+
+    Raises GuardError when it is production, or gone.
+    """
+    with server.connect() as database:
+        require_no_production_collections(identity(database), production())
         names = database.list_collection_names()
         if not names:
-            raise GuardError(f"There is no copy {scratch.label}.", "Start a new run: it restores the copy anew.")
+            raise GuardError(f"There is no copy {server.label}.", "Start a new run: it restores the copy anew.")
         if SCRATCH_MARK in names:
-            with explained(f"{scratch.label} could not be kept", RestoreError):
+            with explained(f"{server.label} could not be kept", RestoreError):
                 database.drop_collection(SCRATCH_MARK)
+
+
+def is_kept(server: MongoServer) -> bool:
+    """Say whether the database that `server` leads to is there, and no scratch."""
+    with server.connect() as database:
+        names = database.list_collection_names()
+        return bool(names) and SCRATCH_MARK not in names

@@ -7,9 +7,10 @@ mark is written to or dropped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from pymongo import MongoClient
 
@@ -17,26 +18,48 @@ from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.guards import CollectionsIdentity, require_no_production_collections
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
+from backup_playbook.engines.contract import WHOLE, CopyOptions, CopyServer, Room, ScratchTarget
 from backup_playbook.engines.mongodb.collections import SCRATCH_MARK, identity
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, deployment, explained, release
+from backup_playbook.engines.mongodb.kept import SERVERS_OWN, is_kept, keep, require_new, require_room
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
-from backup_playbook.engines.scratch import Scratch
+from backup_playbook.engines.scratch import Scratch, scratch_name
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
 
 log = logging.getLogger(__name__)
 
-SERVERS_OWN = ("admin", "config", "local")
-"""Databases that every server has."""
-
 
 @dataclass(frozen=True)
 class MongoScratchServer:
-    """A server on which scratch databases are made. production: never written to or dropped."""
+    """A server on which scratch databases are made. streams: how many load at once.
+
+    production: what is never written to or dropped; asked for only before that.
+    """
 
     server: MongoServer
-    production: Sequence[CollectionsIdentity] = ()
+    production: Callable[[], Sequence[CollectionsIdentity]] = tuple
+    streams: int = 2
+
+    def new_name(self, source: str, kept: str) -> str:
+        """A copy that will be kept has its name from the start: MongoDB renames no databases."""
+        return kept or scratch_name(source)
+
+    def scratch(
+        self,
+        name: str,
+        owner: str = "",
+        options: CopyOptions = WHOLE,  # noqa: ARG002 - of the contract
+    ) -> MongoScratch:
+        """Return the scratch of this name, made already or not. It has no options."""
+        return MongoScratch(self, name, owner, self.streams)
+
+    def require_room(self, name: str, content_bytes: int) -> Room:
+        """See `engines.contract.CopyServer`."""
+        if name:
+            require_new(self.server, name)
+        return Room(self.server.label, require_room(self.server, content_bytes))
 
     def list_scratches(self) -> list[Scratch]:
         """List all scratches, also those of other runs and of killed workers. Raises SourceError."""
@@ -63,7 +86,7 @@ class MongoScratchServer:
         with self.server.at(name).connect() as database:
             if name not in database.client.list_database_names():
                 return
-            require_no_production_collections(identity(database), self.production)
+            require_no_production_collections(identity(database), self.production())
             if _recognise(database.client, name) is None:
                 raise GuardError(
                     f"The database {name} on {self.server.label} is not a scratch: it lacks the collection "
@@ -77,7 +100,7 @@ class MongoScratchServer:
 
 @dataclass(frozen=True)
 class MongoScratch:
-    """A scratch as the target of one restore; see `engines.scratch.ScratchTarget`. streams: how many load at once."""
+    """A scratch as the target of one restore; see `engines.contract.ScratchTarget`. streams: how many load at once."""
 
     host: MongoScratchServer
     name: str
@@ -114,11 +137,31 @@ class MongoScratch:
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
         """Fill the scratch; return seconds by phase."""
         self.require_mark()
-        return Restore(self.server, self.host.production, reader, self.streams, cancellation).run()
+        return Restore(self.server, self.host.production(), reader, self.streams, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
         """Compare the scratch with the backup."""
         return prove(self.server, reader, cancellation, streams=self.streams)
+
+    def identify(self) -> str:
+        return ""
+
+    def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
+        return ""
+
+    def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
+        raise no_sql(self.label)
+
+    def keep(self, name: str) -> None:
+        if name != self.name:
+            raise GuardError(
+                f"{self.label} cannot be kept as {name}: MongoDB renames no databases.",
+                "Nothing was touched. Start a new run: it makes the copy under this name.",
+            )
+        keep(self.server, self.host.production)
+
+    def is_kept(self, name: str) -> bool:
+        return name == self.name and is_kept(self.server)
 
     def drop(self) -> None:
         """Remove the scratch, if it is there."""
@@ -134,6 +177,13 @@ class MongoScratch:
                 )
 
 
+def no_sql(label: str) -> RestoreError:
+    """Return what is said of a query in SQL."""
+    return RestoreError(
+        f"{label} cannot be asked in SQL.", "Checks with a `query` are for Postgres: use a command or a page instead."
+    )
+
+
 def _recognise(client: MongoClient[Document], name: str) -> Scratch | None:
     mark = client[name][SCRATCH_MARK].find_one({"_id": name})
     if mark is None:
@@ -145,3 +195,8 @@ def read_collections_identity(server: MongoServer) -> CollectionsIdentity:
     """Identify the database that `server` leads to. Raises SourceError when it cannot be reached."""
     with server.connect() as database:
         return identity(database)
+
+
+if TYPE_CHECKING:
+    _server: type[CopyServer] = MongoScratchServer
+    _scratch: type[ScratchTarget] = MongoScratch

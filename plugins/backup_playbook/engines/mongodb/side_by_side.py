@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from pymongo.database import Database
 
 from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
+from backup_playbook.engines.contract import ScratchHost, ScratchTarget
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.promotion import keep_exposed
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
+from backup_playbook.engines.mongodb.scratch import no_sql
 from backup_playbook.engines.mongodb.sets import (
     CollectionSet,
     collections_of,
@@ -63,7 +66,7 @@ class LiveMongo:
 
 @dataclass(frozen=True)
 class MongoCopy:
-    """A copy as the target of one restore; see `engines.scratch.ScratchTarget`. streams: how many load at once."""
+    """A copy as the target of one restore; see `engines.contract.ScratchTarget`. streams: how many load at once."""
 
     host: LiveMongo
     name: str
@@ -106,6 +109,25 @@ class MongoCopy:
             save_set(database, replace(self._mark(database), collections=collections_of(database, self.name)))
         return proof
 
+    def identify(self) -> str:
+        """The proof writes it down beside the collections."""
+        return ""
+
+    def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
+        return ""
+
+    def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
+        raise no_sql(self.label)
+
+    def keep(self, name: str) -> None:
+        raise GuardError(
+            f"{self.label} cannot be kept as {name}: it is there to replace the live collections.",
+            "Nothing was touched. Restore the backup into a new database.",
+        )
+
+    def is_kept(self, name: str) -> bool:  # noqa: ARG002 - of the contract
+        return False
+
     def drop(self) -> None:
         """Remove the copy, if it is there."""
         self.host.drop(self.name)
@@ -117,3 +139,8 @@ class MongoCopy:
                 f"There is no copy {self.label}.", "Nothing was written. Clear the task that makes it: it starts anew."
             )
         return mark
+
+
+if TYPE_CHECKING:
+    _host: type[ScratchHost] = LiveMongo
+    _copy: type[ScratchTarget] = MongoCopy

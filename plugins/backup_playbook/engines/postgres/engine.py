@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from backup_playbook.core.errors import ProcessFailedError, VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.core.words import EngineWords
+from backup_playbook.engines.contract import CopyOptions, DatabaseEngine, Scope
 from backup_playbook.engines.postgres.clients import find_clients
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
+from backup_playbook.engines.postgres.kept import drop_statement
 from backup_playbook.engines.postgres.packs import PackReader
+from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.restore_script import render
+from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams import processes
 from backup_playbook.streams.blocks import Blocks, drain, tap
 
@@ -18,9 +24,31 @@ _REMEDY = "Use another backup, or the off-site copy. If this one was just taken,
 
 
 class PostgresEngine:
-    """See `engines.contract.Engine`."""
+    """See `engines.contract.DatabaseEngine`."""
 
     name = "postgres"
+    words = EngineWords(not_copied="owners and grants", undo_records="run it with psql in production")
+
+    def summary(self, manifest: Manifest) -> str:
+        return self.words.amount(len(manifest.tables), manifest.rows)
+
+    def scope(self, reader: BackupReader, options: CopyOptions) -> Scope:
+        manifest = reader.manifest
+        part = read_part(reader, options.only, options.leave_out)
+        tables = [table for table in manifest.tables if part.has_rows_of(table)]
+        return Scope(
+            tables=[f"{table.namespace}.{table.name}" for table in tables],
+            rows=sum(table.rows for table in tables),
+            content_bytes=part.content_bytes(manifest),
+            left_out=part.left_out,
+            only=part.only,
+        )
+
+    def database(self, manifest: Manifest) -> str:
+        return str(manifest.details["database"]["datname"])
+
+    def undo_kept(self, name: str) -> str:
+        return drop_statement(name)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
         checks: dict[ObjectKind, Callable[[Manifest, StoredObject, Blocks], None]] = {
@@ -119,3 +147,7 @@ def _check_archive(manifest: Manifest, item: StoredObject, content: Blocks) -> N
     drain(content)
     if b"TOC Entries:" not in listing:
         raise VerificationError(f"pg_restore finds no table of contents in {item.name}.", _REMEDY)
+
+
+if TYPE_CHECKING:
+    _engine: type[DatabaseEngine] = PostgresEngine

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import GuardError, RestoreError
-from backup_playbook.core.guards import require_not_production
+from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.promotion import is_quarantine_name
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
+from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.refusals import explained
-from backup_playbook.engines.postgres.scratch import ScratchServer
-from backup_playbook.engines.scratch import SCRATCH_NAME
+from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _RESERVED = ("postgres", "template0", "template1")
@@ -42,24 +43,41 @@ def require_new(server: PostgresServer, name: str) -> None:
         _require_new(connection, name, server.label)
 
 
-def keep(host: ScratchServer, scratch: str, name: str) -> None:
+def drop_statement(name: str) -> str:
+    """Return the statement that drops a kept copy with all its connections."""
+    return f"DROP DATABASE {quoted(name)} WITH (FORCE);"
+
+
+def is_kept(server: PostgresServer, scratch: str, name: str) -> bool:
+    """Say whether this scratch was kept under this name."""
+    with server.connect(autocommit=True) as connection:
+        return _is_kept(connection, scratch, name)
+
+
+def keep(
+    server: PostgresServer,
+    scratches: Sequence[Scratch],
+    scratch: str,
+    name: str,
+    production: Callable[[], Sequence[DatabaseIdentity]],
+) -> None:
     """Give a scratch this name, and a comment that says what it is. Can be repeated.
 
-    Raises GuardError when it is production or not a scratch, RestoreError when the name is taken by another database.
+    scratches: those that the server has. Raises GuardError when it is production or not a scratch, RestoreError when
+    the name is taken by another database.
     """
-    with host.server.connect(autocommit=True) as connection:
-        row = connection.execute(_COMMENT, [name]).fetchone()
-        if row and f'"scratch": "{scratch}"' in (row[0] or ""):
-            return  # an earlier try; no scratch has the name of another one
-        _require_new(connection, name, host.server.label)
+    with server.connect(autocommit=True) as connection:
+        if _is_kept(connection, scratch, name):
+            return  # an earlier try
+        _require_new(connection, name, server.label)
         found = identity(connection, scratch)
-        known = next((one for one in host.list_scratches() if one.name == scratch), None)
+        known = next((one for one in scratches if one.name == scratch), None)
         if found is None or known is None:
             raise GuardError(
-                f"{host.server.label} has no scratch {scratch}.",
+                f"{server.label} has no scratch {scratch}.",
                 "Nothing was touched. Start a new run: it restores the copy anew.",
             )
-        require_not_production(found, host.production)
+        require_not_production(found, production())
         mark = {"source": known.source, "backup_id": known.backup_id, "owner": known.owner, "scratch": scratch}
         comment = json.dumps({"backup_playbook": "restored", **mark})
         with explained(f"{scratch} could not be kept as {name}"), connection.transaction():
@@ -67,6 +85,12 @@ def keep(host: ScratchServer, scratch: str, name: str) -> None:
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(rename.format(sql.Identifier(scratch), sql.Identifier(name)))
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), comment))
+
+
+def _is_kept(connection: Connection[TupleRow], scratch: str, name: str) -> bool:
+    """No scratch has the name of another one."""
+    row = connection.execute(_COMMENT, [name]).fetchone()
+    return row is not None and f'"scratch": "{scratch}"' in (row[0] or "")
 
 
 def _require_new(connection: Connection[TupleRow], name: str, label: str) -> None:

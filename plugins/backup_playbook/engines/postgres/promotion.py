@@ -17,10 +17,11 @@ from psycopg import Connection, errors, sql
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import PlaybookError, RestoreError
-from backup_playbook.core.promotion import DatabaseEntry, Promoted, State, Swap
+from backup_playbook.core.promotion import Promoted, State
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.handover import comment_of, hand_over, set_comment
 from backup_playbook.engines.postgres.quarantine import mark_of
+from backup_playbook.engines.postgres.swap import DatabaseEntry, Swap
 from backup_playbook.engines.quarantine import Quarantine
 
 log = logging.getLogger(__name__)

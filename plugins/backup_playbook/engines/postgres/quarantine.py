@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -47,8 +48,10 @@ def find_quarantine(connection: Connection[TupleRow], source: str, wanted: str, 
     return wanted_quarantine(list_quarantines(connection, source), source, wanted, label)
 
 
-def drop_quarantine(server: PostgresServer, source: str, name: str, production: list[DatabaseIdentity]) -> None:
-    """server: leads to another database of the server. Does nothing when it is gone.
+def drop_quarantine(
+    server: PostgresServer, source: str, name: str, production: Callable[[], Sequence[DatabaseIdentity]]
+) -> None:
+    """Drop a quarantine of this source; do nothing when it is gone. server: leads to another database of the server.
 
     Raises GuardError, and drops nothing, when it is production or no quarantine of this source.
     """
@@ -56,7 +59,7 @@ def drop_quarantine(server: PostgresServer, source: str, name: str, production: 
         found = identity(connection, name)
         if found is None:
             return
-        require_not_production(found, production)
+        require_not_production(found, production())
         find_quarantine(connection, source, name, server.label)
         remedy = (
             "It is there as before. Correct what the server says (sessions, prepared transactions and replication "

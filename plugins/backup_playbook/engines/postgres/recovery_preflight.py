@@ -40,7 +40,7 @@ FROM pg_catalog.pg_database d WHERE datname = %s
 
 
 @dataclass(frozen=True)
-class LiveDatabase:
+class InspectedDatabase:
     """What is known of it before it is replaced. Sizes in bytes; `free`: None when it could not be found out."""
 
     oid: int
@@ -51,7 +51,7 @@ class LiveDatabase:
     """Sentences on what the exchange does not carry over."""
 
 
-def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveDatabase:
+def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> InspectedDatabase:
     """server: as the role of `recovery.connection`, at MAINTENANCE_DATABASE. content_bytes: of the backup.
 
     Raises RestoreError that names every right that is missing, with its GRANT, and when the space is not enough.
@@ -84,7 +84,7 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> LiveD
         remarks = [*_remarks(slots, subscriptions, tablespace)]
         if template:
             remarks.append(f"The copy is no template, as {live} is: ALTER DATABASE {quoted(live)} IS_TEMPLATE true;")
-        return LiveDatabase(oid, accepts, size, free, tuple(remarks))
+        return InspectedDatabase(oid, accepts, size, free, tuple(remarks))
 
 
 def require_restorable(server: PostgresServer, manifest: Manifest, definitions: Sequence[Entry]) -> None:

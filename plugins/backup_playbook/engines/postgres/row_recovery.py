@@ -53,7 +53,7 @@ def load_rows(
 ) -> dict[str, float]:
     """Fill the empty scratch with what can be meant, and mark what is; seconds by phase. Raises as `Target.restore`."""
     phases = RowSearch(
-        scratch.server, scratch.host.production, reader, scratch.options, cancellation,
+        scratch.server, scratch.host.production(), reader, scratch.options, cancellation,
         root=wanted.table, selection=wanted.selection, links=wanted.links,
     ).run()  # fmt: skip
     if condition := wanted.selection.condition:

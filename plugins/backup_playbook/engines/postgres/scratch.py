@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from psycopg import Connection, sql
+from psycopg import Connection, Error, sql
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
+from backup_playbook.core.server_words import message
+from backup_playbook.engines.contract import WHOLE, CopyOptions, CopyServer, Room, ScratchTarget
 from backup_playbook.engines.postgres.connection import PostgresServer, identity, may_be_quiet
 from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.inventory import literal, quoted
+from backup_playbook.engines.postgres.kept import is_kept, keep, require_fitting_name, require_new
 from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.preflight import require_fitting, user_objects
 from backup_playbook.engines.postgres.proof import prove
+from backup_playbook.engines.postgres.recovery_preflight import require_room
 from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
 from backup_playbook.engines.postgres.rights import require_rights, rights_of
@@ -63,11 +67,33 @@ def read_identity(server: PostgresServer) -> DatabaseIdentity:
 class ScratchServer:
     """A server on which scratch databases may be made; `server` names a database that we may connect to.
 
-    production: what is never written to or dropped, by whatever address it is reached.
+    production: what is never written to or dropped, by whatever address it is reached; asked for only before that.
+    streams: how many load at once.
     """
 
     server: PostgresServer
-    production: Sequence[DatabaseIdentity] = ()
+    production: Callable[[], Sequence[DatabaseIdentity]] = tuple
+    streams: int = 2
+
+    def new_name(self, source: str, kept: str) -> str:  # noqa: ARG002 - of the contract
+        """A kept copy gets its name by `keep`."""
+        return scratch_name(source)
+
+    def scratch(self, name: str, owner: str = "", options: CopyOptions = WHOLE) -> ScratchDatabase:
+        """Return the scratch of this name, made already or not."""
+        chosen = RestoreOptions(
+            streams=self.streams, owners=options.owners, only=options.only, leave_out=options.leave_out
+        )
+        return ScratchDatabase(self, name, owner, chosen)
+
+    def require_room(self, name: str, content_bytes: int) -> Room:
+        """See `engines.contract.CopyServer`."""
+        if name:
+            require_fitting_name(name)
+            require_new(self.server, name)
+        with self.server.connect(autocommit=True) as connection:
+            free = require_room(connection, content_bytes, f"The server of {self.server.label}")
+        return Room(self.server.label, free)
 
     def list_scratches(self) -> list[Scratch]:
         """All scratch databases there are, also those of other runs and of killed workers. Raises SourceError."""
@@ -107,7 +133,7 @@ class ScratchServer:
             found = identity(connection, name)
             if found is None:
                 return
-            require_not_production(found, self.production)
+            require_not_production(found, self.production())
             if self._recognise(connection, name) is None:
                 raise GuardError(
                     f"The database {name} on {self.server.label} is not a scratch: it lacks the comment that every "
@@ -146,7 +172,7 @@ class ScratchServer:
 
 @dataclass(frozen=True)
 class ScratchDatabase:
-    """A scratch as the target of one restore; see `engines.contract.Target`.
+    """A scratch as the target of one restore; see `engines.contract.ScratchTarget`.
 
     name: from `scratch_name`. owner: an opaque string that tells whose scratch it is.
     """
@@ -195,7 +221,7 @@ class ScratchDatabase:
         return ""
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
-        return Restore(self.server, self.host.production, reader, self.options, cancellation).run()
+        return Restore(self.server, self.host.production(), reader, self.options, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
         return prove(self.quiet, reader, cancellation, partial(self._defined, reader, cancellation), self.options)
@@ -212,10 +238,31 @@ class ScratchDatabase:
         other = replace(self, name=scratch_name(reader.manifest.source))
         other.create(reader.manifest)
         try:
-            Restore(other.server, self.host.production, reader, self.options, cancellation).define()
+            Restore(other.server, self.host.production(), reader, self.options, cancellation).define()
             yield other.quiet
         finally:
             other.drop()
+
+    def identify(self) -> str:
+        return str(read_identity(self.server).database_oid)
+
+    def ask(self, query: str) -> Any:
+        with self.server.connect() as connection:
+            connection.read_only = True
+            try:
+                row = connection.execute(query.encode(connection.info.encoding)).fetchone()
+            except Error as error:
+                raise RestoreError(
+                    message(error.diag.message_primary or str(error).strip(), error.sqlstate),
+                    "Run the query in production too. If it fails there, correct the query in sources.yaml.",
+                ) from error
+        return row[0] if row else None
+
+    def keep(self, name: str) -> None:
+        keep(self.host.server, self.host.list_scratches(), self.name, name, self.host.production)
+
+    def is_kept(self, name: str) -> bool:
+        return is_kept(self.host.server, self.name, name)
 
     def drop(self) -> None:
         self.host.drop(self.name)
@@ -246,3 +293,8 @@ def _require_createdb(connection: Connection[TupleRow], label: str) -> None:
             f"The role {role} may not create databases on {label}.",
             f"As a superuser: ALTER ROLE {quoted(role)} CREATEDB;",
         )
+
+
+if TYPE_CHECKING:
+    _server: type[CopyServer] = ScratchServer
+    _scratch: type[ScratchTarget] = ScratchDatabase
