@@ -14,25 +14,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from backup_playbook.core.promotion import Promoted, State, Swap
-from backup_playbook.engines.mongodb import kept as mongo_kept
-from backup_playbook.engines.mongodb import preflight as mongo_preflight
-from backup_playbook.engines.mongodb import quarantine as mongo_quarantine
+from backup_playbook.core.guards import CollectionsIdentity, DatabaseIdentity
+from backup_playbook.core.promotion import Promoted, State
+from backup_playbook.engines import live_database as engines
+from backup_playbook.engines.contract import CopyServer, ScratchTarget
+from backup_playbook.engines.mongodb import live as mongodb
 from backup_playbook.engines.mongodb.connection import MongoServer
-from backup_playbook.engines.mongodb.counts import count_documents
-from backup_playbook.engines.mongodb.promotion import MongoPromotion
-from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer, read_collections_identity
-from backup_playbook.engines.mongodb.side_by_side import LiveMongo, MongoCopy
-from backup_playbook.engines.postgres import kept as postgres_kept
-from backup_playbook.engines.postgres import quarantine as postgres_quarantine
-from backup_playbook.engines.postgres.connection import PostgresServer, identity
-from backup_playbook.engines.postgres.promotion import Promotion
-from backup_playbook.engines.postgres.recovery_preflight import inspect_live
-from backup_playbook.engines.postgres.restore import RestoreOptions
-from backup_playbook.engines.postgres.row_counts import count_rows
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer, read_identity
+from backup_playbook.engines.mongodb.scratch import MongoScratchServer, read_collections_identity
+from backup_playbook.engines.postgres import live as postgres
+from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.scratch import ScratchServer, read_identity
 from backup_playbook.engines.quarantine import Quarantine
-from backup_playbook.engines.scratch import ScratchTarget
 from backup_playbook.repository.objects import BackupReader
 
 ABILITIES: Mapping[str, Sequence[str]] = {
@@ -130,117 +122,73 @@ class LiveDatabase(Protocol):
         ...
 
 
-class PostgresLive:
-    """server: at another database than the live one, as the role that may exchange them."""
+class _Live:
+    """What both have in common. new, server: see the classes of the engines."""
 
-    def __init__(self, server: PostgresServer, name: str, source: str) -> None:
-        self._server, self.name, self.source = server, name, source
+    def __init__(self, new: engines.LiveDatabase, host: CopyServer, source: str) -> None:
+        self._new, self._host, self.name, self.source = new, host, new.name, source
 
     def count(self) -> dict[str, int]:
-        return count_rows(self._server.at(self.name))
+        return dict(self._new.count())
 
     def inspect(self, reader: BackupReader, quarantine: str) -> Inspected:
-        found = inspect_live(self._server, self.name, reader.manifest.content_bytes)
-        return Inspected(found.oid, found.remarks)
+        found = self._new.inspect(reader, quarantine)
+        return Inspected(found.live_id, tuple(found.remarks))
 
-    def copy_beside(self, name: str, owner: str) -> ScratchDatabase:
-        return ScratchDatabase(self._host, name, owner, RestoreOptions(owners=True))
+    def copy_beside(self, name: str, owner: str) -> ScratchTarget:
+        return self._new.side_by_side(name, owner)
 
-    def identify(self, copy: ScratchTarget) -> int:
-        return read_identity(self._server.at(copy.name)).database_oid
+    def identify(self, copy: ScratchTarget) -> str:
+        return copy.identify()
 
     def promote(self, exchange: Exchange) -> Promoted:
-        return self._promotion(exchange).run()
+        return self._new.promote(self._planned(exchange))
 
     def reopen(self, exchange: Exchange) -> State:
-        return self._promotion(exchange).reopen()
+        return self._new.reopen(self._planned(exchange))
 
     def find_quarantine(self, wanted: str) -> Found:
-        with self._server.connect(autocommit=True) as connection:
-            found = postgres_quarantine.find_quarantine(connection, self.source, wanted, self._server.label)
-            kept, live = identity(connection, found.name), identity(connection, found.live)
-        assert kept is not None
-        assert live is not None
-        return Found(found, (kept.database_oid, live.database_oid))
+        found = self._new.find_quarantine(wanted)
+        return Found(found.quarantine, (found.quarantine_id, found.live_id))
 
     def roll_back(self, found: Found, quarantine: str, by: str, now: datetime) -> Promoted:
         kept, live = found.identities
         exchange = Exchange(live, found.quarantine.name, kept, quarantine, by, now)
-        return self._promotion(exchange, returning=found.quarantine).run()
+        return self._new.promote(self._planned(exchange, found.quarantine))
 
     def release(self, quarantine: str) -> None:
-        postgres_quarantine.drop_quarantine(self._server, self.source, quarantine, self._production)
+        self._new.release(quarantine)
 
     def require_new(self, name: str) -> None:
-        postgres_kept.require_fitting_name(name)
-        postgres_kept.require_new(self._server, name)
+        self._host.require_room(name, 0)
 
-    def staging(self, kept_as: str) -> ScratchDatabase:
-        return ScratchDatabase(self._host, f"scratch_{kept_as[-30:]}_00000000", "a run")
+    def staging(self, kept_as: str) -> ScratchTarget:
+        return self._host.scratch(self._host.new_name(self.source, kept_as), "a run")
 
     def keep(self, scratch: ScratchTarget, kept_as: str) -> None:
-        postgres_kept.keep(self._host, scratch.name, kept_as)
+        scratch.keep(kept_as)
 
-    @property
-    def _production(self) -> list[Any]:
-        return [read_identity(self._server.at(self.name))]
-
-    @property
-    def _host(self) -> ScratchServer:
-        return ScratchServer(self._server, self._production)
-
-    def _promotion(self, exchange: Exchange, returning: Quarantine | None = None) -> Promotion:
-        names = exchange.candidate, exchange.candidate_identity, exchange.quarantine
-        swap = Swap(self.name, exchange.identity, *names)
-        return Promotion(self._server, swap, self.source, exchange.by, exchange.now, returning)
+    def _planned(self, one: Exchange, returning: Quarantine | None = None) -> engines.Exchange:
+        names = one.candidate, one.candidate_identity, one.quarantine
+        return engines.Exchange(self.name, one.identity, *names, one.by, one.now, returning)
 
 
-class MongoLive:
+class PostgresLive(_Live):
+    """server: at another database than the live one, as the role that may exchange them."""
+
+    def __init__(self, server: PostgresServer, name: str, source: str) -> None:
+        def production() -> list[DatabaseIdentity]:
+            return [read_identity(server.at(name))]
+
+        new = postgres.PostgresLive(source, name, server, server.at(name), production)
+        super().__init__(new, ScratchServer(server, production), source)
+
+
+class MongoLive(_Live):
     """server: leads to the live database, as the user who may write there."""
 
     def __init__(self, server: MongoServer, source: str) -> None:
-        self._server, self.name, self.source = server, server.database, source
+        def production() -> list[CollectionsIdentity]:
+            return [read_collections_identity(server)]
 
-    def count(self) -> dict[str, int]:
-        return count_documents(self._server)
-
-    def inspect(self, reader: BackupReader, quarantine: str) -> Inspected:
-        mongo_preflight.inspect_live(self._server, reader.manifest, quarantine)
-        return Inspected(None, ())
-
-    def copy_beside(self, name: str, owner: str) -> MongoCopy:
-        return MongoCopy(LiveMongo(self._server), name, owner)
-
-    def identify(self, copy: ScratchTarget) -> None:
-        return None  # the proof writes it down beside the collections
-
-    def promote(self, exchange: Exchange) -> Promoted:
-        return self._promotion(exchange).run()
-
-    def reopen(self, exchange: Exchange) -> State:
-        return self._promotion(exchange).reopen()
-
-    def find_quarantine(self, wanted: str) -> Found:
-        return Found(mongo_quarantine.find_quarantine(self._server, self.source, wanted))
-
-    def roll_back(self, found: Found, quarantine: str, by: str, now: datetime) -> Promoted:
-        return self._promotion(Exchange(None, found.quarantine.name, None, quarantine, by, now)).run()
-
-    def release(self, quarantine: str) -> None:
-        mongo_quarantine.drop_quarantine(self._server, self.source, quarantine)
-
-    def require_new(self, name: str) -> None:
-        mongo_kept.require_new(self._server, name)
-
-    def staging(self, kept_as: str) -> MongoScratch:
-        host = MongoScratchServer(self._server, [read_collections_identity(self._server)])
-        return MongoScratch(host, kept_as, "a run")
-
-    def keep(self, scratch: ScratchTarget, kept_as: str) -> None:
-        assert isinstance(scratch, MongoScratch)
-        assert scratch.name == kept_as
-        mongo_kept.keep(scratch)
-
-    def _promotion(self, exchange: Exchange) -> MongoPromotion:
-        names = exchange.candidate, exchange.quarantine
-        return MongoPromotion(self._server, *names, self.source, exchange.by, exchange.now)
+        super().__init__(mongodb.MongoLive(source, server, server), MongoScratchServer(server, production), source)

@@ -43,7 +43,7 @@ class MongoScratchServer:
     streams: int = 2
 
     def new_name(self, source: str, kept: str) -> str:
-        """A copy that will be kept has its name from the start: MongoDB renames no databases."""
+        """Return the name that will be kept, if there is one: MongoDB renames no databases."""
         return kept or scratch_name(source)
 
     def scratch(
@@ -56,7 +56,7 @@ class MongoScratchServer:
         return MongoScratch(self, name, owner, self.streams)
 
     def require_room(self, name: str, content_bytes: int) -> Room:
-        """See `engines.contract.CopyServer`."""
+        """Look whether a copy fits, and the name is free. Raises RestoreError."""
         if name:
             require_new(self.server, name)
         return Room(self.server.label, require_room(self.server, content_bytes))
@@ -144,15 +144,19 @@ class MongoScratch:
         return prove(self.server, reader, cancellation, streams=self.streams)
 
     def identify(self) -> str:
+        """Return nothing: the name is enough."""
         return ""
 
     def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
+        """Return nothing: MongoDB's backups have no owners."""
         return ""
 
     def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
+        """Raise RestoreError: SQL is for Postgres."""
         raise no_sql(self.label)
 
     def keep(self, name: str) -> None:
+        """Make the proven copy an ordinary database; see `engines.contract.ScratchTarget`."""
         if name != self.name:
             raise GuardError(
                 f"{self.label} cannot be kept as {name}: MongoDB renames no databases.",
@@ -161,6 +165,7 @@ class MongoScratch:
         keep(self.server, self.host.production)
 
     def is_kept(self, name: str) -> bool:
+        """Say whether the database of this name is an ordinary one."""
         return name == self.name and is_kept(self.server)
 
     def drop(self) -> None:
@@ -178,7 +183,7 @@ class MongoScratch:
 
 
 def no_sql(label: str) -> RestoreError:
-    """Return what is said of a query in SQL."""
+    """Return the error for a query in SQL."""
     return RestoreError(
         f"{label} cannot be asked in SQL.", "Checks with a `query` are for Postgres: use a command or a page instead."
     )

@@ -110,22 +110,26 @@ class MongoCopy:
         return proof
 
     def identify(self) -> str:
-        """The proof writes it down beside the collections."""
+        """Return nothing: the proof notes in the set which collections were proven."""
         return ""
 
     def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
+        """Return nothing: MongoDB's backups have no owners."""
         return ""
 
     def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
+        """Raise RestoreError: SQL is for Postgres."""
         raise no_sql(self.label)
 
     def keep(self, name: str) -> None:
+        """Raise GuardError: the copy is there to be promoted."""
         raise GuardError(
             f"{self.label} cannot be kept as {name}: it is there to replace the live collections.",
             "Nothing was touched. Restore the backup into a new database.",
         )
 
     def is_kept(self, name: str) -> bool:  # noqa: ARG002 - of the contract
+        """Say no: it never is."""
         return False
 
     def drop(self) -> None:
