@@ -229,7 +229,7 @@ def test_proven_scratch_is_kept_under_a_name(scene: Scene, backup: tuple[Lab, Ma
     assert scene.contents() == then
 
 
-@pytest.mark.parametrize("name", ["scratch_shop_00000000", "Shop", "shop;", ""])
+@pytest.mark.parametrize("name", ["scratch_shop_00000000", "Shop", "shop;", "shop copy"])
 def test_name_that_means_something_is_not_given(scene: Scene, name: str) -> None:
     with pytest.raises(RestoreError, match="Nothing was done"):
         scene.live.require_new(name)
