@@ -56,6 +56,7 @@ class MongoLive:
 
     @property
     def name(self) -> str:
+        """Name of the database."""
         return self.server.database
 
     @property
