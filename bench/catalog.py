@@ -33,7 +33,7 @@ class Listing(Contestant):
 
     def run(self) -> None:
         found = self._catalog.backups()
-        if len(found) != BACKUPS or not all(entry.verified and entry.copied_to for entry in found):
+        if len(found) != BACKUPS or not all(entry.verified and entry.latest(EvidenceKind.COPIED) for entry in found):
             raise PlaybookError(
                 f"The listing has {len(found)} backups, or not the state of all {BACKUPS} of them.",
                 "Compare repository/catalog.py with the files that bench/catalog.py makes.",

@@ -1,4 +1,4 @@
-"""What this project adds to Airflow's own processes."""
+"""Additions to Airflow's own processes."""
 
 from typing import Any, ClassVar
 
@@ -9,6 +9,8 @@ from backup_playbook.web.tokens import WrongTokenIs401
 
 
 class BackupPlaybookPlugin(AirflowPlugin):
+    """Middleware of the API server, and references that deadlines count from."""
+
     name = "backup_playbook"
     fastapi_root_middlewares: ClassVar[list[Any]] = [
         {"name": "A wrong token is answered with 401", "middleware": WrongTokenIs401, "args": [], "kwargs": {}}

@@ -210,7 +210,7 @@ def test_killed_exchange_is_taken_back(
     replica_set.refuse = lambda command: (
         (8000, "gone") if next(iter(command)) == "renameCollection" and next(renames) > 1 else None
     )
-    with pytest.raises(RestoreError, match="PRODUCTION IS HALF EXCHANGED"):
+    with pytest.raises(RestoreError, match="PRODUCTION IS HALF PROMOTED"):
         run.do(PromoteCopy(task_id="promote_copy", backup=known))
     replica_set.refuse = lambda _: None
     assert found(mongo_database) == []

@@ -1,7 +1,7 @@
-"""What is backed up, where to, how long and for whom: the files of include/config, read strictly.
+"""Configuration: the files of include/config, read strictly.
 
-Everything is checked before anything runs, and every problem is reported at once. Secrets are not here: they are in
-Airflow connections, which these files name.
+They say what is backed up, where to, how long and for whom. Everything is checked before anything runs, and every
+problem is reported at once. Secrets are not here: they are in Airflow connections, which these files name.
 """
 
 from backup_playbook.config.alerts import AlertRoutes, Route
@@ -9,7 +9,6 @@ from backup_playbook.config.encryption import Encryption, GpgPassphrase, GpgReci
 from backup_playbook.config.file_trees import FilesSource, FilesTarget, OtherBucket
 from backup_playbook.config.load import PlaybookConfig, load_config
 from backup_playbook.config.models import (
-    AirflowSettings,
     ApplicationCheck,
     CommandCheck,
     DatabaseSource,
@@ -17,17 +16,15 @@ from backup_playbook.config.models import (
     MongoRestoreTest,
     MongoSource,
     MongoTarget,
-    Objectives,
     PostgresSource,
     PostgresTarget,
     RepositorySettings,
     RestoreTest,
-    RetentionSettings,
     Source,
     SqlCheck,
-    Sweep,
     Target,
 )
+from backup_playbook.config.policies import AirflowSettings, Objectives, RetentionSettings, Sweep
 from backup_playbook.config.recovery import (
     CommandMaintenance,
     HttpCall,

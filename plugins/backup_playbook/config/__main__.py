@@ -12,6 +12,7 @@ from backup_playbook.core.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m backup_playbook.config", description=__doc__)
     parser.add_argument("action", choices=["check", "schema"])
     parser.add_argument("--folder", type=Path, help="the configuration to check, or the folder to write schemas into")
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check(folder: Path | None) -> int:
+    """Load the configuration and print the result; returns the exit code."""
     try:
         config = load_config(folder)
     except ConfigError as error:
@@ -36,6 +38,7 @@ def check(folder: Path | None) -> int:
 
 
 def write_schemas(folder: Path) -> int:
+    """Write the JSON schemas into a folder; returns the exit code."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in schemas().items():
         (folder / name).write_text(text, encoding="utf-8")

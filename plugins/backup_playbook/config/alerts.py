@@ -9,7 +9,7 @@ from backup_playbook.config.values import ConnectionId, NonEmpty
 
 
 class Route(Strict):
-    """Where messages of one severity go."""
+    """Destination of the messages of one severity."""
 
     connection: ConnectionId = Field(
         description="Airflow connection (type Slack Incoming Webhook). The webhook decides on the channel.",
@@ -30,6 +30,6 @@ class AlertRoutes(Strict):
 
 
 class AlertsFile(Strict):
-    """Who hears about what."""
+    """Destinations of all messages."""
 
     routes: AlertRoutes

@@ -1,6 +1,6 @@
-"""What no file can know of itself: names that other files must define, and entries that contradict each other.
+"""Checks across files: names that other files must define, and entries that contradict each other.
 
-Works on the documents as they were read, so that a wrong value elsewhere in a file does not hide what is wrong here.
+They work on the documents as they were read, so that a wrong value elsewhere in a file hides nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REFERENCES = (
 
 
 def check_together(documents: Documents) -> Iterator[str]:
-    """One line for each problem: `file: path: What to do. What is wrong.` A file that is missing is left out."""
+    """Lines `file: path: What to do. What is wrong.`, one for each problem. A file that is missing is left out."""
     yield from _references(documents)
     yield from _targets_of_another_engine(documents)
     yield from _offsite_copies(documents)

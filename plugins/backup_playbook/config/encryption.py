@@ -12,7 +12,7 @@ from backup_playbook.config.values import ConnectionId, FileOfTheFolder, Name, N
 
 
 class GpgRecipients(Strict):
-    """Encrypted to public keys. Workers that back up need no private key, and cannot read old backups."""
+    """Encryption to public keys. Workers that back up need no private key, and cannot read old backups."""
 
     method: Literal["gpg_recipients"]
     recipients: Annotated[tuple[NonEmpty, ...], Field(strict=False, min_length=1)] = Field(
@@ -30,7 +30,7 @@ class GpgRecipients(Strict):
 
 
 class GpgPassphrase(Strict):
-    """Encrypted with one passphrase, which every worker knows."""
+    """Encryption with one passphrase, which every worker knows."""
 
     method: Literal["gpg_passphrase"]
     connection: ConnectionId = Field(description="Airflow connection whose password is the passphrase.")
@@ -40,6 +40,6 @@ Encryption = Annotated[GpgRecipients | GpgPassphrase, Field(discriminator="metho
 
 
 class EncryptionFile(Strict):
-    """How backups are encrypted before they leave the worker."""
+    """Encryption of backups before they leave the worker."""
 
     encryption: Mapping[Name, Encryption]

@@ -1,4 +1,4 @@
-"""Reads one YAML file and says what is wrong with it as YAML."""
+"""Reader of one YAML file, which says what is wrong with it as YAML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yaml.reader import ReaderError
 
 
 def read_yaml(path: Path) -> tuple[object, list[str]]:
-    """The document and the problems, of which each is a line `line 7: What to do. What is wrong.`
+    """Read a document and its problems, as lines like "line 7: What to do. What is wrong.".
 
     The document is None when it cannot be read at all. Syntax errors do not repeat the text around them, because that
     may hold a secret.
@@ -36,7 +36,7 @@ def read_yaml(path: Path) -> tuple[object, list[str]]:
 
 
 class _Loader(CSafeLoader):
-    """PyYAML silently takes the last of two equal keys; here that is a problem."""
+    """A loader that reports equal keys. PyYAML silently takes the last one."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

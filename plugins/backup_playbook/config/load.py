@@ -1,4 +1,4 @@
-"""Loads the configuration folder: all of it or, with every problem at once, nothing."""
+"""Loader of the configuration folder: all of it or, with every problem at once, nothing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,14 @@ from backup_playbook.config.checks import check_together
 from backup_playbook.config.encryption import Encryption, EncryptionFile
 from backup_playbook.config.files import read_yaml
 from backup_playbook.config.models import (
-    AirflowSettings,
-    Objectives,
-    PoliciesFile,
     RepositoriesFile,
     RepositorySettings,
     Source,
     SourcesFile,
-    Sweep,
     Target,
     TargetsFile,
 )
+from backup_playbook.config.policies import AirflowSettings, Objectives, PoliciesFile, Sweep
 from backup_playbook.config.problems import choices, problems_of
 from backup_playbook.config.strict import Strict
 from backup_playbook.core.errors import ConfigError
@@ -65,29 +62,36 @@ class PlaybookConfig:
 
     @property
     def sweep(self) -> Sweep:
+        """Settings of the sweep."""
         return self.policies.sweep
 
     @property
     def airflow(self) -> AirflowSettings:
+        """Settings of Airflow."""
         return self.policies.airflow
 
     def source(self, name: str) -> Source:
+        """Settings of a source."""
         return _lookup(self.sources, name, "source", "sources.yaml")
 
     def repository(self, name: str) -> RepositorySettings:
+        """Settings of a repository."""
         return _lookup(self.repositories, name, "repository", "repositories.yaml")
 
     def target(self, name: str) -> Target:
+        """Settings of a target."""
         return _lookup(self.targets, name, "target", "targets.yaml")
 
     def retention_of(self, source: str) -> RetentionPolicy:
+        """Retention policy of a source."""
         return self.policies.retention[self.source(source).retention].policy
 
     def objectives_of(self, source: str) -> Objectives:
+        """Objectives of a source."""
         return self.policies.objectives[self.source(source).objectives]
 
     def encryption_of(self, source: str) -> Encryption | None:
-        """None: the source is not encrypted by us."""
+        """Encryption of a source; None when we do not encrypt it."""
         name = self.source(source).encryption
         return None if name is None else self.encryption[name]
 

@@ -1,4 +1,4 @@
-"""Turns what pydantic found wrong into sentences for the person who edits the file."""
+"""Problems that pydantic found, as sentences for the person who edits the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Location = Sequence[int | str]
 
 
 def problems_of(error: ValidationError, document: object, model: type[BaseModel]) -> list[str]:
-    """One line for each problem: `path: What to do. What is wrong.`"""
+    """Lines `path: What to do. What is wrong.`, one for each problem."""
     lines = []
     for detail in error.errors(include_url=False):
         # A key that is no text has no place of its own: pydantic shows it as a number.
@@ -27,12 +27,12 @@ def problems_of(error: ValidationError, document: object, model: type[BaseModel]
 
 
 def one_of(names: Iterable[str], wrong: str, kind: str) -> str:
-    """`Name one of: a, b. There is no <kind> 'c'.`"""
+    """Sentences such as "Name one of: a, b. There is no <kind> 'c'."."""
     return f"Name one of: {choices(names, wrong)}. There is no {kind} {shown(wrong)}."
 
 
 def choices(names: Iterable[str], wrong: str) -> str:
-    """The names as a list for people; the one that was probably meant comes first."""
+    """Names as a list for people; the one that was probably meant comes first."""
     names = sorted(names)
     near = difflib.get_close_matches(wrong, names, n=1)
     return ", ".join(near + [name for name in names if name not in near])
@@ -111,7 +111,7 @@ def _path_in_file(location: Location, document: object, *, last: bool) -> Iterat
 
 
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
-    """The keys that a model knows at a place in its file."""
+    """Keys that a model knows at a place in its file."""
     models = [model]
     for step in location:
         nested = [

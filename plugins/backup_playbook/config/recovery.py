@@ -1,4 +1,4 @@
-"""How a source is recovered: over which connection, with which maintenance mode, and who is asked."""
+"""Settings of recoveries: over which connection, with which maintenance mode, and who is asked."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Recovery(Strict):
 
 
 class SourceRecovery(_Recovery):
-    """How production itself is written to; without it, a source is only ever restored elsewhere."""
+    """Writing to production itself; without it, a source is only ever restored elsewhere."""
 
     connection: ConnectionId = Field(
         description=(
@@ -65,7 +65,7 @@ class SourceRecovery(_Recovery):
 
 
 class MongoRecovery(_Recovery):
-    """The same for a MongoDB database."""
+    """Writing to a production MongoDB database."""
 
     connection: ConnectionId = Field(
         description=(
@@ -76,7 +76,7 @@ class MongoRecovery(_Recovery):
 
 
 class RecoverySettings(Strict):
-    """Who is asked before production is touched."""
+    """Approval before production is touched."""
 
     approval_timeout: Duration = Field(
         default=timedelta(hours=4), description="A recovery that nobody has approved after this fails."

@@ -8,7 +8,7 @@ from backup_playbook.config.load import FILES
 
 
 def schemas() -> dict[str, str]:
-    """File name (`sources.schema.json`) to content, for each configuration file."""
+    """JSON schema of each configuration file, by its file name (`sources.schema.json`)."""
     return {
         f"{file.removesuffix('.yaml')}.schema.json": json.dumps(
             {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}, indent=2

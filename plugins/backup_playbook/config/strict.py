@@ -1,4 +1,4 @@
-"""What all models of include/config have in common."""
+"""Base of all models of include/config."""
 
 from __future__ import annotations
 
@@ -6,5 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
+    """A model that refuses unknown keys and converted types."""
+
     # defer_build: every DAG file imports these modules, and only the files' models are ever built.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)

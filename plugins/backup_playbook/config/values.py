@@ -1,4 +1,4 @@
-"""The kinds of values in include/config, each with the sentence that helps when one is wrong."""
+"""Kinds of values in include/config, each with the sentence that helps when one is wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DURATION = r"[1-9]\d{0,5}[smhd]"
 
 
 def advice(sentence: str) -> PydanticCustomError:
-    """An error whose text is `sentence`, which starts with what to do."""
+    """Error whose text is `sentence`, which starts with what to do."""
     return PydanticCustomError("advice", "{sentence}", {"sentence": sentence})
 
 
@@ -76,7 +76,7 @@ def _absolute(value: str) -> str:
 
 
 def _file_of_the_folder(value: Path, info: ValidationInfo) -> Path:
-    """`value` against the configuration folder, which the loader gives as context; must be a file there."""
+    """Path of a file in the configuration folder, which the loader gives as context."""
     if info.context is None:
         return value
     path: Path = info.context["folder"] / value
@@ -93,7 +93,7 @@ Name = Annotated[
         "names become parts of S3 keys.",
     ),
 ]
-"""Of a source, repository, policy ..."""
+"""Name of a source, repository, policy ..."""
 
 ConnectionId = Annotated[
     str,
@@ -141,7 +141,7 @@ Size = Annotated[
     PlainSerializer(_format_size),
     WithJsonSchema({"type": "string", "pattern": f"^{_SIZE}$", "examples": ["500kB", "100MB", "20GB"]}),
 ]
-"""In bytes; 1 kB are 1,000 of them."""
+"""Size in bytes; 1 kB are 1,000 of them."""
 
 FileOfTheFolder = Annotated[Path, Field(strict=False), AfterValidator(_file_of_the_folder)]
-"""Relative to the configuration folder in the file, absolute once loaded."""
+"""Path of a file: relative to the configuration folder in the YAML, absolute once loaded."""

@@ -1,4 +1,4 @@
-"""Rows of a backup beside the rows of production now: what the age of the backup explains, and what it does not."""
+"""Rows of a backup beside the rows of production now: changes that the age of the backup explains, and others."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 USUAL_SHARE = 0.1
-"""A table may always differ by this share of its rows ..."""
+"""Share of its rows by which a table may always differ ..."""
 USUAL_ROWS = 100
-"""... or by so many, whichever is more."""
+"""... or number of rows, whichever is more."""
 TIMES_FASTER = 5
-"""Beyond that, it may change this many times faster than it did between the two newest backups."""
+"""Factor by which it may change faster than it did between the two newest backups."""
 
 
 @dataclass(frozen=True)
 class TableComparison:
-    """`then`, `now`: rows, None where there is no such table. `remark`: what the age does not explain, or empty."""
+    """Rows of a table `then` and `now`; None where there is no such table.
+
+    remark: a change that the age does not explain, or empty.
+    """
 
     table: str
     then: int | None
@@ -31,9 +34,9 @@ def compare_rows(
     before: Mapping[str, int] | None = None,
     span: timedelta = timedelta(),
 ) -> list[TableComparison]:
-    """One entry for each table of either side, those with a remark first.
+    """Compare the tables of both sides, those with a remark first.
 
-    age: of the backup. before, span: rows of the backup before it, and the time between the two; they tell how fast
+    age: age of the backup. before, span: rows of the backup before it, and the time between the two; they tell how fast
     each table usually changes.
     """
     compared = []

@@ -39,7 +39,7 @@ class EncryptionError(PlaybookError):
 
 
 class GuardError(PlaybookError):
-    """What was about to be written to or dropped is production, or not ours; nothing was touched."""
+    """A target that is production, or not ours; nothing was touched."""
 
 
 class RestoreError(PlaybookError):
@@ -47,7 +47,7 @@ class RestoreError(PlaybookError):
 
 
 class VerificationError(PlaybookError):
-    """What is stored is not what the manifest says."""
+    """Stored bytes that differ from the manifest."""
 
     def __init__(self, what: str, remedy: str, problems: tuple[str, ...] = ()) -> None:
         super().__init__(what, remedy)

@@ -1,7 +1,7 @@
-"""Whether so many files are gone that a person must look before the backup follows.
+"""Guard against a backup that follows a loss: so many files are gone that a person must look first.
 
-A mount that is away, a deployment gone wrong and ransomware all look like a tree whose files were deleted, cannot be
-read, or have other contents.
+A mount that is unreachable, a deployment gone wrong and ransomware all look like a tree whose files were deleted,
+cannot be read, or have other contents.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from backup_playbook.core.tree import Outcome
 
 FEW = 10
-"""So few may go whatever share they are, unless they are all that there was."""
+"""Files that may go whatever share they are, unless they are all that there was."""
 NEARLY_ALL = 0.9
-"""The share of the files that may have another content unasked."""
+"""Share of the files that may have another content unasked."""
 
 
 @dataclass(frozen=True)
 class DeleteLimits:
-    """More than this share (0 to 1) or number of the files may not vanish, become empty or unreadable unasked."""
+    """Share (0 to 1) and number of the files that may vanish, become empty or unreadable unasked."""
 
     share: float = 0.25
     number: int = 10_000
@@ -28,10 +28,11 @@ class DeleteLimits:
 
 @dataclass(frozen=True)
 class Losses:
-    """before: files in the previous backup. vanished: no longer there, and not renamed. emptied: shrunk to 0 bytes.
+    """Changes since the previous backup, in numbers of files.
 
-    unreadable: those that the previous backup could read, or has not seen. changed: with another content, where that is
-    not usual. now: files that are there.
+    before: files in the previous backup. vanished: no longer there, and not renamed. emptied: shrunk to 0 bytes.
+    unreadable: readable in the previous backup, or not seen there. changed: other contents, where that is not usual.
+    now: files that are there.
     """
 
     before: int
@@ -43,15 +44,17 @@ class Losses:
 
     @property
     def lost(self) -> int:
+        """Number of files whose content is gone."""
         return self.vanished + self.emptied + self.unreadable
 
     @property
     def files(self) -> int:
+        """Number of files that the share counts against."""
         return max(self.before, self.now, self.lost) if self.unreadable else self.before
 
 
 def reason_to_stop(losses: Losses, limits: DeleteLimits) -> str:
-    """A sentence; empty when nothing is wrong."""
+    """Sentence that says why a person must look; empty when nothing is wrong."""
     everything = losses.files > 0 and losses.lost >= losses.files
     too_many = losses.lost > limits.number
     too_large = losses.lost > limits.share * losses.files and (losses.lost > FEW or everything)
@@ -73,7 +76,7 @@ def reason_to_stop(losses: Losses, limits: DeleteLimits) -> str:
 
 
 def warnings(details: Mapping[str, Any]) -> list[str]:
-    """Of a manifest's details: what a person should look at, although the backup is as good as it can be."""
+    """Sentences on a backup that a person should read, from its manifest's details, although it is good."""
     found = []
     outcomes = details.get("outcomes", {})
     if unreadable := details.get("unreadable", outcomes.get(Outcome.UNREADABLE, 0)):

@@ -1,7 +1,7 @@
-"""What a restored copy must never be written over, and what must never be dropped.
+"""Guards against writing to production, or dropping it.
 
-A Postgres database is recognised by its server's system identifier and its own oid, a MongoDB database by the UUIDs of
-its collections, whatever host name or port leads there.
+A database is recognised by its server's identity and its own number, collections by their UUIDs, whatever host name or
+port leads there.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from backup_playbook.core.errors import GuardError
 
 @dataclass(frozen=True)
 class DatabaseIdentity:
-    """system_identifier: of the server, made by initdb. name: for messages; it takes no part in the comparison."""
+    """Identity of a database on its server.
+
+    system_identifier: made when the server was set up. name: for messages; it takes no part in the comparison.
+    """
 
     system_identifier: str
     database_oid: int
     name: str
 
     def is_same(self, other: DatabaseIdentity) -> bool:
+        """Whether both are one database."""
         return (self.system_identifier, self.database_oid) == (other.system_identifier, other.database_oid)
 
 
@@ -37,7 +41,10 @@ def require_not_production(candidate: DatabaseIdentity, production: Iterable[Dat
 
 @dataclass(frozen=True)
 class CollectionsIdentity:
-    """collections: UUIDs, which all members of a replica set share and no copy has. name: for messages."""
+    """Identity of a database by its collections.
+
+    collections: UUIDs, which all members of a replica set share and no copy has. name: for messages.
+    """
 
     name: str
     collections: frozenset[str]
@@ -46,7 +53,7 @@ class CollectionsIdentity:
 def require_no_production_collections(
     candidate: CollectionsIdentity, production: Iterable[CollectionsIdentity]
 ) -> None:
-    """Raise GuardError when a collection of `candidate`, about to be written to or dropped, is of `production`."""
+    """Raise GuardError when `candidate`, about to be written to or dropped, has a collection of `production`."""
     for protected in production:
         if candidate.collections & protected.collections:
             raise GuardError(

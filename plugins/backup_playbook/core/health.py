@@ -1,4 +1,4 @@
-"""Whether a source is as safely backed up as was promised: findings from facts, without asking anybody.
+"""Health of a source's backups: findings from facts, without asking anybody.
 
 A finding is told once and its end once (core.open_problems), so each condition has a key of its own that stays the same
 as long as the condition lasts.
@@ -30,10 +30,10 @@ SIZES_CONSIDERED = 30
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as promised.
+    """A broken promise.
 
-    key: the same while the condition lasts. means: for the data, and for the promises. blinding: nothing else about
-    the source can be told meanwhile, so that what was found before may still be there.
+    key: the same while the condition lasts. means: for the data, and for the promises. blinding: nothing else about the
+    source can be told meanwhile, so that earlier findings may still hold.
     """
 
     key: str
@@ -47,12 +47,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the configuration promises for a source. `due`: the time of day (UTC) by which its backup must exist."""
+    """Promises of the configuration for a source. `due`: the time of day (UTC) by which its backup must exist."""
 
     due: timedelta
     rpo: timedelta
     proven_within: timedelta | None
-    """None: it is never restored on trial."""
+    """None: never restored on trial."""
     reread_within: timedelta
     minimum_size: int
     """Stored bytes."""
@@ -83,7 +83,7 @@ class Inequality:
 class Unreadable:
     """A repository that refused, or failed, when it was asked for its catalog or its objects.
 
-    backup_id: when it answers, but for an object of this backup, which nobody knows to be damaged.
+    backup_id: the repository answers, except for an object of this backup, which nobody knows to be damaged.
     """
 
     repository: str
@@ -94,40 +94,40 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """All that is known of one source's backups. Backups are the sealed ones, newest first."""
+    """All facts on one source's backups. Backups are the sealed ones, newest first."""
 
     source: str
     expected: Expected
     primary: str
     listed: Mapping[str, Sequence[Backup]]
-    """By repository, the primary and the off-site ones; what could not be read is not in it."""
+    """Backups by repository, the primary and the off-site ones; without repositories that could not be read."""
     unreadable: Sequence[Unreadable] = ()
     rejections: Sequence[Rejection] = ()
     inequalities: Sequence[Inequality] = ()
     newest: Manifest | None = None
-    """Of the newest sound backup in the primary repository."""
+    """Manifest of the newest sound backup in the primary repository."""
     previous: Manifest | None = None
-    """Of the newest sound one of an earlier day."""
+    """Manifest of the newest sound one of an earlier day."""
     history: Sequence[Counts] = ()
-    """Of the sound ones before that, newest first; only where something fell."""
+    """Counts of the sound ones before that, newest first; only where something fell."""
     copies: Mapping[str, str] | None = None
-    """Origin's seal of the newest one's copy, by off-site repository; it is not there when it has no such copy."""
+    """Origin's seal of the copies of the newest backup, by off-site repository; only those that have one."""
     sizes: Sequence[int] = ()
     """Stored bytes of the sound backups before the newest one, newest first, at most SIZES_CONSIDERED."""
     scrubbed: bool = True
     """Whether today's reading of older backups came to its end."""
 
     def sound(self, now: datetime) -> list[Backup]:
-        """Those in the primary repository that count."""
+        """Backups in the primary repository that count."""
         return [one for one in self.listed.get(self.primary, ()) if is_sound(one, now)]
 
     def proven_at(self, now: datetime) -> datetime | None:
-        """Of the newest proven restore, wherever it read from; one whose date has not come is no proof of anything."""
+        """Time of the newest proven restore, from any repository. A proof with a date in the future is none."""
         proofs = (one.proven.at for backups in self.listed.values() for one in backups if one.proven)
         return max((at for at in proofs if at <= now), default=None)
 
     def in_short(self, now: datetime) -> str:
-        """For the summary of a day on which all is well."""
+        """Sentence for the summary of a day on which all is well."""
         if self.expected.proven_within is None:
             proof = "no restore test is configured for it"
         elif proven_at := self.proven_at(now):
@@ -138,7 +138,7 @@ class SourceFacts:
 
 
 def assess(facts: SourceFacts, now: datetime) -> list[Finding]:
-    """Everything that is not as promised, the gravest first; empty when all is well."""
+    """Find all broken promises, the gravest first; empty when all is well."""
     means = _last_good(facts, now)
     found = [
         Finding(f"{facts.source}/{one.check}", one.severity, facts.source, one.what, means, one.remedy, one.blinding)
@@ -148,7 +148,7 @@ def assess(facts: SourceFacts, now: datetime) -> list[Finding]:
 
 
 def gravest_first(finding: Finding) -> tuple[int, str]:
-    """For sorted()."""
+    """Key for sorted()."""
     return ("critical", "high", "medium").index(finding.severity), finding.key
 
 

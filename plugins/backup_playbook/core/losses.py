@@ -1,4 +1,4 @@
-"""What a source lost since the backup before: each table, collection or folder against its own history."""
+"""Losses of a source since the backup before: each table, collection or folder against its own history."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from backup_playbook.core.holdings import shares_contents
 from backup_playbook.core.model import Manifest
 
 LOST_SHARE = 0.1
-"""So many of its rows a table may always lose, and ..."""
+"""Share of its rows that a table may always lose, and ..."""
 LOST_ROWS = 10
-"""... so many, but no more than half of them: those of a small table are all important."""
+"""... number of rows, but no more than half of them: those of a small table are all important."""
 HISTORY = 15
 """Backups that tell what is usual for a table that shrinks at times: a queue, sessions, what is purged each week."""
 SHOWN = 5
@@ -25,7 +25,7 @@ Counts = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Loss:
-    """after: None when the table is gone."""
+    """A table with fewer rows than before. after: None when the table is gone."""
 
     name: str
     before: int
@@ -36,7 +36,7 @@ class Loss:
 
 
 def counts_of(manifest: Manifest) -> Counts:
-    """Of file trees: by the folders at their top, where the manifest says so."""
+    """Rows by table, or files by folder at the top of a tree where the manifest has them."""
     if shares_contents(manifest):
         found: dict[str, int] = manifest.details.get("folders", {})
         return found
@@ -44,8 +44,10 @@ def counts_of(manifest: Manifest) -> Counts:
 
 
 def losses(newest: Counts, older: Iterable[Counts]) -> list[Loss]:
-    """What fell since the first of the older ones, the largest loss first. older: newest first; more than the first one
-    is only taken when there is something to judge."""
+    """Losses since the first of the older counts, the largest first.
+
+    older: newest first; more than the first one is only taken when there is something to judge.
+    """
     backups = iter(older)
     before = next(backups, {})
     lost = [
@@ -62,7 +64,7 @@ def losses(newest: Counts, older: Iterable[Counts]) -> list[Loss]:
 
 
 def told(found: Sequence[Loss]) -> str:
-    """`public.payments 30,058 -> 20,060, public.notes 12 -> 0 and 3 more`; empty for none."""
+    """List of losses: `public.payments 30,058 -> 20,060, public.notes 12 -> 0 and 3 more`; empty for none."""
     more = len(found) - SHOWN
     return ", ".join(map(str, found[:SHOWN])) + (f" and {more} more" if more > 0 else "")
 
@@ -79,7 +81,7 @@ def _usual(loss: Loss, history: Sequence[Counts]) -> bool:
 
 
 def _rotated(newest: Counts, before: Counts) -> set[str]:
-    """Tables that others like them replace, such as the partitions of the days: names that differ in their digits."""
+    """Tables that similar ones replace, such as the partitions of the days: names that differ in their digits."""
     gone, came = before.keys() - newest.keys(), newest.keys() - before.keys()
     arrived = Counter(map(_pattern, came))
     left = Counter(map(_pattern, gone))

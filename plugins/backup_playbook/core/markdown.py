@@ -1,4 +1,4 @@
-"""Plans and reports. Names, messages and values of rows are data: they make no columns, lines, links or pictures."""
+"""Markdown of plans and reports. Names, messages and values are data: they make no columns, lines or links."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def markdown_table(
 
 
 def cell(text: str) -> str:
-    """The text in one line, shown as it is."""
+    """Text in one line, shown as it is."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
 
 
 def code(text: str) -> str:
-    """The same as a code span, which is not for tables: nothing but backticks is markup there."""
+    """Text in one line as a code span, which is not for tables: nothing but backticks is markup there."""
     line = " ".join(text.split())
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"

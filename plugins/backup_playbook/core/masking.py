@@ -1,4 +1,4 @@
-"""What people see of values: every log, XCom, plan and report shows those of rows and documents through `masked`."""
+"""Masking of values: every log, XCom, plan and report shows those of rows and documents through `masked`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_confidential(name: str) -> bool:
 
 
 def masked(value: Any, name: str = "") -> Any:
-    """The value of the column or field `name`, to any depth, without what is confidential; None stays None."""
+    """Value of the column or field `name`, to any depth, without confidential parts; None stays None."""
     if value is None:
         return None
     if is_confidential(name):
@@ -42,16 +42,17 @@ def masked(value: Any, name: str = "") -> Any:
 
 
 def in_words(row: Mapping[str, Any]) -> str:
-    """`a=1, b=***, c=NULL`: a row for people."""
+    """Row for people: `a=1, b=***, c=NULL`."""
     return ", ".join(f"{name}={'NULL' if value is None else value}" for name, value in masked(row).items())
 
 
 def shortened(text: str) -> str:
+    """Text cut to CELL_CHARACTERS."""
     return text if len(text) <= CELL_CHARACTERS else f"{text[:CELL_CHARACTERS]} ..."
 
 
 def _masked_text(text: str) -> str:
-    """A text may be JSON, and so have fields."""
+    """Text without confidential parts. It may be JSON, and so have fields."""
     if text.lstrip()[:1] in ("{", "["):
         try:
             found = json.loads(text)

@@ -1,4 +1,4 @@
-"""What a backup is: the manifest, the objects and tables it names, and the evidence beside it.
+"""Model of a backup: the manifest, the objects and tables it names, and the kinds of evidence beside it.
 
 These models are the on-disk format (DESIGN section 4). A manifest is written last and never changed; its `seal` is the
 SHA-256 of its own canonical JSON, so that an edit shows.
@@ -26,7 +26,7 @@ class _Record(BaseModel):
 
 
 class ObjectKind(StrEnum):
-    """What is inside an object; it decides how its content is checked and restored."""
+    """Content of an object; it decides how the content is checked and restored."""
 
     GLOBALS = "globals"
     """Roles and grants of the whole server, as SQL."""
@@ -58,14 +58,14 @@ class StoredObject(_Record):
     kind: ObjectKind
     stored_bytes: int
     stored_sha256: str
-    """Of the bytes as they lie in the bucket: compressed, and encrypted when configured."""
+    """SHA-256 of the bytes in the bucket: compressed, and encrypted when configured."""
     store_checksum: str | None = None
     """The object store's own SHA-256 (`<base64>`, composite `<base64>-<parts>` for a multipart), for cheap checks."""
     first_part_bytes: int
-    """How it was cut into parts (see repository.upload.part_bytes); a copy in equal parts has equal checksums."""
+    """Size of the first part (see repository.upload.part_bytes); a copy in equal parts has equal checksums."""
     content_bytes: int
     content_sha256: str
-    """Of the bytes before compression and encryption."""
+    """SHA-256 of the bytes before compression and encryption."""
 
 
 class TablePart(_Record):
@@ -78,35 +78,37 @@ class TablePart(_Record):
     sha256: str
     """SHA-256 of the same."""
     key_min: str | None = None
-    """Smallest value of the first primary-key column in this chunk, as text (text types by collation "C"). Of a range
-    of a collection, the `_id` that it begins with, as canonical extended JSON; None: its first range."""
+    """Smallest value of the first primary-key column in this chunk, as text (text types by collation "C"). For a range
+    of a collection, its first `_id`, as canonical extended JSON; None: its first range."""
     key_max: str | None = None
 
 
 class TableRecord(_Record):
-    """A table or collection, and where its rows are. `parts` is in the order in which the rows must be loaded."""
+    """A table or collection, and the parts of its rows, in the order in which they must be loaded."""
 
     namespace: str
     name: str
     kind: Literal["table", "unlogged", "extension", "collection", "capped", "timeseries"] = "table"
     columns: tuple[str, ...] = ()
-    """What was copied, in order: not dropped, not generated. Collections have none."""
+    """Columns that were copied, in order: not dropped, not generated. Collections have none."""
     condition: str = ""
     """WHERE clause of an extension's configuration table, as the extension registered it."""
     key: tuple[str, ...] = ()
     """Columns of the primary key."""
     access_method: str = "heap"
     root: tuple[str, str] | None = None
-    """Namespace and name of the partitioned table that must distribute the rows anew on a restore: of hash partitions
-    whose hash is another one in every database, as that of an enum, which is of the oids of its labels."""
+    """Namespace and name of the partitioned table that must distribute the rows anew on a restore. Hash partitions need
+    that when the hash differs between databases, as that of an enum, which is made of the oids of its labels."""
     parts: tuple[TablePart, ...]
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return sum(part.rows for part in self.parts)
 
     @property
     def bytes(self) -> int:
+        """Length of the rows as text, or of the documents."""
         return sum(part.bytes for part in self.parts)
 
     @property
@@ -123,6 +125,8 @@ class TableRecord(_Record):
 
 
 class EncryptionRecord(_Record):
+    """Encryption of a backup."""
+
     method: Literal["none", "gpg_recipients", "gpg_passphrase"] = "none"
     recipients: tuple[str, ...] = ()
 
@@ -136,20 +140,20 @@ class Manifest(_Record):
     engine: str
     started_at: datetime
     snapshot_at: datetime
-    """The moment that the data shows."""
+    """Moment that the data shows."""
     finished_at: datetime
     tools: dict[str, str]
     compression: str
     encryption: EncryptionRecord
     details: dict[str, Any]
-    """What the engine knows of the server and the database; its shape belongs to the engine."""
+    """Facts on the server and the database; their shape belongs to the engine."""
     objects: tuple[StoredObject, ...]
     tables: tuple[TableRecord, ...]
     seal: str = ""
 
     @cached_property
     def parts_by_object(self) -> dict[str, list[tuple[TableRecord, TablePart]]]:
-        """For each object, what it holds of which table, in the order of the bytes."""
+        """Tables and their parts in each object, in the order of the bytes."""
         found: dict[str, list[tuple[TableRecord, TablePart]]] = defaultdict(list)
         for table in self.tables:
             for part in table.parts:
@@ -158,25 +162,30 @@ class Manifest(_Record):
 
     @property
     def rows(self) -> int:
+        """Number of rows of all tables."""
         return sum(table.rows for table in self.tables)
 
     @property
     def content_bytes(self) -> int:
+        """Size of all objects before compression."""
         return sum(item.content_bytes for item in self.objects)
 
     @property
     def stored_bytes(self) -> int:
+        """Size of all objects in the bucket."""
         return sum(item.stored_bytes for item in self.objects)
 
     @property
     def origin_seal(self) -> str:
-        """Of the backup that this is a copy of, where a copy names other versions; else its own."""
+        """Seal of the original, when this is a copy that names other versions; else its own."""
         return str(self.details.get("copy_of", self.seal))
 
     def sealed(self) -> Self:
+        """Copy of the manifest with its seal."""
         return self.model_copy(update={"seal": self.digest()})
 
     def to_json(self) -> bytes:
+        """Document for the repository."""
         return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
@@ -205,18 +214,18 @@ class Manifest(_Record):
 
 
 class EvidenceKind(StrEnum):
-    """What a small immutable document beside a manifest says of its backup."""
+    """Statement of a small immutable document beside a manifest."""
 
     VERIFIED = "verified"
     """The stored bytes were read, and are what the manifest says."""
     REJECTED = "rejected"
-    """They are not; until a later verification answers it."""
+    """The stored bytes differ from the manifest; until a later verification answers it."""
     RESTORED = "restored"
     """A restored copy was proven equal."""
     UNEQUAL = "unequal"
-    """One was not, although what was read of the backup was right; until a proven restore, or a person, answers it."""
+    """A restored copy differed, although the backup was read well; until a proven restore, or a person, answers it."""
     ACCEPTED = "accepted"
-    """A person says, of this backup by its id, that it is good although a copy was not equal."""
+    """A person says that the backup is good although a copy was not equal."""
     COPIED = "copied"
     HELD = "held"
     RELEASED = "released"

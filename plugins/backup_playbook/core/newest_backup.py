@@ -1,4 +1,4 @@
-"""What the newest backup shows of itself, beside those before it: its size, its keys, what it has lost."""
+"""Checks of the newest backup beside those before it: its size, its keys, its losses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from backup_playbook.core.progress import human_bytes
 FindingSeverity = Literal["critical", "high", "medium"]
 
 SIZES_NEEDED = 7
-"""With fewer there is no spread to go by."""
+"""Sizes that make a spread."""
 SIZE_SPREADS = 5
-"""A size is unusual when it is this many standard deviations (estimated from the median absolute deviation) away ..."""
+"""Standard deviations (estimated from the median absolute deviation) beyond which a size is unusual, when it is ..."""
 SIZE_TOLERANCE = 0.3
 """... and not within this share of the median: a database that hardly changes has hardly a spread."""
 DEVIATIONS = 1.4826
@@ -26,7 +26,7 @@ DEVIATIONS = 1.4826
 
 @dataclass(frozen=True)
 class Problem:
-    """A finding before it is told what it means for the source."""
+    """A finding without its meaning for the source."""
 
     check: str
     severity: FindingSeverity
@@ -36,7 +36,10 @@ class Problem:
 
 
 def size_problems(newest: Manifest, least: int, sizes: Sequence[int]) -> Iterator[Problem]:
-    """least: what is expected at the least; sizes: of those before it, all in stored bytes."""
+    """Problems with the size of the newest backup.
+
+    least: expected minimum. sizes: those of the backups before it. All are stored bytes.
+    """
     size = newest.stored_bytes
     remedy = "Compare the tables of the last two manifests. If the change is right, adapt minimum_size in sources.yaml."
     if size < least:
@@ -58,7 +61,7 @@ def size_problems(newest: Manifest, least: int, sizes: Sequence[int]) -> Iterato
 
 
 def encryption_problems(expected: EncryptionRecord, newest: Manifest) -> Iterator[Problem]:
-    """Whether it is encrypted as configured."""
+    """Problems when a backup is not encrypted as configured."""
     found = newest.encryption
     dag = "nightly_file_backup" if shares_contents(newest) else "nightly_database_backup"
     remedy = f"Run {dag}: a backup is encrypted as configured when it is taken. Then remove this one."
@@ -79,7 +82,7 @@ def _keys(record: EncryptionRecord) -> str:
 
 
 def loss_problems(previous: Manifest, newest: Manifest, history: Sequence[Counts]) -> Iterator[Problem]:
-    """Each loss in one finding only: a table that is gone is not among those that have fewer rows."""
+    """Problems with losses, each loss in one only: a table that is gone is not among those that have fewer rows."""
     found = losses(counts_of(newest), [counts_of(previous), *history])
     remedy = (
         f"Ask whether it was meant (a migration, a clean-up). If not, restore it from {previous.backup_id}, and hold "

@@ -1,4 +1,4 @@
-"""What is news: a problem is told when it appears, when its severity changes, and when it is over."""
+"""News about problems: a problem is told when it appears, when its severity changes, and when it is resolved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backup_playbook.core.newest_backup import FindingSeverity
 
 @dataclass(frozen=True)
 class OpenProblem:
-    """A finding that people were told about. `since`: when it was first told, ISO 8601."""
+    """A finding that people were told about. `since`: time of the first message, ISO 8601."""
 
     severity: FindingSeverity
     source: str
@@ -22,19 +22,25 @@ class OpenProblem:
 
     @classmethod
     def of(cls, finding: Finding, now: datetime) -> OpenProblem:
+        """Open problem from a finding."""
         return cls(finding.severity, finding.source, finding.what, now.isoformat(timespec="seconds"))
 
 
 class News(NamedTuple):
+    """Problems by what people must be told of them."""
+
     new: list[Finding]
-    """Also those that were told with another severity."""
+    """Findings that people do not know of, or know with another severity."""
     ended: dict[str, OpenProblem]
-    """By key."""
+    """Resolved problems, by key."""
     still_open: list[Finding]
 
 
 def what_to_tell(told: Mapping[str, OpenProblem], findings: Sequence[Finding]) -> News:
-    """told: what people know, by key. A problem of a source that cannot be looked at is not over."""
+    """Compare the findings with what people know.
+
+    told: problems that people know of, by key. A problem of a source that cannot be looked at is not resolved.
+    """
     unseen = {finding.source for finding in findings if finding.blinding}
     found = {finding.key for finding in findings}
     known = {

@@ -1,4 +1,4 @@
-"""How far a backup is, in a line that a person reads in the task's log."""
+"""Progress, sizes and times in words, for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
 def human_bytes(size: float) -> str:
-    """`69 MB`, `1.3 GB`; binary multiples, as Postgres and `ls -h` count."""
+    """Size such as `69 MB` or `1.3 GB`; binary multiples, as Postgres and `ls -h` count."""
     for unit, name in _UNITS:
         if size >= unit:
             return f"{size / unit:.1f} {name}" if size < 10 * unit else f"{size / unit:.0f} {name}"
@@ -16,7 +16,7 @@ def human_bytes(size: float) -> str:
 
 
 def human_seconds(seconds: float) -> str:
-    """`8 s`, `4 min 05 s`, `2 h 10 min`."""
+    """Duration such as `8 s`, `4 min 05 s` or `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -26,7 +26,7 @@ def human_seconds(seconds: float) -> str:
 
 
 def human_age(age: timedelta) -> str:
-    """`35 min 10 s`, `5 h 02 min`, `3 days 4 h`."""
+    """Age such as `35 min 10 s`, `5 h 02 min` or `3 days 4 h`."""
     if age < timedelta(days=2):
         return human_seconds(age.total_seconds())
     hours = int(age.total_seconds()) // 3600
@@ -34,7 +34,10 @@ def human_age(age: timedelta) -> str:
 
 
 def progress_line(done: int, total: int, seconds: float, passed: int) -> str:
-    """`done` of `total` bytes of the source (estimated) after `seconds`, in which `passed` bytes streamed."""
+    """Line for the log of a task.
+
+    `done` of `total` bytes of the source (estimated) after `seconds`, in which `passed` bytes streamed.
+    """
     share = min(done / total, 1.0) if total else 1.0
     rate = passed / seconds if seconds > 0 else 0.0
     left = f"about {human_seconds(seconds / share - seconds)} left" if share > 0.01 else "time left not known yet"

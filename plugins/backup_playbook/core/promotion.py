@@ -1,4 +1,4 @@
-"""A database takes the place of another one: the names, and the states that production can be found in meanwhile.
+"""Promotion of a database that replaces another one: the names, and the states of production meanwhile.
 
 | state | the live name leads to | what running it again does |
 |---|---|---|
@@ -26,20 +26,26 @@ _QUARANTINE = re.compile(rf".+{_INFIX}\d{{8}}_\d{{6}}")
 
 @dataclass(frozen=True)
 class Promoted:
-    """unreachable_seconds: from when the old one refused connections, or was renamed, until the new one took its
-    place; 0.0 when an earlier run did it. sessions_ended: whose work, if it was not committed, was rolled back."""
+    """Result of a promotion.
+
+    unreachable_seconds: from when the old database refused connections, or was renamed, until the new one replaced it;
+    0.0 when an earlier run did it. sessions_ended: their work, if it was not committed, was rolled back.
+    """
 
     unreachable_seconds: float
     sessions_ended: int
 
 
 def quarantine_name(live: str, now: datetime) -> str:
-    """`shop__quarantine_20261123_120000` (UTC): needs no quotes in SQL. A long name is cut, so that the time stays."""
+    """Name of a quarantine, `shop__quarantine_20261123_120000` (UTC).
+
+    It needs no quotes in SQL. A long name is cut, so that the time stays.
+    """
     return _stamped(live, _INFIX, now)
 
 
 def restored_name(live: str, now: datetime) -> str:
-    """`shop__restored_20261123_120000`: of a copy that stays beside others."""
+    """Name of a copy that stays beside others, `shop__restored_20261123_120000`."""
     return _stamped(live, "__restored_", now)
 
 
@@ -50,4 +56,5 @@ def _stamped(live: str, infix: str, now: datetime) -> str:
 
 
 def is_quarantine_name(name: str) -> bool:
+    """Whether the name is one of a quarantine."""
     return _QUARANTINE.fullmatch(name) is not None

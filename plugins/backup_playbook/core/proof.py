@@ -1,4 +1,4 @@
-"""What was compared when a restored copy was proven equal to its backup."""
+"""Proof that a restored copy is equal to its backup: what was compared, and how."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TableProof:
-    """`bytes`: of the rows as COPY text. `how`: the digest of all bytes in order, or of all rows in any order."""
+    """Comparison of one table.
+
+    bytes: of the rows as text. how: the digest of all bytes in order, or of all rows in any order.
+    """
 
     namespace: str
     name: str
@@ -19,10 +22,11 @@ class TableProof:
 
 @dataclass(frozen=True)
 class Proof:
-    """A complete one: what differs raises UnequalError instead.
+    """A complete proof. A difference raises UnequalError instead.
 
-    schema_objects: definitions that both have. left_out: what a restored copy does not get, so that it does not act.
-    recomputed: what was computed anew in the copy and is not compared, in words.
+    schema_objects: definitions that both have. left_out: parts that a restored copy does not get, so that it does not
+    act.
+    recomputed: parts that were computed anew in the copy and are not compared, in words.
     """
 
     tables: tuple[TableProof, ...]
@@ -34,8 +38,10 @@ class Proof:
 
     @property
     def rows(self) -> int:
+        """Number of rows of all tables."""
         return sum(table.rows for table in self.tables)
 
     @property
     def bytes(self) -> int:
+        """Size of all tables."""
         return sum(table.bytes for table in self.tables)

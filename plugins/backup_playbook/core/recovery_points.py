@@ -1,4 +1,4 @@
-"""Which backup, now? The newest ones of each kind, what is known of them, and the choice of one to restore."""
+"""Recovery points: the newest backups of each kind, what is known of them, and the choice of one to restore."""
 
 from __future__ import annotations
 
@@ -14,68 +14,75 @@ from backup_playbook.core.naming import backup_time
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
 
 RETRIEVAL: Mapping[str, timedelta] = {"GLACIER": timedelta(hours=5), "DEEP_ARCHIVE": timedelta(hours=12)}
-"""How long a standard retrieval takes at most, by S3 storage class; all others can be read at once."""
+"""Longest standard retrieval, by S3 storage class; all other classes can be read at once."""
 RATES_CONSIDERED = 6
-"""So many of the newest proven restores give the speed that estimates go by: servers and networks change."""
+"""Newest proven restores that give the speed for estimates: servers and networks change."""
 
 
 State = Literal["verified", "not verified", "DAMAGED", "A COPY WAS NOT EQUAL", "DATED IN THE FUTURE"]
-"""Of a backup in one repository. `verified`: it counts."""
+"""State of a backup in one repository. `verified`: it counts."""
 Kind = Literal["proven", "verified", "unverified"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class NoSuchBackupError(PlaybookError):
-    """The backup that was asked for does not exist, or is not fit to be restored."""
+    """A backup that does not exist, or is not fit to be restored."""
 
 
 class Moment(Protocol):
     """A piece of evidence."""
 
     @property
-    def at(self) -> datetime: ...
+    def at(self) -> datetime:
+        """Time of the evidence."""
 
 
 class Backup(Protocol):
-    """One sealed backup in one repository, as its catalog's listing tells of it."""
+    """A sealed backup in one repository, as its catalog's listing tells of it."""
 
     @property
-    def source(self) -> str: ...
+    def source(self) -> str:
+        """Name of the source."""
+
     @property
-    def backup_id(self) -> str: ...
+    def backup_id(self) -> str:
+        """Id of the backup."""
+
     @property
-    def taken_at(self) -> datetime: ...
+    def taken_at(self) -> datetime:
+        """Start of the backup."""
+
     @property
     def verified(self) -> Moment | None:
-        """The newest verification, unless the backup is rejected."""
+        """Newest verification, unless the backup is rejected."""
 
     @property
     def rejected(self) -> bool:
-        """Its stored bytes are not what the manifest says."""
+        """Whether its stored bytes differ from the manifest."""
 
     @property
     def unequal(self) -> bool:
-        """A restored copy was not what the backup says."""
+        """Whether a restored copy differed from the backup."""
 
     @property
     def proven(self) -> Moment | None:
-        """The newest restore that was proven equal, unless another one was not."""
+        """Newest restore that was proven equal, unless another one was not."""
 
     def misdated(self, now: datetime) -> bool:
-        """Its date has not come, or a clock was wrong when it was taken."""
+        """Whether its date is in the future, or a clock was wrong when it was taken."""
 
     def last_read(self, now: datetime) -> datetime:
-        """When it was last verified or rejected; when neither happened, when it was taken."""
+        """Time of the last verification or rejection; without any, that of the backup."""
 
 
 AnyBackup = TypeVar("AnyBackup", bound=Backup)
 
 
 def is_sound(backup: Backup, now: datetime) -> bool:
-    """Whether it counts: it was checked, nothing speaks against it, and its date is right (as `core.retention` has it).
+    """Whether a backup counts: it was checked, nothing speaks against it, and its date is right.
 
-    One of which a copy was not equal is not the `latest`, is never proven, and is no reason to remove another one. It
-    is copied off-site, for its bytes are right, and a person may take it by its id.
+    `core.retention` has the same rule. A backup with an unequal copy is not the `latest`, is never proven, and is no
+    reason to remove another one. It is copied off-site, for its bytes are right, and a person may take it by its id.
     """
     checked = backup.verified is not None or backup.proven is not None
     return checked and not backup.rejected and not backup.unequal and not backup.misdated(now)
@@ -90,12 +97,13 @@ def choose_backup(
     allow_unverified: bool = False,
     allow_damaged: bool = False,
 ) -> AnyBackup:
-    """One backup out of the sealed ones of a source in one repository.
+    """Choose one of the sealed backups of a source in one repository.
 
     wanted: a backup id; or `latest`, the newest sound one; or `latest_proven`, the newest that a restore has proven.
     before: `latest...` is the newest that was begun before this moment (aware); what it shows may be later, which its
-    manifest says. allow_unverified: an id may be that of a backup that nobody has checked; never of a rejected one.
-    allow_damaged: of that, too, by those who check each thing that they take from it.
+    manifest says.
+    allow_unverified: an id may be that of a backup that nobody has checked; never of a rejected one.
+    allow_damaged: an id may be that of any backup; for those who check each thing that they take from it.
     Raises NoSuchBackupError.
     """
     newest_first = sorted(backups, key=lambda one: one.backup_id, reverse=True)
@@ -149,9 +157,9 @@ def _by_id(
 
 @dataclass(frozen=True)
 class Contents:
-    """What the manifest and the store tell of a backup. Sizes in bytes.
+    """Contents of a backup, as the manifest and the store tell. Sizes in bytes.
 
-    holding: how much it is, in words. stored_bytes: None where backups share contents.
+    holding: amount of data, in words. stored_bytes: None where backups share contents.
     """
 
     holding: str
@@ -164,11 +172,11 @@ class Contents:
 
 @dataclass(frozen=True)
 class RecoveryPoint:
-    """One backup, wherever copies of it are."""
+    """A backup, with all its copies."""
 
     backup_id: str
     states: Mapping[str, State]
-    """By repository that has it."""
+    """State in each repository that has it."""
     contents: Contents | None = None
     """None while it was not looked up, or cannot be read."""
     restore: timedelta | None = None
@@ -176,19 +184,22 @@ class RecoveryPoint:
 
     @property
     def taken_at(self) -> datetime:
+        """Start of the backup."""
         return backup_time(self.backup_id)
 
     @property
     def sound_in(self) -> tuple[str, ...]:
+        """Repositories in which it counts."""
         return tuple(name for name, state in self.states.items() if state == "verified")
 
     @property
     def rejected(self) -> bool:
-        """It is damaged somewhere, and sound nowhere."""
+        """Whether it is damaged somewhere, and sound nowhere."""
         return not self.sound_in and "DAMAGED" in self.states.values()
 
     @property
     def retrieval(self) -> timedelta:
+        """Time that a retrieval from an archive takes at most."""
         return RETRIEVAL.get(self.contents.storage_class, timedelta()) if self.contents else timedelta()
 
 
@@ -198,14 +209,17 @@ class RecoveryPoints:
 
     source: str
     newest: Mapping[Kind, RecoveryPoint]
-    """`proven`, `verified` and `unverified`, those that there are."""
+    """Newest backup of each kind that there is."""
     offsite: tuple[str, ...]
-    """The off-site repositories that should have copies."""
+    """Off-site repositories that should have copies."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """The repositories that could not be asked, and why."""
+    """Reasons why repositories could not be read, by repository."""
 
     def as_json(self, now: datetime) -> dict[str, Any]:
-        """Times in seconds, sizes in bytes; `restore_seconds` is null until a restore was measured."""
+        """Recovery points for machines.
+
+        Times in seconds, sizes in bytes; `restore_seconds` is null until a restore was measured.
+        """
         points: dict[str, Any] = {
             kind: {
                 "backup_id": point.backup_id,
@@ -227,7 +241,10 @@ class RecoveryPoints:
 def newest_points(
     source: str, listed: Mapping[str, Iterable[Backup]], offsite: Sequence[str], now: datetime
 ) -> RecoveryPoints:
-    """listed: the sealed backups of the source by repository; offsite: which of its repositories are off-site."""
+    """Newest backup of each kind.
+
+    listed: the sealed backups of the source by repository. offsite: its off-site repositories.
+    """
     copies: dict[str, dict[str, Backup]] = {}
     for repository, backups in listed.items():
         for one in backups:
@@ -263,7 +280,7 @@ def restore_rate(restored: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def estimated(contents: Contents, rate: float | None) -> timedelta | None:
-    """How long a restore with proof takes, with the retrieval from an archive."""
+    """Duration of a restore with proof, with the retrieval from an archive."""
     if not rate:
         return None
     waiting = RETRIEVAL.get(contents.storage_class, timedelta())

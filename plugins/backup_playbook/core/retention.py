@@ -1,4 +1,4 @@
-"""Which backups of one source stay, which go, and why.
+"""Retention: the choice of the backups of one source that stay and that go, with reasons.
 
 The rules are the playbook's ("daily 30 days, weekly 12 weeks, monthly 12 months, yearly 7 years"), made precise:
 
@@ -32,7 +32,7 @@ RECENT = timedelta(hours=48)
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """How long the first verified backup of each period is kept.
+    """Rules of retention: the time that the first verified backup of each period is kept.
 
     ``daily`` is in days, ``weekly`` in weeks, ``monthly`` in months, ``yearly`` in years; 0 switches a rule off.
     ``keep_newest`` is the floor: that many of the newest verified backups are never removed, whatever their age.
@@ -83,7 +83,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Decision:
-    """What happens to one backup. ``reasons`` are short phrases for people, never empty, the weightiest first.
+    """The fate of one backup. ``reasons`` are short phrases for people, never empty, the weightiest first.
 
     ``tier`` is the longest-lived rule that keeps the backup (storage lifecycle rules go by it), None if no rule does.
     """
@@ -121,8 +121,11 @@ class RetentionPlan:
 
 @dataclass(frozen=True)
 class _Rule:
-    """``period``: strftime format that names a backup's calendar period. ``until``: from the day of a backup, the first
-    day on which the rule no longer keeps it."""
+    """A rule that is switched on.
+
+    ``period``: strftime format that names a backup's calendar period. ``until``: from the day of a backup, the first
+    day on which the rule no longer keeps it.
+    """
 
     tier: Tier
     period: str

@@ -1,4 +1,4 @@
-"""Rows that were deleted, and what went with them: where to look for them, what stands in their way, what to do.
+"""Recovery of deleted rows and their dependent rows: where to look for them, conflicts, what to do.
 
 Pure: the engine reads, this decides and says it in words.
 """
@@ -23,16 +23,16 @@ TableName = tuple[str, str]
 Action = Literal["cascade", "set null", "set default", "restrict", "no action"]
 OnConflict = Literal["stop", "skip", "overwrite"]
 State = Literal["missing", "equal", "differs", "taken"]
-"""A row of the backup beside production: not there, as it was, another row has its key, or one of its unique values."""
+"""State of a row in production: absent, as in the backup, another row has its key, or one of its unique values."""
 
 
 class RowRecoveryError(PlaybookError):
-    """What was asked for makes no sense, or cannot be done without loss; nothing was touched."""
+    """A request that makes no sense, or cannot be met without loss; nothing was touched."""
 
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """child_columns of `child` refer to parent_columns of `parent`, in this order.
+    """A foreign key: child_columns of `child` refer to parent_columns of `parent`, in this order.
 
     operators: by which each of the parent's is compared with the child's; it may be that of an extension (citext).
     partial: one partition of the child has it, the others need not.
@@ -51,8 +51,11 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Column:
-    """type: as SQL writes it. cast: the same without a length, which a cast would cut values to. required: a row
-    without a value for it is refused."""
+    """A column of a table.
+
+    type: as SQL writes it. cast: the same without a length, which a cast would cut values to. required: a row without a
+    value for it is refused.
+    """
 
     type: str
     cast: str
@@ -64,7 +67,10 @@ class Column:
 
 @dataclass(frozen=True)
 class TableShape:
-    """`key`: the columns of the primary key; empty when there is none. key_operators: by which each is compared."""
+    """A table without its rows.
+
+    key: columns of the primary key; empty when there is none. key_operators: by which each is compared.
+    """
 
     name: TableName
     partitioned: bool
@@ -74,17 +80,18 @@ class TableShape:
 
     @property
     def label(self) -> str:
+        """Name for people."""
         return label(self.name)
 
     @property
     def stored(self) -> list[str]:
-        """The columns that a row brings its own values for."""
+        """Columns that a row brings its own values for."""
         return [name for name, column in self.columns.items() if not column.generated]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What stands after WHERE, as production's server has understood it; see `engines.postgres.row_condition`.
+    """A condition after WHERE, as production's server has understood it; see `engines.postgres.row_condition`.
 
     sql: every name in it with its schema. columns: those that it names. plain: whether rows can be judged by it while
     they are loaded. functions: of the application, with the digest of what they do. settings: of production's session.
@@ -99,7 +106,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows: by the values of the primary key, as text, or by a condition on the table's columns."""
+    """Rows to recover: by the values of the primary key, as text, or by a condition on the table's columns."""
 
     keys: tuple[tuple[str, ...], ...] = ()
     where: str = ""
@@ -107,13 +114,14 @@ class Selection:
 
 
 def label(table: TableName) -> str:
+    """Name of a table for people."""
     return ".".join(table)
 
 
 def select_rows(keys: Sequence[str], where: str, table: TableShape) -> Selection:
-    """What a form says. keys: a value each; for a key of several columns, a JSON array or object each.
+    """Selection from a form.
 
-    Raises RowRecoveryError.
+    keys: a value each; for a key of several columns, a JSON array or object each. Raises RowRecoveryError.
     """
     where = where.strip()
     if bool(keys) == bool(where):
@@ -130,7 +138,10 @@ def select_rows(keys: Sequence[str], where: str, table: TableShape) -> Selection
 
 
 def parse_key(text: str, table: str, key: Sequence[str]) -> tuple[str, ...]:
-    """key: the columns of the primary key. Raises RowRecoveryError."""
+    """Values of one key from its text.
+
+    key: columns of the primary key. Raises RowRecoveryError.
+    """
     if len(key) == 1:
         return (text,)
     try:
@@ -148,12 +159,12 @@ def parse_key(text: str, table: str, key: Sequence[str]) -> tuple[str, ...]:
 
 
 def cascades(links: Iterable[ForeignKey]) -> list[ForeignKey]:
-    """Those by which the deletion of a row takes other rows along."""
+    """Foreign keys by which the deletion of a row deletes dependent rows."""
     return [link for link in links if link.on_delete == "cascade"]
 
 
 def search_order(root: TableName, links: Sequence[ForeignKey]) -> list[frozenset[TableName]]:
-    """The tables that rows of `root` lead down to, step after step, parents before their children.
+    """Tables with dependent rows of `root`, step after step, parents before their children.
 
     Tables that lead to each other in a circle are in one step.
     """
@@ -188,9 +199,10 @@ class _Record(BaseModel):
 
 
 class Conflict(_Record):
-    """What stands in the way. solved_by: the values of `on_conflict` that go on nevertheless, as `choices` says.
+    """An obstacle to the recovery of rows.
 
-    rows: by their keys; for the plan that is approved, as they may be names of people. what: goes into logs.
+    solved_by: the values of `on_conflict` that go on nevertheless, as `choices` says. rows: by their keys; for the plan
+    that is approved, as they may be names of people. what: goes into logs.
     """
 
     table: str
@@ -215,7 +227,7 @@ class Conflict(_Record):
 
 
 def column_conflicts(then: TableShape, now: TableShape) -> Iterator[Conflict]:
-    """What became of the columns since the backup."""
+    """Conflicts of columns that changed since the backup."""
     for name, column in then.columns.items():
         if column.generated:
             continue
@@ -247,7 +259,7 @@ def column_conflicts(then: TableShape, now: TableShape) -> Iterator[Conflict]:
 
 
 class PreviewRow(_Record):
-    """key, values: shortened for people."""
+    """A row of the backup. key, values: shortened for people."""
 
     key: str
     state: State
@@ -255,21 +267,22 @@ class PreviewRow(_Record):
 
 
 class TablePreview(_Record):
-    """How many rows were found in the backup, by what they are in production; and the first of them."""
+    """Rows of a table in the backup: their number by state in production, and the first of them."""
 
     table: str
     counts: dict[State, int]
     rows: tuple[PreviewRow, ...] = ()
 
     def written(self, on_conflict: OnConflict) -> tuple[int, int]:
-        """How many rows will be inserted, and how many overwritten."""
+        """Number of rows that will be inserted, and of those that will be overwritten."""
         return self.counts.get("missing", 0), self.counts.get("differs", 0) if on_conflict == "overwrite" else 0
 
 
 class Preview(_Record):
-    """fingerprint: of the rows and of what production has in their place; the import refuses when it has changed.
+    """A planned recovery of rows.
 
-    nouns: what tables and rows are called. cut: what referred to these rows, until the deletion set it to NULL.
+    fingerprint: of the rows and of what production has in their place; the import refuses when it has changed.
+    nouns: words for tables and rows. cut: references to these rows, which the deletion set to NULL.
     """
 
     tables: tuple[TablePreview, ...]
@@ -280,6 +293,7 @@ class Preview(_Record):
     nouns: Nouns = nouns("postgres")
 
     def stopping(self, on_conflict: OnConflict) -> list[Conflict]:
+        """Conflicts that `on_conflict` does not solve."""
         return [item for item in self.conflicts if on_conflict not in item.solved_by]
 
     def require_clear(self, on_conflict: OnConflict) -> None:
@@ -292,6 +306,7 @@ class Preview(_Record):
             )
 
     def in_short(self, on_conflict: OnConflict) -> str:
+        """Sentences for messages."""
         written = [item.written(on_conflict) for item in self.tables]
         inserted, overwritten = (sum(counts[which] for counts in written) for which in (0, 1))
         rows, tables = counted(inserted, self.nouns.row), counted(len(self.tables), self.nouns.table)
@@ -299,13 +314,13 @@ class Preview(_Record):
         return f"{rows} of {tables} will be inserted, {overwritten:,} overwritten.{cut}"
 
     def without_rows(self) -> Preview:
-        """What goes into logs and reports: no values of rows, and no keys."""
+        """Preview for logs and reports: no values of rows, and no keys."""
         tables = tuple(item.model_copy(update={"rows": ()}) for item in self.tables)
         conflicts = tuple(item.model_copy(update={"rows": ()}) for item in self.conflicts)
         return self.model_copy(update={"tables": tables, "conflicts": conflicts})
 
     def to_markdown(self, on_conflict: OnConflict) -> str:
-        """What will be done, for the approval page; `without_rows`, for the log."""
+        """Page for the approval; `without_rows`, for the log."""
         lines = [f"| {self.nouns.table} | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
         fate = "overwritten" if on_conflict == "overwrite" else "left"
         for item in self.tables:
@@ -337,12 +352,12 @@ def _in_full(conflict: Conflict) -> Iterator[str]:
 
 
 def not_restored(cut: Sequence[str]) -> str:
-    """cut: of a preview, or of what came back."""
+    """References that do not come back, in words. cut: of a preview, or of an import."""
     return f"references that the deletion set to NULL ({', '.join(cut)})"
 
 
 class RecoveredRows(_Record):
-    """What an import wrote, by table; and where the script lies that takes it back. cut: as in the preview."""
+    """Result of an import: rows by table, and the place of the script that undoes it. cut: as in the preview."""
 
     inserted: dict[str, int]
     overwritten: dict[str, int]

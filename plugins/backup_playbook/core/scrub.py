@@ -1,4 +1,4 @@
-"""Which older backups are read again today, so that bit rot and tampering are found before somebody needs them.
+"""Choice of older backups to read again today, so that bit rot and tampering are found before a restore.
 
 Every day reads an equal share, those first that were not read for the longest time.
 """
@@ -13,16 +13,16 @@ from backup_playbook.core.recovery_points import AnyBackup, Backup
 
 DAY = timedelta(days=1)
 JUST_READ = timedelta(hours=12)
-"""Half a day, so that a run that starts early still reads what yesterday's found damaged."""
+"""Time in which nothing is read twice: half a day, so that a run that starts early reads damaged backups again."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 RESERVE = DAY + JUST_READ
-"""What is late after it is read now: tomorrow's run comes to its last backup somewhat later than today's."""
+"""Time within which a backup that becomes late is read now: the next run comes to its last backup somewhat later."""
 
 
 def plan_scrub(
     backups: Iterable[AnyBackup], within: timedelta, now: datetime, *, asked: bool = False
 ) -> list[AnyBackup]:
-    """The backups of one source in one repository to read now, longest unread first.
+    """Choose the backups of one source in one repository to read now, longest unread first.
 
     within: each is to be read at least this often. Three groups: an equal share of all; what would be late before
     tomorrow's run; and what the last reading rejected, until it is repaired or removed. asked: a person wants to know,
@@ -43,12 +43,12 @@ def plan_scrub(
 
 
 def is_late(backup: AnyBackup, within: timedelta, now: datetime) -> bool:
-    """Whether it was not read again in time."""
+    """Whether a backup was not read again in time."""
     return now - _unread_since(backup, now) > within
 
 
 def _unread_since(backup: Backup, now: datetime) -> datetime:
-    """What is dated in the future, and was not read yet, has waited for nobody knows how long."""
+    """Time of the last reading. A backup from the future that was not read has waited for nobody knows how long."""
     read = backup.last_read(now)
     return read if read <= now else _LONG_AGO
 

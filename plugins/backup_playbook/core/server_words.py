@@ -1,4 +1,4 @@
-"""What a Postgres server and its client programs say, without the values of rows: nothing for logs and messages.
+"""Output of a Postgres server and its client programs, without the values of rows: fit for logs and messages.
 
 Values stand in quotes, after a colon, in DETAIL and CONTEXT; the words around them may be of any language.
 """
@@ -29,30 +29,31 @@ _PLACE = re.compile(r"COPY .+?, line \d+(?:, column [^:]+)?|(?:PL/\w+|SQL) funct
 
 
 def message(primary: str, sqlstate: str | None) -> str:
-    """The first words of an error of psycopg."""
+    """First words of an error of psycopg."""
     if not (sqlstate or "").startswith(_DATA_ERRORS):
         return primary
     return _QUOTED.sub(lambda found: found[1] or HIDDEN, primary)
 
 
 def place(context: str) -> str:
-    """Which line of which table, and which function, of a CONTEXT."""
+    """Line of a table, and function, that a CONTEXT names."""
     return ", ".join(found[0] for line in context.splitlines() if (found := _PLACE.match(line)))
 
 
 def shown(lines: Sequence[str]) -> list[str]:
-    """Those of an error that people may see."""
+    """Lines of an error that people may see."""
     words = ServerWords()
     return [found for line in lines if (found := words(line)) is not None]
 
 
 class ServerWords:
-    """Takes line by line what a program prints; gives what is to be shown of it, or None. Values may have lines."""
+    """Filter of a program's output, line by line: returns the part to show, or None. Values may have lines."""
 
     def __init__(self) -> None:
         self._hiding = False
 
     def __call__(self, line: str) -> str | None:
+        """Part of a line to show; None when there is none."""
         if found := _HIDDEN_FIELD.match(line):
             self._hiding = True
             line = found[1] if line.startswith("CONTEXT") else ""

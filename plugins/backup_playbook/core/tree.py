@@ -15,16 +15,18 @@ from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
 YOUNG = -1
-"""In the place of a time that lies so shortly before the reading that the next change may leave it as it is."""
+"""Value for a time shortly before the reading: the next change may leave it as it is."""
 
 L = TypeVar("L")
 R = TypeVar("R")
 
 LONGEST_KEY = 900
-"""S3 allows 1,024 bytes, with the repository's prefix."""
+"""Longest path that is a key. S3 allows 1,024 bytes, with the repository's prefix."""
 
 
 class FileType(StrEnum):
+    """Type of a path."""
+
     FILE = "file"
     DIRECTORY = "directory"
     SYMLINK = "symlink"
@@ -34,12 +36,12 @@ class FileType(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What kept a path from being backed up as it should; empty for all others."""
+    """Reason why a path was not backed up as it should; empty for all others."""
 
     CHANGING = "changing"
     """It was written to while it was read, at every try: what was read last is stored, and may be of two moments."""
     UNREADABLE = "unreadable"
-    """Not read. What an earlier backup stored of it is kept; a directory, with all that is below it."""
+    """Not read. Contents from earlier backups are kept; for a directory, also those below it."""
     SPECIAL = "special"
     """A fifo, socket or device: it has no content that could be stored."""
     NAMELESS = "nameless"
@@ -50,7 +52,7 @@ class Outcome(StrEnum):
 
 
 class Entry(NamedTuple):
-    """One path. Times in nanoseconds; `path` and `target` as the file system has them, whatever their encoding."""
+    """A path. Times in nanoseconds; `path` and `target` as the file system has them, whatever their encoding."""
 
     path: bytes
     type: str
@@ -64,38 +66,39 @@ class Entry(NamedTuple):
     inode: int = 0
     sparse: bool = False
     target: bytes = b""
-    """Of a symbolic link."""
+    """Target of a symbolic link."""
     etag: str = ""
-    """Of an object in a bucket that is backed up."""
+    """ETag of an object in a bucket that is backed up."""
     sha256: str = ""
-    """Of the content; empty when nothing is stored of it."""
+    """SHA-256 of the content; empty when nothing is stored of it."""
     version: str = ""
-    """The S3 version that holds the content."""
+    """S3 version that holds the content."""
     parts: int = 0
     """Size of the first part when it was stored in several (see repository.upload.part_bytes)."""
     checksum: str = ""
     """The store's composite checksum, when it was stored in several parts; else it is that of `sha256`."""
     hashed_key: bool = False
-    """It is stored under the hash of its path: S3, or this store, cannot have the path itself as a key."""
+    """Whether it is stored under the hash of its path: S3, or this store, cannot have the path itself as a key."""
     added: str = ""
-    """The id of the backup that stored this version."""
+    """Id of the backup that stored this version."""
     outcome: str = ""
     reason: str = ""
-    """Of the outcome, for people."""
+    """Reason of the outcome, for people."""
     device: int = 0
-    """0 for what is on the file system of the tree's root, whose own number differs from worker to worker."""
+    """Number of the file system; 0 for that of the tree's root, whose number differs from worker to worker."""
     ctime_ns: int = 0
-    """Of the last change of content or attributes, which nobody can set; or YOUNG."""
+    """Time of the last change of content or attributes, which nobody can set; or YOUNG."""
     links: int = 0
-    """How many names the file has, when it has several: those of one inode on one device."""
+    """Number of names of the file, when it has several: those of one inode on one device."""
     xattrs: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
     """Extended attributes, ACLs and capabilities among them: names percent-encoded, values in base64."""
     object_headers: dict[str, str | dict[str, str]] = {}  # noqa: RUF012
-    """Of an object in a bucket, as arguments of PutObject: ContentType, CacheControl, ..., Metadata (an object),
-    Tagging (`key=value&...`)."""
+    """Headers of an object in a bucket, as arguments of PutObject: ContentType, CacheControl, ..., Metadata (an
+    object), Tagging (`key=value&...`)."""
 
     @property
     def is_directory(self) -> bool:
+        """Whether it is a directory."""
         return self.type == FileType.DIRECTORY
 
     @property
@@ -110,7 +113,7 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Path for people."""
         return self.path.decode(errors="backslashreplace")
 
     @property
@@ -135,6 +138,7 @@ class Entry(NamedTuple):
         )  # fmt: skip
 
     def same_attributes(self, other: Entry) -> bool:
+        """Whether attributes are equal: mode, owner, time, device, links and extended attributes."""
         return (
             self.mode, self.uid, self.gid, self.user, self.group, self.mtime_ns, self.device, self.links, self.xattrs,
         ) == (
@@ -143,7 +147,7 @@ class Entry(NamedTuple):
         )  # fmt: skip
 
     def with_content_of(self, other: Entry) -> Entry:
-        """The attributes of this one, and where the other's content is."""
+        """Entry with the attributes of this one, and the content of the other."""
         return self._replace(**{name: getattr(other, name) for name in _CONTENT_FIELDS})
 
 
@@ -153,7 +157,7 @@ _BYTES_FIELDS = (("path", "path_base64"), ("target", "target_base64"))
 
 
 def to_line(entry: Entry, **more: str) -> bytes:
-    """A JSON object on one line. What is not UTF-8 travels as `path_base64`."""
+    """JSON object on one line. A name that is not UTF-8 travels as `path_base64`."""
     document: dict[str, Any] = dict(more)
     for name, value in zip(Entry._fields, entry, strict=True):
         if value == _DEFAULTS.get(name):
@@ -169,7 +173,7 @@ def to_line(entry: Entry, **more: str) -> bytes:
 
 
 def from_document(document: dict[str, Any]) -> Entry:
-    """Raises ValueError or TypeError for what `to_line` does not write."""
+    """Entry from a JSON object. Raises ValueError or TypeError for anything that `to_line` does not write."""
     for name, encoded in _BYTES_FIELDS:
         if name in document:
             document[name] = document[name].encode()
@@ -179,7 +183,7 @@ def from_document(document: dict[str, Any]) -> Entry:
 
 
 def key_of(source: str, entry: Entry) -> str:
-    """Where the content is, relative to the repository."""
+    """Key of the content, relative to the repository."""
     if entry.hashed_key:
         return f"{hashed_folder(source)}{hashlib.sha256(entry.path).hexdigest()}"
     return current_folder(source) + entry.path.decode()
@@ -208,12 +212,12 @@ def merge(
 
 
 def current_folder(source: str) -> str:
-    """The state of the newest backup, as any S3 tool can read it."""
+    """Key prefix of the state of the newest backup, as any S3 tool can read it."""
     return f"current/{source}/"
 
 
 def hashed_folder(source: str) -> str:
-    """The same for paths that cannot be keys."""
+    """Key prefix of contents whose paths cannot be keys."""
     return f"current-hashed/{source}/"
 
 
@@ -224,10 +228,10 @@ def unsafe(path: bytes) -> bool:
 
 
 def placed(entries: Iterable[Entry]) -> Iterator[tuple[Entry, str]]:
-    """Each entry, with the reason why no directory can hold it beside the others; empty for nearly all.
+    """Entries, each with the reason why no directory can hold it beside the others; empty for nearly all.
 
-    Ordered entries come out nearly so: a file waits until it is known that nothing is below it, as keys of a bucket
-    can be (`a` and `a/b`). Then all that is below comes back, and the one does not.
+    Ordered entries come out nearly so: a file waits until it is known that nothing is below it, as keys of a bucket can
+    be (`a` and `a/b`). Then all that is below comes back, and the one does not.
     """
     held: list[Entry] = []  # each one's path begins with that of the one before
     for entry in entries:
@@ -249,7 +253,7 @@ def placed(entries: Iterable[Entry]) -> Iterator[tuple[Entry, str]]:
 
 
 def innermost_first(folders: Iterable[Entry]) -> Iterator[Entry]:
-    """Ordered folders, each after those that are in it."""
+    """Order folders so that each comes after those that are in it."""
     around: list[Entry] = []
     for entry in folders:
         while around and not entry.path.startswith(around[-1].path):
@@ -259,5 +263,5 @@ def innermost_first(folders: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def _is_confusing(text: str) -> bool:
-    """What S3 would take, and some of its clients and compatibles resolve to another key."""
+    """Whether S3 takes the key, while some of its clients and compatibles resolve it to another one."""
     return any(part in ("", ".", "..") for part in text.split("/"))

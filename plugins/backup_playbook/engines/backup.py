@@ -34,7 +34,7 @@ REPAIRED = "repaired"
 
 
 class Depth(StrEnum):
-    """How closely a verification looked; part of the evidence."""
+    """Depth of a verification; part of the evidence."""
 
     FULL = "full"
     """Every byte read, decrypted, decompressed and compared with the content digests."""
@@ -45,10 +45,10 @@ class Depth(StrEnum):
 
 
 def take_backup(source: Source, engine: Engine, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
-    """Dump, then seal. When the dump fails, what it stored is removed as far as possible.
+    """Dump, then seal. Remove what a failed dump stored, as far as possible.
 
-    When sealing fails nothing is removed: the manifest may have arrived although its answer did not. If it did not, the
-    sweep removes the rest. Raises AlreadySealedError, before anything is written, when the backup id is taken.
+    When sealing fails nothing is removed: the manifest may have arrived although its answer did not. The sweep removes
+    the rest. Raises AlreadySealedError, before anything is written, when the backup id is taken.
     """
     _require_free(writer)
     try:
@@ -90,7 +90,10 @@ def _discard(writer: BackupWriter) -> None:
 
 @dataclass(frozen=True)
 class Verification:
-    """Re-reads a backup from its bucket and compares it with its manifest."""
+    """Comparison of a stored backup with its manifest.
+
+    repaired: the damaged part has just been replaced from a verified copy. That also ends findings of a deeper look.
+    """
 
     catalog: Catalog
     engine: Engine
@@ -98,8 +101,6 @@ class Verification:
     depth: Depth
     streams: int = 2
     repaired: bool = False
-    """Whether what was damaged has just been replaced from a verified copy: that ends also what only a closer look had
-    found."""
 
     def run(
         self,
@@ -111,7 +112,7 @@ class Verification:
     ) -> dict[str, Any]:
         """Write `verified-*` evidence and return it. When something differs: `rejected-*`, and VerificationError.
 
-        expected_seal: what the run that took the backup got; a manifest that was exchanged since differs.
+        expected_seal: the seal that the backup's run returned; a manifest that was replaced since has another.
         manifest: as just read from the catalog, to spare a second request.
         """
         seen = self.catalog.entry(source, backup_id)  # a rejection that comes while this reads is not answered by it
@@ -167,7 +168,7 @@ class Verification:
             )
 
     def _check_objects(self, manifest: Manifest, cancellation: Cancellation) -> list[VerificationError]:
-        """All damaged objects, not just the first: it tells a failing disk from one lost file.
+        """Find all damaged objects, not just the first: it tells a failing disk from one lost file.
 
         Raises RepositoryError when none is damaged, and one cannot be read.
         """
@@ -206,7 +207,7 @@ class Verification:
 
 
 def require_verified(catalog: Catalog, source: str, backup_id: str) -> CatalogEntry:
-    """The catalog's entry of a backup. Raises RepositoryError unless its newest verification was a good one."""
+    """Return the catalog's entry of a backup. Raises RepositoryError unless its newest verification was good."""
     for entry in catalog.backups(source):
         if entry.backup_id == backup_id:
             if entry.verified:

@@ -26,7 +26,10 @@ def gather_facts(
     now: datetime,
     scrub_troubles: Sequence[Unreadable] | None = (),
 ) -> SourceFacts:
-    """repositories: the primary one first. scrub_troubles: None when the scrub did not come to its end."""
+    """Collect everything that the health of a source is judged by.
+
+    repositories: the primary one first. scrub_troubles: None when the scrub did not come to its end.
+    """
     seen = survey(source, repositories, open_catalog)
     objects = [trouble for trouble in scrub_troubles or () if trouble.backup_id]
     for trouble in scrub_troubles or ():
@@ -63,7 +66,7 @@ def gather_facts(
 
 
 def lost_since(catalog: Catalog, newest: Manifest, now: datetime) -> list[Loss]:
-    """What a backup has no longer that the sound one before it had. Raises PlaybookError."""
+    """List the losses of a backup against the sound one before it. Raises PlaybookError."""
 
     def older() -> Iterator[Counts]:
         for entry in catalog.backups(newest.source):
@@ -79,7 +82,7 @@ def lost_since(catalog: Catalog, newest: Manifest, now: datetime) -> list[Loss]:
 
 
 def accept_unequal(catalogs: Iterable[Catalog], source: str, backup_id: str, note: Mapping[str, Any]) -> bool:
-    """A person answers for a backup of which a copy was not equal. Returns whether there was such a finding."""
+    """Record that a person answers for a backup whose copy was unequal. Returns whether there was such a finding."""
     found = [catalog for catalog in catalogs if catalog.entry(source, backup_id).unequal]
     for catalog in found:
         catalog.add_evidence(source, backup_id, EvidenceKind.ACCEPTED, dict(note))
@@ -96,14 +99,14 @@ def _seals_of_copies(seen: Survey, newest: Manifest, offsite: Sequence[str]) -> 
 
 
 def _sizes(seen: Survey, primary: str, sound: Sequence[CatalogEntry]) -> tuple[int, ...]:
-    """From what their verifications wrote: manifests name every table, and are much larger."""
+    """Read sizes from the evidence of verifications: manifests name every table, and are much larger."""
     wanted = [(entry, entry.verified) for entry in sound[:SIZES_CONSIDERED] if entry.verified]
     bodies = seen.evidence(primary, wanted) if wanted else []
     return tuple(body["stored_bytes"] for body in bodies if isinstance(body.get("stored_bytes"), int))
 
 
 def _inequalities(seen: Survey) -> tuple[Inequality, ...]:
-    """Each once, however many repositories know of it."""
+    """Collect each finding once, however many repositories know of it."""
     found: dict[str, Inequality] = {}
     for repository, entries in seen.listed.items():
         open_ = [entry for entry in entries if entry.unequal and entry.backup_id not in found]

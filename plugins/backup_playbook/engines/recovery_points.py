@@ -24,7 +24,10 @@ from backup_playbook.repository.layout import objects_folder
 def find_recovery_points(
     source: str, repositories: Sequence[str], open_catalog: OpenCatalog, now: datetime
 ) -> RecoveryPoints:
-    """repositories: the primary one first. Those that cannot be read are named in the result."""
+    """Find and describe the newest recovery points of a source. Unreadable repositories are named in the result.
+
+    repositories: the primary one first.
+    """
     seen = survey(source, repositories, open_catalog)
     rate = _rate(seen)
     points = newest_points(source, seen.listed, repositories[1:], now)

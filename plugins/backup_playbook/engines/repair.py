@@ -19,13 +19,14 @@ from backup_playbook.streams.processes import Cancellation
 
 
 class Damage(NamedTuple):
-    """What of a backup has to be brought back. objects: what is missing, cannot be read, or is not as it was stored."""
+    """Damaged parts of a backup. objects: those that are missing, unreadable, or not as they were stored."""
 
     objects: tuple[StoredObject, ...]
     manifest: bool
     restore_script: bool
 
     def names(self) -> list[str]:
+        """List all damaged objects by name."""
         found = [item.name for item in self.objects]
         return found + [MANIFEST] * self.manifest + [RESTORE_SCRIPT] * self.restore_script
 
@@ -33,7 +34,7 @@ class Damage(NamedTuple):
 def find_damage(
     target: Catalog, entry: CatalogEntry | None, sound: Manifest, streams: int, cancellation: Cancellation
 ) -> Damage:
-    """Compare what is stored with the manifest of a sound copy, byte by byte. entry: of the target; None: it has none.
+    """Compare a stored backup with the manifest of a sound copy, byte by byte. entry: the target's, if it has one.
 
     Raises VerificationError when the target's first verification was of another backup with this id.
     """
@@ -49,7 +50,7 @@ def find_damage(
 
 
 def require_same(target: Catalog, entry: CatalogEntry | None, sound: Manifest) -> None:
-    """Raises VerificationError when the target's first verification was of another backup with this id."""
+    """Raise VerificationError when the target's first verification was of another backup with this id."""
     seal = first_seal(target, entry, shared=shares_contents(sound)) if entry else ""
     if seal and seal not in (sound.seal, sound.origin_seal):
         raise VerificationError(
@@ -70,9 +71,9 @@ def repair(
     streams: int,
     cancellation: Cancellation,
 ) -> None:
-    """Replace what is damaged. Each object is compared with the manifest as it passes; raises VerificationError.
+    """Replace damaged objects only: a repair that fails leaves the backup as bad as it was.
 
-    What is replaced is damaged: a repair that fails leaves the backup as bad as it was.
+    Each object is compared with the manifest as it passes. Raises VerificationError.
     """
     copy_objects(
         origin.store, target.store, sound, damage.objects,

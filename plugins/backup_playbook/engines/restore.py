@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def open_backup(catalog: Catalog, engine: Engine, source: str, backup_id: str, codec: Codec) -> BackupReader:
-    """A backup whose manifest is intact, complete, of this source and engine, and that `codec` can decode.
+    """Open a backup if its manifest is intact, complete and of this engine, and `codec` can decode it.
 
     Raises RepositoryError, VerificationError, EncryptionError.
     """

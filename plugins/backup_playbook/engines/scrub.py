@@ -28,12 +28,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Scrubbed:
-    """What one scrub of a source did. Rejections are in the repositories, as evidence."""
+    """Result of one scrub of a source. Rejections are in the repositories, as evidence.
+
+    read: backups, rejected ones included. bytes: stored bytes of the sound ones.
+    """
 
     read: int = 0
-    """Backups, with those that were rejected."""
     bytes: int = 0
-    """Of the backups that are right, as stored."""
     rejected: int = 0
     seconds: float = 0.0
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -41,8 +42,10 @@ class Scrubbed:
 
 @dataclass(frozen=True)
 class Scrub:
-    """Verifies backups again as closely as it can be done: whole; as stored, for lack of the key; by their checksums,
-    from an archive."""
+    """Repeated verification of older backups, each as deep as possible.
+
+    Without the key they are compared as stored; in an archive, by their checksums.
+    """
 
     engine: Engine
     codec: Codec
@@ -59,7 +62,7 @@ class Scrub:
         *,
         asked: bool = False,
     ) -> Scrubbed:
-        """A backup that is not right is rejected, and the others are read nevertheless. See plan_scrub."""
+        """Read the backups that are due, see plan_scrub. A damaged one is rejected, and the others are read still."""
         started = time.monotonic()
         seen = survey(source, repositories, open_catalog)
         done = Scrubbed(unreadable=list(seen.unreadable.values()))
@@ -114,7 +117,7 @@ class Scrub:
             raise
 
     def _how(self, manifest: Manifest | None) -> tuple[Depth, Codec]:
-        """By how the backup was encrypted, which may not be how the source is encrypted today."""
+        """Choose by how the backup was encrypted, which may not be how the source is encrypted today."""
         method = manifest.encryption.method if manifest else "none"
         if method == "none":
             return Depth.FULL, Codec(self.codec.level)
@@ -123,7 +126,7 @@ class Scrub:
 
 
 def _unreadable(repository: str, entry: CatalogEntry, error: PlaybookError, *, alone: bool) -> Unreadable:
-    """alone: it is about an object of this backup; else about the repository."""
+    """Describe a read failure. alone: it concerns an object of this backup; else the repository."""
     if not alone:
         return Unreadable(repository, error.what, error.remedy)
     remedy = error.remedy
@@ -137,7 +140,7 @@ def _unreadable(repository: str, entry: CatalogEntry, error: PlaybookError, *, a
 
 
 def answers(catalog: Catalog, source: str, backup_id: str) -> bool:
-    """Whether a repository answers when it is asked for something else than the object that could not be read."""
+    """Check whether a repository answers for other objects than the one that could not be read."""
     for key in (manifest_key(source, backup_id), catalog_folder(source, backup_id) + RESTORE_SCRIPT):
         try:
             catalog.store.get(key)
@@ -150,7 +153,7 @@ def answers(catalog: Catalog, source: str, backup_id: str) -> bool:
 
 
 def _manifest(catalog: Catalog, entry: CatalogEntry) -> Manifest | None:
-    """None when it was tampered with: the verification comes upon that too, and writes the evidence."""
+    """Read the manifest; None when it was tampered with: the verification finds that too, and writes the evidence."""
     try:
         return catalog.manifest(entry.source, entry.backup_id)
     except VerificationError:
@@ -158,7 +161,7 @@ def _manifest(catalog: Catalog, entry: CatalogEntry) -> Manifest | None:
 
 
 def _archived(catalog: Catalog, manifest: Manifest) -> bool:
-    """Whether its bytes can only be read after a retrieval; their checksums can be asked for at any time."""
+    """Check whether its bytes need a retrieval first; their checksums can be asked for at any time."""
     largest = max(manifest.objects, key=lambda item: item.stored_bytes, default=None)
     if largest is None:
         return False
@@ -167,10 +170,10 @@ def _archived(catalog: Catalog, manifest: Manifest) -> bool:
 
 
 def first_seal(catalog: Catalog, entry: CatalogEntry, *, shared: bool = False) -> str:
-    """What its first verification found: a manifest that was exchanged with all of its objects differs from it.
+    """Return the seal that its first verification found; empty when unknown. A replaced backup has another one.
 
-    Of a copy it is the seal of its origin, which a repair leaves as it is. Evidence was without that once, and what was
-    verified since was compared with it. shared: copies have seals of their own; without the origin's, nothing is known.
+    A copy has the seal of its origin, which a repair keeps. Old evidence lacks it; later verifications compared it.
+    shared: copies have seals of their own, so that without the origin's nothing is known.
     """
     verified = [name for name in entry.evidence if name.kind is EvidenceKind.VERIFIED]
     if not verified:

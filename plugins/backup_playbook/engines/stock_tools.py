@@ -1,4 +1,4 @@
-"""What the restore.sh of every engine does in the same way: fetch an object, and compare its digests."""
+"""Parts that the restore.sh of all engines share: fetch an object, and compare its digests."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _DECODERS = {
 
 
 def fill(template: Path, manifest: Manifest, repository_url: str, more: Mapping[str, str]) -> str:
-    """The template with its `@WORDS@`: those of every backup, and `more`."""
+    """Fill the template's `@WORDS@`: those of every backup, and `more`."""
     method = manifest.encryption.method
     tools = ["zstd"] if method == "none" else ["gpg", "zstd"]
     words = {
         "BACKUP": manifest.backup_id,
         "SOURCE": manifest.source,
         "TAKEN": manifest.snapshot_at.isoformat(sep=" ", timespec="seconds"),
-        "VERSION": manifest.details["server_version"],
+        "VERSION": manifest.details.get("server_version", ""),
         "TOOLS": "".join(f"{tool}, " for tool in tools),
         "TOOL_WORDS": " ".join(tools),
         "KEY": one_line(_KEYS[method].format(recipients=", ".join(manifest.encryption.recipients))),
@@ -44,10 +44,10 @@ def fill(template: Path, manifest: Manifest, repository_url: str, more: Mapping[
 
 
 def fetched(item: StoredObject) -> str:
-    """The arguments of `fetch`."""
+    """Write the arguments of `fetch` for an object."""
     return f"{shlex.quote(item.name)} {item.stored_sha256} {item.content_sha256}"
 
 
 def one_line(text: str) -> str:
-    """For a comment: a line break in a locale's or a recipient's name must not begin a command."""
+    """Remove line breaks for a comment: one in the name of a locale or recipient must not begin a command."""
     return text[:1] + text[1:].replace("\n", " ").replace("\r", " ")

@@ -1,4 +1,4 @@
-"""What all repositories of a source know of its backups. One that cannot be read is a fact, not an error."""
+"""Survey of all repositories of a source. One that cannot be read is a fact, not an error."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from typing import Any
 from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.core.health import Rejection, Unreadable
 from backup_playbook.core.model import EvidenceKind, Manifest
-from backup_playbook.repository.catalog import Catalog, CatalogEntry
+from backup_playbook.repository.catalog import LISTINGS_AT_ONCE, Catalog, CatalogEntry
 from backup_playbook.repository.layout import EvidenceName
 
 READS_AT_ONCE = 8
 
 OpenCatalog = Callable[[str], Catalog]
-"""From the name of a repository to its catalog. Raises PlaybookError."""
+"""Opens the catalog of a repository by name. Raises PlaybookError."""
 
 
 @dataclass
 class Survey:
-    """The backups of one source by repository, and what went wrong on the way to them."""
+    """The backups of one source by repository, and the failures on the way to them.
+
+    listed: sealed backups, newest first. unreadable: the first failure of each repository.
+    """
 
     source: str
     catalogs: dict[str, Catalog] = field(default_factory=dict)
     listed: dict[str, list[CatalogEntry]] = field(default_factory=dict)
-    """Only what is sealed, newest first."""
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
-    """By repository, the first refusal or failure."""
     rejections: list[Rejection] = field(default_factory=list)
 
     @contextmanager
     def asking(self, repository: str) -> Iterator[None]:
-        """What the repository refuses, or fails, becomes a fact about it."""
+        """Note a failure of the repository as a fact about it."""
         try:
             yield
         except PlaybookError as error:
             self.unreadable.setdefault(repository, Unreadable(repository, error.what, error.remedy))
 
     def manifest(self, repository: str, backup_id: str) -> Manifest | None:
-        """None: it cannot be read, or was tampered with, which is a rejection."""
+        """Read a manifest; None when it cannot be read, or was tampered with, which is noted as a rejection."""
         with self.asking(repository):
             try:
                 return self.catalogs[repository].manifest(self.source, backup_id)
@@ -50,7 +51,7 @@ class Survey:
         return None
 
     def evidence(self, repository: str, wanted: Iterable[tuple[CatalogEntry, EvidenceName]]) -> list[dict[str, Any]]:
-        """The bodies, in the same order; empty ones for documents that nobody here wrote."""
+        """Read bodies of evidence, in the same order; empty ones for documents that nobody here wrote."""
         catalog = self.catalogs[repository]
 
         def read(entry: CatalogEntry, name: EvidenceName) -> dict[str, Any]:
@@ -65,16 +66,24 @@ class Survey:
 
 
 def survey(source: str, repositories: Sequence[str], open_catalog: OpenCatalog) -> Survey:
-    """One listing for each repository."""
+    """List the backups of a source in each repository, side by side."""
     found = Survey(source)
     for name in repositories:
         with found.asking(name):
             found.catalogs[name] = open_catalog(name)
-            found.listed[name] = found.catalogs[name].backups(source)
+
+    def listed(name: str) -> list[CatalogEntry] | None:
+        with found.asking(name):
+            return found.catalogs[name].backups(source)
+        return None
+
+    with ThreadPoolExecutor(LISTINGS_AT_ONCE, thread_name_prefix="survey") as threads:
+        answers = zip(found.catalogs, threads.map(listed, found.catalogs), strict=True)
+        found.listed = {name: entries for name, entries in answers if entries is not None}
     return found
 
 
 def newest_evidence(entries: Iterable[CatalogEntry], kind: EvidenceKind) -> list[tuple[CatalogEntry, EvidenceName]]:
-    """All evidence of a kind, newest first."""
+    """List all evidence of a kind, newest first."""
     found = [(entry, name) for entry in entries for name in entry.evidence if name.kind is kind]
     return sorted(found, key=lambda pair: pair[1], reverse=True)

@@ -21,18 +21,23 @@ if TYPE_CHECKING:
 Reader = Callable[[Element, str, Callable[[str], str]], Any]
 
 LISTED = "Listed"
-"""What `fast_listing` adds to an answer, in the place of the items: a list of `ListedPath` or `ListedVersion`."""
+"""Name under which `fast_listing` adds the items to an answer: a list of `ListedPath` or `ListedVersion`."""
 
 
 class ListedPath(NamedTuple):
+    """An object of a listing."""
+
     path: str
-    """The whole key in the bucket."""
+    """Full key in the bucket."""
     bytes: int
     modified: datetime
 
 
 class ListedVersion(NamedTuple):
-    """deleted: it is a delete marker, which has no bytes. latest: it is what a read without a version meets."""
+    """A version, or delete marker, of a listing.
+
+    deleted: it is a delete marker, which has no bytes. latest: a read without a version gets it.
+    """
 
     path: str
     version: str
@@ -44,7 +49,7 @@ class ListedVersion(NamedTuple):
 
 
 def fast_listing(client: S3Client) -> None:
-    """Make this client's listings of objects and of versions carry `LISTED`; does nothing the second time."""
+    """Make this client's listings of objects and of versions carry `LISTED`; do nothing the second time."""
     # The asterisk, not "s3", puts it before a handler of botocore that parses the whole document to find errors.
     for operation, take in (("ListObjectsV2", _take_contents), ("ListObjectVersions", _take_versions)):
         client.meta.events.register_first(

@@ -1,4 +1,4 @@
-"""The objects of one backup: written as encoded streams, read back against their manifest."""
+"""Objects of one backup: written as encoded streams, read back against their manifest."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from backup_playbook.streams.codec import Codec
 log = logging.getLogger(__name__)
 
 UNREADABLE_MOST = 10
-"""Objects that cannot be read before a verification gives up: each costs its retries."""
+"""Unreadable objects until a verification gives up: each costs its retries."""
 TIER_TAG = "backup-tier"
 FIRST_TIER = "daily"
 
 
 class BackupWriter:
-    """Writes the objects of one backup. Nothing that it wrote counts before the manifest is sealed."""
+    """Writer of the objects of one backup. Nothing that it wrote counts before the manifest is sealed."""
 
     def __init__(self, store: ObjectStore, source: str, backup_id: str, codec: Codec, prefix: str = "") -> None:
-        """prefix: of the names of all that it writes, where other objects of this backup are kept."""
+        """Begin a backup; `prefix` begins the names of all its objects, when other objects of it are kept."""
         self.store, self.codec = store, codec
         self.source, self.backup_id = source, backup_id
         self.prefix = prefix
@@ -42,7 +42,7 @@ class BackupWriter:
         self._folder = objects_folder(source, backup_id)
 
     def write(self, name: str, kind: ObjectKind, blocks: Blocks, *, estimate: int = 0) -> StoredObject:
-        """Content through compression and encryption into one object; `estimate` is its expected size in bytes."""
+        """Compress and encrypt content into one object; `estimate` is its expected size in bytes."""
         content = Digest()
         encoded = self.codec.encode(tap(blocks, content.update))
         full_name = self.prefix + name + self.codec.suffix
@@ -72,7 +72,10 @@ class BackupWriter:
         tools: Mapping[str, str] = MappingProxyType({}),
         started_at: datetime | None = None,
     ) -> Manifest:
-        """Of what was written, not sealed yet. tools: the engine's own. started_at: if that was before this writer."""
+        """Manifest of what was written, not sealed yet.
+
+        tools: versions of the engine's own. started_at: when the backup began before this writer.
+        """
         return Manifest(
             backup_id=self.backup_id,
             source=self.source,
@@ -94,28 +97,29 @@ class BackupWriter:
         )
 
     def discard(self) -> None:
-        """Remove what a failed run stored, so that it need not wait for the sweep."""
+        """Remove the objects of a failed run at once, before the sweep finds them."""
         self.store.delete([item.key for item in self.store.list(self._folder)])
 
 
 @dataclass(frozen=True)
 class BackupReader:
-    """A backup that is read back."""
+    """Reader of one backup."""
 
     store: ObjectStore
     manifest: Manifest
     codec: Codec
 
     def content(self, item: StoredObject) -> Iterator[bytes]:
-        """See `read_content`."""
+        """Stream the content of an object; see `read_content`."""
         return read_content(self.store, self.manifest, item, self.codec)
 
     def objects(self, kind: ObjectKind) -> list[StoredObject]:
+        """Objects of one kind, in the order of the manifest."""
         return [item for item in self.manifest.objects if item.kind is kind]
 
 
 def read_content(store: ObjectStore, manifest: Manifest, item: StoredObject, codec: Codec) -> Iterator[bytes]:
-    """The content of an object; every stored and every content byte is checked as it passes.
+    """Stream the content of an object; every stored and every content byte is checked as it passes.
 
     Raises VerificationError or EncryptionError, at the latest at the end: commit nothing before.
     """
@@ -135,26 +139,26 @@ def read_content(store: ObjectStore, manifest: Manifest, item: StoredObject, cod
 
 
 class UnreadableObjects:
-    """Those that a verification cannot read: they are no proof of damage, and hide none of the others'."""
+    """Objects that a verification cannot read: no proof of damage, and no reason to stop looking at the others."""
 
     def __init__(self) -> None:
         self._found: list[RepositoryError] = []
 
     def add(self, error: RepositoryError) -> None:
-        """Raises it when it is not about one object, or when there are too many of them."""
+        """Note an error; raise it when it is not about one object, or when there are too many."""
         if not is_unreadable(error) or len(self._found) >= UNREADABLE_MOST:
             raise error
         log.error("%s", error.what)
         self._found.append(error)
 
     def report(self, problems: Sequence[VerificationError]) -> None:
-        """Raises the first one, unless there are problems that are graver: damage."""
+        """Raise the first error, unless there is damage, which is worse."""
         if self._found and not problems:
             raise self._found[0]
 
 
 def check_stored(store: ObjectStore, manifest: Manifest, item: StoredObject) -> None:
-    """Read every stored byte, without opening it. Raises VerificationError."""
+    """Read every stored byte, without decoding it. Raises VerificationError."""
     key = objects_folder(manifest.source, manifest.backup_id) + item.name
     stored = Digest()
     drain(tap(store.read(key), stored.update))
@@ -162,8 +166,10 @@ def check_stored(store: ObjectStore, manifest: Manifest, item: StoredObject) -> 
 
 
 def check_store_checksum(store: ObjectStore, manifest: Manifest, item: StoredObject) -> None:
-    """Compare size and the store's own checksum, reading nothing. Raises VerificationError; RepositoryError where the
-    store has no checksum."""
+    """Compare size and the store's own checksum, reading nothing.
+
+    Raises VerificationError when they differ, RepositoryError when the store has no checksum.
+    """
     key = objects_folder(manifest.source, manifest.backup_id) + item.name
     size, checksum = store.stored_checksum(key)
     where = f"{store.url}/{key}"
@@ -176,7 +182,7 @@ def check_store_checksum(store: ObjectStore, manifest: Manifest, item: StoredObj
 
 
 def no_checksum(where: str) -> RepositoryError:
-    """It says nothing of the object: the store keeps no SHA-256, or was not given one."""
+    """Error about an object that has no SHA-256 in the store, so that nothing is known of it."""
     return RepositoryError(
         f"{where} has no checksum in the object store, so that only a full read can verify it.",
         "Set `verification: full` for this source, or `checksums: true` for its repository.",

@@ -55,7 +55,7 @@ def copy_objects(
     streams: int,
     cancellation: Cancellation,
 ) -> None:
-    """Some objects of a backup; see `copy_backup`."""
+    """Copy some objects of a backup; see `copy_backup`."""
     copy = _copy_on_server if same_endpoint else _copy_through
 
     def job(item: StoredObject) -> Callable[[], None]:
@@ -66,7 +66,10 @@ def copy_objects(
 
 
 def has_copy(target: Catalog, manifest: Manifest) -> bool:
-    """Whether it was copied already. Raises VerificationError when something else has its id there."""
+    """Whether the backup was copied already.
+
+    Raises VerificationError when another backup has its id there.
+    """
     source, backup_id = manifest.source, manifest.backup_id
     if all(entry.backup_id != backup_id for entry in target.backups(source)):
         return False
@@ -109,10 +112,10 @@ _OF_THE_CONTENT = (EvidenceKind.UNEQUAL, EvidenceKind.ACCEPTED, EvidenceKind.RES
 
 
 def share_verdicts(origin: Catalog, target: Catalog, source: str) -> int:
-    """Copy the evidence on the content of backups that the other one lacks: it holds for every copy.
+    """Copy the evidence on the content of backups that the other repository lacks: it holds for every copy.
 
-    Evidence is written to all repositories at once; this is for those that were away then, or got their copy later.
-    Returns how much it was.
+    Evidence is written to all repositories at once. This is for those that were unreachable then, or got their copy
+    later. Returns the number of documents copied.
     """
     copies, shared = {entry.backup_id: entry for entry in target.backups(source)}, 0
     for entry in origin.backups(source):

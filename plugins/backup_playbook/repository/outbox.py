@@ -28,7 +28,7 @@ _KEY = re.compile(rf"{FOLDER}(\d{{8}}T\d{{9}}Z)-[0-9a-f]{{6}}\.json")
 
 @dataclass(frozen=True)
 class Waiting:
-    """A message, as it was put."""
+    """A message in the outbox, as it was put."""
 
     key: str
     since: datetime
@@ -43,13 +43,15 @@ class Outbox:
 
     @property
     def url(self) -> str:
+        """Place of the outbox, for messages and logs."""
         return f"{self._store.url}/{FOLDER}"
 
     def put(self, body: bytes, now: datetime) -> None:
+        """Add a message."""
         self._store.put(f"{FOLDER}{evidence_stamp(now)}-{secrets.token_hex(3)}.json", body)
 
     def waiting(self, now: datetime) -> Iterator[Waiting]:
-        """The oldest AT_ONCE messages, oldest first. What is older than KEPT is news to nobody: logged and removed."""
+        """The oldest AT_ONCE messages, oldest first. Messages older than KEPT are logged and removed instead."""
         keys = [item.key for item in islice(self._store.list(FOLDER), AT_ONCE)]
         for key, match in ((key, _KEY.fullmatch(key)) for key in keys):
             if not match:
@@ -62,4 +64,5 @@ class Outbox:
                 yield item
 
     def remove(self, item: Waiting) -> None:
+        """Remove a message."""
         self._store.delete([item.key])

@@ -1,10 +1,11 @@
-"""Very many small objects written and read, with a tenth of botocore's work for each.
+"""Requests about very many small objects, with a tenth of botocore's work for each.
 
-botocore takes 1.5 ms of a core for a request, most of it to find the endpoint, describe itself and call handlers, and
-http.client nearly half as much, most of it to read the answer's headers as if they were those of a mail: more than a
-small file is worth. Here a request is signed in one go, and goes over a connection that is kept. Whatever does not
-succeed at once is left to botocore, with its retries and explanations; so is everything where a proxy, a client
-certificate or an unverified connection is configured, which botocore knows how to do.
+botocore takes 1.5 ms of a core for a request, most of it to find the endpoint, describe itself and call handlers.
+http.client takes nearly half as much, most of it to read the answer's headers as if they were those of a mail. Both are
+more than a small file is worth.
+Here a request is signed in one go, and goes over a connection that is kept. Whatever does not succeed at once is left
+to botocore, with its retries and explanations. So is everything where a proxy, a client certificate or an unverified
+connection is configured.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.blocks import Blocks
 
 SMALL_BYTES = 4 << 20
-"""Up to this size an object is one request, whole in memory."""
+"""Largest object that is one request, whole in memory."""
 _ATTRIBUTES = {
     "StorageClass": "x-amz-storage-class",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
 }
 OF_THIS_OBJECT = frozenset({404, 405, 429})
-"""Refusals that say nothing of the next request: it is gone, it is a delete marker, too many requests."""
+"""Refusals that say nothing of the next request: gone, a delete marker, too many requests."""
 
 log = logging.getLogger(__name__)
 
 
 class QuickRequests:
-    """Requests to one store, from any number of threads, each with a connection of its own."""
+    """A client of one store for small objects, used by any number of threads, each with its own connection."""
 
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
@@ -64,22 +65,23 @@ class QuickRequests:
         return (answer.header("x-amz-version-id") if answer else "") or self.store.put(key, body).version
 
     def read(self, key: str, version: str, size: int) -> Blocks:
-        """An object that should have `size` bytes, or one version of it. Raises RepositoryError, also while it is read.
+        """Read an object that should have `size` bytes, or one version of it.
 
-        A large one, or one of another size, comes as a stream: what comes at once is never more than SMALL_BYTES.
+        An object that is large, or of another size, comes as a stream: a block is never more than SMALL_BYTES. Raises
+        RepositoryError, also while it is read.
         """
         answer = self._ask("GET", key, version, expected=size) if size <= SMALL_BYTES else None
         return [answer.body] if answer else self.store.read(key, version)
 
     def stored_checksum(self, key: str, version: str) -> tuple[int, str | None]:
-        """As ObjectStore.stored_checksum."""
+        """Size in bytes, and the store's own SHA-256; see ObjectStore.stored_checksum."""
         answer = self._ask("HEAD", key, version)
         if answer and (size := answer.header("content-length")).isdigit():
             return int(size), answer.header("x-amz-checksum-sha256") or None
         return self.store.stored_checksum(key, version)
 
     def _ask(self, method: str, key: str, version: str = "", body: bytes = b"", expected: int = 0) -> _Answer | None:
-        """None when the store did not simply do it, or sends more than is expected."""
+        """Send a request; None when the store did not simply do it, or sends more than is expected."""
         if not self._usable:
             return None
         # by its path, not by a host name of the bucket's own: the one connection does for all, and dots do no harm
@@ -145,7 +147,7 @@ class _Answer(NamedTuple):
 
 
 class _Connection:
-    """As much of HTTP as small objects of S3 need. Raises OSError, HTTPException: then it must be closed."""
+    """The part of HTTP that small objects of S3 need. Close it after an OSError or HTTPException."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         self._socket = socket.create_connection((host, port), READ_SECONDS)
@@ -155,7 +157,7 @@ class _Connection:
         self._answers = self._socket.makefile("rb")
 
     def send(self, request: Request, headers: dict[str, str], body: bytes, expected: int) -> _Answer:
-        """expected: bytes of the answer's body, when it is a success."""
+        """Send a request and read its answer; `expected` is the size of the body of a success."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         target = f"{request.path}?{request.query}" if request.query else request.path
         head = f"{request.method} {target} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n"
@@ -187,6 +189,8 @@ class _Connection:
 
 
 class Request(NamedTuple):
+    """A request to be signed."""
+
     method: str
     path: str
     """Percent-encoded, as is the query."""
@@ -196,7 +200,10 @@ class Request(NamedTuple):
 def signed(
     request: Request, headers: dict[str, str], credentials: ReadOnlyCredentials, region: str, now: datetime
 ) -> dict[str, str]:
-    """A request's headers with its signature (AWS Signature Version 4); `x-amz-content-sha256` must be among them."""
+    """Headers of a request with its signature (AWS Signature Version 4).
+
+    headers: must have `x-amz-content-sha256`.
+    """
     time = f"{now:%Y%m%dT%H%M%SZ}"
     date = time[:8]
     headers = {**headers, "x-amz-date": time}

@@ -1,4 +1,4 @@
-"""Taking things out of a repository: backups that retention no longer keeps, and what failed runs left behind.
+"""Removal from a repository: backups that retention no longer keeps, and remains of failed runs.
 
 The manifest goes first: from then on the backup does not exist, and whatever happens next leaves garbage for the sweep,
 never a backup with holes.
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep removed."""
+    """Remains that a sweep removed."""
 
     backups: tuple[str, ...] = ()
     """Ids of runs that never sealed their backup, and of removals that were cut short."""
@@ -33,7 +33,7 @@ class Swept:
 
 
 def plan(catalog: Catalog, source: str, policy: RetentionPolicy, now: datetime) -> RetentionPlan:
-    """What retention would do with the backups of one source."""
+    """Plan of retention for the backups of one source; removes nothing."""
     return plan_retention((_candidate(entry, now) for entry in catalog.backups(source)), policy, now)
 
 
@@ -52,7 +52,7 @@ def _candidate(entry: CatalogEntry, now: datetime) -> Candidate:
 
 
 def apply(catalog: Catalog, source: str, retention: RetentionPlan) -> None:
-    """Remove what the plan removes, and tag what it keeps with the tier that keeps it, for lifecycle rules."""
+    """Remove the backups that the plan removes, and tag the others with their tier, for lifecycle rules."""
     entries = {entry.backup_id: entry for entry in catalog.backups(source)}
     for decision in retention.keep:
         entry = entries[decision.backup_id]
@@ -72,7 +72,7 @@ def remove_backup(store: ObjectStore, source: str, backup_id: str) -> int:
 
 
 def sweep(catalog: Catalog, source: str, grace: timedelta, now: datetime) -> Swept:
-    """Remove what has no manifest and has not changed for `grace`: objects, evidence, unfinished uploads.
+    """Remove objects, evidence and unfinished uploads without a manifest that have not changed for `grace`.
 
     Uploads of large files go to the current state. A part of a running one is younger than `grace`, whoever sends it.
     """
@@ -92,7 +92,7 @@ def sweep(catalog: Catalog, source: str, grace: timedelta, now: datetime) -> Swe
 
 
 def _newest_change(store: ObjectStore, source: str, backup_id: str) -> datetime:
-    """A backup in progress writes all the time, however long ago it began."""
+    """Time of the last write: a backup in progress writes all the time, however long ago it began."""
     folders = (objects_folder(source, backup_id), catalog_folder(source, backup_id))
     times = [item.modified for folder in folders for item in store.list(folder)]
     uploads = [item.last_activity for item in store.unfinished_uploads(folders[0])]

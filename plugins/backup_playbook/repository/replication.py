@@ -1,4 +1,4 @@
-"""Whether S3 replicates a bucket as the configuration says."""
+"""Check that S3 replicates a bucket as the configuration says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNANSWERED = {
 
 
 def require_replication(store: ObjectStore, replica: str) -> None:
-    """Raises RepositoryError unless an enabled rule replicates all that is below the store's prefix to that bucket."""
+    """Raise RepositoryError unless an enabled rule replicates the store's whole prefix to the bucket `replica`."""
     found = _configuration(store)
     rules: list[Mapping[str, Any]] = found.get("Rules", [])
     if any(_covers(rule, store.prefix, replica) for rule in rules):

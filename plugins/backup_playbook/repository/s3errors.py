@@ -1,4 +1,4 @@
-"""What an object store's errors mean, in sentences."""
+"""Errors of object stores, explained in sentences."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ _DEFAULT_REMEDY = "Try again; when it stays, read the object store's own log for
 
 
 def code_of(error: ClientError) -> str:
-    """The S3 error code; HEAD answers carry only a status, which is translated."""
+    """S3 error code. HEAD answers carry only a status, which is translated."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     return _STATUS_NAMES.get(code, code)
 
@@ -135,7 +135,7 @@ def explained(action: str) -> Iterator[None]:
 
 
 def is_missing(error: RepositoryError) -> bool:
-    """Whether what was asked for does not exist, or that version of it."""
+    """Whether the object, or this version of it, does not exist."""
     cause = error.__cause__
     return isinstance(cause, ClientError) and code_of(cause) in (
         "NoSuchKey",
@@ -146,11 +146,11 @@ def is_missing(error: RepositoryError) -> bool:
 
 
 def is_of_object(error: RepositoryError) -> bool:
-    """Whether a read failed for something of this one object, so that others may well be read.
+    """Whether a read failed because of this one object, so that others can probably be read.
 
-    It is gone, archived, encrypted with a key that may not be used, or the disk below it is failing: what is cut at
-    the same place again and again is that, too. Credentials, quotas, requests that are too many and lost connections
-    concern them all.
+    The object is gone, archived, encrypted with a forbidden key, or the disk below it is failing, which also cuts a
+    read at the same place again and again. Credentials, quotas, too many requests and lost connections concern all
+    objects.
     """
     cause = error.__cause__
     if isinstance(cause, ClientError):
@@ -160,7 +160,7 @@ def is_of_object(error: RepositoryError) -> bool:
 
 
 def is_unreadable(error: RepositoryError) -> bool:
-    """Whether a read failed, however often it was tried, for nothing that the reader lacks: most likely it is the disk.
+    """Whether a read failed every time although the reader lacks nothing: most likely a failing disk.
 
     A store that is ill as a whole answers the same: ask it for something else before you blame the object.
     """

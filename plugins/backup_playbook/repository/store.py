@@ -35,12 +35,12 @@ LISTED_PER_PAGE = 1000
 DELETED_AT_ONCE = 1000
 DELETES_IN_FLIGHT = 8
 LACKS_DELETE_OBJECTS = ("NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "MalformedXML")
-"""What stores without DeleteObjects answer to it, such as Google's."""
+"""Answers of stores without DeleteObjects, such as Google's."""
 
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """How this S3 compatible wants to be spoken to; see repositories.yaml."""
+    """Peculiarities of an S3 compatible; see repositories.yaml."""
 
     storage_class: str = "STANDARD"
     conditional_writes: bool = True
@@ -50,10 +50,12 @@ class StoreOptions:
     kms_key_id: str = ""
     equal_parts: bool = False
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """More of each new object, as arguments of PutObject: ContentType, Metadata, ..."""
+    """More arguments of PutObject for each new object: ContentType, Metadata, ..."""
 
 
 class Listed(NamedTuple):
+    """An object of a listing."""
+
     key: str
     bytes: int
     modified: datetime
@@ -61,13 +63,15 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True)
 class StaleUpload:
+    """An unfinished multipart upload."""
+
     key: str
     upload_id: str
     last_activity: datetime
 
 
 class Put(NamedTuple):
-    """What the store says of an object that it took. version: empty where the bucket keeps none."""
+    """The store's answer to a write. `version` is empty where the bucket keeps none."""
 
     checksum: str | None
     version: str
@@ -90,31 +94,32 @@ class ObjectStore:
 
     @property
     def url(self) -> str:
+        """Place of the prefix, for messages."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def path(self, key: str) -> str:
-        """The whole key in the bucket."""
+        """Full key in the bucket. Raises ValueError for a key outside of the prefix."""
         if key.startswith("/") or ".." in key.split("/"):
             raise ValueError(f"{key!r} leaves the prefix {self.prefix!r}")
         return self.prefix + key
 
     def check(self) -> None:
-        """Raise unless bucket and credentials work; before anything else is done."""
+        """Raise unless bucket and credentials work."""
         with explained(f"use the bucket {self.bucket} of repository {self.name!r}"):
             self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
 
     # reading
 
     def get(self, key: str) -> bytes:
-        """A small object, whole."""
+        """Read a small object as a whole."""
         return b"".join(self.read(key))
 
     def read(self, key: str, version: str = "") -> Iterator[bytes]:
-        """An object, or one version of it, as a stream. A connection that is cut is resumed where it was cut."""
+        """Stream an object, or one version of it. A connection that is cut is resumed where it was cut."""
         return self.read_with_headers(key, version, {})
 
     def read_with_headers(self, key: str, version: str, headers: dict[str, Any]) -> Iterator[bytes]:
-        """The same; headers: gets what the store says of the object."""
+        """Stream an object, and fill `headers` with the store's answer about it."""
         where: dict[str, Any] = {"Bucket": self.bucket, "Key": self.path(key), **version_field(version)}
         with explained(f"read {self.url}/{key}{f' (version {version})' if version else ''}"):
             answer = self.client.get_object(**where)
@@ -136,9 +141,9 @@ class ObjectStore:
                 answer = self.client.get_object(**where, Range=f"bytes={offset}-", IfMatch=etag)
 
     def list(self, prefix: str, *, after: str = "", before: str = "") -> Iterator[Listed]:
-        """Everything below a key prefix, in key order, a request every LISTED_PER_PAGE keys.
+        """Objects below a key prefix, in key order; a request every LISTED_PER_PAGE keys.
 
-        after, before: only the keys between these two (both exclusive), where a long listing is split.
+        after, before: only keys between these two (both exclusive), where a long listing is split.
         """
         start = {"StartAfter": self.path(after)} if after else {}
         for page in self._pages(prefix, **start):
@@ -149,7 +154,7 @@ class ObjectStore:
                 yield Listed(key, size, modified)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """The names of what lies directly below `prefix/`."""
+        """Names of the folders directly below `prefix/`."""
         for page in self._pages(prefix, Delimiter="/"):
             for item in page.get("CommonPrefixes", ()):
                 yield item["Prefix"][len(self.prefix) + len(prefix) :].rstrip("/")
@@ -163,7 +168,7 @@ class ObjectStore:
         return answer["ContentLength"], answer.get("ChecksumSHA256")
 
     def storage_class(self, key: str) -> str:
-        """As it is now, for lifecycle rules of the bucket move objects; empty when there is no such object."""
+        """Current storage class, which lifecycle rules of the bucket change; empty when there is no such object."""
         with explained(f"look up {self.url}/{key}"):
             try:
                 answer = self.client.head_object(Bucket=self.bucket, Key=self.path(key))
@@ -174,19 +179,13 @@ class ObjectStore:
         return answer.get("StorageClass", "STANDARD")
 
     def exists(self, key: str) -> bool:
-        with explained(f"look up {self.url}/{key}"):
-            try:
-                self.client.head_object(Bucket=self.bucket, Key=self.path(key))
-            except ClientError as error:
-                if code_of(error) in ("NoSuchKey", "NotFound"):
-                    return False
-                raise
-        return True
+        """Whether there is such an object."""
+        return self.storage_class(key) != ""
 
     # writing
 
     def put(self, key: str, body: bytes, tags: Mapping[str, str] | None = None) -> Put:
-        """A small object, in one request."""
+        """Write a small object, in one request."""
         with explained(f"write {self.url}/{key}"):
             answer = self.client.put_object(
                 Bucket=self.bucket, Key=self.path(key), Body=body, **self.attributes(tags), **self.checksum(body)
@@ -218,13 +217,14 @@ class ObjectStore:
                 self._accept_own(key, body)
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replace the tags of an object; do nothing where the store has no tags."""
         if self.options.object_tags:
             with explained(f"tag {self.url}/{key}"):
                 pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
                 self.client.put_object_tagging(Bucket=self.bucket, Key=self.path(key), Tagging={"TagSet": pairs})  # type: ignore[typeddict-item]
 
     def delete(self, keys: Iterable[str]) -> int:
-        """Delete; what is already gone counts as deleted. Returns how many keys were sent."""
+        """Delete objects, and return their number; objects that are already gone count."""
         count, rest = 0, (self.path(key) for key in keys)
         while batch := list(islice(rest, DELETED_AT_ONCE)):
             errors = self.delete_at_once([{"Key": path} for path in batch])
@@ -239,8 +239,10 @@ class ObjectStore:
         return count
 
     def delete_at_once(self, named: Sequence[Any]) -> Sequence[Any]:
-        """In one request where the store knows it, else one by one. named: Key, and VersionId, of each. Returns what
-        was refused, with Key, Code and Message."""
+        """Delete objects in one request where the store can do that, else one by one.
+
+        named: Key, and VersionId, of each. Returns the refusals, with Key, Code and Message.
+        """
         with explained(f"delete from {self.url}"):
             if not self._deletes_one_by_one:
                 try:
@@ -271,7 +273,7 @@ class ObjectStore:
     # unfinished multipart uploads
 
     def unfinished_uploads(self, prefix: str) -> Iterator[StaleUpload]:
-        """Multipart uploads below a key prefix, with the time at which their newest part arrived."""
+        """Multipart uploads below a key prefix, each with the time at which its newest part arrived."""
         with explained(f"list the unfinished uploads of {self.url}"):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=self.path(prefix)
@@ -291,6 +293,7 @@ class ObjectStore:
                 raise
 
     def abort_upload(self, key: str, upload_id: str) -> None:
+        """Abort a multipart upload; do nothing when it is already gone."""
         with explained(f"abort the unfinished upload of {self.url}/{key}"):
             try:
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=self.path(key), UploadId=upload_id)
@@ -321,7 +324,7 @@ class ObjectStore:
         return {"ChecksumSHA256": sha256_base64(body)} if self.options.checksums else {}
 
     def _accept_own(self, key: str, body: bytes) -> None:
-        """A write whose answer was lost is tried again and then finds itself: that is no conflict."""
+        """Accept a key that holds the same content: a write whose answer was lost is tried again, and finds itself."""
         if self.get(key) != body:
             raise AlreadySealedError(
                 f"{self.url}/{key} exists already and was written by another run.",
@@ -336,9 +339,10 @@ class ObjectStore:
 
 
 def version_field(version: str) -> dict[str, Any]:
-    """Request fields that ask for one version; of the newest when there is none."""
+    """Request fields that name a version; none for the newest."""
     return {"VersionId": version} if version else {}
 
 
 def sha256_base64(body: bytes) -> str:
+    """SHA-256 in base64, as S3 writes checksums."""
     return base64.b64encode(hashlib.sha256(body).digest()).decode()

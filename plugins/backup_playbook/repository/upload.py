@@ -1,9 +1,9 @@
-"""A stream of unknown length into one S3 object, with memory that does not grow with it.
+"""Upload of a stream of unknown length into one S3 object, with memory that does not grow with it.
 
 Small streams are one PUT. Larger ones are a multipart upload: two parts are on their way while the next one fills.
 S3 allows 10,000 parts: the first part size follows the caller's estimate, and doubles every 1,000 parts, so that a
-wrong estimate ends at 8 TB instead of at 80 GB. Until then parts are equal, which some stores demand: of what is
-known to have 64 GB at most, or any size where the repository has `equal_parts`.
+wrong estimate ends at 8 TB instead of at 80 GB. Some stores demand equal parts: they are equal up to 64 GB, and at any
+size where the repository has `equal_parts`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ PARTS_IN_FLIGHT = 2
 
 @dataclass(frozen=True)
 class Uploaded:
+    """A stored object."""
+
     bytes: int
     sha256: str
     store_checksum: str | None
@@ -51,7 +53,7 @@ class Uploaded:
 def first_part_bytes(estimate: int, *, equal: bool = False) -> int:
     """Size of the first part for a stream of about `estimate` bytes; the estimate need not be right.
 
-    Some three parts are in memory. equal: parts of one size, whatever the estimate; where there is none, up to 64 GB.
+    Some three parts are in memory. equal: parts of one size, whatever the estimate; without an estimate, up to 64 GB.
     """
     same = min(LARGEST_PART_BYTES, estimate // (PARTS_BEFORE_GROWTH - 1) + 1)
     if equal:

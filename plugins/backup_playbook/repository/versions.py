@@ -1,4 +1,4 @@
-"""The versions that a bucket keeps of its objects."""
+"""Versions that a bucket keeps of its objects."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Version(NamedTuple):
 
 
 NO_VERSIONS = ("", "null")
-"""What a store answers in the place of a version's id when it keeps none."""
+"""Answers of a store in the place of a version's id when it keeps none."""
 _NEEDED = "the backups of files are versions of its objects, and the next run would overwrite the last one"
 
 
 def require_versioning(store: ObjectStore, why: str = _NEEDED) -> None:
-    """Raises RepositoryError unless the bucket keeps what is overwritten or deleted."""
+    """Raise RepositoryError unless the bucket keeps objects that are overwritten or deleted."""
     with explained(f"ask whether the bucket {store.bucket} keeps versions"):
         status = store.client.get_bucket_versioning(Bucket=store.bucket).get("Status", "off")
     if status != "Enabled":
@@ -37,7 +37,7 @@ def require_versioning(store: ObjectStore, why: str = _NEEDED) -> None:
 
 
 def list_versions(store: ObjectStore, prefix: str) -> Iterator[ListedVersion]:
-    """All versions and delete markers below a key prefix, in key order, those of a key together.
+    """Versions and delete markers below a key prefix, in key order, those of a key together.
 
     `path` is relative to the repository. Each comes once: versitygw repeats the last one of a page on the next page.
     """
@@ -57,7 +57,7 @@ def list_versions(store: ObjectStore, prefix: str) -> Iterator[ListedVersion]:
 
 
 def delete_versions(store: ObjectStore, versions: Iterable[Version]) -> int:
-    """Remove versions, and delete markers, for good; what is already gone counts. Returns how many were named."""
+    """Remove versions and delete markers for good, and return their number; those already gone count."""
     count, rest = 0, iter(versions)
     while batch := list(islice(rest, DELETED_AT_ONCE)):
         named = [{"Key": store.path(item.key), "VersionId": item.version} for item in batch]

@@ -1,4 +1,4 @@
-"""Byte streams are iterators of blocks. Nothing here holds more than one block of them."""
+"""Streams of bytes: iterators of blocks. Nothing here holds more than one block of them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ BLOCK_BYTES = 1 << 20
 
 
 class Digest:
-    """SHA-256 and length of what passes."""
+    """SHA-256 and length of the blocks that pass."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
         self.bytes = 0
 
     def update(self, block: bytes | memoryview) -> None:
+        """Add a block."""
         self._sha256.update(block)
         self.bytes += len(block)
 
     @property
     def sha256(self) -> str:
+        """SHA-256 of all blocks so far, in hexadecimal."""
         return self._sha256.hexdigest()
 
 

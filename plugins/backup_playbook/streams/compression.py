@@ -1,4 +1,4 @@
-"""zstd as a stream. The frames carry a checksum, so that stock `zstd -t` finds damage too."""
+"""Compression with zstd, as a stream. The frames carry a checksum, so that stock `zstd -t` finds damage too."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ _FIRST_STEP = 512
 
 
 def _next_step(step: int, produced: int) -> int:
-    """How much to unpack at once for about a block of content: repetitive data grows by up to 30,000 times."""
+    """Bytes to unpack at once for about a block of content: repetitive data grows by up to 30,000 times."""
     return max(_FIRST_STEP, min(BLOCK_BYTES, step * BLOCK_BYTES // max(produced, 1), 4 * step))

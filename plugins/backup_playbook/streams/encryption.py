@@ -1,5 +1,6 @@
-"""gpg as a stream: to recipients (public keys) or with a passphrase. Stock `gpg --decrypt` opens what this writes.
+"""Encryption with gpg, as a stream: to recipients (public keys) or with a passphrase.
 
+Stock `gpg --decrypt` opens everything that is written here.
 A keyring lives in a private temporary directory and only as long as it is used. Secrets reach gpg through file
 descriptors, never through arguments or files. gpg knows of tampering only at the end of a stream: whoever consumes
 `decrypt` must not commit anything before the stream has ended without an exception.
@@ -34,10 +35,10 @@ _ABANDONED_SECONDS = 60
 
 @dataclass(frozen=True)
 class Encryption:
-    """How a source is encrypted: to recipients, or with a passphrase (which, with recipients, opens the private key).
+    """Encryption of a source: to recipients, or with a passphrase.
 
-    `passphrase` and `private_key` are secrets: they do not show in repr(). Raises EncryptionError when nothing would
-    be protected.
+    With recipients, the passphrase opens the private key. `passphrase` and `private_key` are secrets: they do not show
+    in repr(). Raises EncryptionError when nothing would be protected.
     """
 
     recipients: tuple[str, ...] = ()
@@ -59,13 +60,14 @@ class Encryption:
 
     @property
     def record(self) -> EncryptionRecord:
-        """What the manifest tells about it."""
+        """Method and recipients, for the manifest."""
         if self.recipients:
             return EncryptionRecord(method="gpg_recipients", recipients=self.recipients)
         return EncryptionRecord(method="gpg_passphrase")
 
     @property
     def can_decrypt(self) -> bool:
+        """Whether the private key, or the passphrase, is known."""
         return self.private_key is not None if self.recipients else self.passphrase is not None
 
 
@@ -101,20 +103,26 @@ class Keyring:
 
     @property
     def record(self) -> EncryptionRecord:
+        """Method and recipients, for the manifest."""
         return self._encryption.record
 
     @property
     def can_decrypt(self) -> bool:
+        """Whether the private key, or the passphrase, is known."""
         return self._encryption.can_decrypt
 
     def encrypt(self, blocks: Blocks) -> Iterator[bytes]:
+        """Encrypt to the recipients, or with the passphrase when there are none."""
         if not self._encryption.recipients:
             return self._with_passphrase(blocks, "--symmetric", "--cipher-algo", "AES256")
         words = [word for recipient in self._encryption.recipients for word in ("--recipient", recipient)]
         return self._stream(blocks, "--trust-model", "always", *words, "--encrypt")
 
     def decrypt(self, blocks: Blocks, name: str) -> Iterator[bytes]:
-        """Raises EncryptionError when the key is wrong or the data was tampered with; `name` is for the message."""
+        """Decrypt; `name` is for messages.
+
+        Raises EncryptionError when the key is wrong or the data was tampered with.
+        """
         if not self._encryption.can_decrypt:
             raise EncryptionError(
                 f"{name} is encrypted and this worker has no key that opens it.",
@@ -172,7 +180,7 @@ class Keyring:
             ) from None
 
     def _require(self, recipient: str) -> None:
-        """Encrypt nothing to it: finds a missing, expired, revoked or signing-only key before any data moves."""
+        """Encrypt nothing to a recipient: finds a missing, expired, revoked or signing-only key in time."""
         try:
             processes.run([*self._gpg, "--trust-model", "always", "--recipient", recipient, "--encrypt"])
         except ProcessFailedError as error:
@@ -191,7 +199,7 @@ class Keyring:
 
 
 def _lock(home: Path) -> int:
-    """Held for as long as this process lives; raises BlockingIOError when another one holds it."""
+    """Lock a home for the lifetime of this process; raises BlockingIOError when another process holds it."""
     descriptor = os.open(home / "in-use", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,7 +210,7 @@ def _lock(home: Path) -> int:
 
 
 def _remove_abandoned_homes() -> None:
-    """A worker that was killed could not remove its keys: the next one does."""
+    """Remove the keys that a killed worker left behind."""
     for home in _HOMES.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # of another user, in use, or just being removed by another process
             if time.time() - home.stat().st_mtime > _ABANDONED_SECONDS:

@@ -1,4 +1,4 @@
-"""Lines out of a stream of text, by what stands in them, faster than a line at a time."""
+"""Search for lines in a stream of text, faster than a line at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from backup_playbook.streams.blocks import Blocks
 
 
 def lines_with(blocks: Blocks, wanted: Sequence[bytes]) -> Iterator[bytes]:
-    r"""All lines, with their ends, that have one of `wanted` in them, in order; many at a time.
+    r"""Lines, with their ends, that contain one of `wanted`, in order; many at a time.
 
     wanted: may begin with the `\n` before its line, and end with that of its line; each costs a look at all bytes.
     """
@@ -27,7 +27,7 @@ def lines_with(blocks: Blocks, wanted: Sequence[bytes]) -> Iterator[bytes]:
 
 
 def _pick(text: bytes, wanted: Sequence[bytes], begin: int, end: int) -> Iterator[bytes]:
-    """Of text[begin:end], which begins and ends with a line break."""
+    """Matching lines of text[begin:end], which begins and ends with a line break."""
     spans: dict[int, int] = {}
     for word in wanted:
         at = text.find(word, begin, end)

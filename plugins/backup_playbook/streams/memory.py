@@ -1,4 +1,4 @@
-"""Memory of streams whose pieces are large."""
+"""Memory limits of streams whose pieces are large."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def give_back_large_blocks() -> None:
 
 
 class Room:
-    """For how many bytes there is room at the same time; what is larger than all of it gets it alone."""
+    """A limit of bytes in use at the same time. A piece that is larger than the limit waits until it is alone."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most, self._held = most_bytes, 0
@@ -30,7 +30,7 @@ class Room:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Wait until there is room for `size` bytes; it is taken until the `with` block ends."""
+        """Wait until there is room for `size` bytes; keep it until the `with` block ends."""
         size = min(size, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._held + size <= self._most)

@@ -26,7 +26,10 @@ class Job(Generic[T]):
 
 
 def run_jobs(jobs: Sequence[Job[T]], workers: int, cancellation: Cancellation) -> list[T]:
-    """Results in the order of `jobs`. When one fails, the others are cancelled, and the first error is raised."""
+    """Run jobs, and return their results in the order of `jobs`.
+
+    When one fails, the others are cancelled, and the first error is raised.
+    """
     errors: list[BaseException] = []
 
     def attempt(job: Job[T]) -> T:
@@ -52,7 +55,10 @@ def run_jobs(jobs: Sequence[Job[T]], workers: int, cancellation: Cancellation) -
 
 
 def run_by_size(jobs: Sequence[Job[T]], streams: int, cancellation: Cancellation) -> list[T]:
-    """As run_jobs, for weights in bytes: small ones mostly wait for answers, so that there are more of them at once."""
+    """Run jobs whose weight is in bytes: large ones `streams` at a time, then small ones, more at a time.
+
+    Small jobs mostly wait for answers. Results and errors are those of `run_jobs`.
+    """
     large = [index for index, job in enumerate(jobs) if job.weight >= SMALL_BYTES]
     small = [index for index, job in enumerate(jobs) if job.weight < SMALL_BYTES]
     results: dict[int, T] = {}

@@ -1,6 +1,7 @@
-"""Programs as streams. Every process that is started is waited for, and its exit code and last words are checked.
+"""Programs as streams.
 
-A pipe hides exit codes: a stream from a process that failed ends with an exception, never quietly.
+Every process that is started is waited for, and its exit code and last words are checked. A pipe hides exit codes: a
+stream from a process that failed ends with an exception, never quietly.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ TERM_GRACE_SECONDS = 5.0
 
 
 class Cancellation:
-    """Ends all running processes of one piece of work at once, from any thread.
+    """The end of all running processes of one piece of work, from any thread.
 
-    parent: of the work that this is a part of. Its end ends the part; the part's end, after a failure, is its own.
+    parent: the work that this is a part of. Cancelling it cancels the part; a failed part is cancelled alone.
     """
 
     def __init__(self, parent: Cancellation | None = None) -> None:
@@ -41,6 +42,7 @@ class Cancellation:
         self._cancelled = False
 
     def cancel(self) -> None:
+        """End all processes, and let no other one start."""
         with self._lock:
             self._cancelled = True
             running = tuple(self._running)
@@ -55,6 +57,7 @@ class Cancellation:
             self._parent.check()
 
     def add(self, program: Program) -> None:
+        """Have a program ended by cancel(); raises CancelledError when that was called already."""
         if self._parent:
             self._parent.add(program)
         with self._lock:
@@ -62,6 +65,7 @@ class Cancellation:
             self.check()
 
     def remove(self, program: Program) -> None:
+        """Forget a program that has ended."""
         if self._parent:
             self._parent.remove(program)
         with self._lock:
@@ -69,7 +73,7 @@ class Cancellation:
 
 
 class Program:
-    """One child process in its own process group; its stderr goes to the log and its last lines are kept."""
+    """A child process in its own process group; its stderr goes to the log and its last lines are kept."""
 
     def __init__(
         self,
@@ -117,10 +121,14 @@ class Program:
 
     @property
     def pid(self) -> int:
+        """Process id."""
         return self._child.pid
 
     def blocks(self) -> Iterator[bytes]:
-        """What it prints. Raises ProcessFailedError or CancelledError at the end when it did not exit with 0."""
+        """Standard output, as a stream.
+
+        Raises ProcessFailedError or CancelledError at the end when the program did not exit with 0.
+        """
         try:
             while block := os.read(self._stdout.fileno(), BLOCK_BYTES):
                 yield block
@@ -129,7 +137,7 @@ class Program:
             self.close()
 
     def check(self) -> None:
-        """Wait for the end; raise when it was not a good one."""
+        """Wait for the end; raise ProcessFailedError or CancelledError when it was not a good one."""
         code = self._child.wait()
         self._reader.join()
         self._cancellation.check()
@@ -137,7 +145,7 @@ class Program:
             raise ProcessFailedError(self.name, code, "\n".join(self._stderr))
 
     def terminate(self) -> None:
-        """SIGTERM to the whole group, SIGKILL when that does not help."""
+        """Send SIGTERM to the whole group, and SIGKILL when that does not help."""
         for sign, patience in ((signal.SIGTERM, TERM_GRACE_SECONDS), (signal.SIGKILL, None)):
             if self._child.poll() is not None:
                 return
@@ -147,7 +155,7 @@ class Program:
                 self._child.wait(patience)
 
     def close(self) -> None:
-        """End it when it still runs. Its stdin belongs to whoever feeds it, and is closed there."""
+        """End the program if it still runs. Its stdin belongs to whoever feeds it, and is closed there."""
         self._cancellation.remove(self)
         self._stdout.close()
         self.terminate()
@@ -178,7 +186,7 @@ def output(
     cancellation: Cancellation | None = None,
     cwd: Path | None = None,
 ) -> Iterator[bytes]:
-    """The output of a program, as a stream. The program starts when the first block is asked for."""
+    """Output of a program, as a stream. The program starts when the first block is asked for."""
     yield from Program(argv, env=env, cancellation=cancellation, cwd=cwd).blocks()
 
 
@@ -190,9 +198,10 @@ def pipe(
     cancellation: Cancellation | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[bytes]:
-    """`blocks` through a program. A failure before the program wins over the program's own, which it caused.
+    """Send `blocks` through a program, and stream its output.
 
-    `blocks` is not closed: when the program did not want all of it, the caller may read on.
+    A failure of `blocks` wins over the program's own, which it caused. `blocks` is not closed: when the program did not
+    want all of it, the caller may read on.
     """
     program = Program(argv, env=env, cancellation=cancellation, pass_fds=pass_fds, stdin=True)
     failure: list[BaseException] = []
@@ -233,7 +242,10 @@ def _write_all(descriptor: int, block: bytes) -> None:
 
 
 def _enlarge_pipe(descriptor: int) -> None:
-    """Fewer switches between producer and consumer. Linux only; refused over a user's limit, it stays small."""
+    """Enlarge a pipe, for fewer switches between producer and consumer.
+
+    Linux only. When a user's limit forbids it, the pipe stays small.
+    """
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, BLOCK_BYTES)
 
@@ -243,6 +255,6 @@ def _debian_package(program: str) -> str:
 
 
 def _program_name(argv: Sequence[Word]) -> str:
-    """What the user knows it by: `stdbuf -o1M psql` is psql."""
+    """Name that the user knows a program by: `stdbuf -o1M psql` is psql."""
     words = (Path(os.fsdecode(word)).name for word in argv if not os.fsdecode(word).startswith("-"))
     return next(name for name in words if name != "stdbuf")

@@ -18,7 +18,7 @@ INTERVAL_SECONDS = 5.0
 
 
 class Progress:
-    """Counts what passes, against estimates. Use as a context manager; it logs from a thread of its own."""
+    """Count of the bytes that pass, against estimates. Use as a context manager; a thread of its own writes the log."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total = what, total

@@ -17,7 +17,7 @@ AIRFLOWS_WORDS = b"Invalid JWT token"
 
 
 class WrongTokenIs401:
-    """ASGI middleware. All other answers pass unchanged."""
+    """ASGI middleware that answers a wrong token with 401. All other answers pass unchanged."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -25,6 +25,7 @@ class WrongTokenIs401:
     async def __call__(
         self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Message]], send: Send
     ) -> None:
+        """Pass on the application's answer, corrected when a wrong token was forbidden."""
         forbidden: list[Message] = []
 
         async def send_corrected(message: Message) -> None:

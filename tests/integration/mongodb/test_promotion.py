@@ -12,13 +12,13 @@ from pymongo import MongoClient
 from backup_playbook.core.errors import GuardError, PlaybookError, RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.mongodb import preflight
-from backup_playbook.engines.mongodb.beside import LiveMongo, MongoCopy
 from backup_playbook.engines.mongodb.collections import SETS
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.dump import MongoSource
 from backup_playbook.engines.mongodb.preflight import inspect_live
 from backup_playbook.engines.mongodb.promotion import MongoPromotion
 from backup_playbook.engines.mongodb.quarantine import drop_quarantine, find_quarantine
+from backup_playbook.engines.mongodb.side_by_side import LiveMongo, MongoCopy
 from embedded.mongo import MongoServer as EmbeddedMongo
 from tests.conftest import MongoDatabase
 from tests.integration.mongodb.lab import IMPATIENT, contents
@@ -171,7 +171,7 @@ def test_exchange_that_clients_do_not_let_be_taken_back_stays_half_and_is_taken_
                 client[live.name]["orders"].insert_one({"_id": f"meanwhile {next(number)}"})
 
         replica_set.refuse = make_anew
-        with pytest.raises(RestoreError, match="PRODUCTION IS HALF EXCHANGED"):
+        with pytest.raises(RestoreError, match="PRODUCTION IS HALF PROMOTED"):
             promotion.run()
         replica_set.refuse = lambda _: None
     assert promotion.reopen() == "before"
@@ -223,7 +223,7 @@ def test_ended_between_any_two_commands(
             replica_set.refuse = lambda _: None
             with promotion.server.connect() as database:
                 state = promotion.state(database)
-            assert ("HALF EXCHANGED" in str(error)) is (state == "half")  # noqa: PT017 - the last round has no error
+            assert ("HALF PROMOTED" in str(error)) is (state == "half")  # noqa: PT017 - the last round has no error
         if then == "reopen":
             assert promotion.reopen() == ("promoted" if state == "promoted" else "before")
             assert everything(live) == (good if state == "promoted" else bad)
@@ -287,12 +287,12 @@ def test_copy_is_not_dropped_while_half_of_it_is_live(
     replica_set.refuse = lambda command: (
         (8000, "gone") if next(iter(command)) == "renameCollection" and next(renames) > 2 else None
     )
-    with pytest.raises(RestoreError, match="PRODUCTION IS HALF EXCHANGED"):
+    with pytest.raises(RestoreError, match="PRODUCTION IS HALF PROMOTED"):
         promotion.run()
     replica_set.refuse = lambda _: None
     with pytest.raises(GuardError, match="has not ended"):
         LiveMongo(promotion.server).drop(COPY)
-    with pytest.raises(GuardError, match="half of an exchange"):
+    with pytest.raises(GuardError, match="half of a promotion"):
         find_quarantine(promotion.server, SOURCE, "newest")
     promotion.run()
     assert everything(live) == good

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from backup_playbook.core.errors import GuardError, RestoreError, SourceError
 from backup_playbook.core.model import ObjectKind
 from backup_playbook.core.row_recovery import RowRecoveryError
-from backup_playbook.engines.mongodb.archive import in_moments
+from backup_playbook.engines.mongodb.archive import consistency_note
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.document_import import import_documents, preview_documents
 from backup_playbook.engines.mongodb.document_search import load_documents, raw, require_collection, wanted_documents
@@ -68,7 +68,7 @@ def test_capped_collections_have_no_snapshots_before_8(
     snapshot = {"level": "snapshot", "atClusterTime": SNAPSHOT}
     assert sorted(reads[1:], key=lambda read: read[0]) == [("log", {"level": "majority"}), ("people", snapshot)]
     assert (manifest.details["consistency"], manifest.details["unsnapshotted"]) == ("snapshot", ["log"])
-    assert in_moments(manifest) == ", but log at a moment of its own"
+    assert consistency_note(manifest) == ", but log at a moment of its own"
     assert "at a moment of their own: log." in lab.restore_script(manifest)
 
     origin.drop_collection("people")

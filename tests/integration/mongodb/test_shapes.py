@@ -11,7 +11,7 @@ from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, Ob
 
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
-from backup_playbook.engines.mongodb.archive import in_moments
+from backup_playbook.engines.mongodb.archive import consistency_note
 from tests.conftest import MongoDatabase
 from tests.integration.mongodb.lab import contents, restore_sh, scratch_of, source_of
 from tests.integration.postgres.lab import Lab, assert_restored
@@ -135,5 +135,5 @@ def test_a_backup_says_that_it_is_of_no_one_moment(mongo_database: MongoDatabase
     manifest = lab.backup(source_of(mongo_database))
     assert (manifest.details["deployment"], manifest.details["consistency"]) == ("standalone", "per collection")
     assert manifest.details["cluster_time"] is None
-    assert in_moments(manifest) == ", each collection at a moment of its own"
+    assert consistency_note(manifest) == ", each collection at a moment of its own"
     assert "a moment of its own" in lab.restore_script(manifest)

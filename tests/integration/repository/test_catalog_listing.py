@@ -57,7 +57,19 @@ def test_every_backup_is_listed_exactly_once(
         assert entry.verified
         assert entry.verified.qualifier == "full"
         assert len(entry.evidence) == 2
-        assert entry.copied_to == {"offsite"}
+        copied = entry.latest(EvidenceKind.COPIED)
+        assert copied
+        assert copied.qualifier == "offsite"
+
+
+def test_a_listing_that_grows_denser_is_divided_again(store: ObjectStore, folder: Path) -> None:
+    """Retention keeps few old backups and many new ones: the first page tells nothing of the last."""
+    old = [START + number * timedelta(days=7) for number in range(260)]
+    new = [datetime.now(UTC) - number * timedelta(minutes=5) for number in range(1, 1300)]
+    for number, at in enumerate((*old, *new)):
+        add_backup(folder, "shop", backup_id(at, number), at)
+    found = [entry.taken_at for entry in Catalog(store).backups("shop")]
+    assert found == sorted((at.replace(microsecond=0) for at in (*old, *new)), reverse=True)
 
 
 def test_what_is_not_ours_in_the_catalog_is_not_counted(store: ObjectStore, folder: Path) -> None:
@@ -110,5 +122,5 @@ def test_ten_thousand_backups(store: ObjectStore, folder: Path, sources: int, ea
     entries = Catalog(store).backups()
     spent = time.process_time() - started
     assert len(entries) == 10_000
-    assert all(entry.verified and entry.copied_to for entry in entries)
+    assert all(entry.verified and entry.latest(EvidenceKind.COPIED) for entry in entries)
     assert spent < 6, f"{spent:.1f} s of CPU: is every date guessed at again?"

@@ -40,11 +40,11 @@ from backup_playbook.config import (
 from backup_playbook.config.alerts import AlertsFile
 from backup_playbook.config.encryption import EncryptionFile
 from backup_playbook.config.models import (
-    PoliciesFile,
     RepositoriesFile,
     SourcesFile,
     TargetsFile,
 )
+from backup_playbook.config.policies import PoliciesFile
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 connections = st.from_regex(r"[A-Za-z0-9_.-]{1,30}", fullmatch=True)

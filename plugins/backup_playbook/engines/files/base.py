@@ -1,4 +1,4 @@
-"""What a backup builds on: the newest tree that is known, and what lies in the current state without being in it."""
+"""Base of a backup: the newest known tree, and strays that the current state holds without being in it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from backup_playbook.streams.codec import Codec
 log = logging.getLogger(__name__)
 
 CURRENT_DIFFERS = "current-differs"
-"""Beside the objects of the newest backup: its verification found the current state to be another one."""
-
+"""Mark beside the objects of the newest backup: its verification found another current state."""
 
 EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Base:
-    """newest: id of the newest backup that is there, empty for none. known: the newest one whose tree can be read.
+    """Earlier backups that a new one builds on.
 
-    trusted: what `known` stored may be relied on. clean: the current state is as `newest` left it, as far as is known.
-    since: what was stored in the current state after this moment may be what this backup needs.
+    newest: id of the newest backup, empty for none. known: the newest one whose tree can be read.
+    trusted: `known` may be relied on. clean: the current state is as `newest` left it, as far as is known.
+    since: this backup may need what was stored in the current state after this time.
     """
 
     newest: str = ""
@@ -46,20 +46,21 @@ class Base:
 
     @property
     def known_id(self) -> str:
+        """Id of the known backup; empty for none."""
         return self.known.manifest.backup_id if self.known else ""
 
-    def aside(self, backup_id: str) -> bool:
-        """Whether that backup is older than the newest one, whose state the current state stays."""
+    def outdates(self, backup_id: str) -> bool:
+        """Check whether that backup is older than the newest one, whose state the current state stays."""
         return self.newest > backup_id
 
 
 def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str, *, whole: bool = False) -> Base:
-    """Of the backup of that id. whole: also read the newest tree to its end, to see whether it can be.
+    """Find the base of the backup of that id. whole: read the newest tree to its end, to see whether it can be.
 
-    Backups share what they store. Once one of them was rejected, or the newest is damaged, everything is uploaded anew,
-    by a backup that relies on no older one: what is wrong with those does not concern what follows. Which files there
-    were is known all the same: losses are counted, and what is gone leaves the current state. A repair makes one backup
-    whole, and not the others that name what was damaged: the newest must have been read since.
+    Backups share what they store. Once one was rejected, or the newest is damaged, a backup that relies on no older one
+    uploads everything anew. The files that there were are still known: losses are counted, and files that are gone
+    leave the current state. A repair makes one backup whole, and not others that name the damaged objects: the newest
+    must have been read since.
     """
     backups = taken(catalog, source)
     if not backups:
@@ -90,36 +91,34 @@ def _casts_doubt(entry: CatalogEntry, newest: CatalogEntry) -> bool:
 
 
 def taken(catalog: Catalog, source: str) -> list[CatalogEntry]:
-    """The backups, newest first, without those that a clock ahead has dated: they would stay the newest until then."""
+    """List backups, newest first, without those dated by a clock ahead: they would stay the newest until then."""
     now = datetime.now(UTC)
     return [entry for entry in catalog.backups(source) if not entry.misdated(now)]
 
 
 def later_runs(store: ObjectStore, source: str, backup_id: str) -> set[str]:
-    """Those that have stored something, and may have written to the current state, since that backup was taken."""
+    """List later runs that have stored something: they may have written to the current state."""
     return {name for name in store.folders(objects_folder(source)) if is_backup_id(name) and name > backup_id}
 
 
 class Found(NamedTuple):
-    """A file in the current state, as the listing tells of it."""
+    """A file in the current state, as listed. recent: a run that was cut short may have stored it."""
 
     path: bytes
     version: str
     size: int
     recent: bool
-    """A run that was cut short may have stored it."""
 
     @property
     def as_entry(self) -> Entry:
-        """To be removed, when the tree has no such path."""
+        """Entry to remove when the tree has no such path."""
         return Entry(self.path, FileType.FILE.value, size=self.size, sha256="unknown")
 
 
 class CurrentState:
-    """Iterated once, in the order of paths, without what no run of ours can have put there.
+    """Listing of the current state in the order of paths, without strangers' objects. Iterated once.
 
-    since: what was stored later is `recent`. whole: whether all of it was seen: in another order, what comes late would
-    look as if it were not there.
+    since: later files are `recent`. whole: all of it was seen; in another order, late paths would look missing.
     """
 
     def __init__(self, store: ObjectStore, source: str, since: datetime) -> None:
@@ -143,19 +142,19 @@ class CurrentState:
 
 
 def may_be_ours(path: bytes) -> bool:
-    """Whether a run can have stored it in the current state: folder markers and confusing keys, none can."""
+    """Check whether a run can have stored it in the current state: folder markers and confusing keys, none can."""
     return Entry(path, FileType.FILE).natural_key and not path.endswith(b"/")
 
 
 def is_damage(error: PlaybookError) -> bool:
-    """Whether what is stored of a backup is gone, or not what it was; what may not be read now may be sound."""
+    """Check whether stored data is gone or changed; data that cannot be read now may be sound."""
     return isinstance(error, VerificationError) or (isinstance(error, RepositoryError) and is_missing(error))
 
 
 def readable(
     catalog: Catalog, backups: Iterable[CatalogEntry], codec: Codec, *, whole: bool = True
 ) -> BackupReader | None:
-    """The newest whose manifest, and, if `whole`, whose tree can be read to its end. None when there is none."""
+    """Open the first backup whose manifest, and, if `whole`, tree can be read to its end. None when there is none."""
     for entry in backups:
         try:
             reader = BackupReader(catalog.store, catalog.manifest(entry.source, entry.backup_id), codec)

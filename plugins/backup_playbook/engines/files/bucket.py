@@ -1,4 +1,4 @@
-"""A bucket as a tree: what is in it now, each object by its version."""
+"""A bucket as a tree: its present objects, each by its version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HEADERS = (
     "WebsiteRedirectLocation",
 )  # fmt: skip
 _LONGEST_NAME = 255
-"""In bytes, of a part of a path, in all common file systems."""
+"""Bytes in a part of a path, in all common file systems."""
 _REMEDY = (
     "Give the credentials of this source s3:ListBucketVersions and s3:GetBucketVersioning on its bucket, "
     "s3:GetObjectVersion and s3:GetObjectVersionTagging on its objects, and kms:Decrypt on their keys."
@@ -39,9 +39,9 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class BucketTree:
-    """The bucket must keep versions: then what is read is what was listed, whoever writes meanwhile.
+    """A bucket that keeps versions: the listed version is read, whoever writes meanwhile.
 
-    replica: the bucket that its own rules must replicate it to; empty: that is not looked at.
+    replica: the bucket that its own rules must replicate it to; empty: not checked.
     """
 
     store: ObjectStore
@@ -51,9 +51,11 @@ class BucketTree:
 
     @property
     def details(self) -> dict[str, Any]:
+        """Details for the manifest."""
         return {"bucket": self.store.url, **({"tags_unread": len(self._tagless)} if self._tagless else {})}
 
     def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
+        """List the present objects. Raises SourceError when the bucket keeps no versions."""
         try:
             require_versioning(self.store, "what is read would not be what was listed")
             if self.replica:
@@ -75,7 +77,7 @@ class BucketTree:
             raise _of_source(error, self.store) from error
 
     def look_closer(self, entry: Entry) -> Entry:
-        """An archived object can be read while a retrieved copy of it is there."""
+        """Look for a retrieved copy of an archived object."""
         if entry.outcome != Outcome.UNREADABLE:
             return entry
         try:
@@ -88,6 +90,7 @@ class BucketTree:
         )
 
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
+        """Read a version, with its headers and tags."""
         answer: dict[str, Any] = {}
         result = consume(self._blocks(entry, answer))
         headers = {name: answer[name] for name in _HEADERS if answer.get(name)}
@@ -96,7 +99,7 @@ class BucketTree:
         return entry._replace(object_headers=headers), result
 
     def _blocks(self, entry: Entry, answer: dict[str, Any]) -> Iterator[bytes]:
-        """Errors of the source are told from those of the repository, which `consume` writes to."""
+        """Read blocks; tell errors of the source from those of the repository, which `consume` writes to."""
         try:
             yield from self.store.read_with_headers(entry.path.decode(), entry.etag, answer)
         except RepositoryError as error:
@@ -131,7 +134,7 @@ def _code(error: RepositoryError) -> str:
 
 
 def _only_in_buckets(path: bytes, above: Sequence[bytes]) -> str:
-    """Why no directory can hold it; empty when one can. above: the files whose keys its own starts with."""
+    """Say why no directory can hold it; empty when one can. above: the files whose keys its own starts with."""
     if path.endswith(b"/"):
         return "it has a content, and a directory can only have a folder of this name"
     if file := next((other for other in above if path.startswith(other + b"/")), b""):

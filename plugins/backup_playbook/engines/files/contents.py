@@ -1,4 +1,4 @@
-"""The content of one file into the bucket: nothing when it is there already, a copy by the store after a rename."""
+"""Upload of one file's content, unless it is there already, or the store copies it after a rename."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.tree import Entry, Outcome, key_of
 from backup_playbook.engines.files.plan import Action, Identity, Step, identity
 from backup_playbook.engines.files.trees import Tree, why_unreadable
-from backup_playbook.engines.files.verify import verified
+from backup_playbook.engines.files.verify import fault_of, verified
 from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
-from backup_playbook.repository.s3errors import code_of, is_missing, is_of_object
+from backup_playbook.repository.s3errors import code_of, is_missing
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import Uploaded, first_part_bytes, upload
 from backup_playbook.repository.versions import NO_VERSIONS, Version, copy_version
@@ -33,30 +33,30 @@ KEY_REFUSED = frozenset({
     "ObjectParentIsFile", "ExistingObjectIsDirectory", "DirectoryObjectContainsData", "KeyTooLongError",
     "XMinioParentIsObject", "XMinioInvalidObjectName",
 })  # fmt: skip
-"""By a store over a file system, where S3 would take it: `a/b` beside a version of `a`, long names."""
+"""Refusals by a store over a file system of keys that S3 takes: `a/b` beside a version of `a`, long names."""
 
 
 class How(StrEnum):
-    """What was done for a file."""
+    """Treatment of a file."""
 
     UPLOADED = "uploaded"
     COPIED = "renamed"
     SAME = "same"
-    """It was read, and is what is stored."""
+    """Read, and equal to what is stored."""
     SILENT = "silently_changed"
     """Uploaded: another content at the same size, time and inode. A failing disk, or somebody who hides."""
     ADOPTED = "adopted"
-    """A run that was cut short had stored it already."""
+    """Stored already by a run that was cut short."""
     HEALED = "healed"
-    """It is what is stored, and is put into the current state again."""
+    """Unchanged, and put into the current state again."""
     UNREAD = "unread"
     GONE = "gone"
 
 
 class _Offer(NamedTuple):
-    """Where a content may be already. good: of the same path. stored: a version in the current state.
+    """Places that may hold a content already. good: the same path. stored: a version in the current state.
 
-    origin: of a path that was perhaps renamed, or, for healing, of the same one: the store copies it.
+    origin: a path that was perhaps renamed, or, for healing, the same one: the store copies it.
     """
 
     good: Entry | None = None
@@ -67,10 +67,10 @@ class _Offer(NamedTuple):
 
 @dataclass(frozen=True)
 class Contents:
-    """Stores contents for one backup, from several threads. renamed: files that vanished, by identity.
+    """Storage of contents for one backup, from several threads. renamed: files that vanished, by identity.
 
-    anew: nothing that is stored already is relied on. aside: the current state stays as it is: contents go where it
-    does not show them, under the hashes of their paths, where each is only ever read by its version.
+    anew: rely on nothing that is stored already. outdated: the current state is a newer backup's, and stays: contents
+    go under the hashes of their paths, where each is only ever read by its version.
     """
 
     tree: Tree
@@ -80,10 +80,10 @@ class Contents:
     renamed: Mapping[Identity, Entry]
     cancellation: Cancellation
     anew: bool = False
-    aside: bool = False
+    outdated: bool = False
 
     def keep(self, step: Step, old: Entry | None) -> tuple[Entry, How]:
-        """old: the path in the previous backup. Returns the entry with its content's place.
+        """Store a content; return the entry with its place. old: the path in the previous backup.
 
         Raises RepositoryError, SourceError.
         """
@@ -103,23 +103,15 @@ class Contents:
             return self.unread(now, old, reason), How.UNREAD
 
     def unread(self, now: Entry, old: Entry | None, reason: str) -> Entry:
-        """As far as is known of a file that cannot be read."""
+        """Describe an unreadable file by what an earlier backup stored of it, if that can be relied on."""
         fault = self.fault(old) if old else ""
         return unread(now, None, f"{reason}; and {fault}") if fault else unread(now, old, reason)
 
     def fault(self, old: Entry) -> str:
-        """Why this backup cannot name what an earlier one stored, where none is relied on; empty when it can."""
+        """Say why a backup that relies on no other cannot name this old content; empty when it can."""
         if not (self.anew and old.stored):
             return ""
-        try:
-            drain(self._watched(verified(self._quick, key_of(self.source, old), old)))
-        except VerificationError as error:
-            return error.what
-        except RepositoryError as error:
-            if not is_of_object(error):
-                raise
-            return error.what
-        return ""
+        return fault_of(lambda: self._watched(verified(self._quick, key_of(self.source, old), old)))
 
     @cached_property
     def _quick(self) -> QuickRequests:
@@ -134,7 +126,7 @@ class Contents:
         return _Offer(good, self.renamed.get(known) if known else None, step.stored)
 
     def _there(self, now: Entry, digest: str, offer: _Offer) -> tuple[Entry, How] | None:
-        """Where this content is already: of the same path, in the current state, or of a path that is gone."""
+        """Look for this content at the same path, in the current state, and at a path that is gone."""
         if offer.good and offer.good.sha256 == digest:
             return now.with_content_of(offer.good), How.SAME
         if offer.stored and (kept := self._adopted(now, digest, offer.stored)):
@@ -158,7 +150,7 @@ class Contents:
         )
 
     def _adopted(self, now: Entry, digest: str, version: str) -> Entry | None:
-        """What a run that was cut short has stored, by the store's checksum of it, or by its content."""
+        """Adopt what a run that was cut short has stored, by the store's checksum of it, or by its content."""
         entry = now._replace(hashed_key=False, sha256=digest, version=version, added=self.backup_id)
         key = key_of(self.source, entry)
         try:
@@ -221,7 +213,7 @@ class Contents:
         return How.SILENT if good and good.stored and now.same_content(good) else How.UPLOADED
 
     def _kept(self, version: str, entry: Entry) -> str:
-        """Raises RepositoryError when the bucket keeps no versions any more: the next backup would overwrite this."""
+        """Raise RepositoryError when the bucket keeps no versions any more: the next backup would overwrite this."""
         if version in NO_VERSIONS:
             raise RepositoryError(
                 f"{self.store.url}/{key_of(self.source, entry)} was stored without a version of its own, although the "
@@ -232,8 +224,8 @@ class Contents:
         return version
 
     def _at_key(self, entry: Entry, send: Callable[[str], T]) -> tuple[Entry, T]:
-        """Under the path, or, where that cannot be a key, under its hash."""
-        if entry.natural_key and not self.aside:
+        """Send a content to the key of its path, or, where that cannot be a key, of its hash."""
+        if entry.natural_key and not self.outdated:
             entry = entry._replace(hashed_key=False)
             try:
                 return entry, send(key_of(self.source, entry))
@@ -253,7 +245,7 @@ class Contents:
 
 
 def _small_body(blocks: Blocks) -> bytes | None:
-    """None for what is larger than SMALL_BYTES, of which no more than that is read."""
+    """Read a small body; None as soon as it is larger than SMALL_BYTES."""
     body = bytearray()
     for block in blocks:
         body += block
@@ -263,7 +255,7 @@ def _small_body(blocks: Blocks) -> bytes | None:
 
 
 def unread(now: Entry, old: Entry | None, reason: str) -> Entry:
-    """What is known of a file that cannot be read: what an earlier backup stored of it."""
+    """Describe an unreadable file by what an earlier backup stored of it."""
     known = old if old and old.stored else now
     return now.with_content_of(known)._replace(
         outcome=Outcome.UNREADABLE.value, reason=reason, xattrs=now.xattrs or known.xattrs,

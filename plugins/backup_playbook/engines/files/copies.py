@@ -1,4 +1,4 @@
-"""A second copy of a backup of files in another repository: its contents there, and a tree that names them."""
+"""Copies of backups of files in another repository: contents, and a tree that names them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BackupTree:
-    """A backup as a tree that is backed up again: its contents are compared with it as they pass."""
+    """A backup as the tree of another one: its contents are compared with it as they pass."""
 
     reader: BackupReader
 
     @property
     def details(self) -> dict[str, Any]:
+        """Details for the manifest: none."""
         return {}
 
     @cached_property
@@ -43,14 +44,17 @@ class BackupTree:
         return QuickRequests(self.reader.store)
 
     def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
+        """Read the tree of the backup."""
         for entry in entries(self.reader):
             cancellation.check()
             yield entry
 
     def look_closer(self, entry: Entry) -> Entry:
+        """Return the entry: a backup has no more to see."""
         return entry
 
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
+        """Read a content. Raises VerificationError when it is gone, or not what the backup says."""
         key = key_of(self.reader.manifest.source, entry)
         try:
             return entry, consume(verified(self._stored, key, entry))
@@ -73,8 +77,8 @@ def copy_files(
 ) -> bool:
     """Bring the target's current state to this backup, and seal a manifest of the same id there.
 
-    False when the copy existed already. anew: it is rejected there, and replaced; until the new one is sealed, all of
-    it stays. Raises VerificationError when a content is not what the backup says.
+    Returns False when the copy existed already. anew: replace a copy that was rejected; it stays until the new one is
+    sealed. Raises VerificationError when a content is not what the backup says.
     """
     manifest = origin.manifest
     if not anew and has_copy(target, manifest):

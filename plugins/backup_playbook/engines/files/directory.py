@@ -1,4 +1,4 @@
-"""A directory as a tree."""
+"""A directory as a tree of files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ T = TypeVar("T")
 
 TRIES = 3
 YOUNG_NS = 60 * 10**9
-"""A page that is written to by mmap changes the file's times when it is written to first, and then not again until the
-kernel has stored it, half a minute later. What is younger when it is read is read again by the next backup."""
+"""Age below which the next backup reads a file again.
+
+A page that is written to by mmap changes the file's times once, and not again until the kernel has stored it, half a
+minute later.
+"""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 """A fifo that took a file's place must not be waited for, nor a link followed."""
 _TYPES = {
@@ -42,7 +45,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class DirectoryTree:
-    """Symbolic links are recorded, never followed. Mounts below the directory belong to it."""
+    """A directory with its mounts. Symbolic links are recorded, never followed."""
 
     root: Path
 
@@ -56,14 +59,16 @@ class DirectoryTree:
 
     @cached_property
     def _grown_up(self) -> int:
-        """The time, of any of this run, that is long enough ago."""
+        """Latest change that is old enough, by the start of this run."""
         return time.time_ns() - YOUNG_NS
 
     @property
     def details(self) -> dict[str, Any]:
+        """Details for the manifest."""
         return {"directory": str(self.root), "host": platform.node()}
 
     def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
+        """Walk the directory in order. Raises SourceError when it cannot be read itself."""
         try:
             waiting = [iter(_names(os.fsencode(self.root)))]
         except OSError as error:
@@ -99,6 +104,7 @@ class DirectoryTree:
             yield entry
 
     def look_closer(self, entry: Entry) -> Entry:
+        """Add extended attributes, and check that it may be read."""
         if not entry.has_attributes:
             return entry
         real = self._real(entry.path)
@@ -114,6 +120,7 @@ class DirectoryTree:
         return entry  # the xattrs of a file come with its content
 
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
+        """Read a file, TRIES times at most when it changes meanwhile."""
         descriptor = os.open(self._real(entry.path), _READ)
         try:
             for _ in range(TRIES):
@@ -134,7 +141,7 @@ class DirectoryTree:
             os.close(descriptor)
 
     def _entry(self, path: bytes, status: os.stat_result, link: bytes = b"") -> Entry:
-        """link: where to read the target of a symbolic link."""
+        """Describe a path. link: where to read the target of a symbolic link."""
         kind = _TYPES.get(stat.S_IFMT(status.st_mode), FileType.DEVICE)
         is_file, is_link = kind is FileType.FILE, kind is FileType.SYMLINK
         special = not (is_file or is_link or kind is FileType.DIRECTORY)
@@ -167,7 +174,7 @@ def _times(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def _xattrs(file: bytes | int) -> dict[str, str]:
-    """None where the file system has no such thing; without what a host's policy gives to files by their place."""
+    """Read extended attributes, if the file system has them, without SELinux labels, which belong to the place."""
     follow = isinstance(file, int)
     try:
         names = os.listxattr(file, follow_symlinks=follow)
@@ -184,13 +191,13 @@ def _xattrs(file: bytes | int) -> dict[str, str]:
 
 
 def _names(directory: bytes) -> list[bytes]:
-    """In the order of core.tree. Names alone: a directory may hold a million."""
+    """List names in the order of core.tree. Names alone: a directory may hold a million."""
     with os.scandir(directory) as found:
         return sorted(item.name + b"/" if item.is_dir(follow_symlinks=False) else item.name for item in found)
 
 
 def _blocks(descriptor: int, size: int) -> Iterator[bytes]:
-    """No more than `size` bytes: a log that grows faster than it is read would have no end."""
+    """Read at most `size` bytes: a log that grows faster than it is read would have no end."""
     while size > 0 and (block := os.read(descriptor, min(BLOCK_BYTES, size))):
         size -= len(block)
         yield block

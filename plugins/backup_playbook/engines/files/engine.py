@@ -1,4 +1,4 @@
-"""What is known of a backup of files without its source: is it complete, is it readable, how is it restored."""
+"""Checks of a backup of files that need no source."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ class FilesEngine:
     words = EngineWords("tree", "file")
 
     def summary(self, manifest: Manifest) -> str:
+        """Return `12,000 files`."""
         return counted(manifest.details["files"], self.words.row)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+        """Compare a shard of the tree with the manifest."""
         check_shard(manifest, item, content)
 
     def check_manifest(self, manifest: Manifest) -> list[str]:
+        """List what the manifest lacks, or names twice."""
         named = [item.name for item in manifest.objects]
         described = [shard["object"] for shard in manifest.details.get(SHARDS, ())]
         problems = [f"{item.name} is no part of a tree." for item in manifest.objects if item.kind != ObjectKind.TREE]
@@ -42,11 +45,13 @@ class FilesEngine:
         return problems
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
+        """Write a bash script that restores this backup with stock tools."""
         return render(manifest, repository_url)
 
     def check_shared(
         self, reader: BackupReader, streams: int, cancellation: Cancellation, *, read: bool
     ) -> list[VerificationError]:
+        """Check the versions that the tree names; see `check_versions`."""
         return check_versions(reader, streams, cancellation, read=read)
 
 

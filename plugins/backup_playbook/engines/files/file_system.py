@@ -1,4 +1,4 @@
-"""What is asked of the file system below an open folder, and is more than one call."""
+"""Operations below an open folder that take more than one system call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def open_readable(name: bytes, folder: int) -> int:
-    """A file that is ours is read also when its mode forbids it, as that of a backup may: it is open for that long."""
+    """Open a file for reading. If it is ours and its mode forbids that, change the mode for the moment."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         return os.open(name, flags, dir_fd=folder)
@@ -43,10 +43,10 @@ def open_readable(name: bytes, folder: int) -> int:
 
 
 def set_mode(descriptor: int, entry: Entry, more: int = 0) -> None:
-    """Of an open file or folder, with its ACL where there is one. more: bits of the mode, besides its own.
+    """Set mode and extended attributes of an open file or folder. more: further bits of the mode.
 
-    The group's bits of the mode of something with an ACL are what its users and groups may have at most. Until the ACL
-    is there, and where it cannot be, the group gets its own.
+    With an ACL, the group's bits are the most that its users and groups may have. Until the ACL is there, and where it
+    cannot be, the group gets its own.
     """
     for name in (ACL, DEFAULT_ACL) if entry.is_directory else (ACL,):
         if name not in entry.xattrs:
@@ -63,7 +63,7 @@ def set_mode(descriptor: int, entry: Entry, more: int = 0) -> None:
 
 
 def other_xattrs(descriptor: int, entry: Entry) -> tuple[str, str]:
-    """Of those that the backup names: one with another value, and one that is not there, or is the system's own."""
+    """Compare extended attributes: return one with another value, and one that is missing or the system's own."""
     differs = lacks = ""
     for name, value in entry.xattrs.items():
         try:
@@ -80,6 +80,7 @@ def other_xattrs(descriptor: int, entry: Entry) -> tuple[str, str]:
 
 
 def mode_without_acl(entry: Entry) -> int:
+    """Return the mode that the entry has where there are no ACLs."""
     if ACL not in entry.xattrs:
         return entry.mode
     acl = b64decode(entry.xattrs[ACL])
@@ -88,7 +89,7 @@ def mode_without_acl(entry: Entry) -> int:
 
 
 def change_mode(name: bytes, folder: int, mode: int) -> None:
-    """Of a file or folder of ours, whatever its mode is; never through a link."""
+    """Change the mode of a file or folder of ours, whatever it is; never through a link."""
     descriptor = os.open(name, getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW, dir_fd=folder)
     try:
         if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
@@ -98,14 +99,14 @@ def change_mode(name: bytes, folder: int, mode: int) -> None:
 
 
 def umask() -> int:
-    """There is no way to read it without setting it; meanwhile nothing that is made is open to others."""
+    """Read the umask, for which it has to be set; meanwhile nothing that is made is open to others."""
     found = os.umask(0o077)
     os.umask(found)
     return found
 
 
 def free_name(name: bytes, folder: int, *, or_folder: bool = False) -> bytes:
-    """The name, or one like it, that nothing has. or_folder: one that is a folder's will do."""
+    """Return the name, or one like it, that nothing has. or_folder: a folder may have it."""
     for number in count():
         found = b"%s~%d" % (name, number) if number else name
         try:
@@ -118,7 +119,7 @@ def free_name(name: bytes, folder: int, *, or_folder: bool = False) -> bytes:
 
 
 def write_sparse(descriptor: int, block: bytes) -> None:
-    """Zeros become a hole."""
+    """Write a block; its zeros become a hole."""
     for start in range(0, len(block), len(_HOLE)):
         piece = block[start : start + len(_HOLE)]
         if piece == _HOLE[: len(piece)]:
@@ -129,12 +130,13 @@ def write_sparse(descriptor: int, block: bytes) -> None:
 
 
 def kind_of(status: os.stat_result) -> FileType | None:
+    """Tell file, directory and link; None for anything else."""
     kinds = {stat.S_IFREG: FileType.FILE, stat.S_IFDIR: FileType.DIRECTORY, stat.S_IFLNK: FileType.SYMLINK}
     return kinds.get(stat.S_IFMT(status.st_mode))
 
 
 def owner_of(entry: Entry) -> tuple[int, int]:
-    """By name where this machine knows it, for its numbers may be others."""
+    """Return user and group id, by name where this machine knows it: its numbers may be others."""
     return _uid(entry.user, entry.uid), _gid(entry.group, entry.gid)
 
 

@@ -23,7 +23,7 @@ VERSIONS_SHOWN = 1_000
 
 
 class FileVersion(NamedTuple):
-    """deleted: from then on the file was gone. current: it is the newest of its path."""
+    """A stored version of a file. deleted: a marker of its deletion. current: the newest of its path."""
 
     path: str
     version: str
@@ -34,7 +34,7 @@ class FileVersion(NamedTuple):
 
 
 def versions_of(store: ObjectStore, source: str, path: str) -> list[FileVersion]:
-    """Of a file, newest first; of a folder, by its slash at the end, those of all that is or was in it, by path.
+    """List versions of a file, newest first; of a folder, with a slash at its end, those of all files below, by path.
 
     At most VERSIONS_SHOWN. Raises RestoreError when there are none.
     """
@@ -52,7 +52,7 @@ def versions_of(store: ObjectStore, source: str, path: str) -> list[FileVersion]
 
 
 def backup_with(catalog: Catalog, source: str, path: str, version: str) -> str:
-    """The id of the newest backup in which the file is of this version. Raises RestoreError when there is none."""
+    """Find the newest backup with this version of the file. Raises RestoreError when there is none."""
     for backup in catalog.backups(source):
         reader = None if backup.rejected else readable(catalog, [backup], Codec(), whole=False)
         if reader and any(entry.version == version for entry in below(reader, path.encode(), _unusable)):

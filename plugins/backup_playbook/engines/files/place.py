@@ -52,7 +52,7 @@ _OF_ALL = {
     errno.ESTALE: "Mount it again, and clear this task.",
     errno.ENOTCONN: "Mount it again, and clear this task.",
 }
-"""What concerns the place, and so all paths."""
+"""Remedies for what concerns all paths."""
 
 
 class PathError(RestoreError):
@@ -61,19 +61,20 @@ class PathError(RestoreError):
 
 @dataclass
 class Place:
-    """Use as a context manager. All verbs raise PathError for what concerns one path alone, RestoreError for the rest.
+    """An open directory; a context manager. All verbs raise PathError for one path alone, else RestoreError.
 
-    set_aside: the folder below `root` that what is replaced is moved to; with it, `root` is in use, and what is right
-    stays as it is.
+    set_aside: folder below `root` for what is replaced; with it, `root` is in use, and equal files stay.
     """
 
     root: Path
     set_aside: bytes = b""
     owners: bool = field(default_factory=lambda: os.geteuid() == 0)
-    """Whether owners can be restored: only root may give files away."""
+    """Restore owners: only root may give files away."""
     made: set[bytes] = field(default_factory=set)
-    """The folders that were not there, without a slash; not those below `set_aside`. Their owner may enter them and
-    write there until their attributes are set for good."""
+    """Folders that were not there, without a slash; not those below `set_aside`.
+
+    Their owner may enter them and write there until their attributes are set for good.
+    """
     _descriptor: int = -1
     _making: RLock = field(default_factory=RLock)
     """Held while a folder is made: setting aside what is in its way makes folders too."""
@@ -81,8 +82,8 @@ class Place:
     def __enter__(self) -> Place:
         with self._explained(b""):
             self._descriptor = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
-        aside = self.set_aside and self.status(self.set_aside)
-        if aside and not stat.S_ISDIR(aside.st_mode):
+        there = self.set_aside and self.status(self.set_aside)
+        if there and not stat.S_ISDIR(there.st_mode):
             os.close(self._descriptor)
             raise RestoreError(
                 f"{self._named(self.set_aside)} is no folder: what is replaced could not be set aside there.",
@@ -94,7 +95,7 @@ class Place:
         os.close(self._descriptor)
 
     def status(self, path: bytes) -> os.stat_result | None:
-        """Of what is there now; None when nothing is."""
+        """Look at what is there now; None when nothing is."""
         with self._explained(path):
             try:
                 with self._parent(path, create=False) as (folder, name):
@@ -103,6 +104,7 @@ class Place:
                 return None
 
     def read(self, path: bytes) -> Iterator[bytes]:
+        """Read a file in blocks."""
         with self._explained(path):
             with self._parent(path, create=False) as (folder, name):
                 descriptor = open_readable(name, folder)
@@ -111,12 +113,12 @@ class Place:
                     yield block
 
     def target(self, path: bytes) -> bytes:
-        """Of a symbolic link."""
+        """Read where a symbolic link leads."""
         with self._explained(path), self._parent(path, create=False) as (folder, name):
             return os.readlink(name, dir_fd=folder)
 
     def make_folder(self, entry: Entry) -> None:
-        """When it is not there; with its attributes at once: a restore that is tried again takes it as it finds it.
+        """Make a folder that is not there, with its attributes at once: a second try takes it as it finds it.
 
         Its owner may write there until they are set again, when all is in it.
         """
@@ -127,8 +129,9 @@ class Place:
 
     @contextlib.contextmanager
     def opened_to_owner(self, folders: Iterable[bytes]) -> Iterator[Mapping[bytes, os.stat_result]]:
-        """Folders that are ours and that we may not enter, read or write to are open to us until the end, and to nobody
-        else. Given outermost first; root needs no such thing. Yields what they were.
+        """Open our own folders to us for a while where their modes forbid it. Yields what they were.
+
+        folders: outermost first; root needs none.
         """
         found: dict[bytes, os.stat_result] = {}
         try:
@@ -146,8 +149,8 @@ class Place:
                 with contextlib.suppress(PathError):
                     self._set_mode(path, stat.S_IMODE(status.st_mode))
 
-    def write(self, entry: Entry, content: Blocks) -> None:
-        """A file with its attributes. It appears when all of `content` has come without an exception."""
+    def write_entry(self, entry: Entry, content: Blocks) -> None:
+        """Write a file with its attributes. It appears when all of `content` has come without an exception."""
         temporary = _TEMPORARY + secrets.token_hex(6).encode()
         with self._explained(entry.path), self._parent(entry.path, create=True) as (folder, name):
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
@@ -171,6 +174,7 @@ class Place:
                 raise
 
     def link(self, entry: Entry) -> None:
+        """Make a symbolic link with its attributes."""
         with self._explained(entry.path), self._parent(entry.path, create=True) as (folder, name):
             self._make_room(entry.path, folder, name)
             os.symlink(entry.target, name, dir_fd=folder)
@@ -179,16 +183,17 @@ class Place:
             os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
     def set_attributes(self, entry: Entry, more: int = 0) -> None:
-        """Of a file or folder that is there. more: bits of the mode, besides its own."""
+        """Set the attributes of a file or folder. more: further bits of the mode."""
         with self._opened(entry.path) as descriptor:
             self._attributes(entry, descriptor, more)
 
     def other_xattrs(self, entry: Entry) -> tuple[str, str]:
+        """Compare extended attributes; see `file_system.other_xattrs`."""
         with self._opened(entry.path) as descriptor:
             return other_xattrs(descriptor, entry)
 
     def set_usual_mode(self, path: bytes) -> None:
-        """Of a folder of which no attributes are known: what mkdir gives."""
+        """Give a folder without known attributes the mode that mkdir gives."""
         with self._opened(path) as descriptor:
             os.fchmod(descriptor, 0o777 & ~umask())
 
@@ -228,7 +233,7 @@ class Place:
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def _make_room(self, path: bytes, folder: int, name: bytes) -> None:
-        """Move what is in the way aside."""
+        """Set aside what is in the way."""
         try:
             os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -237,8 +242,8 @@ class Place:
             raise PathError(
                 f"{self._named(path)} is there already.", "Restore into a directory that is empty, or does not exist."
             )
-        with self._parent(self.set_aside + path.removesuffix(b"/"), create=True) as (aside, kept):
-            os.rename(name, free_name(kept, aside), src_dir_fd=folder, dst_dir_fd=aside)
+        with self._parent(self.set_aside + path.removesuffix(b"/"), create=True) as (other, free):
+            os.rename(name, free_name(free, other), src_dir_fd=folder, dst_dir_fd=other)
 
     @contextlib.contextmanager
     def _parent(self, path: bytes, *, create: bool) -> Iterator[tuple[int, bytes]]:
@@ -260,7 +265,7 @@ class Place:
             os.close(here)
 
     def _refuse_link(self, here: int, step: bytes, path: bytes) -> None:
-        """Moved aside it would take with it all that it leads to, which somebody may have put elsewhere on purpose."""
+        """Raise PathError for a link where a folder belongs: somebody may have put its content elsewhere on purpose."""
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISLNK(os.stat(step, dir_fd=here, follow_symlinks=False).st_mode):
                 raise PathError(
@@ -273,8 +278,8 @@ class Place:
         try:
             return os.open(step, _FOLDER, dir_fd=here)
         except OSError as error:
-            aside = self.set_aside and (path + b"/").startswith(self.set_aside)
-            if error.errno in (errno.ENOTDIR, errno.ELOOP) and not aside:
+            set_aside = self.set_aside and (path + b"/").startswith(self.set_aside)
+            if error.errno in (errno.ENOTDIR, errno.ELOOP) and not set_aside:
                 self._refuse_link(here, step, path)
             if not create or error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
@@ -282,12 +287,12 @@ class Place:
             try:  # another thread was faster
                 return os.open(step, _FOLDER, dir_fd=here)
             except OSError as error:
-                if error.errno != errno.ENOENT and aside:
+                if error.errno != errno.ENOENT and set_aside:
                     step = free_name(step, here, or_folder=True)  # what was set aside before stays as it is
                 elif error.errno != errno.ENOENT:
                     self._make_room(path, here, step)
-            with contextlib.suppress(FileExistsError) if aside else contextlib.nullcontext():
+            with contextlib.suppress(FileExistsError) if set_aside else contextlib.nullcontext():
                 os.mkdir(step, 0o700, dir_fd=here)
-            if not aside:
+            if not set_aside:
                 self.made.add(path)
             return os.open(step, _FOLDER, dir_fd=here)

@@ -1,4 +1,4 @@
-"""What a backup has to do: the differences between the tree now and the tree of the previous backup."""
+"""Plan of a backup: the differences between the tree now and that of the previous backup."""
 
 from __future__ import annotations
 
@@ -23,44 +23,43 @@ from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
 
 RENAMES_COUNTED = 1_000_000
-"""Of more new files, or of more that vanished, the guard takes renames for losses. 8 and some 70 bytes for each."""
+"""Most new or vanished files in which renames are found; beyond, they count as losses. Up to 70 bytes for each."""
 SAMPLE = 50
-"""So many files tell whether contents changed, or only times and owners."""
+"""Files that are read to tell changed contents from changed times and owners."""
 LARGE_SAMPLE = 3
-"""So many large files, the smallest ones, tell it of those that seem to have another owner only."""
+"""Large files, the smallest ones, that are read to tell it of those that seem to have another owner only."""
 MOUNTS_NAMED = 10
 
 
 class Action(StrEnum):
-    """What becomes of a path; one that the plan does not name stays as it is."""
+    """Change of a path; one that the plan does not name stays as it is."""
 
     ADD = "add"
     CHANGE = "change"
-    """Its content may differ: it is read."""
+    """Read it: its content may differ."""
     TOUCH = "touch"
-    """Only its attributes differ."""
+    """Note its attributes, which alone differ."""
     REMOVE = "remove"
     HEAL = "heal"
-    """The current state has something else in its place, or nothing: it is put there again."""
+    """Put it into the current state again, which has something else in its place, or nothing."""
 
 
 class Step(NamedTuple):
-    """stored: the version in the current state that an earlier run, which was cut short, may have stored of it."""
+    """One change. stored: the version that a run which was cut short may have put into the current state."""
 
     action: Action
     entry: Entry
     stored: str = ""
 
     def to_line(self) -> bytes:
+        """Write a line of the plan."""
         return to_line(self.entry, action=self.action, **({"stored": self.stored} if self.stored else {}))
 
 
 Identity = tuple[int, int, int, int]
 _Known = tuple[Entry | None, Found | None]
-"""Of one path: what the previous backup has, and what the current state has."""
+"""One path in the previous backup, and in the current state."""
 _NOTHING: _Known = (None, None)
-
-
 _PATH: Callable[[Any], bytes] = attrgetter("path")
 
 
@@ -69,7 +68,7 @@ def _known_path(known: _Known) -> bytes:
 
 
 def identity(entry: Entry) -> Identity | None:
-    """What a file keeps when it is renamed; None for what has no content to keep.
+    """Return what a file keeps when it is renamed; None without a content.
 
     Another file may have it too: inodes are used again, and times are set.
     """
@@ -78,10 +77,10 @@ def identity(entry: Entry) -> Identity | None:
 
 @dataclass
 class Plan:
-    """Yields the differences once; afterwards `losses` and `counts` are complete.
+    """Differences of one backup, yielded once; afterwards `losses` and `counts` are complete.
 
-    rehash: read the content of every file, for a disk that rots tells nobody. current: the current state, where it may
-    be another one than the previous backup's: what is missing there is healed, and what the tree does not have goes.
+    rehash: read the content of every file, for a disk that rots tells nobody. current: the current state, if it may
+    differ from the previous backup's: missing files are healed, and files that the tree lacks are removed.
     """
 
     tree: Tree
@@ -91,7 +90,7 @@ class Plan:
     current: CurrentState | None = None
     counts: Counter[str] = field(default_factory=Counter)
     mounts_gone: list[str] = field(default_factory=list)
-    """Folders that were mounts of their own in the previous backup, and are no more."""
+    """Folders that were mounts in the previous backup, and are no more."""
     _mount: tuple[bytes, int] = (b"", 0)
     _added: set[int] = field(default_factory=set)
     _removed: array[int] = field(default_factory=lambda: array("q"))
@@ -99,6 +98,7 @@ class Plan:
     _large: list[tuple[Entry, Entry]] = field(default_factory=list)
 
     def differences(self) -> Iterator[Step]:
+        """Compare the trees, and count."""
         hidden: Entry | None = None
         paired = merge(self.tree.scan(self.cancellation), self._before(), left_path=_PATH, right_path=_known_path)
         for now, known in paired:
@@ -121,7 +121,7 @@ class Plan:
                 yield step
 
     def losses(self, *, usual: bool = False) -> Losses:
-        """usual: nearly all contents had changed in the previous backup, too. Raises SourceError."""
+        """Sum up for the guard. usual: the previous backup had nearly all contents changed, too. Raises SourceError."""
         counts, added = self.counts, self._added
         renamed = sum(known in added for known in self._removed)
         if counts["changed"] + counts["touched"] > max(FEW, NEARLY_ALL * counts["files_before"]):
@@ -173,7 +173,7 @@ class Plan:
             self.counts["emptied"] += bool(now and old.size and not now.size and not now.outcome)
 
     def _watch_mount(self, now: Entry | None, old: Entry) -> None:
-        """Whether a folder that was the root of a file system of its own is still one."""
+        """Note a folder that was the root of a file system of its own, and is no more."""
         above, device = self._mount
         if old.device == device and old.path.startswith(above):
             return
@@ -182,7 +182,7 @@ class Plan:
             self.mounts_gone.append(old.name)
 
     def _count_hidden(self, old: Entry, hidden: Entry) -> None:
-        """hidden: the folder that cannot be looked into. What it hid before is no new loss."""
+        """Count a path below a folder that cannot be looked into. Paths that it hid before are no new losses."""
         if old.type == FileType.FILE and old.outcome != Outcome.UNREADABLE:
             self.counts["hidden"] += 1
             self.counts["lost"] += hidden.outcome != Outcome.UNREADABLE
@@ -211,7 +211,7 @@ class Plan:
             self._sample[place] = (now, old)
 
     def _share_rewritten(self, sample: list[tuple[Entry, Entry]]) -> float:
-        """How many of those that seem to have changed have another content indeed."""
+        """Return the share of a sample whose content has changed indeed."""
         differing, looked_at = 0, 0
         for now, old in sample:
             self.cancellation.check()
@@ -236,7 +236,7 @@ class Plan:
 
 
 def _is_untouched(now: Entry, old: Entry) -> bool:
-    """Nearly all are: what of attributes and content changes, changes the ctime too; but the names of owners."""
+    """Check whether a path is unchanged, as nearly all are: all but the names of owners changes the ctime too."""
     return (
         now.ctime_ns == old.ctime_ns > 0
         and now.inode == old.inode
@@ -256,9 +256,9 @@ def _is_touched(now: Entry, old: Entry) -> bool:
 
 
 def _as_known(now: Entry, old: Entry | None) -> Entry:
-    """Of a path that could not even be looked at, the attributes are the last ones that were seen.
+    """Fill in, for a path that could not even be looked at, the attributes that were seen last.
 
-    A version of an object that cannot be read any more, because it was archived, is the one that is stored.
+    A version of an object that was archived since is the one that is stored.
     """
     if old is None:
         return now
@@ -268,7 +268,7 @@ def _as_known(now: Entry, old: Entry | None) -> Entry:
 
 
 def _is_misplaced(now: Entry, old: Entry, found: Found | None) -> bool:
-    """Whether the current state shows something else than what the previous backup stored."""
+    """Check whether the current state shows something else than the previous backup stored."""
     if now.type != FileType.FILE:
         return found is not None and not old.stored
     return old.stored and not old.hashed_key and (found is None or found.version != old.version)
@@ -282,7 +282,7 @@ def _sha256(blocks: Blocks) -> str:
 
 
 def planned(plan: BackupReader) -> Iterator[Step]:
-    """What `Step.to_line` wrote."""
+    """Read what `Step.to_line` wrote."""
     for _, document in documents(plan):
         action, stored = Action(document.pop("action")), document.pop("stored", "")
         yield Step(action, from_document(document), stored)

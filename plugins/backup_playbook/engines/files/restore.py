@@ -1,11 +1,11 @@
-"""Restoring files from a backup into a directory: all, what is below a folder, or one."""
+"""Restore of files into a directory: all, those below a folder, or one."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ from functools import cached_property
 from backup_playbook.core.errors import RestoreError, UnequalError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, FileType, Outcome, innermost_first, key_of, placed, unsafe
-from backup_playbook.engines.files.batches import batches
+from backup_playbook.engines.files.batches import batches, in_order
 from backup_playbook.engines.files.file_system import kind_of, mode_without_acl, owner_of
 from backup_playbook.engines.files.place import PathError, Place
 from backup_playbook.engines.files.shards import below, left_out, resolve
@@ -28,20 +28,21 @@ from backup_playbook.streams.processes import Cancellation
 WINDOW = 1_000
 MISSING, REPLACED, RIGHT_ALREADY, KEPT_NEWER = "missing", "replaced", "right_already", "kept_newer"
 OTHER_ATTRIBUTES = "other_attributes"
-"""In place: the content is right; mode or owner (of a file also its time) are not those of the backup, and stay."""
+"""Left in place: an equal content with other mode, owner, or, for a file, time."""
 WITHOUT_XATTRS = "without_xattrs"
-"""Extended attributes, ACLs among them, that the backup names are not there: this user, or this file system, cannot."""
+"""Restored without extended attributes, such as ACLs, which this user or file system cannot set."""
 ALONE = "hard_links"
-"""Restored as a file of its own, and was one of several names of one."""
+"""Restored as a file of its own; it was one of several names of one file."""
 IMPOSSIBLE = "impossible"
 
 
 @dataclass(frozen=True)
 class FilesRestore:
-    """path: a file, a folder, or b"" for everything; see `resolve`. Its verbs may be called again.
+    """Restore of a backup, or a part of it, into a place. Its verbs may be called again.
 
+    path: a file, a folder, or b"" for everything; see `resolve`. without: paths to leave out, folders with all content.
     overwrite_newer: also replace files that were written after the backup; they are set aside like all others.
-    without: what is left out, of a folder with all that is in it; names as of `resolve`.
+    counts: files, folders and links of the last run, also of a failed one, by what became of them.
     """
 
     reader: BackupReader
@@ -52,8 +53,6 @@ class FilesRestore:
     files_at_once: int = 8
     without: Collection[str] = ()
     counts: Counter[str] = field(default_factory=Counter)
-    """Of the last run, also of one that failed: files, folders and links that were restored, were right already, or
-    were kept."""
 
     @cached_property
     def _stored(self) -> QuickRequests:
@@ -72,11 +71,10 @@ class FilesRestore:
         return bool(self.place.set_aside)
 
     def run(self) -> Counter[str]:
-        """Returns `counts`.
+        """Restore; return `counts`.
 
-        Raises VerificationError for contents that are not what was backed up, and RestoreError for what cannot be where
-        it belongs, both at the end, when all else is there; and at once RepositoryError and RestoreError for what
-        concerns everything.
+        Raises at the end, when all else is there: VerificationError for contents that are not as backed up, and
+        RestoreError for paths that cannot be. Raises RepositoryError and RestoreError at once for what concerns all.
         """
         self.counts.clear()
         lost = Unrestored(self.reader)
@@ -90,29 +88,23 @@ class FilesRestore:
 
     def _fill(self, lost: Unrestored) -> None:
         with ThreadPoolExecutor(self.files_at_once, thread_name_prefix="restore") as threads:
-            waiting: deque[Future[str]] = deque()
-            try:
-                for entry, reason in self._placed(lost):
-                    self.cancellation.check()
-                    if reason:
-                        lost.unplaced(entry, PathError(reason, ""))
-                    elif entry.is_directory:
-                        self.counts[lost.attempt(self._restore_folder, entry)] += 1
-                    elif entry.type == FileType.FILE:
-                        waiting.append(threads.submit(lost.attempt, self._restore_file, entry))
-                    if len(waiting) > WINDOW:
-                        self.counts[waiting.popleft().result()] += 1
-                while waiting:
-                    self.counts[waiting.popleft().result()] += 1
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
+            self.counts.update(in_order(self._slots(lost, threads), WINDOW))
         # links when all files are there: nothing is written through one
         for entry in self._entries(FileType.SYMLINK, lost=lost):
             self.counts[lost.attempt(self._restore_link, entry)] += 1
 
+    def _slots(self, lost: Unrestored, threads: ThreadPoolExecutor) -> Iterator[str | Future[str]]:
+        for entry, reason in self._placed(lost):
+            self.cancellation.check()
+            if reason:
+                lost.unplaced(entry, PathError(reason, ""))
+            elif entry.is_directory:
+                yield lost.attempt(self._restore_folder, entry)
+            elif entry.type == FileType.FILE:
+                yield threads.submit(lost.attempt, self._restore_file, entry)
+
     def _finish_folders(self, lost: Unrestored, parents: Collection[Entry]) -> None:
-        """Those that were made, when all is in them, which changed their times, and after those that are in them."""
+        """Set the attributes of new folders, innermost first, when all is in them: that changed their times."""
 
         def finish(entry: Entry) -> str:
             self.place.set_attributes(entry)
@@ -131,9 +123,9 @@ class FilesRestore:
         self.place.made.clear()
 
     def preview(self, lost: Unrestored) -> Iterator[tuple[str, Entry]]:
-        """What run() will do with each file and link, by their sizes and times: no content is read.
+        """Preview run() for each file and link, by size and time: no content is read.
 
-        Of folders, with those that something else stands in place of.
+        A folder is named when something else is in its place.
         """
         for entry, reason in self._placed(lost):
             self.cancellation.check()
@@ -161,9 +153,9 @@ class FilesRestore:
         return (found.st_mtime_ns, found.st_size) == (entry.mtime_ns, entry.size)
 
     def prove(self, also: Callable[[], object] = lambda: None) -> Counter[str]:
-        """Compare what is there with the backup: contents, links, attributes. Raises UnequalError.
+        """Compare contents, links and attributes with the backup. Raises UnequalError.
 
-        also: done at the end, while folders that would not let us in are open.
+        also: called at the end, while folders that would not let us in are open.
         """
         counts: Counter[str] = Counter()
         problems: list[str] = []
@@ -206,7 +198,7 @@ class FilesRestore:
         return (entry for entry, reason in self._placed(lost) if entry.type in kinds and not reason)
 
     def _make_parents(self, lost: Unrestored) -> list[Entry]:
-        """The folders above what is wanted that are not there, as the backup has them, outermost first."""
+        """Make missing folders above the wanted path, as the backup has them; return them outermost first."""
         made = []
         steps = self._wanted.removesuffix(b"/").split(b"/")[:-1]
         for depth in range(1, len(steps) + 1):
@@ -249,11 +241,11 @@ class FilesRestore:
                 return RIGHT_ALREADY
             if self._is_newer(entry, found):
                 return KEPT_NEWER
-        self.place.write(entry, verified(self._stored, key_of(self.reader.manifest.source, entry), entry))
+        self.place.write_entry(entry, verified(self._stored, key_of(self.reader.manifest.source, entry), entry))
         return ALONE if entry.links > 1 else "files"
 
     def _is_newer(self, entry: Entry, found: os.stat_result) -> bool:
-        """Whether somebody wrote to a file after the backup, and it shall stay."""
+        """Check whether somebody wrote to a file after the backup, and it shall stay."""
         newer = stat.S_ISREG(found.st_mode) and found.st_mtime_ns > entry.mtime_ns
         return newer and not self.overwrite_newer and entry.type == FileType.FILE
 
@@ -266,7 +258,7 @@ class FilesRestore:
         return digest.hexdigest() == entry.sha256
 
     def _difference(self, entry: Entry, found: os.stat_result | None) -> str:
-        """What is not as backed up; empty when nothing."""
+        """Say what is not as backed up; empty when nothing."""
         if found is None:
             return "it is not there"
         if kind_of(found) != entry.type:

@@ -1,4 +1,4 @@
-"""Removing the versions that no backup names any more."""
+"""Removal of versions that no backup names any more."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ log = logging.getLogger(__name__)
 
 
 class Removed(NamedTuple):
-    """versions: of files. shards: of the trees of backups that are gone."""
+    """Counts of removed versions of files, and of shards of removed backups."""
 
     versions: int
     shards: int
 
 
 def remove_unnamed(catalog: Catalog, source: str, grace: timedelta, now: datetime) -> Removed:
-    """To be called after backups were removed. Nothing younger than `grace` goes: a running backup is not sealed yet.
+    """Remove versions that no backup names, after backups were removed.
 
-    Every tree is read first to last beside the listing of all versions; when one cannot be read, nothing more is
-    removed. While a backup is damaged, in its manifest, or in its tree and was rejected for it, no version of a file
-    is: nobody knows which it takes to repair it. Raises RepositoryError, VerificationError.
+    Nothing younger than `grace` goes: a running backup is not sealed yet. Every tree is read beside the listing of all
+    versions; when one cannot be read, nothing more is removed. While a backup has a damaged manifest, or was rejected
+    for a damaged tree, no version of a file goes: it may be what repairs it.
+    Raises RepositoryError, VerificationError.
     """
     backups = catalog.backups(source)
     if not backups:
@@ -71,7 +72,7 @@ def _remove_versions(store: ObjectStore, source: str, backups: Sequence[CatalogE
 
 
 class _WholeReads(ObjectStore):
-    """Reads objects whole: with a connection open for each of many trees, most would be cut while they wait."""
+    """Store that reads objects whole: of many open connections, most would be cut while they wait."""
 
     def read(self, key: str, version: str = "") -> Iterator[bytes]:
         yield b"".join(super().read(key, version))
@@ -85,7 +86,7 @@ def _named(reader: BackupReader, *, hashed_key: bool) -> Iterator[Version]:
 
 
 def _unnamed(listed: Iterable[ListedVersion], named: Iterator[Version], border: datetime) -> Iterator[Version]:
-    """named: in the order of keys, which that of the listing must be too: else everything would seem unnamed."""
+    """Merge both; named: in the order of keys. In another order of the listing, everything would seem unnamed."""
     waiting = next(named, None)
     before = ""
     for key, group in groupby(listed, key=lambda item: item.path):
@@ -104,7 +105,7 @@ def _unnamed(listed: Iterable[ListedVersion], named: Iterator[Version], border: 
 
 
 def _removable(key: str, versions: list[ListedVersion], kept: Set[str], border: datetime) -> Iterator[Version]:
-    """A delete marker that hides something stays; one that hides nothing goes."""
+    """Choose versions to remove; a delete marker goes when it hides nothing that stays."""
     staying = [item for item in versions if not item.deleted and (item.version in kept or item.modified >= border)]
     for item in versions:
         if item.version not in kept and item.modified < border and not (item.deleted and item.latest and staying):

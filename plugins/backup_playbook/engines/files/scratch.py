@@ -29,9 +29,9 @@ EXTRAS_TOLD = 100
 
 @dataclass(frozen=True)
 class ScratchDirectory:
-    """`name` below `base`. See `engines.contract.Target`. protected: the directories of all sources.
+    """The directory `name` below `base`. See `engines.contract.Target`. protected: the directories of all sources.
 
-    path, without: what is restored of a backup; see FilesRestore.
+    path, without: the part of a backup that is restored; see FilesRestore.
     """
 
     base: Path
@@ -43,13 +43,16 @@ class ScratchDirectory:
 
     @property
     def root(self) -> Path:
+        """The directory itself."""
         return self.base / self.name
 
     @property
     def label(self) -> str:
+        """Name in messages."""
         return f"the directory {self.root}"
 
     def create(self, manifest: Manifest) -> None:
+        """Make the directory. Raises RestoreError when it exists, or the disk is too full."""
         self._guard()
         if not self.base.is_dir():
             raise RestoreError(
@@ -77,7 +80,7 @@ class ScratchDirectory:
     def restore(
         self, reader: BackupReader, cancellation: Cancellation, counts: Counter[str] | None = None
     ) -> dict[str, float]:
-        """counts: of what is done, also when not all could be."""
+        """Fill the directory; return seconds by phase. counts: filled also when not all could be restored."""
         self._guard()
         cancellation.check()
         if any(self.root.iterdir()):
@@ -88,6 +91,7 @@ class ScratchDirectory:
         return {"files": round(time.monotonic() - started, 2)}
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
+        """Compare the directory with the backup."""
         with Place(self.root) as place:
             whole = not self.path and not self.without
             counts = self._work(reader, place, cancellation, Counter()).prove(
@@ -100,6 +104,7 @@ class ScratchDirectory:
         return Proof((), 0, 0, schema_objects=counts.total(), left_out=(*left_out, *self.without, *more))
 
     def drop(self) -> None:
+        """Remove the directory, if it is there."""
         self._guard()
         if not self.root.exists():
             return
@@ -147,7 +152,7 @@ class ScratchDirectory:
             )
 
     def _guard(self) -> None:
-        """Also through links: what counts is where the directory really is."""
+        """Raise GuardError when the directory, links resolved, is within a source or holds one."""
         if self.name in ("", ".", "..") or "/" in self.name:
             raise GuardError(f"{self.name!r} is no name of a directory.", "Nothing was touched; report it.")
         base = self.base.resolve()

@@ -22,16 +22,16 @@ from backup_playbook.streams.blocks import Blocks
 
 ENTRIES_PER_SHARD = 10_000
 PARSED_AT_ONCE = 1_000
-"""As one JSON array: line by line, Python takes twice as long."""
+"""Lines parsed as one JSON array: one by one, they take Python twice as long."""
 _ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 _REMEDY = "Use another backup, or the off-site copy."
 SHARDS = "shards"
-"""Of the manifest's details: a list of `{object, first, last, entries}`, paths percent-encoded."""
+"""Key in the manifest's details: a list of `{object, first, last, entries}`, paths percent-encoded."""
 
 
 @dataclass
 class ShardWriter:
-    """Writes lines, in order, as objects `<name>-00000.jsonl`. Memory: one shard."""
+    """Writer of lines, in order, as objects `<name>-00000.jsonl`. Memory: one shard."""
 
     writer: BackupWriter
     name: str
@@ -42,6 +42,7 @@ class ShardWriter:
     _last: bytes = b""
 
     def add(self, path: bytes, line: bytes) -> None:
+        """Add a line; write a shard when it is full."""
         if not self._lines:
             self._first = path
         self._last = path
@@ -50,7 +51,7 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Also an empty tree has a shard: an object that is missing is never taken for an empty tree."""
+        """Write the last shard. An empty tree has one too: a missing object is never taken for an empty tree."""
         if not self._lines and self.objects:
             return
         content = b"".join(self._lines)
@@ -62,7 +63,7 @@ class ShardWriter:
 
 
 def lines(blocks: Blocks) -> Iterator[bytes]:
-    """Whole lines, without their ends."""
+    """Split blocks into whole lines, without their ends."""
     rest = b""
     for block in blocks:
         *whole, rest = (rest + block).split(b"\n")
@@ -72,22 +73,23 @@ def lines(blocks: Blocks) -> Iterator[bytes]:
 
 
 def documents(reader: BackupReader) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Every line with what it says. Raises VerificationError for a damaged one."""
+    """Parse every line of a tree. Raises VerificationError for a damaged one."""
     for item in reader.objects(ObjectKind.TREE):
         yield from _parsed(lines(reader.content(item)), item)
 
 
 def entries(reader: BackupReader) -> Iterator[Entry]:
+    """Read all entries of a backup."""
     return below(reader, b"")
 
 
 def below(
     reader: BackupReader, path: bytes, damaged: Callable[[PlaybookError], object] | None = None
 ) -> Iterator[Entry]:
-    """The entry of `path`, or, when it ends with a slash, it and all that is below it. b"": everything.
+    """Read the entry of `path`, or, when it ends with a slash, it and all below it. b"": everything.
 
-    damaged: told of each shard that cannot be used, and the others are read; else the first one raises it. It is a
-    VerificationError when the shard is gone or another one, a RepositoryError when it may not be read now.
+    damaged: called with the error of each unusable shard, and the others are read; without it, the first one is raised:
+    a VerificationError for a shard that is gone or changed, a RepositoryError for one that may not be read now.
     """
     shards = {shard["object"]: shard for shard in reader.manifest.details[SHARDS] if _may_hold(shard, path)}
     for item in reader.objects(ObjectKind.TREE):
@@ -99,7 +101,7 @@ def below(
 
 
 def _whole(found: Iterator[Entry], shard: dict[str, Any], damaged: Callable[[PlaybookError], object]) -> list[Entry]:
-    """All entries of a shard, or none."""
+    """Read all entries of a shard, or none."""
     try:
         return list(found)
     except VerificationError as error:
@@ -115,10 +117,10 @@ def _whole(found: Iterator[Entry], shard: dict[str, Any], damaged: Callable[[Pla
 
 
 def resolve(reader: BackupReader, path: bytes) -> bytes:
-    """The path as the backup has it, for one that people write: `/invoices/`, `./invoices`, `invoices` for a folder.
+    r"""Find the path that people mean: `/invoices/`, `./invoices`, `invoices` for a folder, or `caf\xe9` for odd bytes.
 
-    What is not UTF-8 is written as it is shown: `caf\\xe9`. Raises RestoreError when the backup has nothing like it,
-    VerificationError or RepositoryError when that cannot be told.
+    Raises RestoreError when the backup has nothing like it, VerificationError or RepositoryError when that cannot be
+    told.
     """
     plain = path.removeprefix(b"./").strip(b"/")
     if not plain and not path.strip(b"./"):
@@ -141,7 +143,7 @@ def resolve(reader: BackupReader, path: bytes) -> bytes:
 
 
 def left_out(reader: BackupReader, names: Iterable[str]) -> Callable[[Entry], bool]:
-    """Whether an entry is one of these, or in one of these folders. Raises RestoreError for what is not there."""
+    """Return a test for entries at or below these paths. Raises RestoreError for a path that is not there."""
     paths = {resolve(reader, name.encode()) for name in names}
     folders = tuple(path for path in paths if path.endswith(b"/"))
     return lambda entry: entry.path in paths or entry.path.startswith(folders)
@@ -153,7 +155,7 @@ def _may_hold(shard: dict[str, Any], path: bytes) -> bool:
 
 
 def check_shard(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
-    """Read a shard to its end and compare it with what the manifest says of it. Raises VerificationError."""
+    """Read a shard to its end and compare it with the manifest. Raises VerificationError."""
     count, first, last, ordered = 0, b"", b"", True
     for entry in _entries(lines(content), item):
         path = entry.path

@@ -1,4 +1,4 @@
-"""Backing up a tree of files: scan, guard, sync."""
+"""Backup of a tree of files: scan, guard, sync."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ENGINE = "files"
 _OF_THE_SCAN = ("previous", "relies_on", "runs_since_rehash", "losses", "mounts_gone")
 _DONE = ("uploaded", "renamed", "same", "silently_changed", "deleted", "gone", "adopted", "healed")
 GONE_NAMED = 10
-"""Of what is gone, or cannot be read, so many are named to the person who is asked."""
+"""Most paths that the guard names to the person who is asked."""
 
 
 @dataclass(frozen=True)
 class FilesOptions:
-    """rehash_every: in every so many-th backup the content of each file is read, whatever its time and size say."""
+    """Options of a source. rehash_every: every so many backups, all contents are read, changed or not."""
 
     limits: DeleteLimits = field(default_factory=DeleteLimits)
     rehash_every: int = 30
@@ -45,9 +45,9 @@ class FilesOptions:
 
 @dataclass(frozen=True)
 class FilesSource:
-    """See `engines.contract.Source`. Its steps may be run one by one, by different workers that see the tree.
+    """A tree to back up; see `engines.contract.Source`. Different workers may run its steps, one by one.
 
-    anew: nothing that is stored is relied on.
+    anew: rely on nothing that is stored.
     """
 
     tree: Tree
@@ -55,6 +55,7 @@ class FilesSource:
     anew: bool = False
 
     def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
+        """Run all steps. Raises SourceError when too much is gone: nobody is asked here."""
         draft = self.scan(writer, cancellation)
         if reason := reason_to_stop(losses(draft), self.options.limits):
             raise SourceError(
@@ -67,10 +68,9 @@ class FilesSource:
         return manifest
 
     def scan(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
-        """What is to be done, as objects of `writer`, and counts of it; changes nothing in the current state.
+        """Write the plan as objects of `writer`, and count it; the current state is not changed.
 
-        Raises SourceError for a tree that cannot be read, ConfigError and RepositoryError for a repository that cannot
-        take it.
+        Raises SourceError for an unreadable tree, ConfigError and RepositoryError for an unfit repository.
         """
         cancellation.check()
         _require_plain(writer)
@@ -122,7 +122,7 @@ class FilesSource:
         return self._manifest(writer, shards, writer.started_at, details)
 
     def sync(self, writer: BackupWriter, draft: Manifest, cancellation: Cancellation) -> Manifest:
-        """Carry out what `scan` found. When it is cut short, every file of every sealed backup is still there.
+        """Carry out the plan. When it is cut short, every file of every sealed backup is still there.
 
         Raises SourceError, before anything is changed, when another backup was sealed since the scan.
         """
@@ -134,7 +134,7 @@ class FilesSource:
         sync = Sync(
             self.tree, self._current(writer.store), writer, known, self.options.files_at_once, cancellation,
             self.options.limits, losses(draft).files,
-            anew=not draft.details["previous"], aside=draft.details["newest"] > writer.backup_id,
+            anew=not draft.details["previous"], outdated=draft.details["newest"] > writer.backup_id,
         )  # fmt: skip
         shards = sync.run(BackupReader(writer.store, draft, writer.codec))
         details = {
@@ -181,6 +181,7 @@ class _Gone:
 
 
 def losses(draft: Manifest) -> Losses:
+    """Read the losses that `scan` counted."""
     found = dict(draft.details["losses"])
     found.pop("rewritten")
     return Losses(**found)
@@ -193,7 +194,7 @@ def forget(writer: BackupWriter, draft: Manifest) -> None:
 
 
 def summary(counts: Counter[str]) -> dict[str, Any]:
-    """For the manifest: files, bytes, and what became of how many."""
+    """Write the manifest's counts of files, bytes, and what became of how many."""
     return {
         "files": counts["type_file"],
         "directories": counts["type_directory"],
@@ -207,8 +208,8 @@ def summary(counts: Counter[str]) -> dict[str, Any]:
 
 
 def _current_state(base: Base, writer: BackupWriter) -> CurrentState | None:
-    """Listed only when a run may have left something: a listing of millions takes minutes."""
-    if base.aside(writer.backup_id):
+    """List the current state only when a run may have left something: millions take minutes."""
+    if base.outdates(writer.backup_id):
         log.warning(
             "%s is older than %s, the newest backup in %s: the current state stays that of the newest one.",
             writer.backup_id, base.newest, writer.store.url,
@@ -218,7 +219,7 @@ def _current_state(base: Base, writer: BackupWriter) -> CurrentState | None:
 
 
 def _require_newest(catalog: Catalog, writer: BackupWriter, draft: Manifest) -> None:
-    """What was found holds against the state that it was compared with, and would turn a newer one back."""
+    """Raise SourceError when a newer backup was sealed since the scan: the plan would turn it back."""
     newest = max((entry.backup_id for entry in taken(catalog, writer.source)), default="")
     if newest > max(draft.details["newest"], writer.backup_id):
         raise SourceError(

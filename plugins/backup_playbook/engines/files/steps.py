@@ -1,4 +1,4 @@
-"""A backup of files in steps that different workers may take: what one leaves for the next lies beside the objects."""
+"""Steps of a backup of files, for different workers: one leaves its result for the next beside the objects."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from backup_playbook.repository.store import ObjectStore
 log = logging.getLogger(__name__)
 
 SCANNED = "scanned.json"
-"""What `scan` found: a manifest whose objects are the plan."""
+"""Result of `scan`: a manifest whose objects are the plan."""
 SYNCED = "synced.json"
 """The manifest of the backup, not sealed yet."""
 
 
 def leave(store: ObjectStore, name: str, manifest: Manifest) -> None:
+    """Store the result of a step."""
     store.put(objects_folder(manifest.source, manifest.backup_id) + name, manifest.sealed().to_json())
 
 
 def take(store: ObjectStore, name: str, source: str, backup_id: str) -> Manifest:
-    """Raises RepositoryError when the earlier step left nothing, VerificationError when it was changed since."""
+    """Read the result of a step. Raises RepositoryError when there is none, VerificationError when it was changed."""
     key = objects_folder(source, backup_id) + name
     return Manifest.from_json(store.get(key), f"{store.url}/{key}")
 
 
 def seal(store: ObjectStore, source: str, backup_id: str) -> Manifest:
-    """Make what `sync` left a backup; remove what the steps left for each other. May be called again."""
+    """Seal the result of `sync`; remove what the steps left for each other. May be called again."""
     catalog = Catalog(store)
     if not store.exists(manifest_key(source, backup_id)):
         manifest = take(store, SYNCED, source, backup_id)
@@ -52,13 +53,13 @@ def seal(store: ObjectStore, source: str, backup_id: str) -> Manifest:
 
 
 def remove_all_but_named(store: ObjectStore, manifest: Manifest) -> None:
-    """Of the objects of a sealed backup."""
+    """Remove objects that a sealed backup does not name."""
     folder, named = objects_folder(manifest.source, manifest.backup_id), {item.name for item in manifest.objects}
     store.delete([item.key for item in store.list(folder) if item.key.removeprefix(folder) not in named])
 
 
 def in_words(manifest: Manifest) -> str:
-    """`12,000 files, 3.1 GB: 12 uploaded (40 MB), 2 renamed, 1 deleted; 1 unreadable`."""
+    """Describe a backup: `12,000 files, 3.1 GB: 12 uploaded (40 MB), 2 renamed, 1 deleted; 1 unreadable`."""
     details, done = manifest.details, manifest.details["done"]
     words = {
         "renamed": "renamed",

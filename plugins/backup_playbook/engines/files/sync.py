@@ -1,9 +1,9 @@
-"""Carrying out a plan: the contents into the bucket, delete markers, and the tree as it is then."""
+"""Execution of a plan: contents into the bucket, delete markers, and the tree as it is then."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from backup_playbook.core.errors import SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, key_of, merge, to_line
+from backup_playbook.engines.files.batches import in_order
 from backup_playbook.engines.files.contents import Contents, How, unread
 from backup_playbook.engines.files.plan import Action, Identity, Step, identity, planned
 from backup_playbook.engines.files.shards import ShardWriter, documents
@@ -21,19 +22,20 @@ from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 
 LARGE_AT_ONCE = 2
-"""Each has several parts of 8 MiB in memory."""
+"""Large files at once: each has several parts of 8 MiB in memory."""
 WINDOW = 10_000
-"""So many entries may be finished while the first of them is still uploaded."""
+"""Entries that may be finished while the first of them is still uploaded."""
 EXAMPLES = 20
 FOLDERS_COUNTED = 1000
 RENAMES_COPIED = 50_000
-"""Of more that vanished, the store copies no contents: they are uploaded."""
+"""Most vanished files whose contents the store copies; others are uploaded."""
 
 
 class _Done(NamedTuple):
+    """A finished entry. line: as the previous backup has it; empty when it is new."""
+
     entry: Entry
     line: bytes
-    """As the previous backup has it; empty when it is new."""
     how: How | None = None
     old: Entry | None = None
 
@@ -43,7 +45,11 @@ _Slot = _Done | Future[_Done]
 
 @dataclass
 class Sync:
-    """One run of one plan. store: with the storage class of the files. anew, aside: see Contents."""
+    """One run of one plan. store: with the storage class of the files. before: files in the previous backup.
+
+    anew, outdated: see Contents. folders: counts of files by the first folders at the top of the tree.
+    examples: the first paths that were not backed up as they should: `path`, `outcome`, `reason`.
+    """
 
     tree: Tree
     store: ObjectStore
@@ -53,31 +59,25 @@ class Sync:
     cancellation: Cancellation
     limits: DeleteLimits
     before: int
-    """How many files the previous backup has."""
     anew: bool = False
-    aside: bool = False
+    outdated: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     folders: Counter[str] = field(default_factory=Counter)
-    """Files by the first folders at the top of the tree."""
     examples: list[dict[str, str]] = field(default_factory=list)
-    """The first paths that were not backed up as they should: `path`, `outcome`, `reason`."""
     _stale: list[str] = field(default_factory=list)
     """Keys that get a delete marker at the end."""
 
     def run(self, plan: BackupReader) -> ShardWriter:
-        """Returns what holds the tree's objects.
-
-        What is deleted goes last: when an upload fails, everything is still there.
-        """
+        """Carry out the plan; return the tree's shards. Deletions come last: until then, everything is still there."""
         shards = ShardWriter(self.writer, "tree")
         contents = Contents(
             self.tree, self.store, self.writer.source, self.writer.backup_id,
-            {} if self.anew else _removed(plan), self.cancellation, self.anew, self.aside,
+            {} if self.anew else _removed(plan), self.cancellation, self.anew, self.outdated,
         )  # fmt: skip
         small = ThreadPoolExecutor(self.files_at_once, thread_name_prefix="small-file")
         large = ThreadPoolExecutor(LARGE_AT_ONCE, thread_name_prefix="large-file")
         try:
-            for done in _in_order(self._slots(plan, contents, small, large)):
+            for done in in_order(self._slots(plan, contents, small, large), WINDOW):
                 self._finish(done, shards)
         finally:
             for threads in (small, large):
@@ -151,9 +151,9 @@ class Sync:
             self.folders[folder] += 1
 
     def _hidden(self, done: _Done) -> Entry | None:
-        """What a listing shall show no more: what is no file any more, and what was stored beside the current state."""
+        """Return what a listing shall show no more: no longer a file, or stored beside the current state."""
         entry, old = done.entry, done.old
-        if self.aside:
+        if self.outdated:
             return entry if entry.stored and entry.natural_key and entry.added == self.writer.backup_id else None
         changed = done.how is How.GONE or not entry.stored or (old and entry.hashed_key != old.hashed_key)
         return old if old and old.stored and changed else None
@@ -168,7 +168,7 @@ class Sync:
             )
 
     def _refuse_losses(self) -> None:
-        """The guard has seen what was gone at the scan; a mount can also go away after it."""
+        """Raise SourceError for losses after the scan, which the guard has not seen: a mount can go away."""
         found = Losses(self.before, self.counts["stored_before"], 0, self.counts["lost"], now=self.counts["type_file"])
         if reason := reason_to_stop(found, self.limits):
             raise SourceError(
@@ -179,7 +179,7 @@ class Sync:
             )
 
     def _delete(self, plan: BackupReader) -> None:
-        if self.aside:
+        if self.outdated:
             self.store.delete(self._stale)
             return
         removed = (step.entry for step in planned(plan) if step.action is Action.REMOVE and step.entry.stored)
@@ -197,14 +197,14 @@ def _removed(plan: BackupReader) -> dict[Identity, Entry]:
 
 
 def _touched(now: Entry, old: Entry) -> Entry:
-    """Other attributes, the same content, with what is known of it."""
+    """Combine new attributes with what is known of the unchanged content."""
     # a listing tells no headers; a backup that is copied does
     headers = now.object_headers if now.stored else old.object_headers
     return now.with_content_of(old)._replace(object_headers=headers)
 
 
 def _unplanned(contents: Contents, was: Entry, line: bytes) -> _Done:
-    """Below a folder that cannot be looked into."""
+    """Keep a path below a folder that cannot be looked into."""
     fault = contents.fault(was)
     bare = was.with_content_of(Entry(was.path, was.type, size=was.size))
     return _Done(unread(bare, None, fault), b"", None, was) if fault else _Done(was, line)
@@ -212,18 +212,3 @@ def _unplanned(contents: Contents, was: Entry, line: bytes) -> _Done:
 
 def _not_read(contents: Contents, now: Entry, old: Entry | None) -> _Done:
     return _Done(contents.unread(now, old, now.reason), b"", None, old)
-
-
-def _in_order(slots: Iterable[_Slot]) -> Iterator[_Done]:
-    """Results in the order of the slots, of which no more than WINDOW wait."""
-    waiting: deque[_Slot] = deque()
-    for slot in slots:
-        waiting.append(slot)
-        while waiting and (len(waiting) > WINDOW or not isinstance(waiting[0], Future) or waiting[0].done()):
-            yield _result(waiting.popleft())
-    while waiting:
-        yield _result(waiting.popleft())
-
-
-def _result(slot: _Slot) -> _Done:
-    return slot.result() if isinstance(slot, Future) else slot

@@ -1,5 +1,4 @@
-"""Restoring files into a bucket: contents, and what came from a bucket with its headers; links, folders and
-attributes have no place there."""
+"""Restore of files into a bucket, with the headers of a former bucket, without links, folders and attributes."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from functools import cached_property
 
 from botocore.exceptions import ClientError
 
-from backup_playbook.core.errors import RepositoryError, UnequalError, VerificationError
+from backup_playbook.core.errors import RepositoryError, UnequalError
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, key_of, unsafe
 from backup_playbook.engines.files.batches import batches
@@ -20,13 +19,12 @@ from backup_playbook.engines.files.contents import KEY_REFUSED
 from backup_playbook.engines.files.place import PathError
 from backup_playbook.engines.files.shards import below, left_out, resolve
 from backup_playbook.engines.files.unrestored import PROBLEMS_TOLD, Unrestored
-from backup_playbook.engines.files.verify import verified
+from backup_playbook.engines.files.verify import fault_of, verified
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
-from backup_playbook.repository.s3errors import code_of, is_of_object
+from backup_playbook.repository.s3errors import code_of
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import first_part_bytes, upload
-from backup_playbook.streams.blocks import drain
 from backup_playbook.streams.processes import Cancellation
 
 BATCH = 500
@@ -35,7 +33,10 @@ LEFT_OUT = "left_out"
 
 @dataclass(frozen=True)
 class BucketRestore:
-    """store: the place, new for this restore. path: as for FilesRestore. Its verbs may be called again."""
+    """Restore of a backup, or a part of it, into a new bucket or prefix. Its verbs may be called again.
+
+    store: the place. path, without, counts: see FilesRestore.
+    """
 
     reader: BackupReader
     store: ObjectStore
@@ -44,7 +45,6 @@ class BucketRestore:
     files_at_once: int = 8
     without: Collection[str] = ()
     counts: Counter[str] = field(default_factory=Counter)
-    """As of FilesRestore."""
 
     @cached_property
     def _stored(self) -> QuickRequests:
@@ -59,10 +59,10 @@ class BucketRestore:
         return resolve(self.reader, self.path)
 
     def run(self) -> Counter[str]:
-        """Returns how many files were restored, and how many folders and links were left out.
+        """Restore; count restored files, and folders and links that were left out.
 
-        Raises VerificationError for contents that are not what was backed up, and RestoreError for files whose names
-        are no keys here, both at the end; RepositoryError when the store can take none.
+        Raises at the end VerificationError for contents that are not as backed up, and RestoreError for names that are
+        no keys here; RepositoryError when the store can take none.
         """
         self.counts.clear()
         lost = Unrestored(self.reader)
@@ -75,7 +75,8 @@ class BucketRestore:
         problems: list[str] = []
 
         def prove(entry: Entry) -> str:
-            if entry.stored and (problem := self._difference(entry)):
+            self.cancellation.check()
+            if entry.stored and (problem := fault_of(lambda: verified(self._restored, _key(entry), entry, version=""))):
                 problems.append(f"{entry.name}: {problem}")
             return "files" if entry.stored else LEFT_OUT
 
@@ -115,7 +116,7 @@ class BucketRestore:
         return "files"
 
     def _with_headers(self, entry: Entry) -> ObjectStore:
-        """Of an object that came from a bucket: its content type, metadata, tags."""
+        """Return the store that adds an object's former content type, metadata and tags."""
         if not entry.object_headers:
             return self.store
         options = replace(self.store.options, fields=entry.object_headers)
@@ -123,22 +124,9 @@ class BucketRestore:
             self.store.client, bucket=self.store.bucket, prefix=self.store.prefix, name=self.store.name, options=options
         )
 
-    def _difference(self, entry: Entry) -> str:
-        """What is not as backed up; empty when nothing."""
-        self.cancellation.check()
-        try:
-            drain(verified(self._restored, _key(entry), entry, version=""))
-        except (VerificationError, PathError) as error:
-            return error.what
-        except RepositoryError as error:
-            if not is_of_object(error):
-                raise
-            return error.what
-        return ""
-
 
 def _key(entry: Entry) -> str:
-    """S3 takes more than every client can read back from a listing: what came from a bucket may go to one."""
+    """Return the key. Raises PathError for one that not every client can read back from a listing."""
     with contextlib.suppress(UnicodeDecodeError):
         if not unsafe(entry.path):
             return entry.path.decode()
@@ -150,7 +138,7 @@ def _key(entry: Entry) -> str:
 
 @contextlib.contextmanager
 def _refusals(entry: Entry) -> Iterator[None]:
-    """Raises PathError for a key that this store does not take: it is a file system below, or the key is too long."""
+    """Raise PathError for a key that this store does not take: a file system is below, or it is too long."""
     try:
         yield
     except RepositoryError as error:

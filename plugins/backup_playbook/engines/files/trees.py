@@ -1,4 +1,4 @@
-"""Where files are: what the engine asks of a directory, of a bucket, and of a backup that is copied."""
+"""Interface to a tree of files: a directory, a bucket, or a backup that is copied."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ class Tree(Protocol):
 
     @property
     def details(self) -> dict[str, Any]:
-        """For the manifest: what and where it is."""
+        """Details for the manifest: kind and place."""
         ...
 
     def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
-        """All entries in order, without content. Raises SourceError when the tree itself cannot be read."""
+        """List all entries in order, without content. Raises SourceError when the tree itself cannot be read."""
         ...
 
     def look_closer(self, entry: Entry) -> Entry:
-        """What scan() leaves out because it costs more: asked of entries that are new, or seem to have changed.
+        """Add what costs too much for scan(), for entries that are new, or seem to have changed.
 
-        Also whether they can be read, as far as that can be told without reading.
+        Also note whether they can be read, as far as that is known without reading.
         """
         ...
 
     def read(self, entry: Entry, consume: Callable[[Blocks], T]) -> tuple[Entry, T]:
         """Give the content to `consume`; return the entry as it was meanwhile, and the result.
 
-        Of content that changes while it is read, `consume` is called again; at last the entry says so. Raises
+        When the content changes meanwhile, `consume` is called again; at last the entry says so. Raises
         FileNotFoundError when it is gone, other OSErrors when it cannot be read.
         """
         ...
 
 
 def why_unreadable(error: OSError) -> str:
-    """In the system's words. Raises SourceError when the file is not to blame, but this worker."""
+    """Return the system's words. Raises SourceError when not the file is to blame, but this worker."""
     why = error.strerror or str(error)
     if error.errno in _EXHAUSTED:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""What could not be brought back of a backup, path by path, while all else was."""
+"""Record of paths that could not be restored, while all others were."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ ELSEWHERE = (
 
 @dataclass
 class Unrestored:
-    """Used from several threads. Nothing that is noted here was written."""
+    """Paths that were not written; used from several threads. damaged: some are not as backed up."""
 
     reader: BackupReader
     paths: int = 0
     damaged: bool = False
-    """Some of it is not what was backed up: not all is for want of a place."""
     told: list[str] = field(default_factory=list)
     _shards: set[str] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
 
     def attempt(self, work: Callable[[Entry], str], entry: Entry) -> str:
-        """What `work` returns; FAILED when it is this path alone that cannot be restored. Raises all else."""
+        """Return what `work` returns; FAILED when this path alone cannot be restored. Raises all else."""
         try:
             return work(entry)
         except VerificationError as error:
@@ -57,11 +56,11 @@ class Unrestored:
         return FAILED
 
     def unplaced(self, entry: Entry, error: PathError) -> None:
-        """What is stored is right, as far as is known, and cannot be where it belongs."""
+        """Note a path that cannot be where it belongs, although its content is sound, as far as is known."""
         self._note(entry.name, error.what, " ".join(filter(None, (error.remedy, self._command(entry)))))
 
     def shard(self, error: PlaybookError) -> None:
-        """Of a list of paths that cannot be used; however often it was tried."""
+        """Note an unusable list of paths, once, however often it was tried."""
         if error.what not in self._shards:
             self._shards.add(error.what)
             damaged = isinstance(error, VerificationError)
@@ -69,7 +68,7 @@ class Unrestored:
             self._note("paths that nobody knows", error.what, remedy, damaged=damaged)
 
     def refuse(self, where: str) -> None:
-        """Raises VerificationError when something is damaged, RestoreError when it cannot be placed, or read."""
+        """Raise VerificationError when something is damaged, RestoreError when it cannot be placed, or read."""
         if not self.paths:
             return
         what = f"{counted(self.paths, 'path')} could not be restored. All others are in {where}. First: {self.told[0]}"

@@ -1,29 +1,29 @@
-"""Whether the versions that a backup names are still in the bucket, and are what it says."""
+"""Verification of the versions that a backup names: still in the bucket, and unchanged."""
 
 from __future__ import annotations
 
 import json
 import logging
 from base64 import b64encode
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from backup_playbook.core.errors import RepositoryError, VerificationError
+from backup_playbook.core.errors import RepositoryError, RestoreError, VerificationError
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.tree import Entry, current_folder, key_of
 from backup_playbook.engines.files.base import CURRENT_DIFFERS, later_runs, may_be_ours, taken
+from backup_playbook.engines.files.batches import in_order
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.listing import ListedVersion
 from backup_playbook.repository.objects import BackupReader, UnreadableObjects, no_checksum
 from backup_playbook.repository.quick import QuickRequests
-from backup_playbook.repository.s3errors import is_missing
+from backup_playbook.repository.s3errors import is_missing, is_of_object
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import NO_VERSIONS, list_versions
-from backup_playbook.streams.blocks import Digest, drain, tap
+from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
 from backup_playbook.streams.processes import Cancellation
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 WINDOW = 1_000
 DIFFERING_NAMED = 10
 PROBLEMS_TOLD = 1_000
-"""Of a tree that is gone altogether, not every file is a problem of its own."""
+"""Most problems that are reported: in a tree that is gone, not every file is one of its own."""
 _REMEDY = (
     "The next backup relies on nothing that is stored, and uploads every file again. Meanwhile use an older backup or "
     "the off-site copy, and find out who wrote to the bucket, or whether its disk is failing."
@@ -41,10 +41,10 @@ _REMEDY = (
 def check_versions(
     reader: BackupReader, streams: int, cancellation: Cancellation, *, read: bool
 ) -> list[VerificationError]:
-    """All versions are there with their sizes; those that no verified backup stored have the right content too.
+    """Check the sizes of all versions, and the contents of those that no verified backup stored.
 
-    A backup that read every file at its source is read whole as well: contents that many backups share are read again
-    as often as `rehash_every` says. read: else the store's checksums are compared instead of contents.
+    A backup that read every file at its source is read whole as well: shared contents are read again as often as
+    `rehash_every` says. read: compare contents; else the store's checksums.
     """
     whole = reader.manifest.details["runs_since_rehash"] == 0
     source, stored = reader.manifest.source, QuickRequests(reader.store)
@@ -78,9 +78,10 @@ def check_versions(
     unreadable = UnreadableObjects()
     listing = _Listing(reader)
     with ThreadPoolExecutor(streams, thread_name_prefix="verify") as threads:
-        jobs = (lambda pair=pair: examine(*pair) for pair in listing.sizes())
-        for problem in _bounded(threads, jobs):
-            if problem and len(problems) < PROBLEMS_TOLD:
+        jobs = (threads.submit(examine, *pair) for pair in listing.sizes())
+        found: Iterator[VerificationError | None] = in_order(jobs, WINDOW)
+        for problem in filter(None, found):
+            if len(problems) < PROBLEMS_TOLD:
                 problems.append(problem)
     unreadable.report(problems)
     _report_current(reader, listing, backups[0].backup_id if backups else "")
@@ -88,8 +89,10 @@ def check_versions(
 
 
 def _heir(backup_id: str, backups: Sequence[CatalogEntry]) -> Callable[[str], bool]:
-    """Whether this backup is the one that reads what a backup has added that is gone: the next one that is left does,
-    or nobody ever would again, and only that one, or each of them would read nearly everything."""
+    """Return a test whether this backup reads what a removed backup has added.
+
+    The next backup that is left does: else nobody ever would, or each would read nearly everything.
+    """
     there = {one.backup_id for one in backups}
     readers = sorted({backup_id} | {one.backup_id for one in backups if one.verified})
 
@@ -101,7 +104,7 @@ def _heir(backup_id: str, backups: Sequence[CatalogEntry]) -> Callable[[str], bo
 
 
 def verified(stored: QuickRequests, key: str, entry: Entry, version: str | None = None) -> Iterator[bytes]:
-    """The content, compared with the entry at its end. Raises VerificationError: commit nothing before.
+    """Read a content, and compare it with the entry at its end. Raises VerificationError: commit nothing before.
 
     version: "" for the newest, instead of the entry's own.
     """
@@ -111,6 +114,22 @@ def verified(stored: QuickRequests, key: str, entry: Entry, version: str | None 
     if (digest.bytes, digest.sha256) != (entry.size, entry.sha256):
         how = f"has {digest.bytes} bytes with SHA-256 {digest.sha256} instead of {entry.size} with {entry.sha256}"
         raise _wrong(stored.store, key, entry, how)
+
+
+def fault_of(read: Callable[[], Blocks]) -> str:
+    """Read a content to its end; say what is wrong with it. Empty when nothing.
+
+    Raises RepositoryError for what concerns more than this object.
+    """
+    try:
+        drain(read())
+    except RepositoryError as error:
+        if not is_of_object(error):
+            raise
+        return error.what
+    except (RestoreError, VerificationError) as error:
+        return error.what
+    return ""
 
 
 def _check_content(stored: QuickRequests, key: str, entry: Entry) -> None:
@@ -127,16 +146,18 @@ def _check_checksum(stored: QuickRequests, key: str, entry: Entry) -> None:
 
 
 class _Listing:
-    """The versions in the current state, beside the entries of a backup that name some of them."""
+    """Listing of the current state beside the entries of a backup, which name some of its versions.
+
+    differing: the first paths at which the two differ. count: all of them.
+    """
 
     def __init__(self, reader: BackupReader) -> None:
         self._reader = reader
         self.differing: list[str] = []
-        """Paths at which the current state shows something else than the backup: the first of them."""
         self.count = 0
 
     def sizes(self) -> Iterator[tuple[Entry, int | None]]:
-        """Every stored entry, with the size that the listing gives for its version; None where it gives none."""
+        """Yield stored entries with the listed sizes of their versions; None where none is listed."""
         folder = current_folder(self._reader.manifest.source)
         listed = list_versions(self._reader.store, folder)
         item = next(listed, None)
@@ -172,7 +193,7 @@ class _Listing:
 
 
 def _report_current(reader: BackupReader, listing: _Listing, newest: str) -> None:
-    """The backup is as good as it was: only who reads the current state is misled, until the next backup heals it."""
+    """Warn that the current state differs from the sound newest backup; the next backup heals it."""
     manifest, store = reader.manifest, reader.store
     if not listing.count or manifest.backup_id != newest or later_runs(store, manifest.source, newest):
         return
@@ -185,22 +206,6 @@ def _report_current(reader: BackupReader, listing: _Listing, newest: str) -> Non
         store.put(objects_folder(manifest.source, newest) + CURRENT_DIFFERS, json.dumps(listing.differing).encode())
     except RepositoryError as error:
         log.warning("The next backup is not told of it: %s", error.what)
-
-
-def _bounded(
-    threads: ThreadPoolExecutor, jobs: Iterator[Callable[[], VerificationError | None]]
-) -> Iterator[VerificationError | None]:
-    waiting: deque[Future[VerificationError | None]] = deque()
-    try:
-        for job in jobs:
-            waiting.append(threads.submit(job))
-            if len(waiting) > WINDOW:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _wrong(store: ObjectStore, key: str, entry: Entry, how: str) -> VerificationError:

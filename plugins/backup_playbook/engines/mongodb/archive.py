@@ -1,4 +1,4 @@
-"""What a backup says of the collections and views that it holds."""
+"""Collections and views as a backup describes them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 
 
-def in_moments(manifest: Manifest) -> str:
-    """For people: of how many moments it is, when of more than one."""
+def consistency_note(manifest: Manifest) -> str:
+    """Tell people which collections were read at a time of their own; empty for one snapshot."""
     if manifest.details["consistency"] != "snapshot":
         return ", each collection at a moment of its own"
     own = manifest.details.get("unsnapshotted")
@@ -24,7 +24,7 @@ def in_moments(manifest: Manifest) -> str:
 
 
 def left_out(manifest: Manifest) -> tuple[str, ...]:
-    """What no restored copy of this backup gets, in words."""
+    """List, in words, what no restored copy of this backup gets."""
     search = manifest.details.get("search_indexes", {})
     if search is None:
         return ("users and roles", "search indexes, if there are any: the user who took the backup may not list them")
@@ -33,7 +33,7 @@ def left_out(manifest: Manifest) -> tuple[str, ...]:
 
 
 def metadata_names(manifest: Manifest) -> dict[str, str]:
-    """Object name to collection or view: where the options and indexes of each are."""
+    """Map the objects that hold options and indexes to the names of their collections and views."""
     names = (*(table.name for table in manifest.tables), *manifest.details["views"])
     return {_metadata_object(manifest, name): name for name in names}
 
@@ -44,7 +44,7 @@ def _metadata_object(manifest: Manifest, name: str) -> str:
 
 
 def read_collections(reader: BackupReader, streams: int, cancellation: Cancellation) -> list[Collection]:
-    """By name. Raises VerificationError."""
+    """Read all collections of a backup, sorted by name. Raises VerificationError."""
 
     def read(item: StoredObject) -> Collection:
         return read_collection(reader.manifest, item, reader.content(item))
@@ -54,7 +54,7 @@ def read_collections(reader: BackupReader, streams: int, cancellation: Cancellat
 
 
 def read_collection(manifest: Manifest, item: StoredObject, content: Blocks) -> Collection:
-    """Raises VerificationError when it is not that of the collection that the object is named after."""
+    """Read one collection. Raises VerificationError when it is not the one that the object is named after."""
     text = b"".join(content)
     try:
         found: Collection | None = Collection.from_json(text)

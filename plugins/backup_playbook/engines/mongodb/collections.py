@@ -1,4 +1,4 @@
-"""What there is in a database: collections and views, with their options and indexes, and the files of mongodump."""
+"""Collections and views of a database with their options and indexes, and the files of mongodump."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SHORT = RELAXED_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversio
 SIMPLE = {"locale": "simple"}
 """The collation of an index that is listed without one."""
 TTL = "expireAfterSeconds"
-"""Of an index, of a time series and of a clustered collection."""
+"""An option of indexes, time series and clustered collections."""
 NEVER = 2**31 - 1
-"""Seconds: the most that an index takes."""
+"""The most seconds that an index takes."""
 
 SCRATCH_MARK = "backup_playbook_scratch"
-"""A collection that only scratch databases have; see `scratch`. It is no part of what is backed up, or proven."""
+"""A collection that only scratch databases have; see `scratch`. It is never backed up, or proven."""
 
 SETS = "backup_playbook_sets"
 """A collection of a live database: which others in it are a copy, or were replaced by one; see `sets`."""
@@ -49,7 +49,10 @@ _LONGEST_KEY, _KEPT_OF_KEY = 230, 180
 
 @dataclass(frozen=True)
 class Collection:
-    """kind: collection, timeseries or view. options, indexes: as the server lists them. uuid: hexadecimal, or empty."""
+    """A collection or view.
+
+    kind: collection, timeseries or view. options, indexes: as the server lists them. uuid: hexadecimal, or empty.
+    """
 
     name: str
     kind: str
@@ -59,43 +62,47 @@ class Collection:
 
     @property
     def is_view(self) -> bool:
+        """Whether it is a view, which has no documents of its own."""
         return self.kind == "view"
 
     @property
     def is_capped(self) -> bool:
+        """Whether new documents push out old ones."""
         return bool(self.options.get("capped"))
 
     @property
     def data_name(self) -> str:
-        """Where its documents are: those of a time series are in buckets."""
+        """Name of the collection that holds its documents: those of a time series are in buckets."""
         return f"system.buckets.{self.name}" if self.kind == "timeseries" else self.name
 
     def within(self, name: str) -> Collection:
-        """The same in a set; an empty name means none."""
+        """Return it as a member of a set; an empty name means none."""
         return replace(self, name=in_set(name, self.name)) if name else self
 
     def to_json(self) -> bytes:
-        """Canonical extended JSON, as mongodump writes it."""
+        """Write canonical extended JSON, as mongodump does."""
         body = {"options": self.options, "indexes": list(self.indexes), "uuid": self.uuid}
         return to_json({**body, "collectionName": self.name, "type": self.kind}).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Collection:
+        """Read what `to_json` or mongodump wrote."""
         body = from_json(text.decode())
         return cls(body["collectionName"], body["type"], body["options"], tuple(body["indexes"]), body["uuid"])
 
 
 def to_json(value: Any) -> str:
+    """Write canonical extended JSON."""
     return json_util.dumps(value, json_options=JSON)
 
 
 def for_people(value: Any) -> str:
-    """As a form takes it: 7 and not {"$numberInt": "7"}."""
+    """Write JSON as a form takes it: 7 and not {"$numberInt": "7"}."""
     return json_util.dumps(value, json_options=_SHORT)
 
 
 def from_json(text: str) -> Any:
-    """Extended JSON, without loss: what has more fields than a value of a type has is a document.
+    """Read extended JSON without loss: a value with more fields than its type has is a document.
 
     `{"$regex": "^a", "$ne": "abc"}` is a condition; the driver takes it for a regular expression, and drops the rest.
     """
@@ -108,9 +115,9 @@ def _from_pairs(pairs: list[tuple[str, Any]]) -> Any:
 
 
 def list_collections(database: Database[Document], leave_out: Iterable[str] = (), within: str = "") -> list[Collection]:
-    """Without what the server keeps for itself, and what is ours, by name; without indexes.
+    """List collections by name, without indexes, without the server's own and ours.
 
-    within: those of this set, with its prefix in their names.
+    within: only those of this set, with its prefix in their names.
     """
     items = list(database.cursor_command({"listCollections": 1, "cursor": {}}, codec_options=CODEC))
     sets = tuple(in_set(mark["_id"], "") for mark in _marks(database, items))
@@ -127,7 +134,7 @@ def list_collections(database: Database[Document], leave_out: Iterable[str] = ()
 
 
 def in_set(name: str, collection: str) -> str:
-    """What a collection of a set is called in its database."""
+    """Name a collection of a set as its database does."""
     return f"{name}.{collection}"
 
 
@@ -136,7 +143,7 @@ def _marks(database: Database[Document], items: Iterable[Any]) -> Iterable[Docum
 
 
 def list_indexes(database: Database[Document], collection: Collection) -> tuple[Document, ...]:
-    """Raises OperationFailure; none for a view, and for a collection that is gone."""
+    """List indexes; none for a view or a collection that is gone. Raises OperationFailure."""
     if collection.is_view:
         return ()
     try:
@@ -151,22 +158,23 @@ def list_indexes(database: Database[Document], collection: Collection) -> tuple[
 
 
 def identity(database: Database[Document], within: str = "") -> CollectionsIdentity:
-    """within: see `list_collections`."""
+    """Identify a database by the UUIDs of its collections. within: see `list_collections`."""
     found = list_collections(database, within=within)
     return CollectionsIdentity(database.name, frozenset(item.uuid for item in found if item.uuid))
 
 
 def bson_file(database: str, collection: str) -> str:
-    """`shop/orders.bson`, where mongodump would put it."""
+    """Name the file of the documents as mongodump does: `shop/orders.bson`."""
     return f"{database}/{_escaped(collection)}.bson"
 
 
 def metadata_file(database: str, collection: str) -> str:
+    """Name the file of options and indexes as mongodump does."""
     return f"{database}/{_escaped(collection)}.metadata.json"
 
 
 def object_name(file: str) -> str:
-    """What the object with a file's content is called: the same, unless that is too long for an object store."""
+    """Name the object that holds a file: its own name, unless that is too long for an object store."""
     folder, _, name = file.partition("/")
     if len(name) <= _LONGEST_KEY:
         return file

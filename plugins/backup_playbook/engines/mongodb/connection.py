@@ -1,4 +1,4 @@
-"""Where a MongoDB database is, and what is said when it does not answer."""
+"""Address of a MongoDB database, and remedies for when it does not answer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ _READ_ENDED = (43, 175, 11600, 11602, 91)  # cursor or plan killed, shutdown
 
 @dataclass(frozen=True)
 class MongoServer:
-    """uri: `mongodb://` or `mongodb+srv://`, with the password. options: more of what a URI can say, such as `tls`."""
+    """A database on a server.
+
+    uri: `mongodb://` or `mongodb+srv://`, with the password. options: more of what a URI can say, such as `tls`.
+    """
 
     uri: str = field(repr=False)
     database: str
@@ -59,14 +62,14 @@ class MongoServer:
 
     @property
     def label(self) -> str:
-        """For messages: `shop at db.example.com:27017 as backup`."""
+        """Name in messages: `shop at db.example.com:27017 as backup`."""
         login, _, hosts = urlsplit(self.uri).netloc.rpartition("@")
         user = f" as {login.partition(':')[0]}" if login else ""
         return f"{self.database} at {hosts}{user}"
 
     @property
     def url(self) -> str:
-        """What applications take as DATABASE_URL; holds the password."""
+        """DATABASE_URL for applications; holds the password."""
         parts = urlsplit(self.uri)
         options = {
             name: json.dumps(value) if isinstance(value, bool) else value for name, value in self.options.items()
@@ -77,16 +80,16 @@ class MongoServer:
         return parts._replace(path=f"/{quote(self.database, safe='')}", query=urlencode(words)).geturl()
 
     def at(self, database: str) -> MongoServer:
-        """Another database of the same server."""
+        """Return another database of the same server."""
         return replace(self, database=database)
 
     def at_primary(self) -> MongoServer:
-        """Where what was written is read: a URI may send reads to members that are behind."""
+        """Return the same database, read at the primary: a URI may send reads to members that are behind."""
         return replace(self, options={**self.options, "readPreference": "primary"})
 
     @contextmanager
     def connect(self) -> Iterator[Database[Document]]:
-        """The database, with a client of its own; it may be used by several threads. Raises SourceError."""
+        """Open the database with a client of its own, for several threads. Raises SourceError."""
         give_back_large_blocks()  # documents have up to 16 MB
         with explained(f"{self.label} could not be read"):
             defaults = {"serverSelectionTimeoutMS": CONNECT_TIMEOUT_MS, "connectTimeoutMS": CONNECT_TIMEOUT_MS}
@@ -97,7 +100,7 @@ class MongoServer:
 
 @dataclass(frozen=True)
 class Deployment:
-    """kind: standalone, replica set, sharded cluster. version: of the server, such as 8.0.4."""
+    """Kind (standalone, replica set, sharded cluster) and version (8.0.4) of a server."""
 
     kind: str
     version: str
@@ -105,19 +108,22 @@ class Deployment:
 
     @property
     def has_snapshots(self) -> bool:
+        """Whether all collections can be read as of one time."""
         return self.kind != "standalone" and self.wire_version >= SNAPSHOTS_SINCE_WIRE_VERSION
 
     @property
     def release(self) -> tuple[int, ...]:
+        """Major and minor version."""
         return release(self.version)
 
 
 def release(version: str) -> tuple[int, ...]:
-    """Major and minor version: (8, 0)."""
+    """Return major and minor version: (8, 0)."""
     return tuple(int(part) for part in version.split(".")[:2])
 
 
 def deployment(database: Database[Document]) -> Deployment:
+    """Ask a server for its kind and version."""
     version = database.client.admin.command("buildInfo")["version"]
     known = _known(database)
     kinds = {"Standalone": "standalone", "Mongos": "sharded cluster", "LoadBalancer": "sharded cluster"}
@@ -129,12 +135,12 @@ def deployment(database: Database[Document]) -> Deployment:
 
 
 def builds_by_vote(database: Database[Document]) -> bool:
-    """Whether members vote when an index is complete: a standalone refuses to be told how many have to."""
+    """Check whether members vote when an index is complete: a standalone refuses to be told how many have to."""
     return _has_members(database, VOTES_SINCE_WIRE_VERSION)
 
 
 def has_transactions(database: Database[Any]) -> bool:
-    """A standalone has none."""
+    """Check whether the server has transactions: a standalone has none."""
     return _has_members(database, TRANSACTIONS_SINCE_WIRE_VERSION)
 
 
@@ -152,7 +158,7 @@ def _known(database: Database[Any]) -> list[ServerDescription]:
 
 @contextmanager
 def explained(what: str, kind: type[PlaybookError] = SourceError) -> Iterator[None]:
-    """Say what the driver's error means."""
+    """Turn the driver's errors into errors of this project, with a remedy."""
     try:
         yield
     except BulkWriteError as error:
@@ -163,7 +169,7 @@ def explained(what: str, kind: type[PlaybookError] = SourceError) -> Iterator[No
 
 
 def short(error: PyMongoError) -> str:
-    """What the server or the driver says, without what nobody reads."""
+    """Cut the driver's message before the whole answer of the server."""
     return _TOO_MUCH.split(str(error))[0]
 
 

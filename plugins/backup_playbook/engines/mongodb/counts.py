@@ -1,4 +1,4 @@
-"""How many documents the collections of a live database have now, gently."""
+"""Counts of documents in a live database, without load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backup_playbook.engines.mongodb.sets import read_sets
 
 
 def count_documents(server: MongoServer) -> dict[str, int]:
-    """By `database.collection`, as the server keeps count: nothing is read. Raises SourceError."""
+    """Return the server's own counts by `database.collection`: nothing is read. Raises SourceError."""
     with server.connect() as database:
         found = _counts(database, list_collections(database))
         return {f"{database.name}.{name}": count for name, count in found.items()}

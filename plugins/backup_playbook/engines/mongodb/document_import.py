@@ -1,4 +1,4 @@
-"""Found documents back into production: shown first, written one by one as they were shown, read back, and undone.
+"""Import of found documents: shown first, written one by one as they were shown, read back, and undone.
 
 No transaction: a server gives it a minute, and a standalone has none. Each write names what it expects to find, what
 was written is taken back when a later write fails, and what undoes all of it is stored before the first.
@@ -49,7 +49,7 @@ _DocumentsOf = DriverCollection[RawBSONDocument]
 
 @dataclass(frozen=True)
 class Compared:
-    """A document of the backup beside production. now: what has its `_id` there. taken: unique indexes in its way."""
+    """A document of the backup beside production. now: the one with its `_id`. taken: unique indexes in its way."""
 
     then: RawBSONDocument
     now: RawBSONDocument | None
@@ -57,6 +57,7 @@ class Compared:
 
     @property
     def state(self) -> State:
+        """State in production."""
         if self.now is not None and self.now.raw == self.then.raw:
             return "equal"
         if self.taken:
@@ -65,14 +66,16 @@ class Compared:
 
     @property
     def key(self) -> str:
+        """Its `_id`, as a form takes it."""
         return shortened(for_people(self.then["_id"]))
 
     def is_written(self, on_conflict: OnConflict) -> bool:
+        """Check whether an import writes it."""
         return self.state == "missing" or (self.state == "differs" and on_conflict == "overwrite")
 
 
 def preview_documents(live: MongoServer, scratch: MongoScratch, wanted: WantedDocuments) -> Preview:
-    """What an import would do; production is as before. Raises RowRecoveryError, SourceError."""
+    """Preview an import; nothing is written. Raises RowRecoveryError, SourceError."""
     with live.connect() as database:
         return _preview(wanted, _compare(raw(database[wanted.collection]), found_documents(scratch, wanted)))
 
@@ -85,10 +88,10 @@ def import_documents(
     on_conflict: OnConflict,
     keep_undo: Callable[[bytes], str],
 ) -> RecoveredRows:
-    """Write what `seen` shows. keep_undo: stores what takes it back, and tells where.
+    """Write what `seen` shows. keep_undo: stores the undo, and returns where.
 
-    Raises RowRecoveryError when production has changed since, or conflicts remain; RestoreError, SourceError. What was
-    written until then is taken back.
+    Raises RowRecoveryError when production has changed since, or conflicts remain; RestoreError, SourceError. All
+    written documents are then taken back.
     """
     with live.connect() as database:
         # a write that an election takes back was none
@@ -114,7 +117,7 @@ def import_documents(
 
 
 def remaining_documents(live: MongoServer, scratch: MongoScratch, wanted: WantedDocuments) -> dict[State, int]:
-    """Found documents by their state in production, as it is now."""
+    """Count found documents by their present state in production."""
     return preview_documents(live, scratch, wanted).tables[0].counts
 
 

@@ -1,7 +1,4 @@
-"""Documents of one collection of a backup: only objects that can hold them are read, into a scratch that is asked.
-
-A query means what the server says it means; nothing here imitates it.
-"""
+"""Search for documents in a backup: objects that may hold them are loaded into a scratch, and the server is asked."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ log = logging.getLogger(__name__)
 LOADED, WANTED = "loaded", "wanted"
 """Collections of the scratch: documents of the backup, and the `_id`s that are looked for."""
 MOST_BYTES = 256 << 20
-"""Of found documents: the preview, the import and its undo hold them in memory."""
+"""Limit of found documents: the preview, the import and its undo hold them in memory."""
 _EXACT = (str, ObjectId, int, Int64)
 _NO_JSON = (ValueError, TypeError, KeyError, AttributeError, BSONError)
 _OBJECT_ID = re.compile("[0-9a-fA-F]{24}")
@@ -46,7 +43,7 @@ _OBJECT_ID = re.compile("[0-9a-fA-F]{24}")
 
 @dataclass(frozen=True)
 class WantedDocuments:
-    """ids: empty when they are looked for by a query."""
+    """Documents of one collection, by their ids or by a query. ids: empty for a query."""
 
     collection: str
     ids: tuple[Any, ...]
@@ -54,7 +51,7 @@ class WantedDocuments:
 
 
 def wanted_documents(collection: str, ids: Sequence[str], query: str) -> WantedDocuments:
-    """What a form says. ids, query: extended JSON; an id may also be a bare ObjectId or text.
+    """Read a form. ids, query: extended JSON; an id may also be a bare ObjectId or text.
 
     Raises RowRecoveryError.
     """
@@ -80,7 +77,7 @@ def wanted_documents(collection: str, ids: Sequence[str], query: str) -> WantedD
 
 
 def _parse_id(text: str) -> Any:
-    """`7` is a number, `"7"` text, 24 hexadecimal digits an ObjectId; what is no JSON is text."""
+    """Read an id: `7` is a number, `"7"` text, 24 hexadecimal digits an ObjectId; anything but JSON is text."""
     if _OBJECT_ID.fullmatch(text):
         return ObjectId(text)
     try:
@@ -90,7 +87,7 @@ def _parse_id(text: str) -> Any:
 
 
 def require_collection(live: MongoServer, name: str) -> None:
-    """Raise RowRecoveryError when production has no such collection of documents, or one that would lose others."""
+    """Raise RowRecoveryError unless production has a collection of documents of this name that is not capped."""
     with live.connect() as database:
         kinds = {item.name: "capped collection" if item.is_capped else item.kind for item in list_collections(database)}
     if kinds.get(name) != "collection":
@@ -105,9 +102,9 @@ def require_collection(live: MongoServer, name: str) -> None:
 def load_documents(
     scratch: MongoScratch, reader: BackupReader, wanted: WantedDocuments, cancellation: Cancellation
 ) -> dict[str, float]:
-    """Fill an empty scratch with what can be meant. Seconds by phase.
+    """Fill an empty scratch with all documents that may be wanted. Returns seconds by phase.
 
-    Raises RowRecoveryError when the backup has no such collection; as `engines.contract.Target.restore`.
+    Raises RowRecoveryError when the backup has no such collection; else see `engines.contract.Target.restore`.
     """
     started = time.monotonic()
     scratch.require_mark()
@@ -155,7 +152,7 @@ class _Loading:
                 empty_again(self._database[LOADED], (found.raw for found in meant))
 
     def _may_be_meant(self, document: RawBSONDocument) -> bool:
-        """Only what surely has another `_id` is left out; 5 and 5.0 are the same to the server."""
+        """Rule out only what surely has another `_id`; 5 and 5.0 are the same to the server."""
         if self._collation or not self._wanted.ids or not all(type(one) in _EXACT for one in self._wanted.ids):
             return True
         value = document["_id"]
@@ -180,7 +177,7 @@ def _table(manifest: Manifest, name: str) -> TableRecord:
 
 
 def found_documents(scratch: MongoScratch, wanted: WantedDocuments) -> list[RawBSONDocument]:
-    """By `_id`. Raises RowRecoveryError when there are none, and when they are too many."""
+    """Return the wanted documents by `_id`. Raises RowRecoveryError when there are none, or too many."""
     found: list[RawBSONDocument] = []
     size = 0
     with (
@@ -204,5 +201,5 @@ def found_documents(scratch: MongoScratch, wanted: WantedDocuments) -> list[RawB
 
 
 def raw(collection: DriverCollection[Document]) -> DriverCollection[RawBSONDocument]:
-    """Documents byte for byte."""
+    """Return the collection with its documents byte for byte."""
     return collection.with_options(codec_options=RAW)

@@ -1,10 +1,9 @@
-"""Take back what recover_deleted_documents wrote:
+"""Take back what recover_deleted_documents wrote.
 
     MONGODB_URI=mongodb://... python -m backup_playbook.engines.mongodb.document_undo FILE
 
 Documents that somebody has changed since then stay as they are. It ends with an error when others cannot be taken back,
-names them, and can be run again. An undo that was encrypted is opened with gpg, and
-unpacked with zstd, before.
+names them, and can be run again. Open an encrypted undo with gpg first, and unpack it with zstd.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ from backup_playbook.engines.mongodb.unchanged import write_if_unchanged
 
 UNDO_COMMAND = "python -m backup_playbook.engines.mongodb.document_undo"
 NAMED = 20
-"""Documents in a message."""
+"""The most documents that a message names."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A document as it was written, and what it took the place of; BSON."""
+    """A document as it was written, and the one that it replaced; BSON."""
 
     then: bytes
     before: bytes | None
 
 
 def undo_document(database: str, collection: str, written: Sequence[Written]) -> bytes:
-    """JSON; documents in base64, byte for byte: JSON has no duplicate keys."""
+    """Write an undo as JSON; documents in base64, byte for byte: JSON has no duplicate keys."""
     body = {
         "how": (__doc__ or "").strip(),
         "database": database,
@@ -63,8 +62,10 @@ def undo_document(database: str, collection: str, written: Sequence[Written]) ->
 
 @dataclass(frozen=True)
 class TakenBack:
-    """done: how many documents are as before again. changed: `_id`s of those that somebody has changed since, or that
-    are gone; they stay so. failed: those that may still be as they were written, each with what the server said.
+    """Result of an undo.
+
+    done: how many documents are as before. changed: `_id`s that somebody has changed or deleted since; they stay so.
+    failed: `_id`s that may still be as they were written, each with the server's words.
     """
 
     done: int
@@ -83,7 +84,7 @@ class TakenBack:
 
 
 def take_back(collection: Collection[RawBSONDocument], written: Sequence[Written]) -> TakenBack:
-    """One document after the other; goes on after one that fails, unless there is no server any more."""
+    """Take back one document after the other; go on after one that fails, unless the server is gone."""
     done, gone = 0, ""
     changed: list[str] = []
     failed: list[str] = []
@@ -106,14 +107,14 @@ def take_back(collection: Collection[RawBSONDocument], written: Sequence[Written
 
 
 def _may_be_stamped(collection: Collection[RawBSONDocument], one: Written) -> bool:
-    """Whether a document was inserted, and the import ended before its empty timestamps were set again."""
+    """Check whether an import may have ended before it set the empty timestamps of an inserted document."""
     if one.before is not None or not has_empty_timestamp(one.then):
         return False
     return collection.find_one({"_id": {"$eq": RawBSONDocument(one.then, RAW)["_id"]}}) is not None
 
 
 def undo(uri: str, content: bytes) -> str:
-    """Returns what was done, for people.
+    """Run an undo, and describe it for people.
 
     Raises RestoreError when documents stay as they were written, and ValueError for a file of another kind.
     """

@@ -9,7 +9,7 @@ from backup_playbook.core.errors import VerificationError
 from backup_playbook.streams.blocks import Blocks
 
 BATCH_BYTES = 4 << 20
-"""Of documents that travel together; a larger document travels alone."""
+"""Size of a batch of documents; a larger document travels alone."""
 
 _length = struct.Struct("<i").unpack_from
 _SMALLEST = 5  # its length, and the zero at its end
@@ -24,6 +24,7 @@ class DocumentCounter:
         self._skip = 0
 
     def update(self, block: bytes) -> None:
+        """Count the documents that end in this block."""
         block = self._head + block
         position, end = self._skip, len(block)
         while position + 4 <= end:
@@ -33,14 +34,14 @@ class DocumentCounter:
         self._skip = max(0, position - end)
 
     def finish(self) -> int:
-        """Raises VerificationError when the last document is not whole."""
+        """Return the count. Raises VerificationError when the last document is not whole."""
         if self._head or self._skip:
             raise _no_bson()
         return self.documents
 
 
 def batches(blocks: Blocks, most_bytes: int = BATCH_BYTES) -> Iterator[list[bytes]]:
-    """The documents of a stream, in batches. Raises VerificationError when it is none of documents."""
+    """Split a stream into batches of documents. Raises VerificationError when it holds none."""
     buffer = bytearray()
     for block in blocks:
         buffer += block

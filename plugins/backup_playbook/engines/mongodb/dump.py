@@ -1,4 +1,4 @@
-"""A MongoDB database as streams of raw BSON into a repository: no scratch disk, no document decoded."""
+"""Dump of a MongoDB database as streams of raw BSON: no scratch disk, no document decoded."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from backup_playbook.engines.mongodb.connection import (
     explained,
 )
 from backup_playbook.engines.mongodb.documents import BATCH_BYTES, DocumentCounter
-from backup_playbook.engines.mongodb.moment import Moment, require_unchanged, take_moment
 from backup_playbook.engines.mongodb.ranges import IdRange, split
 from backup_playbook.engines.mongodb.raw_batches import RawBatches
+from backup_playbook.engines.mongodb.snapshot_time import SnapshotTime, choose_snapshot_time, require_unchanged
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.blocks import BLOCK_BYTES, tap
 from backup_playbook.streams.memory import Room
@@ -73,9 +73,9 @@ class MongoSource:
         cancellation.check()
         with self.server.connect() as database:
             server = deployment(database)
-            moment = take_moment(database, server, self.server.label, self.leave_out)
-            manifest = _Dump(self, database, server, moment, writer, cancellation).run()
-            require_unchanged(database, moment, self.server.label, self.leave_out)
+            snapshot_time = choose_snapshot_time(database, server, self.server.label, self.leave_out)
+            manifest = _Dump(self, database, server, snapshot_time, writer, cancellation).run()
+            require_unchanged(database, snapshot_time, self.server.label, self.leave_out)
             return manifest
 
 
@@ -85,17 +85,17 @@ class _Dump:
         source: MongoSource,
         database: Database[Document],
         server: Deployment,
-        moment: Moment,
+        snapshot_time: SnapshotTime,
         writer: BackupWriter,
         cancellation: Cancellation,
     ) -> None:
-        self._source, self._database, self._server, self._moment = source, database, server, moment
+        self._source, self._database, self._server, self._snapshot_time = source, database, server, snapshot_time
         self._writer, self._cancellation = writer, cancellation
 
     def run(self) -> Manifest:
         label, server = self._source.server.label, self._server
         self._search = self._search_indexes()
-        looks = [Job(0, partial(self._look_at, item)) for item in self._moment.collections]
+        looks = [Job(0, partial(self._look_at, item)) for item in self._snapshot_time.collections]
         found = run_by_size(looks, self._source.streams, self._cancellation)
         tables = [one for one in found if not one[0].is_view]
         total = sum(size for _, size, _ in tables)
@@ -103,12 +103,12 @@ class _Dump:
             "%s: MongoDB %s, %s, %d collections, %s, %d streams at once.",
             label, server.version, server.kind, len(tables), human_bytes(total), self._source.streams,
         )  # fmt: skip
-        if not self._moment.cluster_time:
+        if not self._snapshot_time.cluster_time:
             log.warning(
                 "There is no snapshot of %s (%s, %s): each collection is copied at its own moment.",
                 label, server.kind, server.version,
             )  # fmt: skip
-        elif own := self._moment.unsnapshotted:
+        elif own := self._snapshot_time.unsnapshotted:
             log.warning(
                 "MongoDB %s has no snapshots of capped collections: %s of %s, each is copied at its own moment.",
                 server.version, ", ".join(own), label,
@@ -121,12 +121,9 @@ class _Dump:
         return self._manifest([*written, *self._users()])
 
     def _search_indexes(self) -> dict[str, list[str]] | None:
-        """Names by collection, where the server has such indexes: they are in a server of their own, and not listed.
-
-        None: the user may not list them.
-        """
+        """List search indexes by collection, which `listIndexes` leaves out. None: the user may not list them."""
         found: dict[str, list[str]] = {}
-        for item in self._moment.collections:
+        for item in self._snapshot_time.collections:
             if item.kind == "collection" and not item.name.startswith("system."):
                 try:
                     names = [one["name"] for one in self._database[item.name].list_search_indexes()]
@@ -137,7 +134,7 @@ class _Dump:
         return found
 
     def _look_at(self, collection: Collection) -> tuple[Collection, int, int]:
-        """With its indexes; bytes of all documents, and of an average one, as the server keeps count."""
+        """Add its indexes, and the server's count of bytes in all documents and in an average one."""
         if collection.is_view:
             return collection, 0, 0
         stats = self._database.command("collStats", collection.data_name)
@@ -174,14 +171,16 @@ class _Dump:
 
     def _read(self, collection: Collection, part: IdRange, average: int) -> Iterator[bytes]:
         with explained(f"{collection.name} of {self._source.server.label} could not be read"):
-            yield from read_documents(self._database, self._moment, collection, part, average, self._cancellation)
+            yield from read_documents(
+                self._database, self._snapshot_time, collection, part, average, self._cancellation
+            )
 
     def _metadata(self, collection: Collection) -> Written:
         name = object_name(metadata_file(self._database.name, collection.name))
         return Written(self._writer.write(name, ObjectKind.METADATA, [collection.to_json()]))
 
     def _users(self) -> list[Written]:
-        """All that mongorestore wants of them, or nothing."""
+        """Store all users and roles that mongorestore wants, or none."""
         admin, name = self._database.client.get_database("admin"), self._database.name
         contents = {}
         try:
@@ -203,35 +202,35 @@ class _Dump:
                 parts[one.collection].append(one.part)
         return self._writer.manifest(
             "mongodb",
-            snapshot_at=self._moment.taken_at,
+            snapshot_at=self._snapshot_time.taken_at,
             tools={"pymongo": pymongo.version},
             details=self._details(),
             objects=(one.item for one in written),
             tables=(
                 _record(self._database.name, item, parts[item.name])
-                for item in self._moment.collections
+                for item in self._snapshot_time.collections
                 if not item.is_view
             ),
         )
 
     def _details(self) -> dict[str, Any]:
-        time = self._moment.cluster_time
+        time = self._snapshot_time.cluster_time
         return {
             "server_version": self._server.version,
             "deployment": self._server.kind,
             "consistency": "snapshot" if time else "per collection",
             "cluster_time": [time.time, time.inc] if time else None,
-            "unsnapshotted": list(self._moment.unsnapshotted),
+            "unsnapshotted": list(self._snapshot_time.unsnapshotted),
             "database": self._database.name,
-            "views": [item.name for item in self._moment.collections if item.is_view],
+            "views": [item.name for item in self._snapshot_time.collections if item.is_view],
             "left_out": list(self._source.leave_out),
             "search_indexes": self._search,
-            "collections": {item.name: item.uuid for item in self._moment.collections if item.uuid},
+            "collections": {item.name: item.uuid for item in self._snapshot_time.collections if item.uuid},
         }
 
 
 def has_ranges(collection: Collection, server: Deployment) -> bool:
-    """Whether ranges are found without reading all of it: older servers have no index for them."""
+    """Check whether ranges are found without reading all of it: older servers have no index for them."""
     clustered = collection.kind == "timeseries" or "clusteredIndex" in collection.options
     # a capped collection is in the order in which it was written
     return not collection.is_capped and server.release >= ((8, 0) if clustered else (5, 0))
@@ -239,19 +238,19 @@ def has_ranges(collection: Collection, server: Deployment) -> bool:
 
 def read_documents(
     database: Database[Document],
-    moment: Moment,
+    snapshot_time: SnapshotTime,
     collection: Collection,
     part: IdRange,
     average: int,
     cancellation: Cancellation,
 ) -> Iterator[bytes]:
-    """The documents of a range as they are stored, in the order of their `_id`s; of a capped collection, as written.
+    """Read the documents of a range as they are stored, by `_id`; of a capped collection, as written.
 
-    average: bytes of a document; it decides how many come at once.
+    average: bytes of a document, which decide how many come at once.
     """
     order = [("$natural", 1)] if collection.is_capped else [("_id", 1)]
     count = max(1, BATCH_BYTES // max(average, 1))
-    with RawBatches(moment.reading(database, collection), part.query, sort=order, batch_size=count) as cursor:
+    with RawBatches(snapshot_time.reading(database, collection), part.query, sort=order, batch_size=count) as cursor:
         expected = average
         while True:
             with FETCHES.hold(expected):

@@ -1,4 +1,4 @@
-"""What is known of a MongoDB backup without its database: is it complete, is it readable, how is it restored."""
+"""Checks of a MongoDB backup that need no database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.contract import CopyOptions, DatabaseEngine, Scope
-from backup_playbook.engines.mongodb.archive import in_moments, left_out, metadata_names, read_collection
+from backup_playbook.engines.mongodb.archive import consistency_note, left_out, metadata_names, read_collection
 from backup_playbook.engines.mongodb.documents import DocumentCounter
 from backup_playbook.engines.mongodb.kept import drop_statement
 from backup_playbook.engines.mongodb.restore_script import render
@@ -31,10 +31,11 @@ class MongoEngine:
     )
 
     def summary(self, manifest: Manifest) -> str:
-        return f"{self.words.amount(len(manifest.tables), manifest.rows)}{in_moments(manifest)}"
+        """Return `12 collections, 3,000 documents`, and of how many moments they are."""
+        return f"{self.words.amount(len(manifest.tables), manifest.rows)}{consistency_note(manifest)}"
 
     def scope(self, reader: BackupReader, options: CopyOptions) -> Scope:  # noqa: ARG002 - of the contract
-        """Whole databases only: the options are for others."""
+        """Return the whole database: the options are for other engines."""
         manifest = reader.manifest
         return Scope(
             tables=[f"{table.namespace}.{table.name}" for table in manifest.tables],
@@ -44,12 +45,15 @@ class MongoEngine:
         )
 
     def database(self, manifest: Manifest) -> str:
+        """Return the name of the database that was backed up."""
         return str(manifest.details["database"])
 
     def undo_kept(self, name: str) -> str:
+        """Return the statement that drops a kept copy."""
         return drop_statement(name)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+        """Compare the documents, or the options and indexes, of an object with the manifest."""
         if item.kind is ObjectKind.METADATA:
             read_collection(manifest, item, content)
             return
@@ -65,6 +69,7 @@ class MongoEngine:
                 )
 
     def check_manifest(self, manifest: Manifest) -> list[str]:
+        """List what the manifest lacks, or names twice."""
         by_kind = {kind: [item.name for item in manifest.objects if item.kind is kind] for kind in ObjectKind}
         names = Counter(item.name for item in manifest.objects)
         problems = [f"It names {name} {count} times." for name, count in names.items() if count > 1]
@@ -83,6 +88,7 @@ class MongoEngine:
         return problems
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
+        """Write a bash script that restores this backup with mongorestore."""
         return render(manifest, repository_url)
 
 

@@ -1,4 +1,4 @@
-"""Documents as they are, also where a server would change them: it puts the present time into an empty timestamp.
+"""Writing of documents exactly as they are: a server puts the present time into an empty timestamp.
 
 It does so for fields at the top of a document, other than `_id`, on insert and on replacement; not in an update by a
 pipeline.
@@ -24,7 +24,7 @@ _MAY_BE_EMPTY = re.compile(rb"\x11[^\0]*\0{9}")  # type, name, and nine zeros: t
 
 
 def has_empty_timestamp(document: bytes | memoryview) -> bool:
-    """Whether a server would put the present time into it."""
+    """Check whether a server would put the present time into it."""
     document = bytes(document)
     # nearly all documents end here: this is in the path of every restore
     if _NO_TIME not in document or not _MAY_BE_EMPTY.search(document):
@@ -49,7 +49,7 @@ def replace_exactly(
     *,
     validated: bool = True,
 ) -> bool:
-    """Put a document in the place of the one that `query` finds; whether there was one. Raises PyMongoError."""
+    """Replace the document that `query` finds. Returns whether there was one. Raises PyMongoError."""
     if not has_empty_timestamp(document.raw):
         return collection.replace_one(query, document, session=session).matched_count > 0
     pipeline = [{"$replaceWith": {"$literal": document}}]

@@ -26,7 +26,7 @@ def drop_statement(name: str) -> str:
 
 
 def require_new(server: MongoServer, name: str) -> None:
-    """Raises RestoreError when the server has such a database, or the name means something."""
+    """Raise RestoreError when the server has such a database, or the name is reserved."""
     if name in SERVERS_OWN or SCRATCH_NAME.fullmatch(name) or not _NAME.fullmatch(name):
         raise RestoreError(
             f"{name!r} cannot be the name of the new database: MongoDB needs it, or it tells a scratch, or has other "
@@ -42,7 +42,7 @@ def require_new(server: MongoServer, name: str) -> None:
 
 
 def require_room(server: MongoServer, needed: int) -> int | None:
-    """Free bytes, if they can be found out. Raises RestoreError when a copy needs more."""
+    """Return the free bytes, if known. Raises RestoreError when a copy needs more."""
     with server.connect() as database:
         try:
             stats = database.command("dbStats")
@@ -63,7 +63,7 @@ def require_room(server: MongoServer, needed: int) -> int | None:
 
 
 def keep(server: MongoServer, production: Callable[[], Sequence[CollectionsIdentity]]) -> None:
-    """Take the mark off the scratch that `server` leads to. Can be repeated.
+    """Make a proven copy, which `server` leads to, an ordinary database; can be repeated.
 
     Raises GuardError when it is production, or gone.
     """

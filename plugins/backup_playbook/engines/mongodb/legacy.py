@@ -1,7 +1,7 @@
-"""What older servers and drivers wrote into indexes and options, in the form that a server takes today.
+"""Indexes and options of older servers and drivers, in the form that a server takes today.
 
-A copy is equal when it does the same: names of options that no server knows, versions that a server adds by itself and
-numbers of another type are no differences. What a copy cannot have is named.
+A copy is equal when it does the same: options that no server knows, versions that a server adds by itself and numbers
+of another type are no differences. What a copy cannot have is named.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ INDEX_OPTIONS = frozenset((
     "storageEngine", "weights", "default_language", "language_override", "textIndexVersion", "2dsphereIndexVersion",
     "bits", "min", "max", "bucketSize", "collation", "wildcardProjection", "prepareUnique", "clustered",
 ))  # fmt: skip
-"""All that mongod has documented; drivers before 3.4 could store any others (`safe`, `w`, `dropDups`)."""
+"""Options that mongod has documented; drivers before 3.4 could store others (`safe`, `w`, `dropDups`)."""
 DEAD_OPTIONS = frozenset(("autoIndexId", "flags", "create", "temp", "recordPreImages"))
-"""Of a collection: some server lists them, and a later one does not take them."""
+"""Options of a collection that some server lists, and a later one refuses."""
 GONE = "geoHaystack"
 """A kind of index."""
 _ADDED = frozenset(("v", "textIndexVersion", "2dsphereIndexVersion", "default_language", "language_override"))
-"""A server adds them to an index that comes without."""
+"""Options that a server adds to an index that comes without."""
 
 
 def up_to_date(collection: Collection) -> Collection:
-    """With indexes that a server of today takes; options that it may not know stay, for it is asked first."""
+    """Convert indexes for a server of today; unknown options stay, for the server is asked first."""
     return replace(collection, indexes=tuple(_index(index) for index in collection.indexes if not _is_gone(index)))
 
 
 def without_unknown(index: Document) -> Document:
-    """For a server that refuses options that it does not know."""
+    """Drop options of an index for a server that refuses unknown ones."""
     return {name: value for name, value in index.items() if name in INDEX_OPTIONS}
 
 
 def without_dead(options: Document) -> Document:
-    """For a server that refuses options of its ancestors."""
+    """Drop options of a collection for a server that refuses those of older ones."""
     return {name: value for name, value in options.items() if name not in DEAD_OPTIONS}
 
 
 def same_index(expected: Document, found: Document) -> bool:
-    """Whether two indexes do the same, apart from when documents expire, which a copy is given after its proof."""
+    """Check whether two indexes do the same, apart from expiry, which a copy is given after its proof."""
     ours, theirs = _essence(expected), _essence(found)
     if expected["name"] == "_id_" or not expected.get("v"):
         ours.pop("v", None)
@@ -57,14 +57,14 @@ def same_index(expected: Document, found: Document) -> bool:
 
 
 def same_options(expected: Document, found: Document) -> bool:
-    """Whether two collections have the same options, apart from when documents expire."""
+    """Check whether two collections have the same options, apart from expiry."""
     ours, theirs = _texts(expected), _texts(found)
     dead = {name for name in DEAD_OPTIONS if name not in theirs}
     return {name: text for name, text in ours.items() if name not in dead} == theirs
 
 
 def not_kept(collection: Collection, found: Collection) -> Iterator[str]:
-    """What a copy does not have of a collection, for people. found: it in the copy, with its indexes."""
+    """Tell people what a copy lacks of a collection. found: the copy's, with its indexes."""
     if lost := sorted(name for name in DEAD_OPTIONS & collection.options.keys() if name not in found.options):
         yield f"of {collection.name} the options {', '.join(lost)}, which its server does not know any more"
     there = {index["name"]: index for index in found.indexes}
@@ -99,7 +99,7 @@ def _index(index: Document) -> Document:
 
 
 def seconds_of(index: Document) -> int | None:
-    """After which a TTL index removes documents; None when it never did."""
+    """Return the seconds after which a TTL index removes documents; None when it never does."""
     value = index[TTL]
     if not _is_number(value) or value < 0:
         return None
@@ -108,7 +108,7 @@ def seconds_of(index: Document) -> int | None:
 
 
 def _direction(value: Any) -> Any:
-    """As mongorestore converts them: whatever is neither a number nor the name of a kind of index means ascending."""
+    """Convert as mongorestore does: anything but a number or a kind of index means ascending."""
     if isinstance(value, str):
         return value or 1
     return value if isinstance(value, Decimal128) or (_is_number(value) and value) else 1
@@ -124,7 +124,7 @@ def _essence(index: Document) -> dict[str, str]:
 
 
 def _texts(values: Document) -> dict[str, str]:
-    """By name, in canonical extended JSON; without what an index has when nothing is said."""
+    """Write options as canonical extended JSON, without expiry and the default collation."""
     return {
         name: to_json(value) for name, value in values.items() if name != TTL and (name, value) != ("collation", SIMPLE)
     }

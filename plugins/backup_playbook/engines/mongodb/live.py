@@ -18,12 +18,12 @@ from backup_playbook.engines.live_database import (
     room_remark,
 )
 from backup_playbook.engines.mongodb.archive import left_out
-from backup_playbook.engines.mongodb.beside import LiveMongo, MongoCopy
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.counts import count_documents, count_exchanged
 from backup_playbook.engines.mongodb.preflight import inspect_live
 from backup_playbook.engines.mongodb.promotion import MongoPromotion
 from backup_playbook.engines.mongodb.quarantine import drop_quarantine, find_quarantine
+from backup_playbook.engines.mongodb.side_by_side import LiveMongo, MongoCopy
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
 
@@ -56,13 +56,16 @@ class MongoLive:
 
     @property
     def name(self) -> str:
+        """Name of the database."""
         return self.server.database
 
     @property
     def host(self) -> LiveMongo:
+        """Place of copies beside the live database."""
         return LiveMongo(self.server)
 
     def count(self) -> dict[str, int]:
+        """Count documents by `database.collection`, gently. Raises SourceError."""
         return count_documents(self.readable)
 
     def inspect(
@@ -71,6 +74,7 @@ class MongoLive:
         quarantine: str,
         leave_out: Sequence[str] = (),  # noqa: ARG002 - of the contract
     ) -> Inspection:
+        """Look whether a copy of this backup can replace the live database. Raises RestoreError."""
         manifest = reader.manifest
         free = inspect_live(self.server, manifest, quarantine)
         stays = (f"{name} is not in backups, and stays as it is." for name in manifest.details.get("left_out", ()))
@@ -88,15 +92,19 @@ class MongoLive:
         owner: str = "",
         leave_out: Sequence[str] = (),  # noqa: ARG002 - of the contract
     ) -> MongoCopy:
+        """Return a copy that can replace the live database."""
         return MongoCopy(self.host, name, owner, self.streams)
 
     def promote(self, exchange: Exchange) -> Promoted:
+        """Exchange the live database and the candidate; can be repeated. Raises GuardError, RestoreError."""
         return self._promotion(exchange).run()
 
     def reopen(self, exchange: Exchange) -> State:
+        """Mend what a killed `promote` left; return what was found. Raises GuardError."""
         return self._promotion(exchange).reopen()
 
     def require_usable(self) -> None:
+        """Raise PlaybookError when production cannot be read."""
         self.count()
 
     def investigate(self, live: str, quarantine: str, cancellation: Cancellation) -> Investigation:
@@ -106,9 +114,11 @@ class MongoLive:
         return Investigation(differing(before, after))
 
     def find_quarantine(self, wanted: str) -> Replaced:
+        """Find a quarantine by its name, or the newest. Raises GuardError when there is none."""
         return Replaced(find_quarantine(self.server, self.source, wanted), "", "")
 
     def release(self, quarantine: str) -> None:
+        """Drop a quarantine for good. Raises GuardError when it is none of this source."""
         drop_quarantine(self.server, self.source, quarantine)
 
     def _promotion(self, exchange: Exchange) -> MongoPromotion:

@@ -1,4 +1,4 @@
-"""Collections and indexes as they were; where a server refuses what an older one took, without just that."""
+"""Creation of collections and indexes as they were, without options that the server refuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INVALID_OPTIONS, _UNKNOWN_FIELD, _INVALID_INDEX_OPTION = 72, 40415, 197
 
 
 def create_collection(database: Database[Document], collection: Collection) -> None:
-    """Without when its documents expire. Raises OperationFailure."""
+    """Create a collection whose documents do not expire. Raises OperationFailure."""
     options = {name: value for name, value in collection.options.items() if name != TTL}
     try:
         database.command({"create": collection.name, **options})
@@ -26,7 +26,7 @@ def create_collection(database: Database[Document], collection: Collection) -> N
 
 
 def create_indexes(database: Database[Document], collection: Collection, indexes: Iterable[Document]) -> None:
-    """All but that of `_id`, which is there. Raises OperationFailure."""
+    """Create all indexes but that of `_id`, which is there. Raises OperationFailure."""
     # without one, it would get the collation of the collection
     plain = {"collation": SIMPLE} if "collation" in collection.options else {}
     wanted = [{**plain, **index} for index in indexes if index["name"] != "_id_"]

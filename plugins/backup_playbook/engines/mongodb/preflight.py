@@ -1,4 +1,4 @@
-"""What a user, a server and a database need so that a copy can take the place of the live one; asked beforehand."""
+"""Checks, before a recovery, that a copy can be promoted: rights, kinds of collections, names, room."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backup_playbook.engines.mongodb.connection import HAS_NONE, Document, Mongo
 from backup_playbook.engines.mongodb.kept import require_room
 
 LONGEST_NAMESPACE = 255
-"""Bytes, of database and collection, since MongoDB 4.4."""
+"""Bytes in the names of database and collection, since MongoDB 4.4."""
 NAMED = 5
 # readWrite has all but the last two, which dbAdmin has
 _ACTIONS = frozenset((
@@ -24,10 +24,10 @@ _ACTIONS = frozenset((
 
 
 def inspect_live(server: MongoServer, manifest: Manifest, quarantine: str) -> int | None:
-    """Free bytes of its server, if they can be found out.
+    """Check everything that a promotion needs; return the free bytes of the server, if known.
 
     server: the live database, as the user of `recovery.connection`. quarantine: the name of the set.
-    Raises RestoreError that names everything that stands in the way of an exchange.
+    Raises RestoreError that names all obstacles.
     """
     with server.connect() as database:
         problems = [
@@ -38,7 +38,7 @@ def inspect_live(server: MongoServer, manifest: Manifest, quarantine: str) -> in
         ]
         if problems:
             raise RestoreError(
-                f"The collections of {server.label} cannot be exchanged as they are: "
+                f"The collections of {server.label} cannot be promoted as they are: "
                 f"{' '.join(problem for problem, _ in problems)}",
                 f"Nothing was touched. {' '.join(dict.fromkeys(remedy for _, remedy in problems))}",
             )
@@ -46,7 +46,7 @@ def inspect_live(server: MongoServer, manifest: Manifest, quarantine: str) -> in
 
 
 def _missing_rights(database: Database[Document]) -> Iterator[tuple[str, str]]:
-    """What is missing, and the command that gives it."""
+    """Find missing rights, and the command that grants them."""
     try:
         status = database.command("connectionStatus", showPrivileges=True)["authInfo"]
     except OperationFailure as error:
@@ -73,7 +73,7 @@ def _sharded(database: Database[Document]) -> Iterator[tuple[str, str]]:
 
 
 def _fixed(database: Database[Document], manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """What MongoDB does not rename, or would empty when it is put aside."""
+    """Find collections that MongoDB does not rename, or would empty once they are set aside."""
     live = list_collections(database, manifest.details.get("left_out", ()))
     fixed = {item.name for item in live if item.kind == "timeseries" or item.name.startswith("system.")}
     fixed |= {item.name for item in live if not item.is_view and TTL in item.options}

@@ -1,7 +1,7 @@
-"""The collections of a set take the place of the live ones, while clients go on.
+"""Promotion: the collections of a set replace the live ones, while clients go on.
 
-Each collection is renamed at once; all of them together are not. What has happened is seen by the names, and which way
-it goes by the mark of the quarantine: a run that died is completed by the next try, or taken back by `reopen`.
+Each collection is renamed at once; all of them together are not. The names tell what has happened, and the mark of the
+quarantine which way it goes: a run that died is completed by the next try, or rolled back by `reopen`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ State = Literal["before", "half", "promoted"]
 
 @dataclass(frozen=True)
 class MongoPromotion:
-    """server: leads to the live database. candidate, quarantine: names of sets. by: the run."""
+    """Promotion of the set `candidate`; the live collections become the set `quarantine`. by: the run."""
 
     server: MongoServer
     candidate: str
@@ -61,10 +61,10 @@ class MongoPromotion:
     now: datetime
 
     def run(self) -> Promoted:
-        """Exchange the live collections and those of the candidate; can be repeated.
+        """Promote the candidate; can be repeated.
 
-        Raises GuardError when they are not what was proven, RestoreError otherwise; the live ones then are as they
-        were, unless the error says that they are not.
+        Raises GuardError when it is not what was proven, RestoreError otherwise. The live collections then are as
+        they were, unless the error says that they are not.
         """
         with self.server.connect() as database:
             took = 0.0
@@ -72,22 +72,23 @@ class MongoPromotion:
                 self._require_proven(database, state)
                 started = time.monotonic()
                 try:
-                    self._exchange(database)
+                    self._promote(database)
                 except (PyMongoError, RestoreError) as error:
-                    raise self._taken_back(database, error) from error
+                    raise self._rolled_back(database, error) from error
                 took = time.monotonic() - started
             forget_set(database, self.candidate)
             return Promoted(took, 0)
 
     def reopen(self) -> Outcome:
-        """After a run that died: take back what it left half done. Returns what is live then."""
+        """Roll back what a run that died left half done. Returns what is live then."""
         with self.server.connect() as database:
             state = self.state(database)
             if state == "half":
-                self._put_back(database)
+                self._roll_back(database)
         return "promoted" if state == "promoted" else "before"
 
     def state(self, database: Database[Document]) -> State:
+        """Tell how far a promotion came. Raises GuardError when its sets are gone."""
         sets = read_sets(database)
         if quarantine := sets.get(self.quarantine):
             return "half" if quarantine.exchanged_with else "promoted"
@@ -109,7 +110,7 @@ class MongoPromotion:
                 "Nothing was touched. Start a new run: it makes the copy anew.",
             )
 
-    def _exchange(self, database: Database[Document]) -> None:
+    def _promote(self, database: Database[Document]) -> None:
         sets = read_sets(database)
         candidate, quarantine = sets[self.candidate], sets.get(self.quarantine)
         live = list_collections(database, candidate.left_out)
@@ -124,52 +125,52 @@ class MongoPromotion:
         waiting = collections_of(database, self.candidate)
         moved = candidate.collections.keys() - waiting.keys()  # by an earlier try
         for name in sorted({*quarantine.collections, *waiting} - moved):
-            self._exchange_one(database, name, replaced=name in waiting)
+            self._promote_one(database, name, replaced=name in waiting)
         _create_views(database, candidate.definitions)
         _expire(database, candidate.ttl)
         _expire(database, ((in_set(self.quarantine, name), index, NEVER) for name, index, _ in quarantine.ttl))
         for late in read_sets(database).values():
             if late.kind == "late":
                 save_set(database, replace(late, quarantine=self.quarantine))
-        aside = collections_of(database, self.quarantine)
-        save_set(database, replace(quarantine, collections=aside, exchanged_with=""))
+        set_aside = collections_of(database, self.quarantine)
+        save_set(database, replace(quarantine, collections=set_aside, exchanged_with=""))
 
-    def _exchange_one(self, database: Database[Document], name: str, *, replaced: bool) -> None:
-        """replaced: the candidate has one, too. Clients may make one anew in the moment when there is none."""
+    def _promote_one(self, database: Database[Document], name: str, *, replaced: bool) -> None:
+        """Promote one collection; clients may make it anew meanwhile. replaced: the candidate has one, too."""
         for _ in range(ATTEMPTS):
             if _exists(database, name) and not _rename(database, name, in_set(self.quarantine, name)):
                 self._keep_late(database, name)
             if not replaced or _rename(database, in_set(self.candidate, name), name):
                 return
         raise RestoreError(
-            f"Clients make {name} anew faster than it can be exchanged.",
+            f"Clients make {name} anew faster than it can be promoted.",
             "Switch the application's maintenance mode on, or stop it; then clear this task.",
         )
 
     def _keep_late(self, database: Database[Document], name: str) -> None:
-        """What clients wrote in that moment is kept too."""
+        """Set aside what clients wrote while the name was free."""
         mark = CollectionSet("", "late", self.source, self.by, self.now, quarantine=self.quarantine)
         kept = _set_aside(database, name, name, mark)
-        log.warning("Clients wrote to %s while it was exchanged: what they wrote is in %s.", name, kept)
+        log.warning("Clients wrote to %s while it was promoted: what they wrote is in %s.", name, kept)
 
-    def _put_back(self, database: Database[Document]) -> None:
+    def _roll_back(self, database: Database[Document]) -> None:
         sets = read_sets(database)
         candidate, quarantine = sets[self.candidate], sets[self.quarantine]
         _drop_views(database, list_collections(database, candidate.left_out), quarantine.definitions)
-        aside, waiting = (collections_of(database, name) for name in (self.quarantine, self.candidate))
+        set_aside, waiting = (collections_of(database, name) for name in (self.quarantine, self.candidate))
         exposed = tuple(sorted({*candidate.exposed, *(candidate.collections.keys() - waiting.keys())}))
         save_set(database, replace(candidate, exposed=exposed, quarantine=self.quarantine))
-        for name in sorted({*aside, *candidate.collections}):
+        for name in sorted({*set_aside, *candidate.collections}):
             if name in candidate.collections and name not in waiting:
                 _rename(database, name, in_set(self.candidate, name))
-            if name in aside:
+            if name in set_aside:
                 self._give_back(database, name)
         _expire(database, quarantine.ttl)
         _create_views(database, quarantine.definitions)
         forget_set(database, self.quarantine)
 
     def _give_back(self, database: Database[Document], name: str) -> None:
-        """The name to what had it before; what clients made under it meanwhile is kept. Raises RestoreError."""
+        """Rename a collection back; set aside what clients made under its name meanwhile. Raises RestoreError."""
         for _ in range(ATTEMPTS):
             if _rename(database, in_set(self.quarantine, name), name):
                 return
@@ -180,17 +181,17 @@ class MongoPromotion:
             "Switch the application's maintenance mode on, or stop it; then clear this task.",
         )
 
-    def _taken_back(self, database: Database[Document], error: Exception) -> RestoreError:
-        """Take back what was done, and say whether that worked."""
+    def _rolled_back(self, database: Database[Document], error: Exception) -> RestoreError:
+        """Roll back after an error, and say whether that worked."""
         what = error.what if isinstance(error, PlaybookError) else str(error).partition(", full error:")[0]
         left, remedy = "It is as it was.", "Correct what the message names, and clear this task."
         try:
             if self.state(database) == "half":
-                self._put_back(database)
+                self._roll_back(database)
         except (PyMongoError, PlaybookError) as again:
-            left = f"PRODUCTION IS HALF EXCHANGED, and could not be taken back: {again}"
+            left = f"PRODUCTION IS HALF PROMOTED, and could not be taken back: {again}"
             remedy = "Clear this task as soon as the server answers: it goes on where it was."
-        return RestoreError(f"{self.server.label} could not be exchanged: {what}. {left}", remedy)
+        return RestoreError(f"{self.server.label} could not be promoted: {what}. {left}", remedy)
 
 
 def keep_exposed(database: Database[Document], scratch: CollectionSet) -> None:
@@ -199,11 +200,11 @@ def keep_exposed(database: Database[Document], scratch: CollectionSet) -> None:
     there = collections_of(database, scratch.name)
     for name in (name for name in scratch.exposed if name in there):
         kept = _set_aside(database, in_set(scratch.name, name), name, late)
-        log.warning("%s was live until its exchange was taken back; what clients wrote to it is in %s.", name, kept)
+        log.warning("%s was live until its promotion was taken back; what clients wrote to it is in %s.", name, kept)
 
 
 def _set_aside(database: Database[Document], collection: str, name: str, mark: CollectionSet) -> str:
-    """Move a collection into the set of what came late for a quarantine. Returns what it is called then."""
+    """Move a collection into the set of what came late for a quarantine. Returns its new name."""
     late = mark.quarantine.replace("__quarantine_", "__late_")
     save_set(database, replace(mark, name=late))
     return next(kept for number in count(1) if _rename(database, collection, kept := in_set(late, f"{name}.{number}")))
@@ -228,7 +229,7 @@ def _expire(database: Database[Document], indexes: Iterable[Expiry]) -> None:
 
 
 def _drop_views(database: Database[Document], live: Iterable[Collection], wanted: Iterable[Collection]) -> None:
-    """All that are not wanted as they are. A view has no documents; its definition is in a mark."""
+    """Drop the views that are not wanted as they are. Their definitions are in a mark."""
     for view in _missing(wanted=(item for item in live if item.is_view), there=wanted):
         database.drop_collection(view.name)
 
@@ -249,7 +250,7 @@ def _exists(database: Database[Document], name: str) -> bool:
 
 
 def _rename(database: Database[Document], old: str, new: str) -> bool:
-    """False: there is a `new` one already. An election must not take it back."""
+    """Rename for good, elections included. False: there is a `new` one already."""
     command = {"renameCollection": f"{database.name}.{old}", "to": f"{database.name}.{new}"}
     try:
         database.client.admin.command({**command, "writeConcern": {"w": "majority"}})

@@ -1,4 +1,4 @@
-"""Is a restored database equal to its backup? Every document, option and index is read and compared.
+"""Proof that a restored database equals its backup: every document, option and index is compared.
 
 `_id`s have one order, whatever the order in which documents were loaded: read in it, ranges have equal bytes.
 """
@@ -31,8 +31,8 @@ from backup_playbook.engines.mongodb.documents import DocumentCounter
 from backup_playbook.engines.mongodb.dump import read_documents
 from backup_playbook.engines.mongodb.legacy import not_kept, same_index, same_options, up_to_date
 from backup_playbook.engines.mongodb.making import create_indexes
-from backup_playbook.engines.mongodb.moment import Moment
 from backup_playbook.engines.mongodb.ranges import IdRange, between
+from backup_playbook.engines.mongodb.snapshot_time import SnapshotTime
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.blocks import Digest, drain, tap
 from backup_playbook.streams.parallel import Job, run_by_size
@@ -46,10 +46,10 @@ _NOTHING = TablePart(object="", rows=0, bytes=0, sha256=Digest().sha256)
 def prove(
     server: MongoServer, reader: BackupReader, cancellation: Cancellation, *, streams: int = 2, within: str = ""
 ) -> Proof:
-    """Compare a database with the backup that it was restored from; then give it the indexes that remove documents.
+    """Compare a database with its backup; then give it the indexes that remove documents.
 
     within: only a set of its collections, which has no views.
-    Raises UnequalError with everything that differs in `problems`, SourceError when the copy cannot be read.
+    Raises UnequalError with all differences in `problems`, SourceError when the copy cannot be read.
     """
     with server.connect() as database:
         proving = _Proving(database, reader, streams, cancellation, within)
@@ -76,7 +76,7 @@ class _Proving:
         self._backed_up = [item for item in expected if not (within and item.is_view)]
         self._expected = {item.name: up_to_date(item) for item in self._backed_up}
         found = list_collections(database, within=within)
-        self._moment = Moment(tuple(found), datetime.now(UTC))
+        self._snapshot_time = SnapshotTime(tuple(found), datetime.now(UTC))
         self._found = {item.name.removeprefix(in_set(within, "") if within else ""): item for item in found}
 
     def problems(self) -> list[str]:
@@ -146,19 +146,19 @@ class _Proving:
         counter, digest = DocumentCounter(), Digest()
         average = part.bytes // max(part.rows, 1)
         found = self._found[table.name]
-        content = read_documents(self._database, self._moment, found, ids, average, self._cancellation)
+        content = read_documents(self._database, self._snapshot_time, found, ids, average, self._cancellation)
         drain(tap(self._progress.track(content, part.bytes), counter.update, digest.update))
         return counter.finish(), digest
 
 
 def _ranges(table: TableRecord) -> Iterator[tuple[TablePart, IdRange]]:
-    """Between them they cover everything: where the source had nothing, the copy has to have nothing too."""
+    """Cover everything: a range where the source had nothing has to be empty in the copy too."""
     parts = table.parts or (_NOTHING,)
     yield from zip(parts, between([part.key_min for part in parts[1:] if part.key_min]), strict=True)
 
 
 def _described(what: Collection | Document | None) -> str:
-    """A collection by its options, or an index, for people."""
+    """Describe a collection by its options, or an index, for people."""
     if what is None:
         return "missing"
     if isinstance(what, Collection):

@@ -1,4 +1,4 @@
-"""Collections that were replaced: found again, and dropped when nobody needs them any more."""
+"""Quarantines in a live database: found, and dropped when nobody needs them any more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backup_playbook.engines.quarantine import Quarantine, wanted_quarantine
 
 
 def find_quarantine(server: MongoServer, source: str, wanted: str) -> Quarantine:
-    """wanted: a name, or `newest`. Raises GuardError when the source has no such quarantine, or half of it is live."""
+    """Find a quarantine. wanted: a name, or `newest`. Raises GuardError when there is none, or half of it is live."""
     with server.connect() as database:
         found = [one for one in read_sets(database).values() if one.kind == "quarantine" and one.source == source]
         newest_first = [
@@ -23,7 +23,7 @@ def find_quarantine(server: MongoServer, source: str, wanted: str) -> Quarantine
         half = next((one.exchanged_with for one in found if one.name == chosen.name), "")
         if half:
             raise GuardError(
-                f"{chosen.name} is half of an exchange with {half} that has not ended.",
+                f"{chosen.name} is half of a promotion of {half} that has not ended.",
                 f"Nothing was touched. Look at the run {chosen.by} first: its task `promote_copy` completes it.",
             )
         kept = list_collections(database, within=chosen.name)
@@ -31,7 +31,7 @@ def find_quarantine(server: MongoServer, source: str, wanted: str) -> Quarantine
 
 
 def drop_quarantine(server: MongoServer, source: str, name: str) -> None:
-    """With what clients made in the moment of its exchange. Does nothing when it is gone.
+    """Drop a quarantine, and what clients wrote during its promotion. Does nothing when it is gone.
 
     Raises GuardError, and drops nothing, when it is no quarantine of this source.
     """

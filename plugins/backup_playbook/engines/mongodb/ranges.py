@@ -1,4 +1,4 @@
-"""A large collection in ranges of its `_id`, in the server's own order of all values of all types.
+"""Ranges of `_id` in a large collection, in the server's own order of all values of all types.
 
 A query such as {_id: {$gte: 5}} compares values of one type with each other: it would leave out every `_id` that is
 text. The operators of $expr compare everything, and use the index.
@@ -26,13 +26,14 @@ RAW = CodecOptions(
 
 @dataclass(frozen=True)
 class IdRange:
-    """low <= _id < high, each as canonical extended JSON; None: without end."""
+    """Range `low <= _id < high`, in canonical extended JSON. None: no bound."""
 
     low: str | None = None
     high: str | None = None
 
     @property
     def query(self) -> Document:
+        """Query that finds the documents of this range."""
         bounds = [
             # a text that begins with $ would be a field
             {operator: ["$_id", {"$literal": from_json(bound)}]}
@@ -43,12 +44,12 @@ class IdRange:
 
 
 def between(bounds: list[str]) -> list[IdRange]:
-    """The ranges that begin at each bound, and the one before the first: every `_id` is in exactly one."""
+    """Return the ranges that begin at each bound, and the one before: every `_id` is in exactly one."""
     return [IdRange(low, high) for low, high in zip([None, *bounds], [*bounds, None], strict=True)]
 
 
 def split(collection: Collection[Document], ranges: int) -> list[IdRange]:
-    """About `ranges` ranges of about equal size, by a sample of the documents."""
+    """Split a collection into about `ranges` ranges of about equal size, by a sample."""
     raw = collection.with_options(codec_options=RAW)
     size = ranges * SAMPLES_PER_RANGE
     sample = raw.aggregate([{"$sample": {"size": size}}, {"$project": {"_id": 1}}, {"$sort": {"_id": 1}}])

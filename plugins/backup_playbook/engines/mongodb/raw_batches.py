@@ -1,4 +1,4 @@
-"""Batches of raw documents, of which the driver looks at none.
+"""Cursor over batches of raw documents that the driver does not look at.
 
 PyMongo's own cursor for them makes an object of each document of a batch, which nobody uses: most of the time that it
 takes, and one more copy of the batch. The rest of it is used as it is: sessions, retries, errors, the end of a cursor.
@@ -19,7 +19,7 @@ _as_it_came: Any = _RAW_ARRAY_BSON_OPTIONS.document_class
 
 
 class RawBatches(RawBatchCursor[Document]):
-    """As `Collection.find_raw_batches`."""
+    """Faster `Collection.find_raw_batches`."""
 
     def __init__(
         self, collection: Collection[Document], query: Document, *, sort: list[tuple[str, int]], batch_size: int

@@ -40,26 +40,31 @@ class MongoRecords:
     undo_suffix = ".json"
 
     def understand(self) -> str:
+        """Ask production whether there can be such records; return a sentence. Raises RowRecoveryError."""
         require_collection(self.live, self._documents.collection)
         ids = len(self._documents.ids)
         return f"Documents of {self._documents.collection}, {f'{ids} by their ids' if ids else 'by a query'}."
 
     def describe(self) -> tuple[str, str, str]:
+        """Return the records in Markdown, how they are written, and the condition."""
         return f"Documents of **{cell(self._documents.collection)}**", _HOW, ""
 
     def load(self, scratch: ScratchTarget, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        """Load into the scratch what can be meant; return the seconds of each phase."""
         return load_documents(_own(scratch), reader, self._documents, cancellation)
 
     def preview(self, scratch: ScratchTarget, on_conflict: OnConflict) -> Preview:  # noqa: ARG002 - of the contract
-        """on_conflict: the preview shows what each answer would do."""
+        """Compare what was found with production. It shows what each answer to `on_conflict` would do."""
         return preview_documents(self.live, _own(scratch), self._documents)
 
     def import_records(
         self, scratch: ScratchTarget, seen: Preview, on_conflict: OnConflict, keep_undo: Callable[[bytes], str]
     ) -> RecoveredRows:
+        """Write what the preview showed. Raises RowRecoveryError, RestoreError, SourceError."""
         return import_documents(self.live, _own(scratch), self._documents, seen, on_conflict, keep_undo)
 
     def remaining(self, scratch: ScratchTarget) -> dict[str, dict[RecordState, int]]:
+        """Count the found records by table and by what they are in production now."""
         return {self._documents.collection: remaining_documents(self.live, _own(scratch), self._documents)}
 
     @cached_property

@@ -1,6 +1,6 @@
-"""A backup into an empty scratch database: options first, documents in parallel, indexes afterwards.
+"""Restore into an empty database: options first, documents in parallel, indexes afterwards.
 
-Indexes and options that remove documents by their age are left out: the copy has to stay as it is until it is proven.
+Indexes and options that remove documents by age are left out: the copy must not change before it is proven.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ log = logging.getLogger(__name__)
 
 
 class Restore:
-    """One backup into one database, which must be empty and none of `production`.
+    """Restore of one backup into a database that is empty and none of `production`.
 
-    within: into this set of collections of a database; without the views, which have no documents: see `views`.
+    within: restore into this set of collections, without views, which stay in `views`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Restore:
         self._database: Database[Document]
 
     def run(self) -> dict[str, float]:
-        """Seconds by phase. Raises as `engines.contract.Target.restore`."""
+        """Restore; return seconds by phase. See `engines.contract.Target.restore`."""
         self._cancellation.check()
         with self._server.connect() as self._database:
             require_no_production_collections(identity(self._database, self._within), self._production)
@@ -85,7 +85,7 @@ class Restore:
                 self._drop_own_indexes(collection)
 
     def _drop_own_indexes(self, collection: Collection) -> None:
-        """Since MongoDB 6.3, the server gives a new time series an index, which the live one may not have."""
+        """Drop the index that MongoDB gives a new time series since 6.3: the live one may not have it."""
         wanted = {index["name"] for index in collection.indexes}
         for index in list_indexes(self._database, collection):
             if index["name"] not in wanted:
@@ -124,11 +124,12 @@ class Restore:
 
 
 def source_identity(manifest: Manifest) -> CollectionsIdentity:
-    """The database that was backed up: a copy of it never goes there, whatever the configuration says."""
+    """Identify the backed-up database: no copy of it ever goes there, whatever the configuration says."""
     return CollectionsIdentity(manifest.details["database"], frozenset(manifest.details["collections"].values()))
 
 
 def require_empty(database: Database[Document], label: str, within: str = "") -> None:
+    """Raise RestoreError when there are collections."""
     if found := list_collections(database, within=within):
         raise RestoreError(
             f"{label} is not empty: it has {counted(len(found), 'collection')}, views included. A restore writes "

@@ -1,4 +1,4 @@
-"""restore.sh: brings a backup back with mongorestore, when neither Airflow nor this project is at hand.
+"""The script restore.sh: brings a backup back with mongorestore, without Airflow and this project.
 
 Names of collections are data: they reach bash only through shlex.quote.
 """
@@ -24,6 +24,7 @@ _CONSISTENCY = {
 
 
 def render(manifest: Manifest, repository_url: str) -> str:
+    """Write restore.sh for a backup."""
     documents = f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}"
     words = {
         "CONSISTENCY": one_line(_consistency(manifest)),
@@ -60,5 +61,5 @@ def _body(manifest: Manifest) -> Iterator[str]:
 
 
 def _file(name: str) -> str:
-    """In the folder of its database."""
+    """Quote the name of a file in the folder of its database."""
     return shlex.quote(name.partition("/")[2])

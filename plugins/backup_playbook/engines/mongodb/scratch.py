@@ -1,7 +1,7 @@
-"""Databases that are made for one restore, found again when their worker was killed, and removed.
+"""Scratch databases: made for one restore, found again when their worker was killed, and removed.
 
-A MongoDB database is made by its first collection: in a scratch that is the mark that says whose it is. Nothing without
-the mark is written to or dropped.
+A MongoDB database is made by its first collection: in a scratch, the mark that says whose it is. Nothing without the
+mark is written to or dropped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MongoScratchServer:
     streams: int = 2
 
     def new_name(self, source: str, kept: str) -> str:
-        """A copy that will be kept has its name from the start: MongoDB renames no databases."""
+        """Return the name that will be kept, if there is one: MongoDB renames no databases."""
         return kept or scratch_name(source)
 
     def scratch(
@@ -56,18 +56,19 @@ class MongoScratchServer:
         return MongoScratch(self, name, owner, self.streams)
 
     def require_room(self, name: str, content_bytes: int) -> Room:
-        """See `engines.contract.CopyServer`."""
+        """Look whether a copy fits, and the name is free. Raises RestoreError."""
         if name:
             require_new(self.server, name)
         return Room(self.server.label, require_room(self.server, content_bytes))
 
     def list_scratches(self) -> list[Scratch]:
-        """All that there are, also those of other runs and of killed workers. Raises SourceError."""
+        """List all scratches, also those of other runs and of killed workers. Raises SourceError."""
         with self.server.connect() as database:
             names = [name for name in database.client.list_database_names() if name not in SERVERS_OWN]
             return [found for name in names if (found := _recognise(database.client, name))]
 
     def create(self, scratch: Scratch) -> None:
+        """Make a marked database. Raises RestoreError when there is one of this name."""
         mark = {"_id": scratch.name, "source": scratch.source, "backup_id": scratch.backup_id, "owner": scratch.owner}
         with (
             self.server.at(scratch.name).connect() as database,
@@ -81,7 +82,7 @@ class MongoScratchServer:
             database[SCRATCH_MARK].insert_one({**mark, "created_at": datetime.now(UTC).isoformat()})
 
     def drop(self, name: str) -> None:
-        """Does nothing when it is gone. Raises GuardError, and drops nothing, when it is not a scratch of ours."""
+        """Drop a scratch, if it is there. Raises GuardError, and drops nothing, when it is not a scratch of ours."""
         with self.server.at(name).connect() as database:
             if name not in database.client.list_database_names():
                 return
@@ -108,19 +109,23 @@ class MongoScratch:
 
     @property
     def server(self) -> MongoServer:
+        """The scratch database."""
         return self.host.server.at(self.name)
 
     @property
     def label(self) -> str:
+        """Name in messages."""
         return self.server.label
 
     takes_applications = True
 
     @property
     def url(self) -> str:
+        """DATABASE_URL for applications; holds the password."""
         return self.server.url
 
     def create(self, manifest: Manifest) -> None:
+        """Make the scratch. Raises RestoreError when the server is older than the backup's."""
         with self.host.server.connect() as database:
             found, needed = deployment(database), manifest.details["server_version"]
             if found.release < release(needed):
@@ -132,22 +137,28 @@ class MongoScratch:
         self.host.create(Scratch(self.name, manifest.source, manifest.backup_id, self.owner))
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        """Fill the scratch; return seconds by phase."""
         self.require_mark()
         return Restore(self.server, self.host.production(), reader, self.streams, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
+        """Compare the scratch with the backup."""
         return prove(self.server, reader, cancellation, streams=self.streams)
 
     def identify(self) -> str:
+        """Return nothing: the name is enough."""
         return ""
 
     def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
+        """Return nothing: MongoDB's backups have no owners."""
         return ""
 
     def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
+        """Raise RestoreError: SQL is for Postgres."""
         raise no_sql(self.label)
 
     def keep(self, name: str) -> None:
+        """Make the proven copy an ordinary database; see `engines.contract.ScratchTarget`."""
         if name != self.name:
             raise GuardError(
                 f"{self.label} cannot be kept as {name}: MongoDB renames no databases.",
@@ -156,13 +167,15 @@ class MongoScratch:
         keep(self.server, self.host.production)
 
     def is_kept(self, name: str) -> bool:
+        """Say whether the database of this name is an ordinary one."""
         return name == self.name and is_kept(self.server)
 
     def drop(self) -> None:
+        """Remove the scratch, if it is there."""
         self.host.drop(self.name)
 
     def require_mark(self) -> None:
-        """Raise GuardError when it is no scratch of ours. Before anything is written to it."""
+        """Raise GuardError when it is no scratch of ours; called before anything is written to it."""
         with self.server.connect() as database:
             if _recognise(database.client, self.name) is None:
                 raise GuardError(
@@ -172,7 +185,7 @@ class MongoScratch:
 
 
 def no_sql(label: str) -> RestoreError:
-    """Return what is said of a query in SQL."""
+    """Return the error for a query in SQL."""
     return RestoreError(
         f"{label} cannot be asked in SQL.", "Checks with a `query` are for Postgres: use a command or a page instead."
     )
@@ -186,7 +199,7 @@ def _recognise(client: MongoClient[Document], name: str) -> Scratch | None:
 
 
 def read_collections_identity(server: MongoServer) -> CollectionsIdentity:
-    """Of the database that `server` leads to. Raises SourceError when it cannot be reached."""
+    """Identify the database that `server` leads to. Raises SourceError when it cannot be reached."""
     with server.connect() as database:
         return identity(database)
 

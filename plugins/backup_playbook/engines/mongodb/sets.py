@@ -25,14 +25,14 @@ Expiry = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class CollectionSet:
-    """kind: `late` is what clients made anew in the moment of an exchange. owner: the run that made it.
+    """Mark of a set. kind: `late` is what clients made anew during a promotion. owner: the run that made it.
 
-    collections: UUIDs by name without prefix, once they are proven or complete. views: as Collection.to_json.
-    ttl: when documents of a quarantine expired before; in it, nothing does.
-    exchanged_with: of a quarantine, while the exchange with this set goes on. quarantine: of what is late.
-    exposed: collections of a scratch that were live until their exchange was taken back: clients may have written to
-    them, so that they are kept when the scratch is dropped.
-    left_out: of the backup by the source's `leave_out`; an exchange leaves these collections where they are.
+    collections: UUIDs by name without prefix, once proven or complete. views: as Collection.to_json.
+    ttl: expiry that the documents of a quarantine had before; in it, nothing expires.
+    exchanged_with: the set that replaces a quarantine, until its promotion ends. quarantine: the one of a late set.
+    exposed: collections of a scratch that were live until their promotion was rolled back. Clients may have written
+    to them: they are set aside when the scratch is dropped.
+    left_out: collections that the backup left out; a promotion leaves them where they are.
     """
 
     name: str
@@ -51,17 +51,18 @@ class CollectionSet:
 
     @property
     def definitions(self) -> list[Collection]:
-        """Of its views."""
+        """Definitions of its views."""
         return [Collection.from_json(text.encode()) for text in self.views]
 
 
 def read_sets(database: Database[Document]) -> dict[str, CollectionSet]:
-    """By name, the newest last."""
+    """Read all marks by name, the newest last."""
     marks = (_from_mark(mark) for mark in _marks(database).find())
     return {one.name: one for one in sorted(marks, key=lambda one: one.created_at)}
 
 
 def save_set(database: Database[Document], one: CollectionSet) -> None:
+    """Write the mark of a set."""
     body: dict[str, Any] = {key: value for key, value in asdict(one).items() if key != "name"}
     # names of collections have dots, which older servers refuse as names of fields
     body |= {"created_at": one.created_at.isoformat(), "collections": list(map(list, one.collections.items()))}
@@ -69,29 +70,31 @@ def save_set(database: Database[Document], one: CollectionSet) -> None:
 
 
 def forget_set(database: Database[Document], name: str) -> None:
-    """Where nothing is in use any more, nothing of ours stays."""
+    """Remove the mark of a set; with the last one, the collection of marks goes too."""
     _marks(database).delete_one({"_id": name})
     if _marks(database).find_one() is None:
         database.drop_collection(SETS)
 
 
 def drop_set(database: Database[Document], name: str) -> None:
+    """Drop a set with its collections."""
     for collection in list_collections(database, within=name):
         database.drop_collection(collection.name)
     forget_set(database, name)
 
 
 def collections_of(database: Database[Document], name: str) -> dict[str, str]:
-    """UUIDs by name, without prefix."""
+    """Return the UUIDs of a set's collections by name without prefix."""
     return {item.name.partition(".")[2]: item.uuid for item in list_collections(database, within=name)}
 
 
 def views_of(found: Iterable[Collection]) -> tuple[str, ...]:
+    """Write the definitions of all views, as `CollectionSet.views` has them."""
     return tuple(item.to_json().decode() for item in found if item.is_view)
 
 
 def _marks(database: Database[Document]) -> DriverCollection[Document]:
-    """No election may take back what was written."""
+    """Open the collection of marks; elections keep what is written to it."""
     return database.get_collection(SETS, write_concern=WriteConcern("majority"))
 
 

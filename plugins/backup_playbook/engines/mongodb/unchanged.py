@@ -24,15 +24,15 @@ from backup_playbook.engines.mongodb.exact import replace_exactly
 from backup_playbook.engines.mongodb.ranges import RAW
 
 MOST_BYTES = (16 << 20) - (256 << 10)
-"""Of the documents in one command; the rest is room for what is around them."""
+"""Limit of the documents in one command; the rest is room for what is around them."""
 SMALL_BYTES, ALL_SMALL_BYTES = 4 << 10, 64 << 10
-"""Of a field that is compared by a filter beside a document of 16 MB, and of all of them."""
+"""Limits of one field, and of all, that a filter compares beside a document of 16 MB."""
 # what aggregation takes for the name of one field
 _PLAIN_NAME = re.compile(r"[^.$\0][^.\0]*")
 
 
 def write_if_unchanged(live: Collection[RawBSONDocument], seen: bytes, new: bytes | None) -> bool:
-    """Put `new` in the place of what was seen, or delete it. False: it is another one now, or gone, and stays so.
+    """Replace what was seen by `new`, or delete it. False: it has changed or is gone, and stays so.
 
     Raises PyMongoError.
     """
@@ -73,7 +73,7 @@ def _is(content: bytes) -> Document:
 
 
 def _has_small_fields(document: RawBSONDocument) -> Document:
-    """Such as a state, a version, the time of the last change."""
+    """Build a filter of small fields, such as a state, a version, the time of the last change."""
     same: list[Document] = []
     room = ALL_SMALL_BYTES
     for name, value in document.items():

@@ -1,4 +1,4 @@
-"""Would a document meet a unique index of production, and with whom?"""
+"""Conflicts of documents with unique indexes of production."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backup_playbook.engines.mongodb.connection import Document
 
 @dataclass(frozen=True)
 class UniqueIndex:
-    """filter: of a partial index. sparse: documents without any of its fields are not in it."""
+    """A unique index. filter: of a partial one. sparse: documents without any of its fields are not in it."""
 
     name: str
     fields: tuple[str, ...]
@@ -25,10 +25,9 @@ class UniqueIndex:
     collation: Document
 
     def is_taken(self, live: Collection[RawBSONDocument], document: RawBSONDocument) -> bool:
-        """Whether a document with another `_id` has its values.
+        """Check whether a document with another `_id` has its values.
 
-        Partial indexes are taken by those that they hold, whether they would hold this one or not: rather a conflict
-        too many.
+        A partial index counts even if it would not hold this document: rather a conflict too many.
         """
         values = [list(_at(document, field.split("."))) for field in self.fields]
         if self.sparse and not any(values):
@@ -39,7 +38,7 @@ class UniqueIndex:
 
 
 def unique_indexes(live: Collection[RawBSONDocument]) -> list[UniqueIndex]:
-    """Without that of `_id`."""
+    """List the unique indexes of a collection, without that of `_id`."""
     return [
         UniqueIndex(
             index["name"],
@@ -61,7 +60,7 @@ def _plain(value: Any) -> Any:
 
 
 def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """The values that an index has of a document at a path; of an array, those of its elements."""
+    """Yield the values that an index takes from a path of a document; of an array, its elements'."""
     if isinstance(value, list):
         for item in value:
             if not path or isinstance(item, Mapping):

@@ -30,9 +30,11 @@ class PostgresEngine:
     words = EngineWords(not_copied="owners and grants", undo_records="run it with psql in production")
 
     def summary(self, manifest: Manifest) -> str:
+        """Return `12 tables, 3,000 rows`."""
         return self.words.amount(len(manifest.tables), manifest.rows)
 
     def scope(self, reader: BackupReader, options: CopyOptions) -> Scope:
+        """Return the part that a copy with these options gets. Raises RestoreError for names that are not there."""
         manifest = reader.manifest
         part = read_part(reader, options.only, options.leave_out)
         tables = [table for table in manifest.tables if part.has_rows_of(table)]
@@ -45,9 +47,11 @@ class PostgresEngine:
         )
 
     def database(self, manifest: Manifest) -> str:
+        """Return the name of the database that was backed up."""
         return str(manifest.details["database"]["datname"])
 
     def undo_kept(self, name: str) -> str:
+        """Return the statement that drops a kept copy."""
         return drop_statement(name)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:

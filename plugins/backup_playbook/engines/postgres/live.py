@@ -70,9 +70,11 @@ class PostgresLive:
 
     @property
     def host(self) -> ScratchServer:
+        """Place of copies beside the live database."""
         return ScratchServer(self.server, self.production, self.streams)
 
     def count(self) -> dict[str, int]:
+        """Count rows by `schema.table`, gently. Raises SourceError."""
         return count_rows(self.readable)
 
     def inspect(
@@ -81,6 +83,7 @@ class PostgresLive:
         quarantine: str,  # noqa: ARG002 - of the contract; it always fits
         leave_out: Sequence[str] = (),
     ) -> Inspection:
+        """Look whether a copy of this backup can replace the live database. Raises RestoreError."""
         manifest = reader.manifest
         found = inspect_live(self.server, self.name, manifest.content_bytes)
         try:
@@ -95,15 +98,19 @@ class PostgresLive:
         return Inspection(str(found.oid), (*found.remarks, room_remark(found.free, found.bytes), *lacks))
 
     def side_by_side(self, name: str, owner: str = "", leave_out: Sequence[str] = ()) -> ScratchDatabase:
+        """Return a copy that can replace the live database."""
         return self.host.scratch(name, owner, CopyOptions(leave_out=leave_out, owners=True))
 
     def promote(self, exchange: Exchange) -> Promoted:
+        """Exchange the live database and the candidate; can be repeated. Raises GuardError, RestoreError."""
         return self._promotion(exchange).run()
 
     def reopen(self, exchange: Exchange) -> State:
+        """Mend what a killed `promote` left; return what was found. Raises GuardError."""
         return self._promotion(exchange).reopen()
 
     def require_usable(self) -> None:
+        """Raise PlaybookError when production cannot be read."""
         unreadable = read_every_table(self.readable, whole=False).unreadable
         if unreadable:
             table, why = next(iter(unreadable.items()))
@@ -131,6 +138,7 @@ class PostgresLive:
         return Investigation(differing({**before.rows, **before.unreadable}, after), damage, logged)
 
     def find_quarantine(self, wanted: str) -> Replaced:
+        """Find a quarantine by its name, or the newest. Raises GuardError when there is none."""
         with self.server.connect(autocommit=True) as connection:
             found = find_quarantine(connection, self.source, wanted, self.server.label)
             kept, live = identity(connection, found.name), identity(connection, found.live)
@@ -142,6 +150,7 @@ class PostgresLive:
         return Replaced(found, str(kept.database_oid), str(live.database_oid))
 
     def release(self, quarantine: str) -> None:
+        """Drop a quarantine for good. Raises GuardError when it is none of this source."""
         drop_quarantine(self.server, self.source, quarantine, self.production)
 
     def _promotion(self, exchange: Exchange) -> Promotion:

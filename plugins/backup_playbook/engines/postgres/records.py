@@ -35,24 +35,29 @@ class PostgresRecords:
     undo_suffix = ".sql"
 
     def understand(self) -> str:
+        """Ask production whether there can be such records; return a sentence. Raises RowRecoveryError."""
         tables = ", ".join(sorted({".".join(link.child) for link in self._rows.links}))
         return f"Rows of {self._rows.table.label}; deletions go on to: {tables or 'nothing'}."
 
     def describe(self) -> tuple[str, str, str]:
+        """Return the records in Markdown, how they are written, and the condition."""
         condition = self._rows.selection.condition
         dependent = " and dependent rows" if self.wanted.children else ""
         return f"Rows of **{cell(self._rows.table.label)}**{dependent}", _HOW, condition.sql if condition else ""
 
     def load(self, scratch: ScratchTarget, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        """Load into the scratch what can be meant; return the seconds of each phase."""
         phases = load_rows(self.live, _own(scratch), reader, self._rows, cancellation)
         return {name: seconds for name, seconds in phases.items() if name != "post_data"}
 
     def preview(self, scratch: ScratchTarget, on_conflict: OnConflict) -> Preview:
+        """Compare what was found with production."""
         return preview_rows(self.live, _own(scratch).server, on_conflict)
 
     def import_records(
         self, scratch: ScratchTarget, seen: Preview, on_conflict: OnConflict, keep_undo: Callable[[bytes], str]
     ) -> RecoveredRows:
+        """Write what the preview showed. Raises RowRecoveryError, RestoreError, SourceError."""
         return import_rows(
             self.live,
             _own(scratch).server,
@@ -63,6 +68,7 @@ class PostgresRecords:
         )
 
     def remaining(self, scratch: ScratchTarget) -> dict[str, dict[RecordState, int]]:
+        """Count the found records by table and by what they are in production now."""
         return remaining_rows(self.live, _own(scratch).server)
 
     @cached_property

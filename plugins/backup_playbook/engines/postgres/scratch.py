@@ -76,7 +76,7 @@ class ScratchServer:
     streams: int = 2
 
     def new_name(self, source: str, kept: str) -> str:  # noqa: ARG002 - of the contract
-        """A kept copy gets its name by `keep`."""
+        """Return a new name: a copy that stays gets its own by `keep`."""
         return scratch_name(source)
 
     def scratch(self, name: str, owner: str = "", options: CopyOptions = WHOLE) -> ScratchDatabase:
@@ -87,7 +87,7 @@ class ScratchServer:
         return ScratchDatabase(self, name, owner, chosen)
 
     def require_room(self, name: str, content_bytes: int) -> Room:
-        """See `engines.contract.CopyServer`."""
+        """Look whether a copy fits, and the name is free. Raises RestoreError."""
         if name:
             require_fitting_name(name)
             require_new(self.server, name)
@@ -246,9 +246,11 @@ class ScratchDatabase:
             other.drop()
 
     def identify(self) -> str:
+        """Return the oid of the database. Raises SourceError."""
         return str(read_identity(self.server).database_oid)
 
     def ask(self, query: str) -> Any:
+        """Return the first value that a query finds, in a transaction that writes nothing. Raises RestoreError."""
         with self.server.connect() as connection:
             connection.read_only = True
             try:
@@ -261,9 +263,11 @@ class ScratchDatabase:
         return row[0] if row else None
 
     def keep(self, name: str) -> None:
+        """Rename the proven copy; see `engines.contract.ScratchTarget`."""
         keep(self.host.server, self.host.list_scratches(), self.name, name, self.host.production)
 
     def is_kept(self, name: str) -> bool:
+        """Say whether this scratch was renamed so."""
         return is_kept(self.host.server, self.name, name)
 
     def drop(self) -> None:

@@ -19,17 +19,20 @@ class DatabaseEntry:
 
 @dataclass(frozen=True)
 class Swap:
-    """What takes whose place. The oids were read when it was planned: a name may lead elsewhere since."""
+    """A planned promotion. The oids were read when it was planned: a name may lead elsewhere since."""
 
     live: str
     live_oid: int
     candidate: str
     candidate_oid: int
     quarantine: str
-    """What the live one is called afterwards."""
+    """Name of the live database afterwards."""
 
     def state(self, databases: Mapping[str, DatabaseEntry]) -> State:
-        """Raises GuardError when the names lead to other databases than planned: somebody else was at work."""
+        """State of production.
+
+        Raises GuardError when the names lead to other databases than planned: somebody else was at work.
+        """
         live, candidate, quarantine = (databases.get(name) for name in (self.live, self.candidate, self.quarantine))
         match (live and live.oid, candidate and candidate.oid, quarantine and quarantine.oid):
             case (self.live_oid, self.candidate_oid, None):

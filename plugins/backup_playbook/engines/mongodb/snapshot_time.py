@@ -1,4 +1,4 @@
-"""What there is to copy, and the moment that all of it is read at, where the server can hold one still."""
+"""Choice of the time that all collections are read at, where the server has snapshots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ATTEMPTS = 5
 
 
 class AtClusterTime(ReadConcern):
-    """What a snapshot session sends. A session serves one thread at a time; this is for all of them."""
+    """Read concern of a snapshot session, for all threads at once: a session serves one at a time."""
 
     def __init__(self, time: Timestamp) -> None:
         super().__init__("snapshot")
@@ -32,13 +32,17 @@ class AtClusterTime(ReadConcern):
 
     @property
     def document(self) -> dict[str, Any]:
+        """Form that is sent to the server."""
         return {**super().document, "atClusterTime": self._time}
 
 
 @dataclass(frozen=True)
-class Moment:
-    """collections: without indexes. cluster_time: None where each collection is read at its own moment.
-    taken_at: what the data shows, or the earliest of it. unsnapshotted: names of those that no snapshot shows."""
+class SnapshotTime:
+    """The collections of a dump, without indexes, and the time that they are read at.
+
+    taken_at: time that the data shows, or the earliest. cluster_time: None when each collection has a time of its own.
+    unsnapshotted: collections that no snapshot shows.
+    """
 
     collections: tuple[Collection, ...]
     taken_at: datetime
@@ -46,6 +50,7 @@ class Moment:
     unsnapshotted: tuple[str, ...] = ()
 
     def reading(self, database: Database[Document], collection: Collection) -> DriverCollection[Document]:
+        """Open a collection for reading at this time."""
         concern: ReadConcern | None = None
         if self.cluster_time:
             own = collection.name in self.unsnapshotted
@@ -53,8 +58,10 @@ class Moment:
         return database.get_collection(collection.data_name, read_concern=concern)
 
 
-def take_moment(database: Database[Document], server: Deployment, label: str, leave_out: Iterable[str] = ()) -> Moment:
-    """Raises SourceError when there is nothing, or when collections come and go all the time."""
+def choose_snapshot_time(
+    database: Database[Document], server: Deployment, label: str, leave_out: Iterable[str] = ()
+) -> SnapshotTime:
+    """Choose the time of a dump. Raises SourceError for no collections, or when they keep coming and going."""
     for _ in range(ATTEMPTS):
         before = list_collections(database, leave_out)
         if not before:
@@ -67,7 +74,7 @@ def take_moment(database: Database[Document], server: Deployment, label: str, le
         time = _cluster_time(database, shown[0]) if shown else None
         if list_collections(database, leave_out) == before:
             others = (item.name for item in before if time and not item.is_view and item not in shown)
-            return Moment(tuple(before), time.as_datetime() if time else taken_at, time, tuple(others))
+            return SnapshotTime(tuple(before), time.as_datetime() if time else taken_at, time, tuple(others))
         log.info("Collections were made or dropped meanwhile: taking the snapshot again.")
     raise SourceError(
         f"The collections of {label} changed {ATTEMPTS} times while a snapshot was taken.",
@@ -75,10 +82,12 @@ def take_moment(database: Database[Document], server: Deployment, label: str, le
     )
 
 
-def require_unchanged(database: Database[Document], moment: Moment, label: str, leave_out: Iterable[str] = ()) -> None:
-    """Raise SourceError when a collection is gone, or another one: it may have looked empty, or been read in part."""
+def require_unchanged(
+    database: Database[Document], snapshot_time: SnapshotTime, label: str, leave_out: Iterable[str] = ()
+) -> None:
+    """Raise SourceError when a collection is gone or replaced: it may have been read in part."""
     now = {(item.name, item.uuid, item.kind) for item in list_collections(database, leave_out)}
-    gone = sorted(item.name for item in moment.collections if (item.name, item.uuid, item.kind) not in now)
+    gone = sorted(item.name for item in snapshot_time.collections if (item.name, item.uuid, item.kind) not in now)
     if gone:
         raise SourceError(
             f"{', '.join(gone)} of {label} was dropped, renamed or made anew while the backup ran.",
@@ -87,7 +96,7 @@ def require_unchanged(database: Database[Document], moment: Moment, label: str, 
 
 
 def _shows_snapshots(collection: Collection, server: Deployment) -> bool:
-    """Before MongoDB 8.0, a snapshot read of a capped collection is refused."""
+    """Check for snapshot reads: before MongoDB 8.0, capped collections have none."""
     return server.has_snapshots and not (collection.is_capped and server.release < (8, 0))
 
 

@@ -1,4 +1,4 @@
-"""A copy beside the live collections, in the same database, from where it can take their names."""
+"""Copies side by side with the live collections, in the same database: from there they are promoted."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LiveMongo:
-    """A live database that copies are made in. server: leads to it, as a user who may write there."""
+    """A live database that copies are made in. server: the database, as a user who may write there."""
 
     server: MongoServer
 
     def list_scratches(self) -> list[Scratch]:
-        """All that there are, also those of other runs and of killed workers. Raises SourceError."""
+        """List all copies, also those of other runs and of killed workers. Raises SourceError."""
         with self.server.connect() as database:
             found = [one for one in read_sets(database).values() if one.kind == "scratch"]
         return [Scratch(one.name, one.source, one.backup_id, one.owner, one.created_at) for one in found]
 
     def drop(self, name: str) -> None:
-        """Does nothing when it is gone. Raises GuardError, and drops nothing, when it is no copy, or half live."""
+        """Drop a copy, if it is there. Raises GuardError, and drops nothing, when it is no copy, or half live."""
         with self.server.connect() as database:
             sets = read_sets(database)
             if name not in sets:
@@ -55,7 +55,7 @@ class LiveMongo:
             if sets[name].kind != "scratch" or half:
                 raise GuardError(
                     f"{name} in {self.server.label} is not dropped: "
-                    + (f"its exchange with {half} has not ended." if half else f"it is a {sets[name].kind}."),
+                    + (f"its promotion against {half} has not ended." if half else f"it is a {sets[name].kind}."),
                     "Clear the task `promote_copy`, which completes it." if half else "Nothing was dropped.",
                 )
             with explained(f"The copy {name} in {self.server.label} could not be dropped", RestoreError):
@@ -75,25 +75,28 @@ class MongoCopy:
 
     @property
     def label(self) -> str:
+        """Name in messages."""
         return f"{self.name} in {self.host.server.label}"
 
     takes_applications = False
 
     @property
     def url(self) -> str:
+        """Never there: raises GuardError."""
         raise GuardError(
             f"No application can be sent to {self.label}: its collections have other names.",
             "Run the application's checks on staging, whose copy is equal.",
         )
 
     def create(self, manifest: Manifest) -> None:
+        """Write the mark of the copy."""
         now, left_out = datetime.now(UTC), tuple(manifest.details.get("left_out", ()))
         made = CollectionSet(self.name, "scratch", manifest.source, self.owner, now, manifest.backup_id)
         with self.host.server.connect() as database:
             save_set(database, replace(made, left_out=left_out))
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
-        """Also writes down the views, which are made when the copy goes live."""
+        """Fill the copy. Its views are only noted: the promotion makes them."""
         with self.host.server.connect() as database:
             mark = self._mark(database)
             restore = Restore(self.host.server, (), reader, self.streams, cancellation, within=self.name)
@@ -102,32 +105,37 @@ class MongoCopy:
         return phases
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
-        """Also writes down which collections it is that are proven: nothing else goes live."""
+        """Compare the copy with the backup, and note what was proven: nothing else is promoted."""
         proof = prove(self.host.server, reader, cancellation, streams=self.streams, within=self.name)
         with self.host.server.connect() as database:
             save_set(database, replace(self._mark(database), collections=collections_of(database, self.name)))
         return proof
 
     def identify(self) -> str:
-        """The proof writes it down beside the collections."""
+        """Return nothing: the proof notes in the set which collections were proven."""
         return ""
 
     def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
+        """Return nothing: MongoDB's backups have no owners."""
         return ""
 
     def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
+        """Raise RestoreError: SQL is for Postgres."""
         raise no_sql(self.label)
 
     def keep(self, name: str) -> None:
+        """Raise GuardError: the copy is there to be promoted."""
         raise GuardError(
             f"{self.label} cannot be kept as {name}: it is there to replace the live collections.",
             "Nothing was touched. Restore the backup into a new database.",
         )
 
     def is_kept(self, name: str) -> bool:  # noqa: ARG002 - of the contract
+        """Say no: it never is."""
         return False
 
     def drop(self) -> None:
+        """Remove the copy, if it is there."""
         self.host.drop(self.name)
 
     def _mark(self, database: Database[Document]) -> CollectionSet:
