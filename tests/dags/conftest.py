@@ -37,7 +37,7 @@ from airflow.dag_processing.dagbag import DagBag  # noqa: E402 - after its setti
 
 from backup_playbook.config import PlaybookConfig, load_config  # noqa: E402
 from backup_playbook.config.load import DEFAULT_FOLDER  # noqa: E402
-from backup_playbook.dag_parts import connections  # noqa: E402
+from backup_playbook.connections.s3 import catalog  # noqa: E402
 from embedded.sample import REVIEWS, TARGET  # noqa: E402
 
 PROJECT = Path(__file__).parents[2]
@@ -107,7 +107,7 @@ def uploads(s3: S3Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 def back_up(dsn: str, at: datetime) -> Manifest:
     """A backup of the source `shop`, which nobody has verified. at: what its id says."""
-    store = connections.catalog(load_config(), "primary").store
+    store = catalog(load_config(), "primary").store
     writer = BackupWriter(store, "shop", new_backup_id(at), Codec())
     return take_backup(source_of(dsn), PostgresEngine(), writer, Cancellation())
 
