@@ -34,9 +34,7 @@ def call_program(
     clock = Timer(timeout.total_seconds(), mine.cancel)
     clock.start()
     try:
-        for block in output(
-            command, env={**theirs, "PATH": path, **environment}, cancellation=mine, cwd=PROJECT
-        ):
+        for block in output(command, env={**theirs, "PATH": path, **environment}, cancellation=mine, cwd=PROJECT):
             printed = (printed + block)[-PRINTED_BYTES:]
     except ProcessFailedError as error:
         return False, "\n".join([printed.decode(errors="replace"), error.what])

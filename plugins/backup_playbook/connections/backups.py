@@ -90,9 +90,7 @@ class Backups:
             manifest = catalog.manifest(self.source, backup_id)
             if manifest.origin_seal == origin:
                 facts = {"content_bytes": manifest.content_bytes, "from": repository, **body}
-                catalog.add_evidence(
-                    self.source, backup_id, EvidenceKind.RESTORED, facts, qualifier=repository, at=now
-                )
+                catalog.add_evidence(self.source, backup_id, EvidenceKind.RESTORED, facts, qualifier=repository, at=now)
 
         asked = Repositories(self.config)
         asked.all(self.from_(repository), add)

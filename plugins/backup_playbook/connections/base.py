@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from botocore.config import Config
 
-from backup_playbook.config import PlaybookConfig, Protected
+from backup_playbook.config import PlaybookConfig
+from backup_playbook.config.protected import Protected
 from backup_playbook.connections import keys, s3
 from backup_playbook.connections.backups import Backups
 from backup_playbook.connections.repositories import Repositories

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from backup_playbook.config import CommandMaintenance, HttpMaintenance, Maintenance
-from backup_playbook.core.errors import PlaybookError
 from backup_playbook.connections.application import call_page, call_program
+from backup_playbook.core.errors import PlaybookError
 from backup_playbook.streams.processes import Cancellation
 
 DETAIL_CHARACTERS = 500

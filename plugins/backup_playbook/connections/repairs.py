@@ -11,7 +11,6 @@ from backup_playbook.core.errors import RepositoryError
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 
 
-
 class Repair(NamedTuple):
     """A backup to repair. entry: of the damaged copy; None where the repository has nothing of it."""
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 from botocore.config import Config
 
 from backup_playbook.config import PlaybookConfig
-from backup_playbook.core.errors import PlaybookError, RepositoryError
 from backup_playbook.connections import s3
+from backup_playbook.core.errors import PlaybookError, RepositoryError
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.client import HURRIED
 

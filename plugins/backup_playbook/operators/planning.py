@@ -22,7 +22,7 @@ from backup_playbook.operators.restore import is_active
 if TYPE_CHECKING:
     from backup_playbook.connections.base import Access
     from backup_playbook.core.model import Manifest
-    from backup_playbook.engines.contract import Room, ScratchHost, Scope
+    from backup_playbook.engines.contract import Room, Scope, ScratchHost
     from backup_playbook.engines.survey import Survey
     from backup_playbook.repository.catalog import CatalogEntry
 
@@ -57,7 +57,12 @@ def refuse_a_second_recovery(host: ScratchHost, source: str, context: Context) -
 
 
 def recovery_plan(
-    access: Access[Any], known: Restoring, replacing: Replacing, manifest: Manifest, remarks: Iterable[str], choice: Choice
+    access: Access[Any],
+    known: Restoring,
+    replacing: Replacing,
+    manifest: Manifest,
+    remarks: Iterable[str],
+    choice: Choice,
 ) -> RecoveryPlan:
     """Put together the plan of a recovery. remarks: of `LiveDatabase.inspect`."""
     live, when = access.live(), datetime.now(UTC)

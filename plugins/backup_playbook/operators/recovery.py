@@ -79,9 +79,7 @@ def plan_recovery(
     planned = known.model_copy(update={"replacing": replacing})
     # a copy of a database has the seal of its origin
     choices = {
-        one.option: planned.adding(
-            backup_id=one.backup_id, seal=one.seal, origin=one.seal, taken_at=one.taken_at
-        )
+        one.option: planned.adding(backup_id=one.backup_id, seal=one.seal, origin=one.seal, taken_at=one.taken_at)
         for one in plan.candidates
         if one.option
     }

@@ -102,13 +102,13 @@ def restore_report(step: DocumentRestoreTest, context: Context, known: Restoring
     beside = not_covered(known)
     stays = known.kept if known.kept and not end.failed else ""
     undo = access.engine.undo_kept(stays) if stays else ""
+    passed = f"{counted(len(checks), 'application check')} passed; " if checks else ""
+    uncovered = "".join(f" {title}: {', '.join(what)}." for title, what in beside.items())
     in_short = (
         f"`{end.failed}` failed for {known.backup_id} from {known.repository}. {end.problem}"
         if end.failed
         else f"{known.backup_id} from {known.repository}: {amount}, {size} equal byte for byte; "
-        f"{f'{counted(len(checks), "application check")} passed; ' if checks else ''}took {seconds}, {met} the RTO of "
-        f"{human_seconds(objective.total_seconds())}."
-        f"{''.join(f' {title}: {", ".join(what)}.' for title, what in beside.items())}"
+        f"{passed}took {seconds}, {met} the RTO of {human_seconds(objective.total_seconds())}.{uncovered}"
     )
     verdict = f"FAILED at {end.failed}" if end.failed else "restored and proven equal"
     target = known.target or (access.settings.restore_test.target if access.settings.restore_test else "no target")
@@ -141,7 +141,11 @@ def restore_report(step: DocumentRestoreTest, context: Context, known: Restoring
         facts=facts,
         tables=tuple(filter(lambda table: table.rows, (_checks(checks), _comparison(comparison), _proof(proven)))),
         remarks=(
-            *([f"It took longer than the RTO of {human_seconds(objective.total_seconds())}."] if took > objective else []),
+            *(
+                [f"It took longer than the RTO of {human_seconds(objective.total_seconds())}."]
+                if took > objective
+                else []
+            ),
             *([known.remark] if known.remark else []),
             *(f"Compared with production: {one['table']} {one['remark']}." for one in comparison if one["remark"]),
         ),
