@@ -46,7 +46,10 @@ def call_program(
 
 
 def call_page(connection: str, method: str, path: str, status: int, contains: str) -> tuple[bool, str]:
-    """Ask a page. Returns whether it answered as it should, and what it answered. connection: id of an Airflow connection of type HTTP."""
+    """Ask a page. Returns whether it answered as it should, and what it answered.
+
+    connection: id of an Airflow connection of type HTTP.
+    """
     from airflow.providers.http.hooks.http import HttpHook
     from airflow.sdk.exceptions import AirflowException
     from requests import RequestException

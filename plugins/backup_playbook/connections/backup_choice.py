@@ -1,4 +1,4 @@
-"""The choice of a backup and of a repository. One that is unreachable, or has no good copy, is passed over, and said."""
+"""The choice of a backup and of a repository. One that is unreachable, or has no good copy, is passed over."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """A chosen backup. remark: why it is not from the first repository, or not the newest there; empty when it is both."""
+    """A chosen backup. remark: why it is not from the first repository, or not the newest there; else empty."""
 
     repository: str
     entry: CatalogEntry

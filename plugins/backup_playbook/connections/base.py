@@ -126,7 +126,7 @@ class Access(ABC, Generic[Settings]):
             )
         return str(self.settings.restore_test.target)
 
-    def copy_server(self, target: str = "") -> CopyServer:
+    def copy_server(self, target: str = "") -> CopyServer:  # noqa: ARG002 - for engines that have them
         """Return a server of targets.yaml, by default that of its restore test. Raises ConfigError."""
         raise self.lacks("copies on a database server")
 
@@ -134,7 +134,7 @@ class Access(ABC, Generic[Settings]):
         """Return its production database, as the role that may replace it. Raises ConfigError."""
         raise self.lacks("a live database that can be replaced")
 
-    def records(self, wanted: WantedRecords) -> RecordRecovery:
+    def records(self, wanted: WantedRecords) -> RecordRecovery:  # noqa: ARG002 - for engines that have them
         """Return a recovery of these records. Raises ConfigError."""
         raise self.lacks("records that can be recovered one by one")
 
@@ -199,7 +199,7 @@ class DatabaseAccess(Access[Settings], Generic[Settings, Identity]):
             if settings.engine == self.settings.engine
         ]
         with ThreadPoolExecutor(IDENTITIES_AT_ONCE, thread_name_prefix="identity") as threads:
-            return [found for found in threads.map(lambda one: one._identify(), siblings) if found]
+            return [found for found in threads.map(type(self).identify, siblings) if found]
 
     def recovery(self) -> Any:
         """Return its settings for a recovery. Raises ConfigError when production is not to be touched."""
@@ -221,7 +221,8 @@ class DatabaseAccess(Access[Settings], Generic[Settings, Identity]):
             )
         return settings
 
-    def _identify(self: Self) -> Identity | None:
+    def identify(self) -> Identity | None:
+        """Identify the database, by its newest backup when it is unreachable; None when that cannot be told."""
         try:
             return self.identity()
         except PlaybookError as error:

@@ -23,8 +23,8 @@ class Repair(NamedTuple):
 def find_repair(backups: Backups, wanted: str, where: str) -> Repair:
     """Find what to repair. wanted: a backup id; empty: the newest that is rejected.
 
-    where: `any`, `primary` or `offsite`. An id and a place also mean a verified one: what cannot be read is not rejected
-    for that. Raises RepositoryError.
+    where: `any`, `primary` or `offsite`. An id and a place also mean a verified one: what cannot be read is not
+    rejected for that. Raises RepositoryError.
     """
     names, source, asked = backups.names, backups.source, Repositories(backups.config, client=None)
     listed = asked.all(names, lambda catalog: (catalog, {one.backup_id: one for one in catalog.backups(source)}))

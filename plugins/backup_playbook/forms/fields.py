@@ -16,8 +16,8 @@ CHOSEN_BY_FORM = {
 """Arguments of ChooseBackup, from a form that has these fields."""
 REPOSITORIES = ("alternate", "any", "primary", "offsite")
 """Places to read from, as the repositories' names differ from source to source. `any`: the newest backup, of its copies
-the primary one first. `alternate`: month by month another one. With both, one that does not answer, or has no good copy,
-is passed over, and the plan says so."""
+the primary one first. `alternate`: month by month another one. With both, one that does not answer, or has no good
+copy, is passed over, and the plan says so."""
 
 
 def choices(names: Sequence[str]) -> dict[str, list[str]]:

@@ -127,7 +127,8 @@ class PresentPlan(RestoreStep):
         """Leave the plan for the approval; return the hand-off."""
         instance, now = context["ti"], datetime.now(UTC)
         staged, known = Restoring.read(self.staged), self.handoff
-        assert staged.proof and known.replacing
+        assert staged.proof
+        assert known.replacing
         checks = (instance.xcom_pull(self.checked, key=FACTS) or {}).get("checks") or []
         took, table = human_seconds(sum(staged.phases.values())), self.access.engine.words.table
         equal = f"{counted(staged.proof.tables, table)}, {counted(staged.proof.schema_objects, 'definition')}"

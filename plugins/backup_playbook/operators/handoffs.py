@@ -69,8 +69,8 @@ class Taken(Handoff):
 class Scanned(Handoff):
     """A tree that was compared with its previous backup. started: seconds since the epoch.
 
-    stop: why a person must look before anything is deleted; empty when nobody must. in_short: how many paths are treated
-    how. gone: the first that are no longer there, or cannot be read.
+    stop: why a person must look before anything is deleted; empty when nobody must. in_short: how many paths are
+    treated how. gone: the first that are no longer there, or cannot be read.
     """
 
     backup_id: str
@@ -123,8 +123,8 @@ class Restoring(Handoff):
     taken_at: of its content. remark: why it is not read from the first repository, a sentence. unverified: nobody has
     checked it, and a person takes it nevertheless. phases: seconds by step.
 
-    target: of targets.yaml; empty: that of the source's restore test. scratch, proof: of the copy, once there. kept: the
-    name under which it stays; empty: it does not. only: schemas and tables whose rows it has; empty: all. leave_out:
+    target: of targets.yaml; empty: that of the source's restore test. scratch, proof: of the copy, once there. kept:
+    the name under which it stays; empty: it does not. only: schemas and tables whose rows it has; empty: all. leave_out:
     definitions that it goes without, as a person asked for. tables: whose rows it has. left_out: what it does not get,
     in words. owners: it has owners and grants; owners_lack: why it has none, where they were to be tried.
 
@@ -169,9 +169,9 @@ class ReplacedDatabase(Handoff):
 
 
 class Damaged(Handoff):
-    """A damaged backup, and the repository that has a sound copy. damaged, sound: repositories. seal: of the sound copy.
+    """A damaged backup, and the repository that has a sound copy. damaged, sound: repositories.
 
-    names: what is damaged. shared: contents are shared among backups; they are then all sent anew.
+    seal: of the sound copy. names: what is damaged. shared: contents are shared among backups; they are then all sent anew.
     """
 
     backup_id: str

@@ -156,7 +156,8 @@ def _headline(known: Restoring, end: Ended, *, promoted: bool) -> str:
 
 
 def _exchange(access: Access[Any], known: Restoring) -> str:
-    assert known.replacing and known.replacing.exchanged
+    assert known.replacing
+    assert known.replacing.exchanged
     done = known.replacing.exchanged
     words: str = access.live().words.exchanged
     return words.format(seconds=done.unreachable_seconds, sessions=done.sessions_ended)

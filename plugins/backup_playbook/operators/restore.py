@@ -204,7 +204,7 @@ def require_proof(known: Restoring) -> None:
 
 
 def is_orphan(context: Context, found: Scratch, grace: timedelta) -> bool:
-    """Say whether nobody uses a scratch any more: its run has ended, or no run of this Airflow made it and it is old."""
+    """Say whether nobody uses a scratch any more: its run has ended, or it is old and of no run of this Airflow."""
     active = is_active(context, found.owner)
     if active is None:
         return found.created_at is None or datetime.now(UTC) - found.created_at > grace

@@ -98,7 +98,7 @@ def restore_report(step: DocumentRestoreTest, context: Context, known: Restoring
     size = human_bytes(sum(size for *_, size in proven) if known.only else manifest.content_bytes) if manifest else ""
     checks = end.facts.get("checks") or []
     comparison = end.facts.get("comparison") or []
-    seconds = human_seconds(took.total_seconds())
+    seconds, rto = human_seconds(took.total_seconds()), human_seconds(objective.total_seconds())
     beside = not_covered(known)
     stays = known.kept if known.kept and not end.failed else ""
     undo = access.engine.undo_kept(stays) if stays else ""
@@ -108,7 +108,7 @@ def restore_report(step: DocumentRestoreTest, context: Context, known: Restoring
         f"`{end.failed}` failed for {known.backup_id} from {known.repository}. {end.problem}"
         if end.failed
         else f"{known.backup_id} from {known.repository}: {amount}, {size} equal byte for byte; "
-        f"{passed}took {seconds}, {met} the RTO of {human_seconds(objective.total_seconds())}.{uncovered}"
+        f"{passed}took {seconds}, {met} the RTO of {rto}.{uncovered}"
     )
     verdict = f"FAILED at {end.failed}" if end.failed else "restored and proven equal"
     target = known.target or (access.settings.restore_test.target if access.settings.restore_test else "no target")
@@ -116,7 +116,7 @@ def restore_report(step: DocumentRestoreTest, context: Context, known: Restoring
     owners = f", without owners and grants: {known.owners_lack}" if known.owners_lack else owners
     facts = {
         "restored into": cell(f"{known.kept or known.scratch or 'no scratch'} on {target}{owners}"),
-        "took": f"{seconds}, {met} the objective (RTO) of {human_seconds(objective.total_seconds())}",
+        "took": f"{seconds}, {met} the objective (RTO) of {rto}",
         **({"proven byte for byte": f"{amount}, {size}"} if proven else {}),
         **{title.lower(): cell("; ".join(what)) for title, what in beside.items()},
         **({"stays as": code(stays)} if stays else {}),
