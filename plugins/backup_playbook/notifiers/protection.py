@@ -1,4 +1,4 @@
-"""How well a source is protected at this moment, in a sentence for people who have just heard of a failure."""
+"""The protection of a source at this moment, in a sentence for people who have just heard of a failure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from backup_playbook.config import load_config
 from backup_playbook.core.progress import human_age
 
 if TYPE_CHECKING:
-    from backup_playbook.dag_parts.repositories import Repositories
+    from backup_playbook.connections.repositories import Repositories
 
 
 @dataclass(frozen=True)
 class LastVerified:
-    """The newest verified backup of a source; `backup_id` is empty when there is none."""
+    """The newest verified backup of a source; `backup_id` is empty when there is none.
+
+    where: the repository, when it is not the primary one, because that one does not answer.
+    """
 
     backup_id: str = ""
     age: timedelta = timedelta()
     rpo: timedelta = timedelta.max
     where: str = ""
-    """The repository, when it is not the primary one, because that one does not answer."""
 
     def sentence(self) -> str:
+        """Return the sentence."""
         where = f" in `{self.where}`, which is all that can be reached" if self.where else ""
         if not self.backup_id:
             return f"It has no verified backup at all{where}."
@@ -33,12 +36,13 @@ class LastVerified:
 
 
 def last_verified(source: str, asked: Repositories | None = None) -> LastVerified:
-    """One listing, in a hurry, of the first repository that answers. Raises PlaybookError when none does."""
+    """List, in a hurry, the first repository that answers. Raises PlaybookError when none does."""
+    from backup_playbook.connections.backups import Backups
+    from backup_playbook.connections.repositories import Repositories
     from backup_playbook.core.recovery_points import is_sound
-    from backup_playbook.dag_parts.repositories import Repositories, names_of
 
     config, now = load_config(), datetime.now(UTC)
-    names = names_of(config, source)
+    names = Backups(config, source).names
     name, backups = (asked or Repositories(config)).first(names, lambda catalog: catalog.backups(source))
     newest, where = next((entry for entry in backups if is_sound(entry, now)), None), "" if name == names[0] else name
     if newest is None:
@@ -47,10 +51,10 @@ def last_verified(source: str, asked: Repositories | None = None) -> LastVerifie
     return LastVerified(newest.backup_id, now - newest.taken_at, rpo, where)
 
 
-def standings(sources: Iterable[str]) -> Iterator[str]:
-    """A line for each source. Whatever fails is a line too, the last one: the message must go out."""
+def protection_status(sources: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each source. Whatever fails is a line too, the last one: the message must go out."""
     try:
-        from backup_playbook.dag_parts.repositories import Repositories
+        from backup_playbook.connections.repositories import Repositories
 
         asked = Repositories(load_config())
         for name in sources:

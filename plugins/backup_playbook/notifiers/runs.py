@@ -20,9 +20,9 @@ from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.slack import deliver
 
 ERROR = "error"
-"""XCom of a failed task: what its exception said."""
+"""XCom of a failed task: the text of its exception."""
 TOLD = "told"
-"""XCom of a task that has told people how its run ended."""
+"""XCom of a task: it has told people how its run ended."""
 KILLED = "Its process ended without a word; it may have been killed."
 REMEDY = (
     "open the red task, read its error, and clear the task when the cause is gone, with *Downstream* (the UI offers "
@@ -37,25 +37,16 @@ _WHAT_HAPPENED = {
 
 
 def keep_error(context: Mapping[str, Any]) -> None:
-    """on_failure_callback of every task, in the task's own process: RunFailed runs in another one."""
+    """Keep what a task said: on_failure_callback of every task, in its own process. RunFailed runs in another one."""
     if error := context.get("exception"):
         context["ti"].xcom_push(key=ERROR, value=str(error)[:_ERROR_CHARACTERS])
 
 
 def task_states(instance: Any) -> dict[str, str]:
-    """Of the run of this task, by task id; mapped ones as `group.step_0`."""
+    """Return the states of this run's tasks, by task id; mapped ones as `group.step_0`."""
     run = instance.run_id
     states: dict[str, str] = instance.get_task_states(dag_id=instance.dag_id, run_ids=[run])[run]
     return states
-
-
-def first_failure(
-    instance: Any, steps: Sequence[str], bad: Sequence[str] = ("failed", "upstream_failed")
-) -> tuple[str, str]:
-    """The first of these steps of the run that failed, and what it said; both are empty when none did."""
-    states = task_states(instance)
-    failed = next((step for step in steps if states.get(step) in bad), "")
-    return failed, str(instance.xcom_pull(failed, key=ERROR) or KILLED) if failed else ""
 
 
 def tell(instance: Any, message: Message) -> None:
@@ -65,7 +56,7 @@ def tell(instance: Any, message: Message) -> None:
 
 
 class RunFailed(BaseNotifier):
-    """on_failure_callback of a DAG."""
+    """Tell that a run failed: on_failure_callback of a DAG."""
 
     def notify(self, context: Mapping[str, Any]) -> None:
         reason, instance = context.get("reason", ""), context.get("ti")
@@ -76,7 +67,7 @@ class RunFailed(BaseNotifier):
         message = Message(
             severity="high",
             headline=f"{dag_id} {what}",
-            lines=(*_failure(instance, reason), *_standings(context.get("params"))),
+            lines=(*_failure(instance, reason), *_protection(context.get("params"))),
             remedy=REMEDY,
             link=instance.log_url if instance else run_url(dag_id, run_id),
         )
@@ -84,7 +75,7 @@ class RunFailed(BaseNotifier):
 
 
 class RunRecovered(BaseNotifier):
-    """on_success_callback of a DAG: the first success after a failure, of this run or of the one before."""
+    """Tell of the first success after a failure, of this run or of the one before: on_success_callback of a DAG."""
 
     def notify(self, context: Mapping[str, Any]) -> None:
         instance, run = context.get("ti"), context.get("dag_run")
@@ -96,7 +87,7 @@ class RunRecovered(BaseNotifier):
         message = Message(
             severity="high",
             headline=f"{run.dag_id} works again",
-            lines=tuple(_standings(context.get("params"))),
+            lines=tuple(_protection(context.get("params"))),
             link=run_url(run.dag_id, run.run_id),
             over=True,
         )
@@ -104,7 +95,7 @@ class RunRecovered(BaseNotifier):
 
 
 class RunLate(BaseNotifier):
-    """Callback of a deadline. seconds: the time that the run had.
+    """Tell that a run is late: callback of a deadline. seconds: the time that the run had.
 
     It also speaks of a run that has failed, and of which RunFailed may have spoken: the time is over and nobody has
     repaired it. When the DAG's own file is broken, this is the only one that can speak.
@@ -140,7 +131,7 @@ class RunLate(BaseNotifier):
             headline=f"{dag_id} is late: not done after {human_age(self.time)}",
             lines=(
                 f"It was due to start at {since:%Y-%m-%d %H:%M:%S} UTC and {_STATES.get(state, f'is {state}')}.",
-                *_standings(run["conf"]),
+                *_protection(run["conf"]),
             ),
             remedy=_LATE_REMEDIES.get(state, REMEDY),
             link=run_url(dag_id, run_id),
@@ -188,11 +179,11 @@ def _failure(instance: Any, reason: str) -> Iterable[str]:
     yield f"*{task} failed:* {error or 'its process ended without a word; it may have been killed.'}"
 
 
-def _standings(params: Mapping[str, Any] | None) -> Sequence[str]:
-    """Of the sources that the run was about; of all of them if it does not say."""
-    from backup_playbook.dag_parts.standing import standings
+def _protection(params: Mapping[str, Any] | None) -> Sequence[str]:
+    """Return the protection of the sources that the run was about; of all of them if it does not say."""
+    from backup_playbook.notifiers.protection import protection_status
 
     params = params or {}
     named = params.get("sources") or ([params["source"]] if params.get("source") else list(load_config().sources))
     more = len(named) - _SOURCES_NAMED
-    return [*standings(named[:_SOURCES_NAMED]), *([f"... and {more} more sources."] if more > 0 else [])]
+    return [*protection_status(named[:_SOURCES_NAMED]), *([f"... and {more} more sources."] if more > 0 else [])]

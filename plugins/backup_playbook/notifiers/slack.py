@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from backup_playbook.config import AlertRoutes, PlaybookConfig, Route, load_config
 from backup_playbook.core.errors import PlaybookError
-from backup_playbook.notifiers.message import Message, Severity
+from backup_playbook.notifiers.message import Message
 
 if TYPE_CHECKING:
     from backup_playbook.repository.outbox import Outbox, Waiting
@@ -39,11 +39,6 @@ class SlackError(PlaybookError):
     def __init__(self, what: str, remedy: str, *, useless: bool = False) -> None:
         super().__init__(what, remedy)
         self.useless = useless
-
-
-def send(severity: Severity, headline: str, lines: Sequence[str], link: str = "") -> bool:
-    """See `deliver`."""
-    return deliver(Message(severity=severity, headline=headline, lines=tuple(lines), link=link))
 
 
 def deliver(message: Message) -> bool:
@@ -152,7 +147,7 @@ def _open_outboxes(config: PlaybookConfig) -> list[Outbox]:
     found = []
     for name in config.repositories:
         try:
-            from backup_playbook.dag_parts.connections import catalog
+            from backup_playbook.connections.s3 import catalog
             from backup_playbook.repository.client import HURRIED
             from backup_playbook.repository.outbox import Outbox
 

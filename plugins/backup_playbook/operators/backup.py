@@ -89,8 +89,13 @@ class VerifyBackup(HandoffOperator[Taken]):
 
     @property
     def means(self) -> str:
-        """What it means when it does not succeed."""
+        """The meaning of its failure."""
         return "the off-site copy is not verified" if self.offsite else "the new backup is not verified"
+
+    @property
+    def only_offsite(self) -> bool:
+        """Whether it is for sources with off-site repositories."""
+        return self.offsite
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Verify the backup; return the hand-off with how closely it was looked at."""
@@ -140,6 +145,7 @@ class CopyOffsite(HandoffOperator[Taken]):
     """Copy a verified backup into each off-site repository of its source."""
 
     means: ClassVar[str] = "there is no off-site copy"
+    only_offsite: ClassVar[bool] = True
     model = Taken
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - passed by name

@@ -124,8 +124,8 @@ class Restoring(Handoff):
     checked it, and a person takes it nevertheless. phases: seconds by step.
 
     target: of targets.yaml; empty: that of the source's restore test. scratch, proof: of the copy, once there. kept:
-    the name under which it stays; empty: it does not. only: schemas and tables whose rows it has; empty: all. leave_out:
-    definitions that it goes without, as a person asked for. tables: whose rows it has. left_out: what it does not get,
+    the name under which it stays; empty: it does not. only: schemas and tables whose rows it has; empty: all.
+    leave_out: definitions that it goes without, as a person asked for. tables: whose rows it has. left_out: what it does not get,
     in words. owners: it has owners and grants; owners_lack: why it has none, where they were to be tried.
 
     replacing: the exchange of production; None where production stays as it is.
@@ -171,7 +171,7 @@ class ReplacedDatabase(Handoff):
 class Damaged(Handoff):
     """A damaged backup, and the repository that has a sound copy. damaged, sound: repositories.
 
-    seal: of the sound copy. names: what is damaged. shared: contents are shared among backups; they are then all sent anew.
+    seal: of the sound copy. names: what is damaged. shared: backups share contents, which are then all sent anew.
     """
 
     backup_id: str

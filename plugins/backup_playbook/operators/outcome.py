@@ -1,71 +1,84 @@
-"""What became of each source in one run, and how that is told: pure, from the steps' states and results."""
+"""The outcome of a nightly run for each source: pure, from the steps' states and results."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from backup_playbook.core.progress import human_seconds
-from backup_playbook.operators.backup import TakenBackup
+from airflow.sdk import BaseOperator
 
-MEANING = {
-    "dump_compress_upload": "there is no new backup",
-    "verify": "the new backup is not verified",
-    "copy_offsite": "there is no off-site copy",
-    "verify_offsite": "the off-site copy is not verified",
-    "prune": "old backups were not removed",
-}
-"""The steps of one source in their order, and what it means when one does not succeed."""
-FILES_MEANING = {**dict.fromkeys(("scan", "guard", "sync", "seal"), MEANING["dump_compress_upload"]), **MEANING}
-del FILES_MEANING["dump_compress_upload"]
-STEPS = {"databases": MEANING, "file trees": FILES_MEANING}
-"""By what kind of sources a run is about."""
+from backup_playbook.core.progress import human_seconds
+from backup_playbook.operators.handoffs import Taken
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a nightly run. means: what it means when it does not succeed.
+
+    only_offsite: sources without off-site repositories go without it. unsafe: without it, the source could not be
+    restored as promised.
+    """
+
+    task_id: str
+    means: str
+    only_offsite: bool = False
+    unsafe: bool = True
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return self.task_id.rpartition(".")[2]
+
+
+def stages_of(steps: Iterable[BaseOperator], prune: BaseOperator) -> tuple[Stage, ...]:
+    """Return the stages of the steps that a DAG file names, in their order; prune: the last one."""
+    found = [Stage(step.task_id, step.means, getattr(step, "only_offsite", False)) for step in steps]  # type: ignore[attr-defined]
+    return (*found, Stage(prune.task_id, "old backups were not removed", unsafe=False))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One source. `failed`: its first step without success. `taken`: what the last good step returned.
+    """One source. failed: its first stage without success. taken: what the last good one returned.
 
-    error: what the failed step said.
+    error: what the failed one said.
     """
 
     source: str
-    failed: str | None = None
+    failed: Stage | None = None
     state: str = ""
-    taken: TakenBackup | None = None
+    taken: Taken | None = None
     error: str = ""
 
     @property
     def safe(self) -> bool:
-        """Without any other step, the source could not be restored as promised."""
-        return self.failed in (None, "prune")
+        """Whether the source can be restored as promised."""
+        return not (self.failed and self.failed.unsafe)
 
     @property
     def warned(self) -> bool:
         """Whether its backup is good, and says what a person should look at."""
-        return bool(self.taken and (self.taken.get("warned") or self.taken.get("lost")))
+        return bool(self.taken and (self.taken.warned or self.taken.lost))
 
     def line(self) -> str:
-        """What succeeded."""
+        """Say what succeeded."""
         if not self.taken:
             return f"*{self.source}*:"
         facts = [
-            f"{self.taken['summary']} in {human_seconds(self.taken['seconds'])}",
-            *(f"verified in {name} ({depth})" for name, depth in self.taken["verified"].items()),
+            f"{self.taken.summary} in {human_seconds(self.taken.seconds)}",
+            *(f"verified in {name} ({depth})" for name, depth in self.taken.verified.items()),
         ]
-        lost = self.taken.get("lost")
-        fewer = f" *Fewer than in the backup before:* {lost}." if lost else ""
-        return f"*{self.source}* `{self.taken['backup_id']}`: {'; '.join(facts)}.{fewer}"
+        fewer = f" *Fewer than in the backup before:* {self.taken.lost}." if self.taken.lost else ""
+        return f"*{self.source}* `{self.taken.backup_id}`: {'; '.join(facts)}.{fewer}"
 
     def problem(self) -> str:
-        """What did not; only for an outcome with a failed step."""
+        """Say what did not; only for an outcome with a failed stage."""
         assert self.failed
-        return f"`{self.failed}` {self.state}: {(FILES_MEANING | MEANING)[self.failed]}"
+        return f"`{self.failed.label}` {self.state}: {self.failed.means}"
 
     def why(self) -> str:
-        """A sentence or two; empty when nobody knows."""
+        """Return a sentence or two; empty when nobody knows."""
         said = textwrap.shorten(self.error.partition("\nWhat to do:")[0], 300, placeholder=" ...")
         return f"{said.rstrip('.')}." if said else ""
 
@@ -73,28 +86,34 @@ class Outcome:
 def outcome(
     source: str,
     index: int,
+    stages: Sequence[Stage],
     states: Mapping[str, str | None],
-    results: Mapping[str, TakenBackup],
+    results: Mapping[str, Taken],
     *,
     offsite: bool,
-    kind: str = "databases",
 ) -> Outcome:
-    """states: by step and map index, as `verify_0`. results: by step. offsite: whether the source has a second copy."""
-    wanted = [step for step in STEPS[kind] if offsite or "offsite" not in step]
-    reached = {step: states.get(f"{step}_{index}") or "not started" for step in wanted}
-    failed = next((step for step, state in reached.items() if state != "success"), None)
-    good = [results[step] for step in wanted if reached[step] == "success" and step in results]
+    """Judge one source. states: by task id and map index, as `protect.verify_0`. results: by task id.
+
+    offsite: whether the source has a second copy.
+    """
+    wanted = [stage for stage in stages if offsite or not stage.only_offsite]
+    reached = {stage: states.get(f"{stage.task_id}_{index}") or "not started" for stage in wanted}
+    failed = next((stage for stage, state in reached.items() if state != "success"), None)
+    good = [
+        results[stage.task_id] for stage in wanted if reached[stage] == "success" and stage.task_id in results
+    ]
     return Outcome(source, failed, reached[failed].replace("_", " ") if failed else "", good[-1] if good else None)
 
 
 def severity(outcomes: Sequence[Outcome]) -> Literal["high", "medium", "info"]:
+    """Return how grave the whole run is."""
     if not all(item.safe for item in outcomes):
         return "high"
     return "medium" if any(item.failed or item.warned for item in outcomes) else "info"
 
 
 def headline(outcomes: Sequence[Outcome], kind: str = "databases") -> str:
-    """What is at risk, before all else."""
+    """Say what is at risk, before all else."""
     unsafe = [item for item in outcomes if not item.safe]
     untidy = [item for item in outcomes if item.failed and item.safe]
     if unsafe:
