@@ -109,7 +109,7 @@ def choose_backup(
     newest_first = sorted(backups, key=lambda one: one.backup_id, reverse=True)
     if not newest_first:
         raise NoSuchBackupError(
-            "This repository has no backup of the source.", "Take one: nightly_database_backup, or nightly_file_backup."
+            "This repository has no backup of the source.", "Take one first, or choose another repository."
         )
     if wanted not in ("latest", "latest_proven"):
         return _by_id(newest_first, wanted, now, allow_unverified=allow_unverified, allow_damaged=allow_damaged)

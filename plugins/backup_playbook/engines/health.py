@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from backup_playbook.core.errors import VerificationError
-from backup_playbook.core.health import SIZES_CONSIDERED, Expected, Inequality, Rejection, SourceFacts, Unreadable
+from backup_playbook.core.facts import SIZES_CONSIDERED, Expected, Inequality, Rejection, SourceFacts, Unreadable
 from backup_playbook.core.losses import HISTORY, Counts, Loss, counts_of, losses
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import is_sound

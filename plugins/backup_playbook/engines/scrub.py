@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
-from backup_playbook.core.health import Unreadable
+from backup_playbook.core.facts import Unreadable
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import RETRIEVAL
 from backup_playbook.core.scrub import plan_scrub

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backup_playbook.core.errors import PlaybookError, VerificationError
-from backup_playbook.core.health import Rejection, Unreadable
+from backup_playbook.core.facts import Rejection, Unreadable
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.repository.catalog import LISTINGS_AT_ONCE, Catalog, CatalogEntry
 from backup_playbook.repository.layout import EvidenceName

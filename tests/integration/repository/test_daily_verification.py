@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from backup_playbook.core.errors import CancelledError, ConfigError
-from backup_playbook.core.health import Expected, Finding, Unreadable, assess
+from backup_playbook.core.facts import Dags, Expected, Unreadable
+from backup_playbook.core.health import Finding, assess
 from backup_playbook.core.losses import told
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest
 from backup_playbook.core.naming import new_backup_id
@@ -39,12 +40,13 @@ DAY = timedelta(days=1)
 ENGINE = BytesEngine({"small": b"rows\n" * 100, "large": bytes(range(256)) * 4096})
 REPOSITORIES = ("primary", "offsite")
 EXPECTED = Expected(
-    due=DAY,  # a test that runs at midnight still finds its backup
+    due=datetime.now(UTC) - DAY / 2,
     rpo=DAY,
     proven_within=None,
     reread_within=30 * DAY,
     minimum_size=1,
     encryption=EncryptionRecord(),
+    dags=Dags("back_up", "prove", "repair", "verify"),
 )
 Catalogs = Mapping[str, Catalog]
 
