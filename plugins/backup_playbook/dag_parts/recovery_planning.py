@@ -13,7 +13,7 @@ from backup_playbook.core.errors import PlaybookError, RestoreError, Verificatio
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
-from backup_playbook.core.recovery_points import RATES_CONSIDERED, is_sound, restore_rate
+from backup_playbook.core.recovery_points import is_sound, restore_rate
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.recovery import live_mongo, production_server, recovery_settings
 from backup_playbook.engines.contract import ScratchHost
@@ -22,7 +22,7 @@ from backup_playbook.engines.mongodb.preflight import inspect_live as inspect_co
 from backup_playbook.engines.postgres.excluded import recomputed_by
 from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.recovery_preflight import inspect_live, require_restorable
-from backup_playbook.engines.survey import Survey, newest_evidence, survey
+from backup_playbook.engines.survey import Survey, newest_restores, survey
 from backup_playbook.operators.assessment import rows_by_table
 from backup_playbook.operators.restore import TestedBackup, is_active
 from backup_playbook.repository.catalog import CatalogEntry
@@ -111,8 +111,7 @@ def look_up(config: PlaybookConfig, source: str, repository: str) -> tuple[Surve
     """What is in a repository; its backups of the source, newest first; content bytes restored and proven a second."""
     seen = survey(source, [repository], lambda name: connections.catalog(config, name))
     entries = [entry for entry in seen.listed.get(repository, []) if entry.sealed]
-    newest = newest_evidence(entries, EvidenceKind.RESTORED)[:RATES_CONSIDERED]
-    return seen, entries, restore_rate(seen.evidence(repository, newest))
+    return seen, entries, restore_rate(newest_restores(seen))
 
 
 def known_of(entries: Iterable[CatalogEntry], backup_id: str) -> str:

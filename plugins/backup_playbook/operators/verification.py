@@ -76,6 +76,7 @@ class AssessSource(SourceOperator):
         self.reason = reason
 
     def execute(self, context: Context) -> Assessment:
+        from backup_playbook.core.evidence import Accepted
         from backup_playbook.dag_parts import connections
         from backup_playbook.dag_parts.repositories import Repositories
         from backup_playbook.engines.health import accept_unequal, gather_facts
@@ -85,9 +86,9 @@ class AssessSource(SourceOperator):
         accepted = False
         if self.accept:
             run = context["dag_run"]
-            note = {"reason": self.reason, "by": run.triggering_user_name, "run_id": run.run_id}
+            answer = Accepted(reason=self.reason, by=run.triggering_user_name, run_id=run.run_id)
             known = Repositories(self.config).all(
-                repositories, lambda catalog: accept_unequal([catalog], self.source, self.accept, note)
+                repositories, lambda catalog: accept_unequal([catalog], self.source, self.accept, answer)
             )
             accepted = any(known.values())
         scrubbed: dict[str, Any] | None = self.scrubbed

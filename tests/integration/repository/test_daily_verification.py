@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backup_playbook.core.errors import CancelledError, ConfigError
+from backup_playbook.core.evidence import Accepted
 from backup_playbook.core.facts import Dags, Expected, Unreadable
 from backup_playbook.core.health import Finding, assess
 from backup_playbook.core.losses import told
@@ -155,8 +156,9 @@ def test_unequal_copy_is_a_finding_that_no_reading_ends(catalogs: Catalogs) -> N
     [finding] = findings(catalogs)
     assert (finding.severity, finding.key) == ("high", f"shop/unequal/{old.backup_id}")
     assert "3 rows instead of 4" in finding.what
-    assert not accept_unequal(catalogs.values(), "shop", newest.backup_id, {}), "there is nothing to accept"
-    assert accept_unequal(catalogs.values(), "shop", old.backup_id, {"by": "alice", "reason": "another collation"})
+    answer = Accepted(by="alice", reason="another collation", run_id="manual")
+    assert not accept_unequal(catalogs.values(), "shop", newest.backup_id, answer), "there is nothing to accept"
+    assert accept_unequal(catalogs.values(), "shop", old.backup_id, answer)
     assert findings(catalogs) == []
     [accepted] = [name for name in catalogs["offsite"].entry("shop", old.backup_id).evidence if name.kind == "accepted"]
     assert catalogs["offsite"].read_evidence(CatalogEntry("shop", old.backup_id), accepted)["by"] == "alice"
