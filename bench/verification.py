@@ -17,7 +17,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from backup_playbook.core.errors import PlaybookError
-from backup_playbook.core.health import Expected, assess
+from backup_playbook.core.facts import Dags, Expected
+from backup_playbook.core.health import assess
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest, ObjectKind, StoredObject
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.core.words import EngineWords
@@ -45,12 +46,13 @@ DAY = timedelta(days=1)
 OFFSITE = "offsite"
 REPOSITORIES = ("primary", OFFSITE)
 EXPECTED = Expected(
-    due=DAY,  # whenever the benchmark runs, the newest backup is not too old
+    due=datetime.now(UTC) - DAY,
     rpo=DAY,
     proven_within=35 * DAY,
     reread_within=DAYS * DAY,
     minimum_size=1,
     encryption=EncryptionRecord(),
+    dags=Dags("back_up", "prove", "repair", "verify"),
 )
 CONTENT = b"1\tone row\n"
 STORED = b"".join(compress([CONTENT], 1))

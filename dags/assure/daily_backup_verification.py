@@ -14,7 +14,7 @@
 |---|---|
 | Can every repository be read, and is every backup in it still what was stored? | critical |
 | Was every restored copy equal to its backup, or proven equal since? | high |
-| Is there a verified backup of today, and is it younger than the RPO? | high |
+| Is there a verified backup of the last run that was due, and is the newest one within the RPO? | high |
 | Is there an equal, verified copy of it in each off-site repository? | high |
 | Is it encrypted, if that is configured; with the configured keys? | high; medium |
 | Was every backup read again within `reread_within`? | high |

@@ -32,14 +32,14 @@ from airflow.sdk import dag, task_group
 
 from backup_playbook.dag_parts.announce import announce_result
 from backup_playbook.dag_parts.deadlines import backed_up_in_time
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, every
+from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, NIGHTLY, every
 from backup_playbook.dag_parts.sources import backup_form, database_names, list_sources
 from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, DumpCompressUpload, VerifyBackup
 from backup_playbook.operators.retention import ApplyRetention
 
 
 @dag(
-    schedule=every("0 2 * * *"),
+    schedule=every(NIGHTLY),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),

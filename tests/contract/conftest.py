@@ -10,7 +10,7 @@ from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from embedded.postgres import client_bin_dirs
 from embedded.s3 import S3Gateway
-from tests.contract.live import engines_with
+from tests.contract.abilities import engines_with
 from tests.contract.mongodb_scene import MongoScene
 from tests.contract.postgres_scene import PostgresScene
 from tests.contract.scenes import Scene

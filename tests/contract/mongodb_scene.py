@@ -11,16 +11,19 @@ from typing import Any
 from pymongo import MongoClient
 
 from backup_playbook.core.errors import RestoreError
+from backup_playbook.core.guards import CollectionsIdentity
 from backup_playbook.engines.contract import Source
 from backup_playbook.engines.mongodb.collections import NEVER, SETS, TTL
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.document_undo import undo
 from backup_playbook.engines.mongodb.dump import MongoSource
 from backup_playbook.engines.mongodb.engine import MongoEngine
+from backup_playbook.engines.mongodb.live import MongoLive
+from backup_playbook.engines.mongodb.records import MongoRecords
+from backup_playbook.engines.mongodb.scratch import MongoScratchServer, read_collections_identity
+from backup_playbook.engines.record_recovery import WantedRecords
 from embedded.mongo import MongoServer as EmbeddedMongo
 from tests.conftest import MongoDatabase
-from tests.contract.live import LiveDatabase, MongoLive
-from tests.contract.records import MongoRecords
 from tests.contract.scenes import ORDERS
 from tests.integration.mongodb.lab import IMPATIENT, contents
 from tests.support.mongo_mask import ReplicaSet
@@ -39,8 +42,8 @@ class MongoScene:
         self._mask = self._stack.enter_context(ReplicaSet(server.uri))
         self._client = self._stack.enter_context(MongoClient[dict[str, Any]](self._mask.uri))
         self._server = MongoServer(self._mask.uri, self.name, IMPATIENT)
-        self.live = MongoLive(self._server, self.name)
-        self.records = MongoRecords(self._server)
+        self.live = self.of(self.name)
+        self.staging = MongoScratchServer(self._server, self._production)
         self._origin = self._client[f"{self.name}_origin"]
         self._fill(self._origin)
         self._known = set(self._client.list_database_names())
@@ -48,6 +51,12 @@ class MongoScene:
     @property
     def _database(self) -> MongoDatabase:
         return self._client[self.name]
+
+    def of(self, source: str) -> MongoLive:
+        return MongoLive(source, self._server, self._server)
+
+    def records(self, wanted: WantedRecords) -> MongoRecords:
+        return MongoRecords(self._server, wanted)
 
     def source(self) -> Source:
         return MongoSource(self._server.at(self._origin.name))
@@ -111,7 +120,7 @@ class MongoScene:
         self._client.drop_database(self.name)
         self.begin()
 
-    def without_rights(self) -> LiveDatabase:
+    def without_rights(self) -> MongoLive:
         privilege = {"resource": {"db": self.name, "collection": ""}, "actions": ["find"]}
         status = {"authenticatedUsers": [{"user": "weak", "db": "admin"}], "authenticatedUserPrivileges": [privilege]}
         self._mask.answers["connectionStatus"] = {"authInfo": status, "ok": 1.0}
@@ -140,6 +149,9 @@ class MongoScene:
     def close(self) -> None:
         self._client.drop_database(self._origin)
         self._stack.close()
+
+    def _production(self) -> list[CollectionsIdentity]:
+        return [read_collections_identity(self._server)]
 
     @staticmethod
     def _rows(database: MongoDatabase) -> dict[str, Any]:

@@ -5,17 +5,21 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import Connection, sql
 
+from backup_playbook.core.guards import DatabaseIdentity
 from backup_playbook.engines.contract import Source
 from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.engines.postgres.live import PostgresLive
+from backup_playbook.engines.postgres.records import PostgresRecords
+from backup_playbook.engines.postgres.scratch import ScratchServer, read_identity
+from backup_playbook.engines.record_recovery import WantedRecords
 from embedded.postgres import PostgresServer
-from tests.contract.live import LiveDatabase, PostgresLive
-from tests.contract.records import PostgresRecords
 from tests.contract.scenes import ORDERS
 from tests.integration.postgres.lab import dump_text, server_of, source_of
 from tests.integration.postgres.pair import PROPERTIES
@@ -30,8 +34,8 @@ class PostgresScene:
         self._server = server
         self.name = f"live_{uuid.uuid4().hex[:8]}"
         self._origin, self._owner, self._reader = (f"{self.name}_{role}" for role in ("origin", "owner", "reader"))
-        self.live = self._as_user()
-        self.records = PostgresRecords(server_of(server.dsn(self.name)))
+        self.live = self._as_user(self.name)
+        self.staging = ScratchServer(server_of(server.dsn()), self._production)
         self._do(f"CREATE ROLE {self._owner}", f"CREATE ROLE {self._reader}")
         self._do(f"CREATE DATABASE {self._origin}", *self._properties(self._origin))
         with server.connect(self._origin) as session:
@@ -41,6 +45,12 @@ class PostgresScene:
             session.execute(f"INSERT INTO orders SELECT i, 'paid', 'm' || i FROM generate_series(1, {ORDERS}) i")
             session.execute(f"ALTER TABLE orders OWNER TO {self._owner}; GRANT SELECT ON orders TO {self._reader}")
         self._known = self._databases()
+
+    def of(self, source: str) -> PostgresLive:
+        return self._as_user(source)
+
+    def records(self, wanted: WantedRecords) -> PostgresRecords:
+        return PostgresRecords(server_of(self._server.dsn(self.name)), wanted)
 
     def source(self) -> Source:
         return source_of(self._server.dsn(self._origin))
@@ -80,7 +90,7 @@ class PostgresScene:
         return f"id < {order}"
 
     def undo(self, content: bytes) -> None:
-        argv = [self._server.bin_dir / "psql", "-X", "-q", "-d", self._server.dsn(self.name)]
+        argv: list[str | Path] = [self._server.bin_dir / "psql", "-X", "-q", "-d", self._server.dsn(self.name)]
         done = subprocess.run(argv, input=content, check=False, capture_output=True)
         assert done.returncode == 0, done.stderr
 
@@ -114,9 +124,9 @@ class PostgresScene:
         self._do(f"DROP DATABASE {self.name}")
         self.begin()
 
-    def without_rights(self) -> LiveDatabase:
+    def without_rights(self) -> PostgresLive:
         self._do("DROP ROLE IF EXISTS weak", "CREATE ROLE weak LOGIN PASSWORD 'x'")
-        return self._as_user(user="weak", password="x")
+        return self._as_user(self.name, user="weak", password="x")
 
     @contextmanager
     def dying_half_way(self) -> Iterator[None]:
@@ -144,8 +154,12 @@ class PostgresScene:
         self._server.drop_database(self._origin)
         self._do(*(f"DROP ROLE IF EXISTS {role}" for role in (self._owner, self._reader, "weak")))
 
-    def _as_user(self, **options: str) -> PostgresLive:
-        return PostgresLive(server_of(self._server.dsn("postgres", **options)), self.name, self.name)
+    def _as_user(self, source: str, **options: str) -> PostgresLive:
+        server = server_of(self._server.dsn("postgres", **options))
+        return PostgresLive(source, self.name, server, server.at(self.name), self._production)
+
+    def _production(self) -> list[DatabaseIdentity]:
+        return [read_identity(server_of(self._server.dsn(self.name)))]
 
     def _properties(self, database: str) -> Iterator[str]:
         yield f"ALTER DATABASE {database} OWNER TO {self._owner}"

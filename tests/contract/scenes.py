@@ -3,9 +3,9 @@
 import contextlib
 from typing import Protocol
 
-from backup_playbook.engines.contract import Engine, Source
-from tests.contract.live import LiveDatabase
-from tests.contract.records import RecordRecovery
+from backup_playbook.engines.contract import CopyServer, Engine, Source
+from backup_playbook.engines.live_database import LiveDatabase
+from backup_playbook.engines.record_recovery import RecordRecovery, WantedRecords
 
 ORDERS = 20
 
@@ -13,13 +13,19 @@ ORDERS = 20
 class Scene(Protocol):
     """A live database with ORDERS paid orders, made anew by `begin`; order 3 has the mail `m3`, which is unique.
 
-    live, records: as the user who may replace it, and write to it.
+    live: of a source of the same name. staging: a server for copies; the same one.
     """
 
     engine: Engine
     name: str
     live: LiveDatabase
-    records: RecordRecovery
+    staging: CopyServer
+
+    def of(self, source: str) -> LiveDatabase:
+        """The same database, of another source."""
+        ...
+
+    def records(self, wanted: WantedRecords) -> RecordRecovery: ...
 
     def source(self) -> Source:
         """To take a backup of it from, as `begin` makes it."""

@@ -1,4 +1,4 @@
-"""What every engine with a live database must do to it. A new engine joins with an adapter in live.py."""
+"""What every engine with a live database must do to it. See abilities.py for who has one."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,8 +10,10 @@ from backup_playbook.config import Source
 from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.promotion import quarantine_name
+from backup_playbook.engines.live_database import Exchange, LiveDatabase
 from backup_playbook.engines.scratch import scratch_name
-from tests.contract.live import ABILITIES, Exchange, LiveDatabase
+from backup_playbook.streams.processes import Cancellation
+from tests.contract.abilities import ABILITIES
 from tests.contract.scenes import ORDERS, Scene
 from tests.integration.postgres.lab import SOURCE, Lab
 
@@ -37,18 +39,21 @@ class Recovery:
     def promote(self) -> None:
         self.live.promote(self.exchange)
 
-    def next_quarantine(self) -> str:
-        return quarantine_name(self.scene.name, LATER)
+    def return_of(self, wanted: str, quarantine: str) -> Exchange:
+        """The exchange by which a quarantine comes back."""
+        found = self.live.find_quarantine(wanted)
+        live, returning = (self.scene.name, found.live_id), found.quarantine
+        return Exchange(*live, returning.name, found.quarantine_id, quarantine, "a rollback", LATER, returning)
 
 
 def copy_beside(scene: Scene, backup: tuple[Lab, Manifest], now: datetime = NOW) -> Exchange:
     lab, manifest = backup
     quarantine = quarantine_name(scene.name, now)
     inspected = scene.live.inspect(lab.reader(manifest), quarantine)
-    copy = scene.live.copy_beside(scratch_name(SOURCE), RUN)
+    copy = scene.live.side_by_side(scratch_name(SOURCE), RUN)
     lab.restore_into(copy, manifest)
     lab.prove(copy, manifest)
-    return Exchange(inspected.identity, copy.name, scene.live.identify(copy), quarantine, RUN, now)
+    return Exchange(scene.live.name, inspected.live_id, copy.name, copy.identify(), quarantine, RUN, now)
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def test_missing_rights_are_named_before_anything_is_touched(scene: Scene, backu
 def test_copy_beside_production_is_a_scratch(scene: Scene, backup: tuple[Lab, Manifest]) -> None:
     then = scene.contents()
     exchange = copy_beside(scene, backup)
-    copy = scene.live.copy_beside(exchange.candidate, "")
+    copy = scene.live.side_by_side(exchange.candidate, "")
     assert [(one.name, one.owner) for one in copy.host.list_scratches() if one.name == copy.name] == [(copy.name, RUN)]
     for _ in range(2):
         copy.drop()
@@ -115,7 +120,7 @@ def test_copy_takes_the_place_of_production_with_owners_and_grants(recovery: Rec
 
 
 def test_copy_that_is_gone_is_not_promoted(recovery: Recovery) -> None:
-    recovery.live.copy_beside(recovery.exchange.candidate, RUN).drop()
+    recovery.live.side_by_side(recovery.exchange.candidate, RUN).drop()
     with pytest.raises(GuardError):
         recovery.promote()
     assert recovery.scene.contents() == recovery.bad
@@ -166,26 +171,34 @@ def test_quarantine_is_found(recovery: Recovery) -> None:
     name = recovery.exchange.quarantine
     for wanted in ("newest", name):
         found = recovery.live.find_quarantine(wanted).quarantine
-        assert (found.name, found.live, found.source) == (name, recovery.scene.name, recovery.live.source)
+        assert (found.name, found.live, found.source) == (name, recovery.scene.name, recovery.scene.name)
         assert (found.by, found.quarantined_at, found.bytes > 0) == (RUN, NOW, True)
     with pytest.raises(GuardError, match=f"(?s)no quarantine 'another'.*{name}"):
         recovery.live.find_quarantine("another")
+    with pytest.raises(GuardError, match="no quarantine of another"):
+        recovery.scene.of("another").find_quarantine("newest")
 
 
 def test_quarantine_comes_back_and_what_was_live_becomes_one(recovery: Recovery) -> None:
     recovery.promote()
     recovery.scene.go_on()
-    then = recovery.scene.rows()
-    found, following = recovery.live.find_quarantine("newest"), recovery.next_quarantine()
+    then, first, second = (
+        recovery.scene.rows(),
+        recovery.exchange.quarantine,
+        quarantine_name(recovery.live.name, LATER),
+    )
+    back = recovery.return_of("newest", second)
     for _ in range(2):
-        recovery.live.roll_back(found, following, "a rollback", LATER)
+        recovery.live.promote(back)
         assert recovery.scene.contents() == recovery.bad
-    assert recovery.scene.is_closed(following)
-    assert recovery.scene.rows_aside(following) == then
+    assert recovery.scene.is_closed(second)
+    assert recovery.scene.rows_aside(second) == then
     again = recovery.live.find_quarantine("newest").quarantine
-    assert (again.name, again.by, again.quarantined_at) == (following, "a rollback", LATER)
-    with pytest.raises(GuardError, match="no quarantine"):
-        recovery.live.find_quarantine(recovery.exchange.quarantine)
+    assert (again.name, again.by, again.quarantined_at) == (second, "a rollback", LATER)
+    with pytest.raises(GuardError, match=f"(?s)no quarantine .*{second}"):
+        recovery.live.find_quarantine(first)
+    recovery.live.promote(recovery.return_of(second, first))
+    assert recovery.scene.rows() == then
 
 
 def test_newest_quarantine_is_the_one_of_the_last_exchange(recovery: Recovery, backup: tuple[Lab, Manifest]) -> None:
@@ -202,6 +215,9 @@ def test_released_quarantine_is_gone_for_good(recovery: Recovery) -> None:
     with pytest.raises(GuardError):
         recovery.live.release(recovery.exchange.candidate)
     recovery.promote()
+    with pytest.raises(GuardError, match="of another"):
+        recovery.scene.of("another").release(recovery.exchange.quarantine)
+    assert recovery.scene.is_closed(recovery.exchange.quarantine)
     for _ in range(2):
         recovery.live.release(recovery.exchange.quarantine)
     assert recovery.scene.leftovers() == set()
@@ -213,31 +229,41 @@ def test_released_quarantine_is_gone_for_good(recovery: Recovery) -> None:
 def test_proven_scratch_is_kept_under_a_name(scene: Scene, backup: tuple[Lab, Manifest]) -> None:
     lab, manifest = backup
     name, then = f"{scene.name}_kept", scene.contents()
-    scene.live.require_new(name)
-    scratch = scene.live.staging(name)
+    scene.staging.require_room(name, manifest.content_bytes)
+    scratch = scene.staging.scratch(scene.staging.new_name(SOURCE, name), RUN)
     lab.restore_into(scratch, manifest)
     lab.prove(scratch, manifest)
+    assert not scratch.is_kept(name)
     for _ in range(2):
-        scene.live.keep(scratch, name)
-    assert scratch.name not in [one.name for one in scratch.host.list_scratches()]
+        scratch.keep(name)
+        assert scratch.is_kept(name)
+    assert scratch.name not in [one.name for one in scene.staging.list_scratches()]
     assert scene.leftovers() == {name}
     assert scene.rows(name) == scene.rows()
     with pytest.raises(GuardError, match="is not a scratch"):
-        scratch.host.drop(name)
+        scene.staging.drop(name)
     with pytest.raises(RestoreError, match=f"There is a database {name} already"):
-        scene.live.require_new(name)
+        scene.staging.require_room(name, 0)
     assert scene.contents() == then
 
 
 @pytest.mark.parametrize("name", ["scratch_shop_00000000", "Shop", "shop;", "shop copy"])
 def test_name_that_means_something_is_not_given(scene: Scene, name: str) -> None:
     with pytest.raises(RestoreError, match="Nothing was done"):
-        scene.live.require_new(name)
+        scene.staging.require_room(name, 0)
 
 
 def test_what_is_no_scratch_is_not_kept(scene: Scene) -> None:
     then = scene.contents()
-    for name in (f"{scene.name}_never", scene.name):
+    for name in ("scratch_shop_00000000", scene.name):
         with pytest.raises((GuardError, RestoreError)):
-            scene.live.keep(scene.live.staging(name), name)
+            scene.staging.scratch(name).keep(name)
     assert scene.contents() == then
+
+
+def test_quarantine_is_compared_with_what_replaced_it(recovery: Recovery) -> None:
+    recovery.promote()
+    found = recovery.live.investigate(recovery.live.name, recovery.exchange.quarantine, Cancellation())
+    assert [(one["before"], one["after"]) for one in found.differences] == [(ORDERS - 2, ORDERS), (1, None)]
+    assert recovery.scene.is_closed(recovery.exchange.quarantine)
+    recovery.live.require_usable()

@@ -1,7 +1,7 @@
-"""What every engine that recovers single records must do. A new engine joins with an adapter in records.py."""
+"""What every engine that recovers single records must do. See abilities.py for who they are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,7 +9,9 @@ import pytest
 from backup_playbook.core.errors import GuardError, RepositoryError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError
-from backup_playbook.engines.scratch import ScratchTarget
+from backup_playbook.engines.contract import ScratchTarget
+from backup_playbook.engines.record_recovery import RecordRecovery, WantedRecords
+from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.layout import objects_folder
 from tests.contract.scenes import ORDERS, Scene
 from tests.integration.postgres.lab import SOURCE, Lab
@@ -32,20 +34,26 @@ class Loss:
     lab: Lab
     manifest: Manifest
     scratch: ScratchTarget
-    wanted: Any = None
+    records: RecordRecovery | None = None
     undo: bytes = b""
     then: Any = None
 
+    @property
+    def asked(self) -> RecordRecovery:
+        assert self.records
+        return self.records
+
     def find(self, *keys: str, condition: str = "") -> None:
-        self.wanted = self.scene.records.find("orders", keys, condition)
+        self.records = self.scene.records(WantedRecords("orders", keys, condition))
+        self.asked.understand()
         self.scratch.create(self.manifest)
         self.load()
 
     def load(self) -> None:
-        self.scene.records.load(self.scratch, self.lab.reader(self.manifest), self.wanted)
+        self.asked.load(self.scratch, self.lab.reader(self.manifest), self.lab.cancellation)
 
     def preview(self, on_conflict: OnConflict = "stop") -> Preview:
-        return self.scene.records.preview(self.scratch, self.wanted, on_conflict)
+        return self.asked.preview(self.scratch, on_conflict)
 
     def counts(self, on_conflict: OnConflict = "stop") -> dict[Any, int]:
         (table,) = self.preview(on_conflict).tables
@@ -53,10 +61,10 @@ class Loss:
 
     def bring_back(self, on_conflict: OnConflict = "stop", seen: Preview | None = None) -> RecoveredRows:
         seen = seen or self.preview(on_conflict)
-        return self.scene.records.import_(self.scratch, self.wanted, seen, on_conflict, self._keep)
+        return self.asked.import_records(self.scratch, seen, on_conflict, self._keep)
 
-    def remaining(self) -> dict[str, dict[Any, int]]:
-        return self.scene.records.remaining(self.scratch, self.wanted)
+    def remaining(self) -> list[dict[Any, int]]:
+        return [dict(counts) for counts in self.asked.remaining(self.scratch).values()]
 
     def _keep(self, content: bytes) -> str:
         self.undo, self.then = content, self.scene.rows()
@@ -65,7 +73,7 @@ class Loss:
 
 @pytest.fixture
 def loss(scene: Scene, backup: tuple[Lab, Manifest]) -> Iterator[Loss]:
-    scratch = scene.live.staging(f"{scene.name}_found")
+    scratch = scene.staging.scratch(scratch_name(SOURCE))
     yield Loss(scene, *backup, scratch)
     scratch.drop()
 
@@ -81,15 +89,24 @@ def written(recovered: RecoveredRows) -> tuple[int, int]:
 
 @pytest.mark.parametrize("keys", [(), ("1",)])
 def test_form_that_names_no_record_or_too_many(loss: Loss, keys: Sequence[str]) -> None:
+    wanted = WantedRecords("orders", keys, loss.scene.below(3) if keys else "")
     with pytest.raises(RowRecoveryError, match="The form names"):
-        loss.scene.records.find("orders", keys, loss.scene.below(3) if keys else "")
+        loss.scene.records(wanted).understand()
 
 
 def test_form_that_means_nothing(loss: Loss) -> None:
     with pytest.raises(RowRecoveryError):
-        loss.scene.records.find("orders", [], "(nonsense")
+        loss.scene.records(WantedRecords("orders", condition="(nonsense")).understand()
     with pytest.raises(RowRecoveryError, match="nobody"):
-        loss.scene.records.find("nobody", ["1"], "")
+        loss.scene.records(WantedRecords("nobody", ["1"])).understand()
+
+
+def test_form_is_told_as_it_was_understood(loss: Loss) -> None:
+    asked = loss.scene.records(WantedRecords("orders", condition=loss.scene.below(3)))
+    assert "orders" in asked.understand()
+    what, how, _ = asked.describe()
+    assert "orders" in what
+    assert how
 
 
 def test_record_that_is_not_in_the_backup(loss: Loss) -> None:
@@ -115,11 +132,11 @@ def test_lost_records_come_back_and_the_undo_takes_them_back(loss: Loss) -> None
     assert (written(recovered), recovered.undo) == ((2, 0), KEPT)
     assert loss.then == lost  # the undo was kept before anything was written
     assert loss.scene.rows() == whole
-    assert list(loss.remaining().values()) == [{"equal": 3}]
+    assert loss.remaining() == [{"equal": 3}]
 
     loss.scene.undo(loss.undo)
     assert loss.scene.rows() == lost
-    assert list(loss.remaining().values()) == [{"missing": 2, "equal": 1}]
+    assert loss.remaining() == [{"missing": 2, "equal": 1}]
     loss.bring_back()
     assert loss.scene.rows() == whole
 
@@ -149,11 +166,11 @@ def test_changed_record_is_a_conflict_that_stops_or_is_left_or_overwritten(loss:
         loss.bring_back("stop", seen)
     assert (loss.scene.rows(), loss.undo) == (changed, b"")
 
-    assert written(loss.bring_back("skip")) == (1, 0)
-    assert loss.scene.orders() == {**AS_BACKED_UP, 2: CHANGED[2]}
-    assert written(loss.bring_back("overwrite")) == (0, 1)
+    assert written(loss.bring_back("overwrite")) == (1, 1)
     assert loss.scene.orders() == AS_BACKED_UP
     loss.scene.undo(loss.undo)
+    assert loss.scene.rows() == changed
+    assert written(loss.bring_back("skip")) == (1, 0)
     assert loss.scene.orders() == {**AS_BACKED_UP, 2: CHANGED[2]}
 
 
@@ -191,7 +208,7 @@ def test_undo_that_cannot_be_kept_stops_the_import(loss: Loss) -> None:
         raise RepositoryError("The bucket is gone.", "Look for it.")
 
     with pytest.raises(RepositoryError):
-        loss.scene.records.import_(loss.scratch, loss.wanted, loss.preview(), "stop", fail)
+        loss.asked.import_records(loss.scratch, loss.preview(), "stop", fail)
     assert loss.scene.orders() == without(1)
 
 
@@ -218,9 +235,8 @@ def test_damaged_backup_brings_nothing_back(loss: Loss) -> None:
 
 
 def test_only_a_scratch_is_loaded_into(loss: Loss) -> None:
-    loss.wanted = loss.scene.records.find("orders", ["1"], "")
-    loss.scratch = replace(loss.scratch, name=loss.scene.name)  # type: ignore[type-var]
+    asked = loss.scene.records(WantedRecords("orders", ["1"]))
     then = loss.scene.contents()
     with pytest.raises(GuardError):
-        loss.load()
+        asked.load(loss.scene.staging.scratch(loss.scene.name), loss.lab.reader(loss.manifest), loss.lab.cancellation)
     assert loss.scene.contents() == then

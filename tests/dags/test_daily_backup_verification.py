@@ -1,8 +1,8 @@
 """The graph of the daily verification, and what its report tells, day after day."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
+from dataclasses import asdict, astuple, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,9 +14,10 @@ from backup_playbook.config import load_config
 from backup_playbook.core.health import Finding
 from backup_playbook.core.model import EncryptionRecord
 from backup_playbook.dag_parts import verification
+from backup_playbook.dag_parts.defaults import NIGHTLY
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import TOLD
-from backup_playbook.operators.verification import NIGHTLY_BACKUP_AT, Assessment, expected
+from backup_playbook.operators.verification import Assessment, expected
 
 SOURCES = ["shop", "crm"]
 LATE = Finding("shop/today", "high", "shop", "There is no backup of 2026-11-23.", "It is 25 h old.", "Run it now.")
@@ -47,13 +48,23 @@ def test_assessment_and_report_run_whatever_happened(dag: DAG) -> None:
     }
 
 
-def test_todays_backup_is_due_when_the_nightly_run_has_to_be_done(dagbag: DagBag) -> None:
-    hour = int(NIGHTLY_BACKUP_AT / timedelta(hours=1))
-    assert dagbag.dags["nightly_database_backup"].timetable.expression == f"0 {hour} * * *"
-    promised = expected(load_config(), "shop")
-    assert promised.due == timedelta(hours=3)
-    assert dagbag.dags["daily_backup_verification"].timetable.expression == "0 3 * * *"
+def test_a_backup_is_due_by_the_schedule_of_its_own_dag(dagbag: DagBag) -> None:
+    assert dagbag.dags["nightly_database_backup"].timetable.expression == NIGHTLY
+    config, now = load_config(), datetime(2026, 11, 23, 3, 0, 4, tzinfo=UTC)
+    promised = expected(config, "shop", now)
+    assert promised.due == datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
     assert (promised.minimum_size, promised.encryption) == (1_000_000, EncryptionRecord())
+    of_files = config.airflow.model_copy(update={"file_backups": "0 6 * * *"})
+    late = replace(config, policies=config.policies.model_copy(update={"airflow": of_files}))
+    promised = expected(late, "uploads", now)
+    assert promised.due == datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+    assert (promised.dags.back_up, promised.dags.prove) == ("nightly_file_backup", "restore_files")
+
+
+def test_the_names_of_dags_in_remedies_are_those_of_dags(dagbag: DagBag) -> None:
+    config = load_config()
+    for source in config.sources:
+        assert set(astuple(expected(config, source, datetime.now(UTC)).dags)) <= dagbag.dags.keys()
 
 
 @dataclass

@@ -6,14 +6,14 @@ as long as the condition lasts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from backup_playbook.core.facts import Inequality, Rejection, SourceFacts
 from backup_playbook.core.files_guard import warnings
 from backup_playbook.core.holdings import counted
-from backup_playbook.core.losses import Counts
-from backup_playbook.core.model import EncryptionRecord, Manifest
+from backup_playbook.core.model import Manifest
 from backup_playbook.core.newest_backup import (
     FindingSeverity,
     Problem,
@@ -22,10 +22,11 @@ from backup_playbook.core.newest_backup import (
     size_problems,
 )
 from backup_playbook.core.progress import human_age
-from backup_playbook.core.recovery_points import Backup, is_sound
+from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.core.scrub import is_late
 
-SIZES_CONSIDERED = 30
+CLOCKS_APART = timedelta(minutes=5)
+"""Difference between the clocks of a worker and of the scheduler that is no reason to miss a backup."""
 
 
 @dataclass(frozen=True)
@@ -45,101 +46,9 @@ class Finding:
     blinding: bool = False
 
 
-@dataclass(frozen=True)
-class Expected:
-    """Promises of the configuration for a source. `due`: the time of day (UTC) by which its backup must exist."""
-
-    due: timedelta
-    rpo: timedelta
-    proven_within: timedelta | None
-    """None: never restored on trial."""
-    reread_within: timedelta
-    minimum_size: int
-    """Stored bytes."""
-    encryption: EncryptionRecord
-    backup_dag: str = "nightly_database_backup"
-    restore_dag: str = "monthly_restore_test"
-    """The DAGs that take a backup of this source, and prove one."""
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A backup that the last verification in a repository rejected, and why."""
-
-    repository: str
-    backup_id: str
-    what: str
-
-
-@dataclass(frozen=True)
-class Inequality:
-    """A backup of which a restored copy was not equal, and why."""
-
-    backup_id: str
-    what: str
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A repository that refused, or failed, when it was asked for its catalog or its objects.
-
-    backup_id: the repository answers, except for an object of this backup, which nobody knows to be damaged.
-    """
-
-    repository: str
-    what: str
-    remedy: str
-    backup_id: str = ""
-
-
-@dataclass(frozen=True)
-class SourceFacts:
-    """All facts on one source's backups. Backups are the sealed ones, newest first."""
-
-    source: str
-    expected: Expected
-    primary: str
-    listed: Mapping[str, Sequence[Backup]]
-    """Backups by repository, the primary and the off-site ones; without repositories that could not be read."""
-    unreadable: Sequence[Unreadable] = ()
-    rejections: Sequence[Rejection] = ()
-    inequalities: Sequence[Inequality] = ()
-    newest: Manifest | None = None
-    """Manifest of the newest sound backup in the primary repository."""
-    previous: Manifest | None = None
-    """Manifest of the newest sound one of an earlier day."""
-    history: Sequence[Counts] = ()
-    """Counts of the sound ones before that, newest first; only where something fell."""
-    copies: Mapping[str, str] | None = None
-    """Origin's seal of the copies of the newest backup, by off-site repository; only those that have one."""
-    sizes: Sequence[int] = ()
-    """Stored bytes of the sound backups before the newest one, newest first, at most SIZES_CONSIDERED."""
-    scrubbed: bool = True
-    """Whether today's reading of older backups came to its end."""
-
-    def sound(self, now: datetime) -> list[Backup]:
-        """Backups in the primary repository that count."""
-        return [one for one in self.listed.get(self.primary, ()) if is_sound(one, now)]
-
-    def proven_at(self, now: datetime) -> datetime | None:
-        """Time of the newest proven restore, from any repository. A proof with a date in the future is none."""
-        proofs = (one.proven.at for backups in self.listed.values() for one in backups if one.proven)
-        return max((at for at in proofs if at <= now), default=None)
-
-    def in_short(self, now: datetime) -> str:
-        """Sentence for the summary of a day on which all is well."""
-        if self.expected.proven_within is None:
-            proof = "no restore test is configured for it"
-        elif proven_at := self.proven_at(now):
-            proof = f"last proven by a restore {human_age(now - proven_at)} ago"
-        else:
-            proof = "not yet proven by a restore"
-        return f"{_last_good(self, now)} {len(self.sound(now))} good backups, {proof}."
-
-
 def assess(facts: SourceFacts, now: datetime) -> list[Finding]:
     """Find all broken promises, the gravest first; empty when all is well."""
-    means = _last_good(facts, now)
+    means = facts.last_good(now)
     found = [
         Finding(f"{facts.source}/{one.check}", one.severity, facts.source, one.what, means, one.remedy, one.blinding)
         for one in _problems(facts, now)
@@ -164,38 +73,20 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     yield from _rereading(facts, now)
     if facts.primary not in facts.listed:
         return
-    yield from _todays_backup(facts, now)
+    yield from _scheduled_backup(facts, now)
     yield from _proof(facts, now)
     if facts.newest:
         if found := warnings(facts.newest.details):
             yield Problem(
                 "incomplete", "high", f"{facts.newest.backup_id} is not all that it should be: {'; '.join(found)}.",
                 "Read the log of its task `seal`, which names the first paths; give the worker the right to read them, "
-                "mount what is away, or take out of the source what need not be backed up. Then run the backup.",
+                "mount what is missing, or take out of the source what need not be backed up. Then run the backup.",
             )  # fmt: skip
         yield from size_problems(facts.newest, facts.expected.minimum_size, facts.sizes)
-        yield from encryption_problems(facts.expected.encryption, facts.newest)
+        yield from encryption_problems(facts.expected.encryption, facts.newest, facts.expected.dags.back_up)
         yield from _offsite(facts, facts.newest)
         if facts.previous:
             yield from loss_problems(facts.previous, facts.newest, facts.history)
-
-
-def _last_good(facts: SourceFacts, now: datetime) -> str:
-    where, sound = "", facts.sound(now)
-    if facts.primary not in facts.listed:
-        within_reach = [(name, one) for name, backups in facts.listed.items() for one in backups if is_sound(one, now)]
-        if not within_reach:
-            return f"No good backup of it can be reached while {facts.primary} is away."
-        name, newest = max(within_reach, key=lambda pair: pair[1].backup_id)
-        where, sound = f" that can be reached, in {name},", [newest]
-    if not sound:
-        return "It has no verified backup at all."
-    age, rpo = now - sound[0].taken_at, facts.expected.rpo
-    kept = "older than" if age > rpo else "within"
-    return (
-        f"Its last good backup{where} is {sound[0].backup_id}, {human_age(age)} old, {kept} the RPO of "
-        f"{human_age(rpo)}."
-    )
 
 
 def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> Problem:
@@ -210,7 +101,7 @@ def _rejected(facts: SourceFacts, one: Rejection, now: datetime) -> Problem:
         "critical",
         f"The backup {one.backup_id} in {one.repository} is damaged: {one.what}",
         f"Do not restore from it: {copies}. Find out who wrote to the bucket, or whether its disk is failing. Then run "
-        "repair_backup, which brings back what is damaged from another repository, or remove it.",
+        f"{facts.expected.dags.repair}, which brings back what is damaged from another repository, or remove it.",
     )
 
 
@@ -219,9 +110,8 @@ def _unequal(facts: SourceFacts, one: Inequality) -> Problem:
         f"unequal/{one.backup_id}",
         "high",
         f"A restored copy of {one.backup_id} was not what was backed up: {one.what}",
-        f"Its stored bytes are another matter. Run {facts.expected.restore_dag} for this backup, by its id: a proof "
-        "ends this. "
-        "If you find it good as it is, run daily_backup_verification with its id under *Accept*.",
+        f"Its stored bytes are another matter. Run {facts.expected.dags.prove} for this backup, by its id: a proof "
+        f"resolves this. If you find it good as it is, run {facts.expected.dags.verify} with its id under *Accept*.",
     )
 
 
@@ -231,7 +121,7 @@ def _misdated(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
         yield Problem(
             f"misdated/{backup_id}", "medium",
             f"The backup {backup_id} bears a date that had not come when it was taken: it counts for nothing.",
-            f"Correct the clock of the worker that took it; then run {facts.expected.backup_dag}. "
+            f"Correct the clock of the worker that took it; then run {facts.expected.dags.back_up}. "
             "Until retention removes it, it can be restored by its id.",
         )  # fmt: skip
 
@@ -251,16 +141,15 @@ def _rereading(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
                 "high",
                 f"Not read again within {human_age(within)}: {counted(len(late), 'backup')} in {repository}, "
                 f"first {late[-1].backup_id}: nobody knows whether that is still what was stored.",
-                "Look at the task `scrub` of the last runs for what stopped it, then run daily_backup_verification.",
+                "Look at the task `scrub` of the last runs for what stopped it, then run "
+                f"{facts.expected.dags.verify}.",
             )
 
 
-def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
-    run = facts.expected.backup_dag
-    # before the time at which today's is due, yesterday's is the one to look for
-    day = (now.astimezone(UTC) - facts.expected.due).replace(hour=0, minute=0, second=0, microsecond=0)
-    todays = [one for one in facts.listed[facts.primary] if one.taken_at >= day and not one.misdated(now)]
-    if any(is_sound(one, now) for one in todays):
+def _scheduled_backup(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
+    run, due = facts.expected.dags.back_up, facts.expected.due
+    since = [one for one in facts.listed[facts.primary] if one.taken_at >= due - CLOCKS_APART and not one.misdated(now)]
+    if any(is_sound(one, now) for one in since):
         age = now - facts.sound(now)[0].taken_at
         if age > facts.expected.rpo:
             yield Problem(
@@ -268,20 +157,21 @@ def _todays_backup(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
                 f"Take one now ({run}), and run it as often as the RPO asks for.",
             )  # fmt: skip
         return
-    if not todays:
-        what = f"There is no backup of {day:%Y-%m-%d}."
+    which = f"{due.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if not since:
+        what = f"There is no backup of {which}."
         remedy = (
             f"Run {run} now; then find out why it did not run, or what its red task says. If the "
             "scheduler was down, the run that it makes up for is enough."
         )
-    elif todays[0].rejected:
-        what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, was rejected by its verification."
+    elif since[0].rejected:
+        what = f"The backup of {which}, {since[0].backup_id}, was rejected by its verification."
         remedy = f"Run {run} now, and find out what damaged the first one."
-    elif todays[0].unequal:
-        what = f"Of the backup of {day:%Y-%m-%d}, {todays[0].backup_id}, a restored copy was not equal."
-        remedy = f"Run {run} now, and {facts.expected.restore_dag} for its result."
+    elif since[0].unequal:
+        what = f"Of the backup of {which}, {since[0].backup_id}, a restored copy was not equal."
+        remedy = f"Run {run} now, and {facts.expected.dags.prove} for its result."
     else:
-        what = f"The backup of {day:%Y-%m-%d}, {todays[0].backup_id}, is not verified."
+        what = f"The backup of {which}, {since[0].backup_id}, is not verified."
         remedy = f"Open the run of {run}: clear its task `verify` if it failed, or wait for its end."
     yield Problem("today", "high", what, remedy)
 
@@ -296,7 +186,7 @@ def _proof(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     what = f"The last proven restore was {human_age(now - restored)} ago" if restored else "No restore was ever proven"
     yield Problem(
         "proof", "medium", f"{what}, where {human_age(within)} are the most.",
-        f"Run {facts.expected.restore_dag} for it, and read the last red run of it, if there is one.",
+        f"Run {facts.expected.dags.prove} for it, and read the last red run of it, if there is one.",
     )  # fmt: skip
 
 
@@ -318,5 +208,5 @@ def _offsite(facts: SourceFacts, newest: Manifest) -> Iterator[Problem]:
             continue
         yield Problem(
             f"offsite/{repository}", "high", what,
-            f"Open the run of {facts.expected.backup_dag} and clear its task `copy_offsite`, or `verify_offsite`.",
+            f"Open the run of {facts.expected.dags.back_up} and clear its task `copy_offsite`, or `verify_offsite`.",
         )  # fmt: skip

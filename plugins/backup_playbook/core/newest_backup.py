@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from backup_playbook.core.holdings import shares_contents
 from backup_playbook.core.losses import Counts, counts_of, losses, told
 from backup_playbook.core.model import EncryptionRecord, Manifest
 from backup_playbook.core.progress import human_bytes
@@ -60,11 +59,10 @@ def size_problems(newest: Manifest, least: int, sizes: Sequence[int]) -> Iterato
             )  # fmt: skip
 
 
-def encryption_problems(expected: EncryptionRecord, newest: Manifest) -> Iterator[Problem]:
-    """Problems when a backup is not encrypted as configured."""
+def encryption_problems(expected: EncryptionRecord, newest: Manifest, back_up: str) -> Iterator[Problem]:
+    """Problems when a backup is not encrypted as configured. back_up: DAG that takes another one."""
     found = newest.encryption
-    dag = "nightly_file_backup" if shares_contents(newest) else "nightly_database_backup"
-    remedy = f"Run {dag}: a backup is encrypted as configured when it is taken. Then remove this one."
+    remedy = f"Run {back_up}: a backup is encrypted as configured when it is taken. Then remove this one."
     if found.method == "none" and expected.method != "none":
         yield Problem(
             "encryption", "high", f"{newest.backup_id} is not encrypted, where {expected.method} is configured.", remedy

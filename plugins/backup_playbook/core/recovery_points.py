@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from backup_playbook.core.errors import PlaybookError
+from backup_playbook.core.evidence import Restored
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.naming import backup_time
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
@@ -109,7 +110,7 @@ def choose_backup(
     newest_first = sorted(backups, key=lambda one: one.backup_id, reverse=True)
     if not newest_first:
         raise NoSuchBackupError(
-            "This repository has no backup of the source.", "Take one: nightly_database_backup, or nightly_file_backup."
+            "This repository has no backup of the source.", "Take one first, or choose another repository."
         )
     if wanted not in ("latest", "latest_proven"):
         return _by_id(newest_first, wanted, now, allow_unverified=allow_unverified, allow_damaged=allow_damaged)
@@ -269,14 +270,14 @@ def _state(one: Backup, now: datetime) -> State:
     return "DATED IN THE FUTURE" if one.misdated(now) else "not verified"
 
 
-def restore_rate(restored: Sequence[Mapping[str, Any]]) -> float | None:
-    """Content bytes per second of restore and proof together: the median of the newest restores.
+def restore_rate(restored: Iterable[Restored]) -> float | None:
+    """Bytes of data per second of restore and proof together: the median of these restores.
 
-    restored: bodies of `restored-*` evidence, newest first. None when there is none, or none tells its times.
+    None when there is none, or none tells its size and its times.
     """
-    times = ((body.get("content_bytes", 0), sum(body.get("seconds", {}).values())) for body in restored)
+    times = ((one.content_bytes, sum(one.seconds.values())) for one in restored)
     rates = [size / seconds for size, seconds in times if size and seconds]
-    return median(rates[:RATES_CONSIDERED]) if rates else None
+    return median(rates) if rates else None
 
 
 def estimated(contents: Contents, rate: float | None) -> timedelta | None:

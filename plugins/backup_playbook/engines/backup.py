@@ -9,8 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from backup_playbook.core.errors import AlreadySealedError, PlaybookError, RepositoryError, VerificationError
+from backup_playbook.core.evidence import Rejected, Verified
 from backup_playbook.core.holdings import holding
-from backup_playbook.core.model import EvidenceKind, Manifest, StoredObject
+from backup_playbook.core.model import Manifest, StoredObject
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.contract import Engine, SharesContent, Source
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
@@ -131,23 +132,26 @@ class Verification:
                 )
         except VerificationError as error:
             self.catalog.add_evidence(
-                source, backup_id, EvidenceKind.REJECTED,
-                {"depth": self.depth, "what": error.what, "problems": error.problems}, qualifier=self.depth,
+                source, backup_id,
+                Rejected(
+                    depth=self.depth, what=error.what, problems=error.problems, repository=self.catalog.store.name
+                ),
+                qualifier=self.depth,
             )  # fmt: skip
             raise
-        body = {
-            "depth": self.depth,
-            "manifest_seal": manifest.seal,
-            "origin_seal": manifest.origin_seal,
-            "objects": len(manifest.objects),
-            "stored_bytes": manifest.stored_bytes,
-            "content_bytes": manifest.content_bytes if self.depth is Depth.FULL else None,
-            "tables": len(manifest.tables),
-            "rows": manifest.rows,
-        }
+        verified = Verified(
+            depth=self.depth,
+            manifest_seal=manifest.seal,
+            origin_seal=manifest.origin_seal,
+            objects=len(manifest.objects),
+            stored_bytes=manifest.stored_bytes,
+            content_bytes=manifest.content_bytes if self.depth is Depth.FULL else None,
+            tables=len(manifest.tables),
+            rows=manifest.rows,
+        )
         qualifier = REPAIRED if self.repaired else self.depth
-        self.catalog.add_evidence(source, backup_id, EvidenceKind.VERIFIED, body, qualifier=qualifier, seen=seen)
-        return body
+        self.catalog.add_evidence(source, backup_id, verified, qualifier=qualifier, seen=seen)
+        return verified.body()
 
     def _check_manifest(self, manifest: Manifest, expected_seal: str) -> None:
         remedy = "Use another backup, or the off-site copy, and find out who wrote to the bucket."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from backup_playbook.core.errors import VerificationError
-from backup_playbook.core.health import SIZES_CONSIDERED, Expected, Inequality, Rejection, SourceFacts, Unreadable
+from backup_playbook.core.evidence import Accepted, Rejected, Unequal, Verified
+from backup_playbook.core.facts import SIZES_CONSIDERED, Expected, Inequality, Rejection, SourceFacts, Unreadable
 from backup_playbook.core.losses import HISTORY, Counts, Loss, counts_of, losses
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import is_sound
@@ -81,11 +81,11 @@ def lost_since(catalog: Catalog, newest: Manifest, now: datetime) -> list[Loss]:
     return losses(counts_of(newest), older())
 
 
-def accept_unequal(catalogs: Iterable[Catalog], source: str, backup_id: str, note: Mapping[str, Any]) -> bool:
+def accept_unequal(catalogs: Iterable[Catalog], source: str, backup_id: str, answer: Accepted) -> bool:
     """Record that a person answers for a backup whose copy was unequal. Returns whether there was such a finding."""
     found = [catalog for catalog in catalogs if catalog.entry(source, backup_id).unequal]
     for catalog in found:
-        catalog.add_evidence(source, backup_id, EvidenceKind.ACCEPTED, dict(note))
+        catalog.add_evidence(source, backup_id, answer)
     return bool(found)
 
 
@@ -101,8 +101,8 @@ def _seals_of_copies(seen: Survey, newest: Manifest, offsite: Sequence[str]) -> 
 def _sizes(seen: Survey, primary: str, sound: Sequence[CatalogEntry]) -> tuple[int, ...]:
     """Read sizes from the evidence of verifications: manifests name every table, and are much larger."""
     wanted = [(entry, entry.verified) for entry in sound[:SIZES_CONSIDERED] if entry.verified]
-    bodies = seen.evidence(primary, wanted) if wanted else []
-    return tuple(body["stored_bytes"] for body in bodies if isinstance(body.get("stored_bytes"), int))
+    read = seen.evidence(primary, wanted, Verified) if wanted else []
+    return tuple(one.stored_bytes for one in read if one and one.stored_bytes is not None)
 
 
 def _inequalities(seen: Survey) -> tuple[Inequality, ...]:
@@ -111,16 +111,16 @@ def _inequalities(seen: Survey) -> tuple[Inequality, ...]:
     for repository, entries in seen.listed.items():
         open_ = [entry for entry in entries if entry.unequal and entry.backup_id not in found]
         wanted = [(entry, max(entry.findings(EvidenceKind.UNEQUAL))) for entry in open_]
-        bodies = seen.evidence(repository, wanted) if wanted else []
-        for (entry, _), body in zip(wanted, bodies, strict=False):
-            found[entry.backup_id] = Inequality(entry.backup_id, str(body.get("what", "its evidence cannot be read.")))
+        read = seen.evidence(repository, wanted, Unequal) if wanted else []
+        for (entry, _), one in zip(wanted, read, strict=False):
+            found[entry.backup_id] = Inequality(entry.backup_id, one.what if one else "its evidence cannot be read.")
     return tuple(found.values())
 
 
 def _add_rejected(seen: Survey) -> None:
     for repository, entries in seen.listed.items():
         wanted = [(entry, found[-1]) for entry in entries if (found := entry.open_findings(EvidenceKind.REJECTED))]
-        bodies = seen.evidence(repository, wanted) if wanted else []
-        for (entry, _), body in zip(wanted, bodies, strict=False):
-            what = body.get("what", "its rejection cannot be read.")
-            seen.rejections.append(Rejection(repository, entry.backup_id, str(what)))
+        read = seen.evidence(repository, wanted, Rejected) if wanted else []
+        for (entry, _), one in zip(wanted, read, strict=False):
+            what = one.what if one else "its rejection cannot be read."
+            seen.rejections.append(Rejection(repository, entry.backup_id, what))

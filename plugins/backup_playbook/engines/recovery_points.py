@@ -7,9 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from backup_playbook.core.holdings import data_bytes, holding, shares_contents
-from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_points import (
-    RATES_CONSIDERED,
     Contents,
     RecoveryPoint,
     RecoveryPoints,
@@ -17,7 +15,7 @@ from backup_playbook.core.recovery_points import (
     newest_points,
     restore_rate,
 )
-from backup_playbook.engines.survey import OpenCatalog, Survey, newest_evidence, survey
+from backup_playbook.engines.survey import OpenCatalog, Survey, newest_restores, survey
 from backup_playbook.repository.layout import objects_folder
 
 
@@ -29,19 +27,11 @@ def find_recovery_points(
     repositories: the primary one first.
     """
     seen = survey(source, repositories, open_catalog)
-    rate = _rate(seen)
+    rate = restore_rate(newest_restores(seen))
     points = newest_points(source, seen.listed, repositories[1:], now)
     described = {kind: _describe(seen, point, rate) for kind, point in points.newest.items()}
     unreadable = {name: trouble.what for name, trouble in seen.unreadable.items()}
     return replace(points, newest=described, unreadable=unreadable)
-
-
-def _rate(seen: Survey) -> float | None:
-    for repository, entries in seen.listed.items():
-        restored = newest_evidence(entries, EvidenceKind.RESTORED)[:RATES_CONSIDERED]
-        if rate := restore_rate(seen.evidence(repository, restored)):
-            return rate
-    return None
 
 
 def _describe(seen: Survey, point: RecoveryPoint, rate: float | None) -> RecoveryPoint:

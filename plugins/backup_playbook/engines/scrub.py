@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
-from backup_playbook.core.health import Unreadable
+from backup_playbook.core.evidence import Verified
+from backup_playbook.core.facts import Unreadable
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import RETRIEVAL
 from backup_playbook.core.scrub import plan_scrub
@@ -179,8 +180,10 @@ def first_seal(catalog: Catalog, entry: CatalogEntry, *, shared: bool = False) -
     if not verified:
         return ""
     try:
-        first = catalog.read_evidence(entry, min(verified))
-        found = first if "origin_seal" in first else catalog.read_evidence(entry, max(verified))
+        first = Verified.read(catalog.read_evidence(entry, min(verified)))
+        found = first if first and first.origin_seal else Verified.read(catalog.read_evidence(entry, max(verified)))
     except VerificationError:
         return ""
-    return str(found.get("origin_seal") or ("" if shared else first.get("manifest_seal", "")))
+    if found and found.origin_seal:
+        return found.origin_seal
+    return "" if shared or first is None else first.manifest_seal or ""

@@ -10,6 +10,9 @@ from airflow.sdk import CronTriggerTimetable
 from backup_playbook.config import load_config
 from backup_playbook.notifiers.runs import RunFailed, RunRecovered, keep_error
 
+NIGHTLY = "0 2 * * *"
+"""Schedule of the backups of databases, in UTC. That of files is `file_backups` in policies.yaml."""
+
 ALERTS: dict[str, Any] = {"on_failure_callback": RunFailed(), "on_success_callback": RunRecovered()}
 """Of every DAG that runs by itself: `@dag(**ALERTS, ...)`."""
 

@@ -6,19 +6,19 @@ Everything that needs boto3, psycopg or a provider is imported when a task runs:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
 from airflow.sdk import Context, XComArg
 
 from backup_playbook.config import FilesSource, GpgRecipients, PlaybookConfig
-from backup_playbook.core.health import Expected, Unreadable, assess
+from backup_playbook.core.facts import Dags, Expected, Unreadable
+from backup_playbook.core.health import assess
 from backup_playbook.core.model import EncryptionRecord
+from backup_playbook.core.schedule import last_due
+from backup_playbook.dag_parts.defaults import NIGHTLY
 from backup_playbook.operators.base import SourceOperator
-
-NIGHTLY_BACKUP_AT = timedelta(hours=2)
-"""Of the day, UTC: the schedule of nightly_database_backup."""
 
 
 class Assessment(TypedDict):
@@ -76,6 +76,7 @@ class AssessSource(SourceOperator):
         self.reason = reason
 
     def execute(self, context: Context) -> Assessment:
+        from backup_playbook.core.evidence import Accepted
         from backup_playbook.dag_parts import connections
         from backup_playbook.dag_parts.repositories import Repositories
         from backup_playbook.engines.health import accept_unequal, gather_facts
@@ -85,16 +86,16 @@ class AssessSource(SourceOperator):
         accepted = False
         if self.accept:
             run = context["dag_run"]
-            note = {"reason": self.reason, "by": run.triggering_user_name, "run_id": run.run_id}
+            answer = Accepted(reason=self.reason, by=run.triggering_user_name, run_id=run.run_id)
             known = Repositories(self.config).all(
-                repositories, lambda catalog: accept_unequal([catalog], self.source, self.accept, note)
+                repositories, lambda catalog: accept_unequal([catalog], self.source, self.accept, answer)
             )
             accepted = any(known.values())
         scrubbed: dict[str, Any] | None = self.scrubbed
         now = datetime.now(UTC)
         facts = gather_facts(
             self.source,
-            expected(self.config, self.source),
+            expected(self.config, self.source, now),
             repositories,
             lambda name: connections.catalog(self.config, name),
             now,
@@ -108,20 +109,27 @@ class AssessSource(SourceOperator):
         return Assessment(source=self.source, in_short=in_short, findings=told, accepted=accepted)
 
 
-_OF_FILES = {"backup_dag": "nightly_file_backup", "restore_dag": "restore_files"}
+_OF_DATABASES = Dags(
+    back_up="nightly_database_backup",
+    prove="monthly_restore_test",
+    repair="repair_backup",
+    verify="daily_backup_verification",
+)
+_OF_FILES = replace(_OF_DATABASES, back_up="nightly_file_backup", prove="restore_files")
 
 
-def expected(config: PlaybookConfig, source: str) -> Expected:
-    """What the configuration promises for a source."""
+def expected(config: PlaybookConfig, source: str, now: datetime) -> Expected:
+    """Promises of the configuration for a source."""
     settings, objectives = config.source(source), config.objectives_of(source)
     encryption = config.encryption_of(source)
     recipients = encryption.recipients if isinstance(encryption, GpgRecipients) else ()
+    of_files = isinstance(settings, FilesSource)
     return Expected(
-        due=NIGHTLY_BACKUP_AT + objectives.backed_up_within,
+        due=last_due(config.airflow.file_backups if of_files else NIGHTLY, objectives.backed_up_within, now),
         rpo=objectives.rpo,
         proven_within=objectives.proven_within if settings.restore_test else None,
         reread_within=objectives.reread_within,
         minimum_size=settings.minimum_size,
         encryption=EncryptionRecord(method=encryption.method if encryption else "none", recipients=recipients),
-        **_OF_FILES if isinstance(settings, FilesSource) else {},
+        dags=_OF_FILES if of_files else _OF_DATABASES,
     )

@@ -13,6 +13,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from backup_playbook.core.errors import RepositoryError, VerificationError
+from backup_playbook.core.evidence import Evidence
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.naming import backup_time, evidence_stamp, is_backup_id
 from backup_playbook.repository.layout import (
@@ -232,8 +233,8 @@ class Catalog:
         self,
         source: str,
         backup_id: str,
-        kind: EvidenceKind,
-        body: dict[str, Any],
+        evidence: Evidence | EvidenceKind,
+        body: dict[str, Any] | None = None,
         *,
         qualifier: str = "",
         seen: CatalogEntry | None = None,
@@ -245,6 +246,8 @@ class Catalog:
         now.
         at: time of the evidence; by default now.
         """
+        kind = evidence if isinstance(evidence, EvidenceKind) else evidence.kind
+        body = body or {} if isinstance(evidence, EvidenceKind) else evidence.body()
         answered = _ANSWERED.get(kind, kind)
         digest = ""
         # a hold is released by hand, too, by somebody who does not know how to name it

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from backup_playbook.core.model import EvidenceKind
+from backup_playbook.core.evidence import Tiered
 from backup_playbook.core.naming import backup_time, is_backup_id
 from backup_playbook.core.retention import Candidate, RetentionPlan, RetentionPolicy, plan_retention
 from backup_playbook.core.tree import current_folder, hashed_folder
@@ -102,4 +102,4 @@ def _newest_change(store: ObjectStore, source: str, backup_id: str) -> datetime:
 def _set_tier(catalog: Catalog, entry: CatalogEntry, tier: str) -> None:
     for item in catalog.store.list(objects_folder(entry.source, entry.backup_id)):
         catalog.store.set_tags(item.key, {TIER_TAG: tier})
-    catalog.add_evidence(entry.source, entry.backup_id, EvidenceKind.TIERED, {"tier": tier}, qualifier=tier)
+    catalog.add_evidence(entry.source, entry.backup_id, Tiered(tier=tier), qualifier=tier)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from backup_playbook.core.errors import CancelledError, ConfigError
-from backup_playbook.core.health import Expected, Finding, Unreadable, assess
+from backup_playbook.core.evidence import Accepted
+from backup_playbook.core.facts import Dags, Expected, Unreadable
+from backup_playbook.core.health import Finding, assess
 from backup_playbook.core.losses import told
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest
 from backup_playbook.core.naming import new_backup_id
@@ -39,12 +41,13 @@ DAY = timedelta(days=1)
 ENGINE = BytesEngine({"small": b"rows\n" * 100, "large": bytes(range(256)) * 4096})
 REPOSITORIES = ("primary", "offsite")
 EXPECTED = Expected(
-    due=DAY,  # a test that runs at midnight still finds its backup
+    due=datetime.now(UTC) - DAY / 2,
     rpo=DAY,
     proven_within=None,
     reread_within=30 * DAY,
     minimum_size=1,
     encryption=EncryptionRecord(),
+    dags=Dags("back_up", "prove", "repair", "verify"),
 )
 Catalogs = Mapping[str, Catalog]
 
@@ -153,8 +156,9 @@ def test_unequal_copy_is_a_finding_that_no_reading_ends(catalogs: Catalogs) -> N
     [finding] = findings(catalogs)
     assert (finding.severity, finding.key) == ("high", f"shop/unequal/{old.backup_id}")
     assert "3 rows instead of 4" in finding.what
-    assert not accept_unequal(catalogs.values(), "shop", newest.backup_id, {}), "there is nothing to accept"
-    assert accept_unequal(catalogs.values(), "shop", old.backup_id, {"by": "alice", "reason": "another collation"})
+    answer = Accepted(by="alice", reason="another collation", run_id="manual")
+    assert not accept_unequal(catalogs.values(), "shop", newest.backup_id, answer), "there is nothing to accept"
+    assert accept_unequal(catalogs.values(), "shop", old.backup_id, answer)
     assert findings(catalogs) == []
     [accepted] = [name for name in catalogs["offsite"].entry("shop", old.backup_id).evidence if name.kind == "accepted"]
     assert catalogs["offsite"].read_evidence(CatalogEntry("shop", old.backup_id), accepted)["by"] == "alice"

@@ -4,16 +4,18 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from backup_playbook.core.errors import VerificationError
-from backup_playbook.core.health import Expected, assess
+from backup_playbook.core.evidence import MODELS
+from backup_playbook.core.facts import Dags, Expected
+from backup_playbook.core.health import assess
+from backup_playbook.core.holdings import data_bytes
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest
-from backup_playbook.core.recovery_points import as_text, choose_backup
+from backup_playbook.core.recovery_points import as_text, choose_backup, restore_rate
 from backup_playbook.engines.backup import Depth, Verification
 from backup_playbook.engines.contract import Engine, Target
 from backup_playbook.engines.files.engine import FilesEngine
@@ -27,6 +29,7 @@ from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchSer
 from backup_playbook.engines.recovery_points import find_recovery_points
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.engines.scratch import scratch_name
+from backup_playbook.engines.survey import newest_restores, survey
 from backup_playbook.repository.catalog import CatalogEntry
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.encryption import Encryption, Keyring
@@ -44,14 +47,6 @@ KINDS = {
     "9a05b8c": {"verified", "rejected", "restored", "copied", "held", "tiered"},
     "8084e2d": {"verified", "rejected", "restored", "unequal", "accepted", "copied", "held", "tiered"},
 }
-EXPECTED = Expected(
-    due=timedelta(days=1),
-    rpo=timedelta(days=2),
-    proven_within=timedelta(days=35),
-    reread_within=timedelta(days=30),
-    minimum_size=1,
-    encryption=EncryptionRecord(),
-)
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +95,8 @@ def test_what_is_known_of_each_backup_is_listed(old: OldRepositories) -> None:
             assert set(entries(old, source, repository)) == set(old.backups[source].values())
     shop, known = entries(old, "shop"), old.backups["shop"]
     held, unequal, rejected = (shop[known[name]] for name in ("held", "unequal", "rejected"))
-    assert (held.held, held.tier, held.copied_to) == (True, "yearly", {"offsite"})
+    assert (held.held, held.tier) == (True, "yearly")
+    assert [name.qualifier for name in held.evidence if name.kind is EvidenceKind.COPIED] == ["offsite"]
     assert all(shop[known[name]].proven for name in ("held", "recovered", "restored"))
     assert (unequal.unequal, unequal.proven, rejected.rejected, rejected.unequal) == (True, None, True, False)
     for name in {"accepted", "repaired"}.intersection(known):
@@ -116,8 +112,12 @@ def test_every_piece_of_evidence_is_read(old: OldRepositories) -> None:
     for catalog in old.catalogs.values():
         for entry in catalog.backups():
             for name in entry.evidence:
-                body = catalog.read_evidence(entry, name)
-                assert (body["kind"], body["source"], body["backup_id"]) == (name.kind, entry.source, entry.backup_id)
+                document = catalog.read_evidence(entry, name)
+                assert (document["kind"], document["source"]) == (name.kind, entry.source)
+                evidence = MODELS[name.kind].read(document)
+                assert evidence
+                told = {key: value for key, value in evidence.body().items() if value is not None}
+                assert told.items() <= document.items()
                 kinds.add(str(name.kind))
     assert kinds == KINDS[old.release]
 
@@ -184,12 +184,21 @@ class _Dropped:
         self.close = target.drop
 
 
+def expected(old: OldRepositories, source: str) -> Expected:
+    return Expected(
+        due=old.now - timedelta(days=2),
+        rpo=timedelta(days=2),
+        proven_within=timedelta(days=35),
+        reread_within=timedelta(days=30),
+        minimum_size=1,
+        encryption=EncryptionRecord(method="gpg_passphrase" if source == "ledger" else "none"),
+        dags=Dags("back_up", "prove", "repair", "verify"),
+    )
+
+
 def test_health_tells_what_was_found_then(old: OldRepositories) -> None:
     for source in SOURCES:
-        expected = EXPECTED
-        if source == "ledger":
-            expected = replace(EXPECTED, encryption=EncryptionRecord(method="gpg_passphrase"))
-        facts = gather_facts(source, expected, REPOSITORIES, old.catalogs.__getitem__, old.now)
+        facts = gather_facts(source, expected(old, source), REPOSITORIES, old.catalogs.__getitem__, old.now)
         assert facts.unreadable == ()
         found = {finding.key: finding.what for finding in assess(facts, old.now)}
         if source == "shop":
@@ -201,6 +210,18 @@ def test_health_tells_what_was_found_then(old: OldRepositories) -> None:
         assert found == {}
 
 
+def test_speed_of_a_restore_is_known_whoever_wrote_it_down(old: OldRepositories) -> None:
+    """Restores of files told the size of their lists, or none."""
+    for source in SOURCES:
+        seen = survey(source, REPOSITORIES, old.catalogs.__getitem__)
+        proven = {entry.backup_id for entries in seen.listed.values() for entry in entries if entry.proven}
+        restores = newest_restores(seen)
+        assert len(restores) >= len(proven) > 0
+        sizes = {data_bytes(old.catalogs["primary"].manifest(source, backup_id)) for backup_id in proven}
+        assert {one.content_bytes for one in restores} == sizes
+        assert restore_rate(restores)
+
+
 def test_recovery_points_are_listed(old: OldRepositories) -> None:
     for source in SOURCES:
         points = find_recovery_points(source, REPOSITORIES, old.catalogs.__getitem__, old.now)
@@ -210,6 +231,7 @@ def test_recovery_points_are_listed(old: OldRepositories) -> None:
         assert newest.states == dict.fromkeys(REPOSITORIES, "verified")
         assert newest.contents
         assert proven.contents
+        assert proven.restore, "each has been restored, and the speed of that is known"
         text = as_text([points], old.now)
         assert newest.backup_id in text
         listed = old.catalogs["primary"].backups(source)

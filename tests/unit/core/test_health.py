@@ -1,12 +1,13 @@
 """Known-bad sources: every condition yields its finding and no other, and all well yields none."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from backup_playbook.core.health import Expected, Inequality, Rejection, SourceFacts, Unreadable, assess
+from backup_playbook.core.facts import Dags, Expected, Inequality, Rejection, SourceFacts, Unreadable
+from backup_playbook.core.health import assess
 from backup_playbook.core.model import EncryptionRecord
 from backup_playbook.repository.catalog import CatalogEntry
 from tests.support.backups import listed, manifest
@@ -19,12 +20,13 @@ GPG = EncryptionRecord(method="gpg_recipients", recipients=("backup@example.com"
 OTHER_KEY = EncryptionRecord(method="gpg_recipients", recipients=("safe@example.com",))
 NEWEST = manifest(LAST_NIGHT, TABLES)
 EXPECTED = Expected(
-    due=timedelta(hours=3),
+    due=NOW.replace(hour=2, second=0),
     rpo=timedelta(hours=24),
     proven_within=timedelta(days=35),
     reread_within=timedelta(days=30),
     minimum_size=100_000_000,
     encryption=EncryptionRecord(),
+    dags=Dags(back_up="dag_back_up", prove="dag_prove", repair="dag_repair", verify="dag_verify"),
 )
 
 
@@ -96,8 +98,8 @@ UNREAD = expecting(offsite(nights(count=5)), reread_within=10 * DAY)
 
 # what is wrong, the facts, severity, key below the source, a part of what is said
 KNOWN_BAD: list[tuple[str, SourceFacts, str, str, str]] = [
-    ("no backup today", primary(without_newest()), "high", "today", "There is no backup of 2026-11-23."),
-    ("no backup at all", primary([]), "high", "today", "There is no backup of 2026-11-23."),
+    ("no backup today", primary(without_newest()), "high", "today", "There is no backup of 2026-11-23 02:00 UTC."),
+    ("no backup at all", primary([]), "high", "today", "There is no backup of 2026-11-23 02:00 UTC."),
     ("not verified", primary(without_newest([UNVERIFIED])), "high", "today", "is not verified"),
     ("rejected", primary(without_newest([listed(LAST_NIGHT, rejected=NOW)])), "high", "today", "was rejected"),
     ("beyond the RPO", expecting(rpo=timedelta(minutes=30)), "high", "rpo", "verified backup is 1 h 00 min old"),
@@ -178,15 +180,15 @@ def test_finding_says_what_it_means_for_the_rpo() -> None:
     assert finding.means == "It has no verified backup at all."
 
 
-def test_what_can_be_restored_is_said_while_the_primary_repository_is_away() -> None:
-    away = blind("primary")
-    [finding] = assess(away, NOW)
+def test_what_can_be_restored_is_said_while_the_primary_repository_is_unreachable() -> None:
+    unreachable = blind("primary")
+    [finding] = assess(unreachable, NOW)
     assert finding.means == (
-        "Its last good backup that can be reached, in offsite, is 20261123T020004Z-7f3a91, 1 h 00 min old, within the "
+        "Its last good backup that can be read, in offsite, is 20261123T020004Z-7f3a91, 1 h 00 min old, within the "
         "RPO of 24 h 00 min."
     )
-    [finding] = assess(replace(away, listed={}), NOW)
-    assert finding.means == "No good backup of it can be reached while primary is away."
+    [finding] = assess(replace(unreachable, listed={}), NOW)
+    assert finding.means == "No good backup of it can be read while primary is unreachable."
 
 
 def test_damaged_backup_names_its_verified_copy() -> None:
@@ -209,10 +211,19 @@ def test_a_proof_of_a_clock_that_was_ahead_does_not_count() -> None:
     assert finding.what.startswith("No restore was ever proven")
 
 
-def test_before_todays_backup_is_due_yesterdays_counts() -> None:
-    facts = replace(primary(without_newest()), listed={"primary": nights(first=1)})
-    assert assess(facts, datetime(2026, 11, 23, 1, 30, tzinfo=UTC)) == []
-    assert assess(replace(facts, expected=replace(EXPECTED, rpo=2 * DAY)), NOW.replace(hour=2, minute=59)) == []
+def test_before_the_next_backup_is_due_the_last_one_counts() -> None:
+    """Backups at 06:00, and a check at 03:00: the one of yesterday morning is the last that can be there."""
+    due = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+    backups = {"primary": [listed(due + timedelta(seconds=4)), *nights(first=1)]}
+    facts = expecting(replace(primary([]), listed=backups), due=due)
+    assert assess(facts, NOW) == []
+    [finding] = assess(replace(facts, listed={"primary": nights(first=1)}), NOW)
+    assert finding.what == "There is no backup of 2026-11-22 06:00 UTC."
+
+
+def test_a_clock_that_is_seconds_behind_misses_no_backup() -> None:
+    early = [listed(EXPECTED.due - timedelta(seconds=30)), *nights(first=1)]
+    assert assess(replace(primary([]), listed={"primary": early}), NOW) == []
 
 
 def test_the_gravest_comes_first() -> None:
@@ -248,9 +259,9 @@ def test_what_a_backup_of_files_warns_of_is_a_finding() -> None:
 
 
 def test_remedies_name_the_dags_of_the_source() -> None:
+    others = Dags("take_files", "restore_files", "repair_files", "check_files")
     for _, facts, *_ in KNOWN_BAD:
-        of_files = replace(facts.expected, backup_dag="nightly_file_backup", restore_dag="restore_files")
-        for finding in assess(replace(facts, expected=of_files), NOW):
-            # how a backup is encrypted is told by its manifest, which is of a database here
-            assert finding.key == "shop/encryption" or "nightly_database" not in finding.remedy
-            assert "monthly_restore" not in finding.remedy
+        expected = [finding.remedy for finding in assess(facts, NOW)]
+        for own, other in zip(astuple(EXPECTED.dags), astuple(others), strict=True):
+            expected = [remedy.replace(own, other) for remedy in expected]
+        assert [one.remedy for one in assess(expecting(facts, dags=others), NOW)] == expected

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backup_playbook.core.evidence import Restored
 from backup_playbook.core.recovery_points import (
     Contents,
     NoSuchBackupError,
@@ -87,12 +88,15 @@ def test_newest_points_of_all_repositories() -> None:
     assert points.newest["proven"] == RecoveryPoint(PROVEN.backup_id, {"primary": "verified"})
 
 
-def test_rate_is_the_median_of_the_newest_restores() -> None:
-    restored = [
-        {"content_bytes": 100, "seconds": {"restore": seconds, "prove": 1}} for seconds in (1, 4, 9, 9, 9, 9, 0, 0)
-    ]
-    assert restore_rate(restored) == 10
-    assert restore_rate([{}, {"content_bytes": 5, "seconds": {}}]) is None
+def test_rate_is_the_median_of_restores() -> None:
+    def restored(size: int | None, **seconds: float) -> Restored:
+        return Restored(
+            report=None, seconds=seconds, rto_seconds=1, content_bytes=size, target="t", repository="primary",
+            paths=None, run="r",
+        )  # fmt: skip
+
+    assert restore_rate([restored(100, restore=seconds, prove=1) for seconds in (1, 4, 9, 9, 9, 9)]) == 10
+    assert restore_rate([restored(None, restore=1), restored(5), restored(0, restore=1)]) is None
     assert restore_rate([]) is None
 
 

@@ -1,0 +1,23 @@
+"""The abilities of each engine beyond backups and restores, as `engines.live_database` and `record_recovery` have them.
+
+| engine   | LiveDatabase | RecordRecovery |
+|----------|--------------|----------------|
+| postgres | yes | yes, of rows |
+| mongodb  | yes | yes, of documents |
+| files    | no: `restore_files` writes into production itself | no: `restore_files` restores single files |
+
+`test_live_databases.py` holds the table to what the configuration lets people ask for. A new engine joins with a line
+here and a scene of its own (see `scenes.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+ABILITIES: Mapping[str, Sequence[str]] = {
+    "postgres": ("LiveDatabase", "RecordRecovery"),
+    "mongodb": ("LiveDatabase", "RecordRecovery"),
+    "files": (),
+}
+
+
+def engines_with(ability: str) -> list[str]:
+    return [engine for engine, abilities in ABILITIES.items() if ability in abilities]
