@@ -1,6 +1,6 @@
 """# Daily backup verification
 
-**When:** 03:00 UTC, when the nightly backups have to be done; or by the button, as often as you like.
+**When:** 03:00 UTC, when the nightly backups have to be done; or manually, as often as you like.
 
 **What:** for every source in `include/config/sources.yaml`, all at the same time as far as the pool allows:
 
@@ -23,7 +23,7 @@
 | Does it have the tables and the rows that yesterday's had? | medium |
 | Does every backup bear a date that had come when it was taken? | medium |
 
-A problem is told once, and once more when it is over; on a day without any there is one summary. Critical and high
+A problem is told once, and once more when it is resolved; on a day without any there is one summary. Critical and high
 findings make the run red as long as they last, medium ones do not. What people were told is in the Airflow Variable
 `backup_playbook_open_problems`; delete it to be told everything again.
 
@@ -32,7 +32,7 @@ restore proves it equal. Somebody who knows why, and finds the backup good, give
 beside the backup as evidence.
 
 **When it fails:** the error of `report_findings` lists every finding with what to do about it. When that is done, run
-this again by the button: it reads all that is rejected again, and says what is over. If `scrub` or `assess` is red, the
+this again manually: it reads all that is rejected again, and says what is resolved. If `scrub` or `assess` is red, the
 verification itself did not work: open that task; the other sources were looked at nevertheless.
 """
 
@@ -40,14 +40,16 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task_group
 
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, every
-from backup_playbook.dag_parts.recovery_form import optional_text_param
-from backup_playbook.dag_parts.verification import list_all_sources, report_findings
+from backup_playbook.forms.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.forms.fields import optional_text_param
+from backup_playbook.forms.schedules import DAILY_VERIFICATION, every
+from backup_playbook.operators.announcement import ListSources
+from backup_playbook.operators.findings import ReportFindings
 from backup_playbook.operators.verification import AssessSource, ScrubBackups
 
 
 @dag(
-    schedule=every("0 3 * * *"),
+    schedule=every(DAILY_VERIFICATION),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),
@@ -65,10 +67,12 @@ from backup_playbook.operators.verification import AssessSource, ScrubBackups
     **ALERTS,
 )
 def daily_backup_verification():
+    listed = ListSources(task_id="list_sources")
+
     @task_group
     def check(source: str):
         scrub = ScrubBackups(task_id="scrub", source=source)
-        AssessSource(
+        assessed = AssessSource(
             task_id="assess",
             source=source,
             scrubbed=scrub.output,
@@ -76,8 +80,13 @@ def daily_backup_verification():
             reason="{{ params.reason or '' }}",
             trigger_rule="all_done",
         )
+        assessments.append(assessed)
 
-    check.expand(source=list_all_sources()) >> report_findings()
+    assessments = []
+    checked = check.expand(source=listed.output)
+    checked >> ReportFindings(
+        task_id="report_findings", sources=listed.output, assessed=assessments[0], accept="{{ params.accept or '' }}"
+    )
 
 
 daily_backup_verification()

@@ -1,6 +1,6 @@
 """# Which backup, now?
 
-**When:** by the button, whenever you want to know what could be restored at this moment.
+**When:** whenever you want to know what could be restored at this moment.
 
 **What:** `list_recovery_points` writes to its log, and returns, for every source the newest backup that a restore has
 proven, the newest verified one and the newest that is not verified: its age, its size, how long a retrieval from an
@@ -14,8 +14,8 @@ is red, its error says what is wrong with the configuration.
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.defaults import BACKUP_DEFAULTS
-from backup_playbook.dag_parts.recovery_points import list_recovery_points as list_points
+from backup_playbook.forms.defaults import BACKUP_DEFAULTS
+from backup_playbook.operators.recovery_points import ListRecoveryPoints
 
 
 @dag(
@@ -27,7 +27,7 @@ from backup_playbook.dag_parts.recovery_points import list_recovery_points as li
     tags=["assure"],
 )
 def list_recovery_points():
-    list_points()
+    ListRecoveryPoints(task_id="list_recovery_points")
 
 
 list_recovery_points()

@@ -1,6 +1,6 @@
 """# Monthly restore test
 
-**When:** the first Monday of the month, 06:00 UTC; or by the button, for any source, any of its backups, and either
+**When:** the first Monday of the month, 06:00 UTC; or manually, for any source, any of its backups, and either
 repository. As scheduled, it takes the newest verified backup, in turns from the primary and an off-site repository.
 
 **What:** a backup counts when it has been restored and proven equal. For every source with a `restore_test` in
@@ -34,24 +34,20 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task_group
 
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, every
-from backup_playbook.dag_parts.recovery_form import backup_param, choice_param
-from backup_playbook.dag_parts.restore_test import announce_restore_tests, tested_sources
-from backup_playbook.dag_parts.sources import list_sources, sources_param
-from backup_playbook.operators.assessment import CompareWithProduction, RunApplicationChecks
-from backup_playbook.operators.documentation import DocumentResult
-from backup_playbook.operators.restore import (
-    REPOSITORIES,
-    ChooseBackup,
-    CreateScratch,
-    DropScratch,
-    ProveRestore,
-    RestoreBackup,
-)
+from backup_playbook.forms.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.forms.fields import REPOSITORIES, backup_param, choice_param
+from backup_playbook.forms.schedules import RESTORE_TESTS, every
+from backup_playbook.forms.sources import sources, sources_param
+from backup_playbook.operators.announcement import ListSources
+from backup_playbook.operators.checks import CompareWithProduction, RunApplicationChecks
+from backup_playbook.operators.choose import ChooseBackup
+from backup_playbook.operators.restore import STAGING, CreateScratch, DropScratch, ProveScratch, RestoreScratch
+from backup_playbook.operators.restore_report import DocumentRestoreTest
+from backup_playbook.operators.restore_test import AnnounceRestoreTests
 
 
 @dag(
-    schedule=every("0 6 * * MON#1"),
+    schedule=every(RESTORE_TESTS),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),
@@ -59,7 +55,7 @@ from backup_playbook.operators.restore import (
     default_args=BACKUP_DEFAULTS,
     tags=["assure"],
     params={
-        "sources": sources_param(tested_sources()),
+        "sources": sources_param(sources(tested=True)),
         "backup": backup_param(),
         "repository": choice_param(
             "Repository",
@@ -70,6 +66,8 @@ from backup_playbook.operators.restore import (
     **ALERTS,
 )
 def monthly_restore_test():
+    listed = ListSources(task_id="list_sources", sources="{{ params.sources | tojson }}")
+
     @task_group
     def test(source: str):
         chosen = ChooseBackup(
@@ -78,19 +76,28 @@ def monthly_restore_test():
             backup="{{ params.backup }}",
             repository="{{ params.repository }}",
         )
-        scratch = CreateScratch(task_id="create_scratch", backup=chosen.output, try_owners=True).as_setup()
-        restored = RestoreBackup(task_id="restore", backup=scratch.output)
-        proven = ProveRestore(task_id="prove", backup=restored.output)
-        compared = CompareWithProduction(task_id="compare_with_production", backup=proven.output)
-        checked = RunApplicationChecks(task_id="run_application_checks", backup=compared.output, retries=0)
-        documented = DocumentResult(
-            task_id="document_result", source=source, tested=chosen.output, trigger_rule="all_done"
+        scratch = CreateScratch(
+            task_id="create_scratch", handoff=chosen.output, place=STAGING, try_owners=True
+        ).as_setup()
+        restored = RestoreScratch(task_id="restore", handoff=scratch.output, place=STAGING)
+        proven = ProveScratch(task_id="prove", handoff=restored.output, place=STAGING)
+        compared = CompareWithProduction(task_id="compare_with_production", handoff=proven.output)
+        checked = RunApplicationChecks(
+            task_id="run_application_checks", handoff=compared.output, place=STAGING, retries=0
         )
-        dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
-        checked >> documented >> dropped
-        dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
+        documented = DocumentRestoreTest(
+            task_id="document_result",
+            source=source,
+            steps=[chosen, scratch, restored, proven, compared, checked],
+            trigger_rule="all_done",
+        )
+        dropped = DropScratch(task_id="drop_scratch", handoff=scratch.output, place=STAGING)
+        checked >> documented >> dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
+        tests.append(documented)
 
-    test.expand(source=list_sources()) >> announce_restore_tests()
+    tests = []
+    tested = test.expand(source=listed.output)
+    tested >> AnnounceRestoreTests(task_id="announce_result", sources=listed.output, tests=tests[0])
 
 
 monthly_restore_test()

@@ -1,6 +1,6 @@
 """# Nightly database backup
 
-**When:** 02:00 UTC, or by the button: choose the databases, whether retention must not touch the result, and why.
+**When:** 02:00 UTC, or manually: choose the databases, whether retention must not touch the result, and why.
 
 **What:** for every database in `include/config/sources.yaml`, all at the same time as far as the pool allows:
 
@@ -30,16 +30,17 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task_group
 
-from backup_playbook.dag_parts.announce import announce_result
-from backup_playbook.dag_parts.deadlines import backed_up_in_time
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS, NIGHTLY, every
-from backup_playbook.dag_parts.sources import backup_form, database_names, list_sources
+from backup_playbook.forms.deadlines import backed_up_in_time
+from backup_playbook.forms.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.forms.schedules import DATABASE_BACKUPS, every
+from backup_playbook.forms.sources import backup_form, sources
+from backup_playbook.operators.announcement import AnnounceBackups, ListSources
 from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, DumpCompressUpload, VerifyBackup
 from backup_playbook.operators.retention import ApplyRetention
 
 
 @dag(
-    schedule=every(NIGHTLY),
+    schedule=every(DATABASE_BACKUPS),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),
@@ -47,27 +48,35 @@ from backup_playbook.operators.retention import ApplyRetention
     doc_md=__doc__,
     default_args=BACKUP_DEFAULTS,
     tags=["backup"],
-    params=backup_form(database_names()),
+    params=backup_form(sources("database")),
     **ALERTS,
 )
 def nightly_database_backup():
+    listed = ListSources(task_id="list_sources", sources="{{ params.sources | tojson }}")
+
     @task_group
     def protect(source: str):
         taken = DumpCompressUpload(
             task_id="dump_compress_upload", source=source, hold="{{ params.hold }}", reason="{{ params.reason or '' }}"
         )
-        verified = VerifyBackup(task_id="verify", backup=taken.output, outlets=[VERIFIED_BACKUPS])
-        copied = CopyOffsite(task_id="copy_offsite", backup=verified.output)
-        VerifyBackup(task_id="verify_offsite", backup=copied.output, offsite=True)
+        verified = VerifyBackup(task_id="verify", handoff=taken.output, outlets=[VERIFIED_BACKUPS])
+        copied = CopyOffsite(task_id="copy_offsite", handoff=verified.output)
+        read_again = VerifyBackup(task_id="verify_offsite", handoff=copied.output, offsite=True)
+        steps.extend([taken, verified, copied, read_again])
 
-    sources = list_sources()
+    steps = []
+    protected = protect.expand(source=listed.output)
     prune = ApplyRetention.partial(
         task_id="prune",
         dry_run="{{ params.dry_run }}",
         trigger_rule="all_done",
         map_index_template="{{ task.source }}",
-    ).expand(source=sources)
-    protect.expand(source=sources) >> prune >> announce_result()
+    ).expand(source=listed.output)
+    (
+        protected
+        >> prune
+        >> AnnounceBackups(task_id="announce_result", sources="{{ params.sources | tojson }}", steps=steps, prune=prune)
+    )
 
 
 nightly_database_backup()

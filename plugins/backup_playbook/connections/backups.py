@@ -9,11 +9,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 from backup_playbook.config import PlaybookConfig
 from backup_playbook.connections.repositories import Repositories
 from backup_playbook.core.errors import PlaybookError, RepositoryError, UnequalError, VerificationError
+from backup_playbook.core.evidence import Rejected, Restored, Unequal
+from backup_playbook.core.holdings import data_bytes
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
@@ -76,12 +77,13 @@ class Backups:
         log.info("%s/%s.md\n%s", address, key, markdown)
         return f"{address}/{key}.md", ""
 
-    def add_proof(self, backup_id: str, repository: str, origin: str, body: dict[str, Any]) -> list[str]:
+    def add_proof(self, backup_id: str, origin: str, proof: Restored) -> list[str]:
         """Write evidence of a proven restore into every repository whose copy is known to be equal.
 
-        Proven in one, it is known when the others are gone. repository: the one that was read. origin:
-        Manifest.origin_seal. Returns what could not be written, a sentence each.
+        Proven in one, it is known when the others are gone. origin: Manifest.origin_seal. Returns what could not be
+        written, a sentence each.
         """
+        repository = proof.repository or self.names[0]
         now = datetime.now(UTC)
 
         def add(catalog: Catalog) -> None:
@@ -89,8 +91,9 @@ class Backups:
                 return  # a copy that nobody has read is not proven by another one; share_verdicts tells it later
             manifest = catalog.manifest(self.source, backup_id)
             if manifest.origin_seal == origin:
-                facts = {"content_bytes": manifest.content_bytes, "from": repository, **body}
-                catalog.add_evidence(self.source, backup_id, EvidenceKind.RESTORED, facts, qualifier=repository, at=now)
+                size = proof.content_bytes or data_bytes(manifest)
+                facts = proof.model_copy(update={"content_bytes": size})
+                catalog.add_evidence(self.source, backup_id, facts, qualifier=repository, at=now)
 
         asked = Repositories(self.config)
         asked.all(self.from_(repository), add)
@@ -102,15 +105,15 @@ class Backups:
         kind: `rejected`, what is stored in this repository is damaged; `unequal`, the copy was not what was backed up,
         which is known of it in every repository that has it.
         """
-        found, now = EvidenceKind(kind), datetime.now(UTC)
-        body = {"depth": "restore", "what": problem, "problems": [problem], "from": repository}
+        model, now = Rejected if kind == EvidenceKind.REJECTED else Unequal, datetime.now(UTC)
+        finding = model(depth="restore", what=problem, problems=(problem,), repository=repository)
 
         def add(catalog: Catalog) -> None:
             if catalog.store.name == repository or catalog.entry(self.source, backup_id).sealed:
-                catalog.add_evidence(self.source, backup_id, found, body, qualifier="restore", at=now)
+                catalog.add_evidence(self.source, backup_id, finding, qualifier="restore", at=now)
 
         asked = Repositories(self.config, client=None)
-        asked.all([repository] if found is EvidenceKind.REJECTED else self.from_(repository), add)
+        asked.all([repository] if model is Rejected else self.from_(repository), add)
         return [f"{name} does not know of this: {error.what}" for name, error in asked.failed.items()]
 
     @contextmanager

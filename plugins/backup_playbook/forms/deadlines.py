@@ -1,4 +1,4 @@
-"""Until when a run must be done, from the objectives in policies.yaml; people hear of it when it is not."""
+"""The deadlines of runs, from the objectives in policies.yaml; people hear of it when one is missed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backup_playbook.notifiers.runs import RunLate
 
 
 def finished_within(interval: timedelta) -> DeadlineAlert:
-    """Of a DAG: `@dag(deadline=finished_within(...))`. Counted from the moment at which the run was queued.
+    """Return the deadline of a DAG: `@dag(deadline=finished_within(...))`. It is counted from the moment at which the run was queued.
 
     Airflow keeps the deadline of a run that has failed: unless it was repaired by then, that is told too.
     """
@@ -25,6 +25,6 @@ def finished_within(interval: timedelta) -> DeadlineAlert:
 
 
 def backed_up_in_time() -> DeadlineAlert:
-    """One run backs up all sources: the strictest of their objectives counts."""
+    """Return the deadline of a nightly run. It backs up all sources: the strictest of their objectives counts."""
     config = load_config()
     return finished_within(min(config.objectives_of(source).backed_up_within for source in config.sources))

@@ -81,6 +81,16 @@ def backup_param() -> Param:
     )
 
 
+def backup_id_param() -> Param:
+    """Return the field for a backup by its id."""
+    return Param(
+        type="string",
+        title="Backup",
+        description_md="Its id, from list_recovery_points or from the run that took it.",
+        pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{6}$",
+    )
+
+
 def allow_unverified_param(rejected: str = "Never a rejected one.") -> Param:
     """Return the field that allows a backup which nobody has checked."""
     return Param(

@@ -69,10 +69,9 @@ class DumpCompressUpload(SourceOperator):
 
 def hold_backup(catalog: Catalog, manifest: Manifest, reason: str, context: Context) -> None:
     """Let retention keep a backup until someone releases it."""
-    from backup_playbook.core.model import EvidenceKind
+    from backup_playbook.core.evidence import Held
 
-    note = {"reason": reason, "run_id": context["run_id"]}
-    catalog.add_evidence(manifest.source, manifest.backup_id, EvidenceKind.HELD, note)
+    catalog.add_evidence(manifest.source, manifest.backup_id, Held(reason=reason, run_id=context["run_id"]))
 
 
 class VerifyBackup(HandoffOperator[Taken]):
@@ -179,7 +178,7 @@ class CopyOffsite(HandoffOperator[Taken]):
             self.log.info("%d pieces of evidence of earlier restores were copied.", shared)
 
     def _copy(self, origin: Catalog, target: Catalog) -> None:
-        from backup_playbook.core.model import EvidenceKind
+        from backup_playbook.core.evidence import Copied, Held
         from backup_playbook.engines.backup import require_verified
 
         backup_id, primary, offsite = self.handoff.backup_id, origin.store.name, target.store.name
@@ -187,8 +186,6 @@ class CopyOffsite(HandoffOperator[Taken]):
         manifest = origin.manifest(self.source, backup_id)
         copied = self.access.copy(origin, target, manifest, self.cancellation)
         if entry.held:
-            target.add_evidence(self.source, backup_id, EvidenceKind.HELD, {"reason": f"held in {primary}"})
-        origin.add_evidence(
-            self.source, backup_id, EvidenceKind.COPIED, {"to": target.store.url, "new": copied}, qualifier=offsite
-        )
+            target.add_evidence(self.source, backup_id, Held(reason=f"held in {primary}", run_id=None))
+        origin.add_evidence(self.source, backup_id, Copied(to=target.store.url, new=copied), qualifier=offsite)
         self.log.info("%s %s is in %s%s.", self.source, backup_id, target.store.url, "" if copied else " already")

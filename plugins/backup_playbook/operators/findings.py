@@ -1,4 +1,4 @@
-"""What the daily verification tells people, and when it keeps silent."""
+"""The findings of the daily verification: what people are told, and when it keeps silent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from airflow.sdk import Variable, task
+from airflow.sdk import BaseOperator, Context, Variable
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
@@ -18,7 +18,7 @@ from backup_playbook.core.open_problems import OpenProblem, what_to_tell
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import TOLD, run_url
 from backup_playbook.notifiers.slack import deliver
-from backup_playbook.operators.verification import Assessment
+from backup_playbook.operators.handoffs import Assessment
 
 log = logging.getLogger(__name__)
 
@@ -28,45 +28,53 @@ VARIABLE = "backup_playbook_open_problems"
 GRAVE = ("critical", "high")
 
 
-@task(task_id="list_sources", retries=0)
-def list_all_sources() -> list[str]:
-    """Every source of the configuration."""
-    return list(load_config().sources)
-
-
-@task(trigger_rule="all_done", retries=0)
-def report_findings(ti: Any, params: dict[str, Any] | None = None) -> list[str]:
-    """Tell people what is new and what is over; on a day without findings, once, that all is well.
+class ReportFindings(BaseOperator):
+    """Tell people what is new and what is resolved; on a day without findings, once, that all is well.
 
     Returns the findings, a line each. Fails, and with it the run, on critical and high ones.
+
+    :param sources: the names, in the order in which the assessments are mapped.
+    :param assessed: the mapped step that assesses a source.
+    :param accept: id of a backup that a person finds good, or empty.
     """
-    sources = ti.xcom_pull(task_ids="list_sources")
-    if not sources:
-        raise AirflowFailException("No source was looked at. What to do: open the red task `list_sources`.")
-    assessed = [ti.xcom_pull(task_ids="check.assess", map_indexes=index) for index in range(len(sources))]
-    findings = sorted(_findings(sources, assessed), key=gravest_first)
-    news = _News(run_url(ti.dag_id, ti.run_id))
-    news.tell(findings, [one for one in assessed if one])
-    news.save()
-    accept = (params or {}).get("accept")
-    if accept and not any(one and one.get("accepted") for one in assessed):
-        raise AirflowFailException(
-            f"Nothing was accepted: no source has a backup {accept} of which a restored copy was not equal. "
-            "What to do: Copy the id from the finding."
-        )
-    if not news.untold:
-        ti.xcom_push(key=TOLD, value=True)
-    lines = [f"{finding.severity}: {_headline(finding)} What to do: {finding.remedy}" for finding in findings]
-    if grave := [line for line, finding in zip(lines, findings, strict=True) if finding.severity in GRAVE]:
-        raise AirflowFailException("\n".join(grave))
-    return lines
+
+    template_fields: Sequence[str] = ("sources", "accept")
+
+    def __init__(self, *, sources: Any, assessed: BaseOperator, accept: str = "", **arguments: Any) -> None:
+        super().__init__(**{"retries": 0, "trigger_rule": "all_done", **arguments})
+        self.sources: Any = sources
+        self.assessed = assessed.task_id
+        self.accept = accept
+
+    def execute(self, context: Context) -> list[str]:
+        """Report them."""
+        instance, sources = context["ti"], self.sources
+        if not sources:
+            raise AirflowFailException("No source was looked at. What to do: open the red task that lists them.")
+        given = [instance.xcom_pull(self.assessed, map_indexes=index) for index in range(len(sources))]
+        assessed = [Assessment.read(one) if one else None for one in given]
+        findings = sorted(_findings(sources, assessed), key=gravest_first)
+        news = _News(run_url(instance.dag_id, instance.run_id))
+        news.tell(findings, [one for one in assessed if one])
+        news.save()
+        if self.accept and not any(one and one.accepted for one in assessed):
+            raise AirflowFailException(
+                f"Nothing was accepted: no source has a backup {self.accept} of which a restored copy was not equal. "
+                "What to do: Copy the id from the finding."
+            )
+        if not news.untold:
+            instance.xcom_push(key=TOLD, value=True)
+        lines = [f"{finding.severity}: {_headline(finding)} What to do: {finding.remedy}" for finding in findings]
+        if grave := [line for line, finding in zip(lines, findings, strict=True) if finding.severity in GRAVE]:
+            raise AirflowFailException("\n".join(grave))
+        return lines
 
 
 def _findings(sources: Sequence[str], assessed: Sequence[Assessment | None]) -> list[Finding]:
     found = []
     for source, assessment in zip(sources, assessed, strict=True):
         if assessment:
-            found += [Finding(**finding) for finding in assessment["findings"]]
+            found += [Finding(**finding) for finding in assessment.findings]
         else:
             found.append(_unassessed(source))
     return found
@@ -110,7 +118,7 @@ class _News:
                 self._told |= {one.key: OpenProblem.of(one, self._now) for one in together}
         for problems in _together({key: (key, problem) for key, problem in ended.items()}):
             (_, first_problem), *_ = problems
-            headline = f"Over: {_headline(*(problem for _, problem in problems))}"
+            headline = f"Resolved: {_headline(*(problem for _, problem in problems))}"
             lines = (f"It was first told on {first_problem.since[:16].replace('T', ' ')} UTC.",)
             message = Message(
                 severity=first_problem.severity, headline=headline, lines=lines, link=self._link, over=True
@@ -133,8 +141,8 @@ class _News:
             return
         headline = "All sources are as safely backed up as promised"
         if len(assessed) == 1:
-            headline = f"{assessed[0]['source']} is as safely backed up as promised"
-        lines = tuple(f"*{one['source']}*: {one['in_short']}" for one in assessed)
+            headline = f"{assessed[0].source} is as safely backed up as promised"
+        lines = tuple(f"*{one.source}*: {one.in_short}" for one in assessed)
         if self._deliver(Message(severity="info", headline=headline, lines=lines, link=self._link)):
             self._all_well_on = today
 

@@ -180,3 +180,11 @@ class Damaged(Handoff):
     seal: str
     names: tuple[str, ...]
     shared: bool
+
+
+class Assessment(Handoff):
+    """The health of a source. findings: core.health.Finding as dictionaries. accepted: a person's word was taken."""
+
+    in_short: str
+    findings: tuple[dict[str, Any], ...]
+    accepted: bool = False

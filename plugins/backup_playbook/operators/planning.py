@@ -12,7 +12,7 @@ from airflow.sdk import Context
 from backup_playbook.core.errors import PlaybookError, RestoreError
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
-from backup_playbook.core.recovery_points import RATES_CONSIDERED, is_sound, restore_rate
+from backup_playbook.core.recovery_points import is_sound, restore_rate
 from backup_playbook.core.restore_plan import RestorePlan
 from backup_playbook.operators.base import run_of
 from backup_playbook.operators.checks import rows_by_table
@@ -125,12 +125,11 @@ def restore_plan(access: Access[Any], known: Restoring, manifest: Manifest, scop
 
 def look_up(access: Access[Any], repository: str) -> tuple[Survey, list[CatalogEntry], float | None]:
     """Look into a repository: its backups of the source, newest first; content bytes restored and proven a second."""
-    from backup_playbook.engines.survey import newest_evidence, survey
+    from backup_playbook.engines.survey import newest_restores, survey
 
     seen = survey(access.name, [repository], access.catalog)
     entries = [entry for entry in seen.listed.get(repository, []) if entry.sealed]
-    newest = newest_evidence(entries, EvidenceKind.RESTORED)[:RATES_CONSIDERED]
-    return seen, entries, restore_rate(seen.evidence(repository, newest))
+    return seen, entries, restore_rate(newest_restores(seen))
 
 
 def known_of(entries: Iterable[CatalogEntry], backup_id: str) -> str:

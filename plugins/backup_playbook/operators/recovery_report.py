@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from backup_playbook.core.evidence import Restored
 from backup_playbook.core.markdown import cell, code
 from backup_playbook.core.progress import human_age, human_seconds
 from backup_playbook.core.report import Report, Table, utc
@@ -74,13 +75,17 @@ def recovery_evidence(access: Access[Any], known: Restoring, end: Ended, report:
     for name, took in known.phases.items():
         if (step := name.partition(":")[0]) in seconds:
             seconds[step] += took
-    body = {
-        "report": address,
-        "seconds": seconds,
-        "rto_seconds": (report.took or timedelta()).total_seconds(),
-        "target": known.kept or known.scratch,
-    }
-    return access.backups.add_proof(known.backup_id, known.repository, known.origin, body)
+    proof = Restored(
+        report=address,
+        seconds=seconds,
+        rto_seconds=(report.took or timedelta()).total_seconds(),
+        content_bytes=None,
+        target=known.kept or known.scratch,
+        repository=known.repository,
+        paths=None,
+        run=report.run_id,
+    )
+    return access.backups.add_proof(known.backup_id, known.origin, proof)
 
 
 def recovery_report(step: SourceOperator, context: Context, known: Restoring, end: Ended) -> Report:

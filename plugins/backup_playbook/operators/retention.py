@@ -75,15 +75,15 @@ class ReleaseHold(SourceOperator):
     def execute(self, context: Context) -> list[str]:
         """Write that it is released, wherever it is held; return the repositories."""
         from backup_playbook.connections.repositories import Repositories
-        from backup_playbook.core.model import EvidenceKind
+        from backup_playbook.core.evidence import Released
 
         run = context["dag_run"]
-        note = {"reason": self.reason, "by": run.triggering_user_name, "run_id": run.run_id}
+        note = Released(reason=self.reason, by=run.triggering_user_name, run_id=run.run_id)
 
         def release(catalog: Catalog) -> bool:
             held = catalog.entry(self.source, self.backup).held
             if held:
-                catalog.add_evidence(self.source, self.backup, EvidenceKind.RELEASED, note)
+                catalog.add_evidence(self.source, self.backup, note)
             return bool(held)
 
         done = Repositories(self.config, client=None).every(self.access.repositories, release)
