@@ -51,10 +51,11 @@ from airflow.sdk import dag, task_group
 
 from backup_playbook.config import load_config
 from backup_playbook.forms.deadlines import backed_up_in_time
-from backup_playbook.forms.defaults import ALERTS, BACKUP_DEFAULTS, every
+from backup_playbook.forms.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.forms.schedules import every
 from backup_playbook.forms.sources import backup_form, sources
-from backup_playbook.operators.announcement import AnnounceBackups
-from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, ListSources, VerifyBackup
+from backup_playbook.operators.announcement import AnnounceBackups, ListSources
+from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, VerifyBackup
 from backup_playbook.operators.delete_guard import GuardDeletions
 from backup_playbook.operators.files import ScanFiles, SealFiles, SyncFiles
 from backup_playbook.operators.retention import ApplyRetention
@@ -85,8 +86,8 @@ def nightly_file_backup():
         )
         verified = VerifyBackup(task_id="verify", handoff=sealed.output, outlets=[VERIFIED_BACKUPS])
         copied = CopyOffsite(task_id="copy_offsite", handoff=verified.output)
-        verified_offsite = VerifyBackup(task_id="verify_offsite", handoff=copied.output, offsite=True)
-        steps.extend([scanned, guarded, synced, sealed, verified, copied, verified_offsite])
+        read_again = VerifyBackup(task_id="verify_offsite", handoff=copied.output, offsite=True)
+        steps.extend([scanned, guarded, synced, sealed, verified, copied, read_again])
 
     listed = ListSources(task_id="list_sources", sources="{{ params.sources | tojson }}")
     protected = protect.expand(source=listed.output)
@@ -102,8 +103,6 @@ def nightly_file_backup():
         steps=steps,
         prune=prune,
         kind="file trees",
-        trigger_rule="all_done",
-        retries=0,
     )
     protected >> prune >> announced
 

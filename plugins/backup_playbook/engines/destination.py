@@ -20,12 +20,12 @@ class FilesPlan(NamedTuple):
 class Compared(NamedTuple):
     """What was compared with the backup, and is equal. counts: by kind. missing: what is not there, in words.
 
-    proven_bytes: of the contents, where all of a backup was compared; else None.
+    whole: everything of a backup was compared, contents and attributes.
     """
 
     counts: dict[str, int]
     missing: Sequence[str] = ()
-    proven_bytes: int | None = None
+    whole: bool = False
 
 
 class Destination(Protocol):

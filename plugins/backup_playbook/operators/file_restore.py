@@ -163,5 +163,5 @@ class ProveFiles(FilesRestoreStep):
                 found = place.prove(reader, self.cancellation)
         some = ", ".join(found.missing[:NAMED]) + (" ..." if len(found.missing) > NAMED else "")
         remarks = [f"Not in the copy ({len(found.missing):,}): {some}"] if found.missing else []
-        leave_facts(context, compared=found.counts, proven_bytes=found.proven_bytes, remarks=remarks)
+        leave_facts(context, compared=found.counts, whole=found.whole, remarks=remarks)
         return self.handoff.adding(phases=self.handoff.with_phase("prove", time.monotonic() - started))

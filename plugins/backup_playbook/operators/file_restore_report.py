@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
+from backup_playbook.core.evidence import Restored
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.progress import human_seconds
 from backup_playbook.core.report import Report
@@ -84,26 +85,28 @@ class DocumentFilesRestore(SourceOperator):
         )
 
         def write_evidence(address: str) -> list[str]:
-            return self._evidence(known, end, address, instance.run_id) if known else []
+            return self._evidence(known, end, report, address) if known else []
 
         return finish(context, report, self.access, write_evidence=write_evidence, severity=severity, remedy=remedy)
 
-    def _evidence(self, known: Restoring, end: Ended, address: str, run_id: str) -> list[str]:
+    def _evidence(self, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
         """Write evidence: the backup is damaged, or all of it was proven. Returns what could not be written."""
-        backups, damaged, size = self.access.backups, end.facts.get("damaged"), end.facts.get("proven_bytes")
+        backups, damaged = self.access.backups, end.facts.get("damaged")
         if end.failed:
             return backups.add_finding(known.backup_id, known.repository, damaged, end.problem) if damaged else []
-        if size is None:
+        if not end.facts.get("whole"):
             return []
-        body = {
-            "report": address,
-            "seconds": known.phases,
-            "target": self.target,
-            "paths": end.facts["compared"]["paths"],
-            "content_bytes": size,
-            "run": run_id,
-        }
-        return backups.add_proof(known.backup_id, known.repository, known.origin, body)
+        proof = Restored(
+            report=address,
+            seconds=known.phases,
+            rto_seconds=(report.finished_at - report.started_at).total_seconds(),
+            content_bytes=None,
+            target=self.target,
+            repository=known.repository,
+            paths=end.facts["compared"]["paths"],
+            run=report.run_id,
+        )
+        return backups.add_proof(known.backup_id, known.origin, proof)
 
 
 def outcome_of(source: str, end: Ended, leave_out: Sequence[str]) -> tuple[str, Severity, str]:

@@ -41,8 +41,7 @@ class NewDirectory:
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Compared:
         proof = self.scratch.prove(reader, cancellation)
         whole = not self.scratch.path and not self.scratch.without
-        size = int(reader.manifest.details["bytes"]) if whole else None
-        return Compared({"paths": proof.schema_objects}, proof.left_out, size)
+        return Compared({"paths": proof.schema_objects}, proof.left_out, whole)
 
 
 @dataclass(frozen=True)
