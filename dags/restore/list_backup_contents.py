@@ -1,6 +1,6 @@
 """# What is in a backup?
 
-**When:** by the button, whenever somebody asks "was it in there?".
+**When:** manually, whenever somebody asks "was it in there?".
 
 **What:** `choose_backup` finds the backup, and `list_contents` writes to its log, and returns, its tables with rows,
 sizes and keys. With a table and keys, it reads the objects that can hold these rows, and returns them, without
@@ -12,19 +12,19 @@ written as they are in the backup.
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.defaults import BY_BUTTON
-from backup_playbook.dag_parts.recovery_form import backup_param, repository_param, source_param
-from backup_playbook.dag_parts.rows import keys_param, table_param
-from backup_playbook.dag_parts.sources import sources_of
-from backup_playbook.operators.restore import ChooseBackup
-from backup_playbook.operators.rows import ListContents
+from backup_playbook.forms.defaults import BY_BUTTON
+from backup_playbook.forms.fields import backup_param, repository_param
+from backup_playbook.forms.records import keys_param, table_param
+from backup_playbook.forms.sources import source_param, sources
+from backup_playbook.operators.choose import ChooseBackup
+from backup_playbook.operators.contents import ListContents
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
     params={
-        "source": source_param(sources_of("postgres")),
+        "source": source_param(sources(records="rows"), "Whose database?"),
         "backup": backup_param(),
         "repository": repository_param("Which copy of the backup is read."),
         "table": table_param(""),
@@ -39,7 +39,12 @@ def list_backup_contents():
         backup="{{ params.backup }}",
         repository="{{ params.repository }}",
     )
-    ListContents(task_id="list_contents", source="{{ params.source }}", backup=chosen.output)
+    ListContents(
+        task_id="list_contents",
+        handoff=chosen.output,
+        table="{{ params.table or '' }}",
+        keys="{{ params.keys | tojson }}",
+    )
 
 
 list_backup_contents()

@@ -1,6 +1,6 @@
 """# Recover deleted documents
 
-**When:** by the button, when some documents of a MongoDB database were deleted, or changed, by mistake. Nothing else of
+**When:** manually, when some documents of a MongoDB database were deleted, or changed, by mistake. Nothing else of
 production is touched, and nobody has to stop working. Sources need a `recovery` in `sources.yaml`, whose user has the
 role `readWrite`, and a restore test, on whose server documents are looked for.
 
@@ -32,38 +32,46 @@ an import back, fetch what the report names, and run it where Airflow runs; docu
 
 from airflow.sdk import Param, dag
 
-from backup_playbook.dag_parts.approval import ApprovePlan
-from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
-from backup_playbook.dag_parts.recovery_form import (
+from backup_playbook.forms.deadlines import finished_within
+from backup_playbook.forms.defaults import ALERTS, BY_BUTTON
+from backup_playbook.forms.fields import (
     CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
     before_param,
     drill_param,
-    longest_rto,
     optional_list_param,
     optional_text_param,
-    recoverable_sources,
     repository_param,
-    source_param,
 )
-from backup_playbook.dag_parts.rows import document_rows, on_conflict_param
-from backup_playbook.operators.documents import (
-    ChooseDocumentsBackup,
-    FindDocuments,
-    ImportDocuments,
-    VerifyDocuments,
+from backup_playbook.forms.records import on_conflict_param
+from backup_playbook.forms.sources import longest_rto, source_param, sources
+from backup_playbook.operators.approval import ApprovePlan
+from backup_playbook.operators.records import (
+    ChooseRecordsBackup,
+    DocumentRecords,
+    FindRecords,
+    ImportRecords,
+    VerifyRecords,
 )
-from backup_playbook.operators.restore import CreateScratch, DropScratch
+from backup_playbook.operators.restore import STAGING, CreateScratch, DropScratch
+
+RECOVERABLE = sources("database", records="documents", recovery=True)
+WANTED = {
+    "table": "{{ params.collection }}",
+    "keys": "{{ params.ids | tojson }}",
+    "condition": "{{ params.query or '' }}",
+    "on_conflict": "{{ params.on_conflict }}",
+}
+"""The documents that the form asks for, as an argument of each step."""
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto(recoverable_sources("mongodb"))),
+    deadline=finished_within(longest_rto(RECOVERABLE)),
     params={
-        "source": source_param(recoverable_sources("mongodb")),
+        "source": source_param(RECOVERABLE, "Whose database? Those with `recovery` in sources.yaml."),
         "collection": Param(
             type="string", title="Collection", minLength=1, description="Its name alone, without that of the database."
         ),
@@ -86,23 +94,26 @@ from backup_playbook.operators.restore import CreateScratch, DropScratch
     **ALERTS,
 )
 def recover_deleted_documents():
-    chosen = ChooseDocumentsBackup(
-        task_id="choose_backup",
-        before="{{ params.deleted_at }}",
-        **CHOSEN_BY_FORM,
-    )
-    scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
-    found = FindDocuments(task_id="find_documents", backup=scratch.output)
+    chosen = ChooseRecordsBackup(task_id="choose_backup", before="{{ params.deleted_at }}", **CHOSEN_BY_FORM, **WANTED)
+    scratch = CreateScratch(task_id="create_scratch", handoff=chosen.output, place=STAGING).as_setup()
+    found = FindRecords(task_id="find_documents", handoff=scratch.output, **WANTED)
     approved = ApprovePlan(
         task_id="approve_plan",
         subject="Recovery of documents of {{ params.source }}",
-        plan="find_documents",
+        plan=found,
+        asked=chosen,
         drill="{{ params.drill }}",
     )
-    imported = ImportDocuments(task_id="import_documents", backup=found.output, approval=approved.output)
-    verified = VerifyDocuments(task_id="verify_documents", backup=found.output)
-    dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
-    found >> approved >> imported >> verified >> [document_rows(what="documents"), dropped]
+    imported = ImportRecords(task_id="import_documents", handoff=found.output, approval=approved.output, **WANTED)
+    verified = VerifyRecords(task_id="verify_documents", handoff=found.output, **WANTED)
+    dropped = DropScratch(task_id="drop_scratch", handoff=scratch.output, place=STAGING)
+    documented = DocumentRecords(
+        task_id="document_result",
+        source="{{ params.source }}",
+        steps=[chosen, scratch, found, approved, imported, verified],
+        trigger_rule="all_done",
+    )
+    found >> approved >> imported >> verified >> [documented, dropped]
     dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
 
 

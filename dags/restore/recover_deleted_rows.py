@@ -1,9 +1,9 @@
 """# Recover deleted rows
 
-**When:** by the button, when some rows of a production database were deleted, or changed, by mistake: a user with all
+**When:** manually, when some rows of a production database were deleted, or changed, by mistake: a user with all
 their orders, a day of bookings. Nothing else of production is touched, and nobody has to stop working.
 
-**What:** the rows, and those that the deletion took along, are found in the last backup before it, and put back.
+**What:** the rows, and their dependent rows, are found in the last backup before the deletion, and put back.
 
 | step | what it does |
 |---|---|
@@ -34,32 +34,48 @@ the report names with psql: rows that were changed since then stay.
 
 from airflow.sdk import dag
 
-from backup_playbook.dag_parts.approval import ApprovePlan
-from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BY_BUTTON
-from backup_playbook.dag_parts.recovery_form import (
+from backup_playbook.forms.deadlines import finished_within
+from backup_playbook.forms.defaults import ALERTS, BY_BUTTON
+from backup_playbook.forms.fields import (
     CHOSEN_BY_FORM,
     allow_unverified_param,
     backup_param,
     before_param,
     choice_param,
     drill_param,
-    longest_rto,
     optional_text_param,
     repository_param,
-    source_param,
 )
-from backup_playbook.dag_parts.rows import document_rows, keys_param, on_conflict_param, table_param
-from backup_playbook.operators.restore import CreateScratch, DropScratch
-from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRows, VerifyRows
+from backup_playbook.forms.records import keys_param, on_conflict_param, table_param
+from backup_playbook.forms.sources import longest_rto, source_param, sources
+from backup_playbook.operators.approval import ApprovePlan
+from backup_playbook.operators.records import (
+    ChooseRecordsBackup,
+    DocumentRecords,
+    FindRecords,
+    ImportRecords,
+    VerifyRecords,
+)
+from backup_playbook.operators.restore import STAGING, CreateScratch, DropScratch
+
+RECOVERABLE = sources("database", records="rows", recovery=True)
+WANTED = {
+    "table": "{{ params.table }}",
+    "keys": "{{ params.keys | tojson }}",
+    "condition": "{{ params.where or '' }}",
+    "children": "{{ params.children == 'restore' }}",
+    "fire_triggers": "{{ params.triggers == 'fire' }}",
+    "on_conflict": "{{ params.on_conflict }}",
+}
+"""The rows that the form asks for, as an argument of each step."""
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    deadline=finished_within(longest_rto()),
+    deadline=finished_within(longest_rto(RECOVERABLE)),
     params={
-        "source": source_param(),
+        "source": source_param(RECOVERABLE, "Whose database? Those with `recovery` in sources.yaml."),
         "table": table_param(),
         "keys": keys_param(),
         "where": optional_text_param(
@@ -70,7 +86,7 @@ from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRow
         "backup": backup_param(),
         "repository": repository_param("Which copy of the backup is read."),
         "allow_unverified": allow_unverified_param(),
-        "children": choice_param("Children", "Rows that the deletion took along, to any depth.", "restore", "skip"),
+        "children": choice_param("Children", "Dependent rows that were deleted too, to any depth.", "restore", "skip"),
         "on_conflict": on_conflict_param("rows"),
         "triggers": choice_param("Triggers", "Whether those of the tables fire for the rows.", "off", "fire"),
         "drill": drill_param(),
@@ -79,23 +95,26 @@ from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRow
     **ALERTS,
 )
 def recover_deleted_rows():
-    chosen = ChooseRowsBackup(
-        task_id="choose_backup",
-        before="{{ params.deleted_at }}",
-        **CHOSEN_BY_FORM,
-    )
-    scratch = CreateScratch(task_id="create_scratch", backup=chosen.output).as_setup()
-    found = FindRows(task_id="find_rows", backup=scratch.output)
+    chosen = ChooseRecordsBackup(task_id="choose_backup", before="{{ params.deleted_at }}", **CHOSEN_BY_FORM, **WANTED)
+    scratch = CreateScratch(task_id="create_scratch", handoff=chosen.output, place=STAGING).as_setup()
+    found = FindRecords(task_id="find_rows", handoff=scratch.output, **WANTED)
     approved = ApprovePlan(
         task_id="approve_plan",
         subject="Recovery of rows of {{ params.source }}",
-        plan="find_rows",
+        plan=found,
+        asked=chosen,
         drill="{{ params.drill }}",
     )
-    imported = ImportRows(task_id="import_rows", backup=found.output, approval=approved.output)
-    verified = VerifyRows(task_id="verify_rows", backup=found.output)
-    dropped = DropScratch(task_id="drop_scratch", backup=scratch.output)
-    found >> approved >> imported >> verified >> [document_rows(), dropped]
+    imported = ImportRecords(task_id="import_rows", handoff=found.output, approval=approved.output, **WANTED)
+    verified = VerifyRecords(task_id="verify_rows", handoff=found.output, **WANTED)
+    dropped = DropScratch(task_id="drop_scratch", handoff=scratch.output, place=STAGING)
+    documented = DocumentRecords(
+        task_id="document_result",
+        source="{{ params.source }}",
+        steps=[chosen, scratch, found, approved, imported, verified],
+        trigger_rule="all_done",
+    )
+    found >> approved >> imported >> verified >> [documented, dropped]
     dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
 
 

@@ -20,7 +20,7 @@ from backup_playbook.connections.backups import Backups
 from backup_playbook.connections.repositories import Repositories
 from backup_playbook.core.errors import ConfigError, GuardError, PlaybookError
 from backup_playbook.core.guards import CollectionsIdentity, DatabaseIdentity
-from backup_playbook.core.model import Manifest
+from backup_playbook.core.model import Manifest, TableRecord
 from backup_playbook.engines.contract import CopyServer, DatabaseEngine, Engine, Source
 from backup_playbook.engines.live_database import LiveDatabase
 from backup_playbook.engines.record_recovery import RecordRecovery, WantedRecords
@@ -137,6 +137,20 @@ class Access(ABC, Generic[Settings]):
     def records(self, wanted: WantedRecords) -> RecordRecovery:  # noqa: ARG002 - for engines that have them
         """Return a recovery of these records. Raises ConfigError."""
         raise self.lacks("records that can be recovered one by one")
+
+    def contents(
+        self,
+        reader: BackupReader,  # noqa: ARG002 - for engines that can
+        table: str,  # noqa: ARG002
+        keys: Sequence[str],  # noqa: ARG002
+        cancellation: Cancellation,  # noqa: ARG002
+    ) -> tuple[Sequence[TableRecord], Sequence[Mapping[str, str | None]]]:
+        """Return the tables of a backup, and rows of one of them, without a restore.
+
+        table: one alone; empty: all. keys: of rows of this table, as they are written in the backup. Raises
+        RowRecoveryError for what makes no sense.
+        """
+        raise self.lacks("backups that can be looked into")
 
     def count(self) -> Mapping[str, int]:
         """Count the rows of production now, by table. Raises SourceError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from airflow.sdk import Connection
 from psycopg import pq
@@ -11,7 +11,7 @@ from backup_playbook.config import PostgresSource
 from backup_playbook.connections.base import DatabaseAccess
 from backup_playbook.connections.lookup import airflow_connection
 from backup_playbook.core.guards import DatabaseIdentity
-from backup_playbook.core.model import Manifest
+from backup_playbook.core.model import Manifest, TableRecord
 from backup_playbook.engines.contract import CopyServer, Source
 from backup_playbook.engines.live_database import LiveDatabase
 from backup_playbook.engines.postgres import dump
@@ -22,8 +22,11 @@ from backup_playbook.engines.postgres.records import PostgresRecords
 from backup_playbook.engines.postgres.recovery_preflight import MAINTENANCE_DATABASE
 from backup_playbook.engines.postgres.restore import source_identity
 from backup_playbook.engines.postgres.row_counts import count_rows
+from backup_playbook.engines.postgres.row_lookup import Row, find_record, lookup_rows
 from backup_playbook.engines.postgres.scratch import ScratchServer, read_identity
 from backup_playbook.engines.record_recovery import RecordRecovery, WantedRecords
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.processes import Cancellation
 
 _LIBPQ_KEYWORDS = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
 
@@ -66,6 +69,12 @@ class PostgresAccess(DatabaseAccess[PostgresSource, DatabaseIdentity]):
 
     def records(self, wanted: WantedRecords) -> RecordRecovery:
         return PostgresRecords(self._as_recovery_role().at(self.server.database), wanted)
+
+    def contents(
+        self, reader: BackupReader, table: str, keys: Sequence[str], cancellation: Cancellation
+    ) -> tuple[Sequence[TableRecord], Sequence[Row]]:
+        records = [find_record(reader.manifest, table)] if table else reader.manifest.tables
+        return records, lookup_rows(reader, records[0], keys, cancellation) if keys else []
 
     def count(self) -> Mapping[str, int]:
         return count_rows(self.server)

@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backup_playbook.core.errors import PlaybookError
+from backup_playbook.core.row_recovery import Preview
 
 
 class HandoffError(PlaybookError):
@@ -125,10 +126,11 @@ class Restoring(Handoff):
 
     target: of targets.yaml; empty: that of the source's restore test. scratch, proof: of the copy, once there. kept:
     the name under which it stays; empty: it does not. only: schemas and tables whose rows it has; empty: all.
-    leave_out: definitions that it goes without, as a person asked for. tables: whose rows it has. left_out: what it does not get,
-    in words. owners: it has owners and grants; owners_lack: why it has none, where they were to be tried.
+    leave_out: definitions that it goes without, as a person asked for. tables: whose rows it has. left_out: what it
+    does not get, in words. owners: it has owners and grants; owners_lack: why it has none, where they were to be tried.
 
-    replacing: the exchange of production; None where production stays as it is.
+    replacing: the exchange of production; None where production stays as it is. preview: of records that come back into
+    it, without their values.
     """
 
     backup_id: str
@@ -151,6 +153,7 @@ class Restoring(Handoff):
     owners_lack: str = ""
     proof: Proven | None = None
     replacing: Replacing | None = None
+    preview: Preview | None = None
 
     def with_phase(self, name: str, seconds: float) -> dict[str, float]:
         """Return the phases with one more."""
