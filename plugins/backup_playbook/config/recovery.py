@@ -69,7 +69,7 @@ class MongoRecovery(_Recovery):
 
     connection: ConnectionId = Field(
         description=(
-            "Airflow connection (type MongoDB) of a user with the role `readWrite` on the database; restore_mongodb "
+            "Airflow connection (type MongoDB) of a user with the role `readWrite` on the database; restore_database "
             "needs `dbAdmin` too."
         ),
     )

@@ -18,7 +18,7 @@ from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.markdown import cell
 from backup_playbook.core.masking import HIDDEN
 from backup_playbook.core.report import Report, Table
-from backup_playbook.core.row_recovery import Preview, RecoveredRows, not_restored
+from backup_playbook.core.row_recovery import Preview, RecoveredRows, State, not_restored
 from backup_playbook.core.words import counted
 from backup_playbook.notifiers.runs import run_url
 from backup_playbook.operators.approval import leave_plan
@@ -269,7 +269,7 @@ def written(end: Ended, recovered: RecoveredRows | None) -> str:
 
 def shown(preview: Preview) -> tuple[Table, ...]:
     """Return what the plan said, in numbers."""
-    states = ("missing", "differs", "equal", "taken")
+    states: tuple[State, ...] = ("missing", "differs", "equal", "taken")
     found = [(one.table, *(f"{one.counts.get(state, 0):,}" for state in states)) for one in preview.tables]
     conflicts = [(one.table, one.kind, one.what, one.choices) for one in preview.conflicts]
     tables = (

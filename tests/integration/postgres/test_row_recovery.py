@@ -1,4 +1,4 @@
-"""Deleted rows come back as they were, with all that went along, and nothing else changes."""
+"""Deleted rows come back as they were, with all dependent rows, and nothing else changes."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -63,14 +63,14 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> Inspe
             raise RestoreError(
                 f"{server.label} has no database {live}.",
                 "If an earlier promotion was undone by hand, rename it back; if it was dropped, restore it under this "
-                "name with restore_postgres and the target `new database`.",
+                "name with restore_database and the target `new database`.",
             )
         oid, accepts, size, prepared, slots, subscriptions, tablespace, half_dropped, template = row
         if half_dropped:
             raise RestoreError(
                 f"{live} is what an interrupted DROP DATABASE has left: nothing in it can be used any more.",
                 f"Finish it (DROP DATABASE {quoted(live)};), and restore the backup under this name with "
-                "restore_postgres and the target `new database`.",
+                "restore_database and the target `new database`.",
             )
         problems = [*_missing_rights(connection, live), *_prepared(live, prepared)]
         problems = problems or [*_unsettable(connection, live)]
@@ -137,7 +137,7 @@ def _one_encoding(connection: Connection[TupleRow], live: str) -> Iterator[None]
             f"{live} cannot be exchanged as it is: its owner, comment, grants or settings have {error.object!r}, which "
             f"is of another encoding than the database {connection.info.dbname}, from which it is done.",
             "Nothing was touched. Write them in ASCII (COMMENT ON DATABASE ...), or restore it under a new name with "
-            "restore_postgres.",
+            "restore_database.",
         ) from error
 
 

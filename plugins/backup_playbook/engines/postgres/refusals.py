@@ -98,7 +98,7 @@ def _remedy(message: str) -> str:
         return (
             "If a function says so (its name stands in the CONTEXT), it finds its tables by search_path, which no "
             "restore sets: ALTER FUNCTION ... SET search_path at the source, and back it up again. Of this backup, "
-            "restore_postgres with all schemas named in `only` leaves materialised views empty that use it."
+            "restore_database with all schemas named in `only` leaves materialised views empty that use it."
         )
     if "statement timeout" in message:
         return NO_ANSWER

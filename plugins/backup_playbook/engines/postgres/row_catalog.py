@@ -188,7 +188,7 @@ def find_table(connection: Connection[TupleRow], wanted: str) -> TableShape:
     raise RowRecoveryError(
         f"Production has no table {wanted!r}.",
         f"Correct the name{f' (is it {near}?)' if near else ''}. When the whole table was dropped: restore it with "
-        "restore_postgres.",
+        "restore_database.",
     )
 
 

@@ -19,7 +19,7 @@ from backup_playbook.streams.processes import Cancellation
 
 @dataclass(frozen=True)
 class WantedRows:
-    """What is looked for. links: the foreign keys by which rows are found that went along."""
+    """What is looked for. links: the foreign keys by which dependent rows are found."""
 
     table: TableShape
     selection: Selection

@@ -178,7 +178,7 @@ class RowSearch(Restore):
                 f"The rows of {self._root.label} in the backup and in production have no common key, or nothing that "
                 f"the condition names: {', '.join(lost)} is no column of the backup's table.",
                 "Choose a backup from after the column was made; or restore the table into a database of its own "
-                "(restore_postgres), and copy the rows by hand.",
+                "(restore_database), and copy the rows manually.",
             )
         if condition is None:
             return
