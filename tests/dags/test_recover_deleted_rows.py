@@ -33,7 +33,7 @@ def test_scratch_is_dropped_whatever_happened(dag: DAG) -> None:
 
 def test_nothing_is_done_without_approval(dag: DAG) -> None:
     approve = dag.task_dict["approve_plan"]
-    assert (approve.defaults, approve.ignore_downstream_trigger_rules, approve.retries) == (None, True, 0)
+    assert (approve.defaults, approve.ignore_downstream_trigger_rules, approve.retries) == (None, False, 0)
 
 
 @pytest.mark.parametrize(

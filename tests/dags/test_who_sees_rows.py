@@ -1,17 +1,23 @@
 """Keys and values of rows stand in the plan that is approved; logs, reports and messages have numbers."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from backup_playbook.core.row_recovery import Conflict, Preview, PreviewRow, TablePreview
-from backup_playbook.dag_parts.approval import PLAN
-from backup_playbook.dag_parts.rows import without_values
-from backup_playbook.operators.rows import leave_plan
+from backup_playbook.engines.record_recovery import WantedRecords
+from backup_playbook.operators.approval import BEHIND, PLAN
+from backup_playbook.operators.handoffs import Restoring
+from backup_playbook.operators.records import FindRecords, shown, without_values
+from tests.dags.run_of_tasks import RunOfTasks
 
 VALUE = "ann@example.com"
+CONDITION = f"mail = '{VALUE}'"
 PREVIEW = Preview(
     tables=(
         TablePreview(
@@ -28,30 +34,59 @@ PREVIEW = Preview(
     remarks=(),
     fingerprint="f",
 )
+WANTED = {"table": "users", "condition": CONDITION, "on_conflict": "skip"}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CHOSEN = Restoring(
+    source="shop", backup_id="b", repository="primary", seal="", origin="", taken_at=NOW, remark="", unverified=False,
+    started_at=NOW,
+).as_json()  # fmt: skip
 
 
-class Ti:
-    def __init__(self) -> None:
-        self.pushed: dict[str, Any] = {}
+class Records:
+    """A recovery that finds PREVIEW."""
 
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.pushed[key] = value
+    def understand(self) -> str:
+        return "Rows of users."
+
+    def describe(self) -> tuple[str, str, str]:
+        return "Rows", "How.", CONDITION
+
+    def load(self, *_: Any) -> dict[str, float]:
+        return {"data": 1.0}
+
+    def preview(self, *_: Any) -> Preview:
+        return PREVIEW
 
 
-def test_only_who_approves_sees_rows(caplog: pytest.LogCaptureFixture) -> None:
+@contextmanager
+def reader(*_: Any) -> Iterator[Any]:
+    yield SimpleNamespace(manifest=None)
+
+
+def test_only_who_approves_sees_rows(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.INFO)
-    ti = Ti()
-    tested: Any = {"unverified": False, "backup_id": "b", "repository": "primary", "remark": ""}
-    context: Any = {"ti": ti, "params": {"on_conflict": "skip"}}
-    leave_plan(context, tested, PREVIEW, "Rows", datetime(2026, 1, 1, tzinfo=UTC), "How.", f"mail = '{VALUE}'")
-    plan = ti.pushed.pop(PLAN)
+    access = SimpleNamespace(
+        records=lambda _: Records(), reader=reader, copy_server=lambda _: SimpleNamespace(scratch=lambda *_: None)
+    )
+    monkeypatch.setattr("backup_playbook.connections.registry.access", lambda *_: access)
+    run = RunOfTasks()
+    found = run.do(FindRecords(task_id="find_rows", handoff=CHOSEN, **WANTED))
+    plan = run.left.pop(("find_rows", PLAN))
     assert plan.count(VALUE) == 4
-    assert VALUE not in str(ti.pushed)
-    assert VALUE not in caplog.text
-    assert "| public.users | 1 |" in caplog.text
-    assert ti.pushed["preview"]["fingerprint"] == "f"
+    assert "Those that in the backup met" in plan
+    assert run.left["find_rows", BEHIND] == found["preview"]["fingerprint"] == "f"
+    assert VALUE not in str(run.left)
+    assert VALUE not in str(shown(Preview.model_validate(found["preview"])))
+    logged = caplog.text + capsys.readouterr().out
+    assert VALUE not in logged
+    assert "| public.users | 1 |" in logged
 
 
 def test_report_has_no_keys() -> None:
-    form = {"table": "users", "keys": [VALUE], "where": f"mail = '{VALUE}'", "ids": None, "drill": False}
-    assert without_values(form) == {"table": "users", "keys": "***", "where": "***", "ids": None, "drill": False}
+    asked = WantedRecords("users", (VALUE,), CONDITION)
+    assert without_values(asked) == {
+        "table": "users", "keys": "***", "condition": "***", "children": True, "fire_triggers": False,
+    }  # fmt: skip
+    assert without_values(WantedRecords("users"))["keys"] == ()

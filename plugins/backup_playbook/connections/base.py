@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 from botocore.config import Config
 
 from backup_playbook.config import PlaybookConfig
-from backup_playbook.config.protected import Protected
 from backup_playbook.connections import keys, s3
 from backup_playbook.connections.backups import Backups
 from backup_playbook.connections.repositories import Repositories
@@ -33,13 +32,12 @@ from backup_playbook.streams.processes import Cancellation
 
 log = logging.getLogger(__name__)
 
-Settings = TypeVar("Settings", bound=Protected)
 Identity = TypeVar("Identity", DatabaseIdentity, CollectionsIdentity)
 
 IDENTITIES_AT_ONCE = 8
 
 
-class Access(ABC, Generic[Settings]):
+class Access(ABC):
     """A source, and everything that belongs to it.
 
     Making one contacts nobody, and no property does; only verbs do. A verb that the engine has no ability for raises
@@ -47,6 +45,8 @@ class Access(ABC, Generic[Settings]):
     """
 
     engine: ClassVar[Engine]
+    settings: Any
+    """Its settings in sources.yaml; each engine has a model of its own."""
 
     def __init__(self, config: PlaybookConfig, name: str) -> None:
         """Bind to the source of this name. Raises ConfigError when there is none, or it is of another engine."""
@@ -126,6 +126,11 @@ class Access(ABC, Generic[Settings]):
             )
         return str(self.settings.restore_test.target)
 
+    @property
+    def database_engine(self) -> DatabaseEngine:
+        """The knowledge of its engine of databases. Raises ConfigError for a source that is none."""
+        raise self.lacks("databases")
+
     def copy_server(self, target: str = "") -> CopyServer:  # noqa: ARG002 - for engines that have them
         """Return a server of targets.yaml, by default that of its restore test. Raises ConfigError."""
         raise self.lacks("copies on a database server")
@@ -188,10 +193,15 @@ class Access(ABC, Generic[Settings]):
         )
 
 
-class DatabaseAccess(Access[Settings], Generic[Settings, Identity]):
+class DatabaseAccess(Access, Generic[Identity]):
     """A source that is a database: it has an identity, by which a copy is never mistaken for production."""
 
     engine: ClassVar[DatabaseEngine]
+
+    @property
+    def database_engine(self) -> DatabaseEngine:
+        """The knowledge of its engine."""
+        return self.engine
 
     @abstractmethod
     def identity(self) -> Identity:

@@ -45,10 +45,11 @@ class Scan(NamedTuple):
     gone: tuple[str, ...]
 
 
-class FilesAccess(Access[FilesSource]):
+class FilesAccess(Access):
     """See `connections.base.Access`."""
 
     engine = FilesEngine()
+    settings: FilesSource
 
     @property
     def options(self) -> FilesOptions:

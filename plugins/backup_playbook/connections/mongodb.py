@@ -25,10 +25,11 @@ from backup_playbook.engines.mongodb.scratch import MongoScratchServer, read_col
 from backup_playbook.engines.record_recovery import RecordRecovery, WantedRecords
 
 
-class MongoAccess(DatabaseAccess[MongoSource, CollectionsIdentity]):
+class MongoAccess(DatabaseAccess[CollectionsIdentity]):
     """See `connections.base.Access`."""
 
     engine = MongoEngine()
+    settings: MongoSource
 
     @property
     def server(self) -> MongoServer:

@@ -31,10 +31,11 @@ from backup_playbook.streams.processes import Cancellation
 _LIBPQ_KEYWORDS = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
 
 
-class PostgresAccess(DatabaseAccess[PostgresSource, DatabaseIdentity]):
+class PostgresAccess(DatabaseAccess[DatabaseIdentity]):
     """See `connections.base.Access`."""
 
     engine = PostgresEngine()
+    settings: PostgresSource
 
     @property
     def server(self) -> PostgresServer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from backup_playbook.config import PlaybookConfig
 from backup_playbook.connections.base import Access
@@ -16,8 +15,8 @@ ENGINES = {
 """Where the Access of each engine is; imported when it is needed, for each brings its driver."""
 
 
-def access(config: PlaybookConfig, source: str) -> Access[Any]:
+def access(config: PlaybookConfig, source: str) -> Access:
     """Return the access to a source. Raises ConfigError when the configuration has no such source."""
     module, _, name = ENGINES[config.source(source).engine].partition(":")
-    found: type[Access[Any]] = getattr(import_module(module), name)
+    found: type[Access] = getattr(import_module(module), name)
     return found(config, source)

@@ -24,10 +24,10 @@ class Table(BaseModel):
 class Report(BaseModel):
     """How a run ended. kind: names the file, such as `restore-test`.
 
-    headline: what happened, to what. in_short: what it means, for the message. failed_step, problem: empty when all went
-    well. took: until what was restored was ready, without waits for people. repository: where the report goes first, and the backup was read from. facts: Markdown by title, a line each.
-    remarks: sentences that are no failure, and still worth a look. undo: Markdown; empty when nothing is to be undone.
-    details: for machines alone.
+    headline: what happened, to what. in_short: what it means, for the message. failed_step, problem: empty when all
+    went well. took: until what was restored was ready, without waits for people. repository: where the report goes
+    first, and the backup was read from. facts: Markdown by title, a line each. remarks: sentences that are no failure,
+    and still worth a look. undo: Markdown; empty when nothing is to be undone. details: for machines alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -13,7 +13,7 @@ from backup_playbook.notifiers.runs import RunLate
 
 
 def finished_within(interval: timedelta) -> DeadlineAlert:
-    """Return the deadline of a DAG: `@dag(deadline=finished_within(...))`. It is counted from the moment at which the run was queued.
+    """Return the deadline of a DAG: `@dag(deadline=finished_within(...))`, counted from when the run was queued.
 
     Airflow keeps the deadline of a run that has failed: unless it was repaired by then, that is told too.
     """

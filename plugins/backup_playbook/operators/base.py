@@ -38,7 +38,7 @@ class PlaybookOperator(BaseOperator):
         return load_config()
 
     @cached_property
-    def access(self) -> Access[Any]:
+    def access(self) -> Access:
         """The access to the source. Raises ConfigError when the configuration has it no more."""
         from backup_playbook.connections.registry import access
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,8 +64,8 @@ class PlanRestore(RestoreStep):
         target = target or self.access.restore_test_target()
         with self.reader() as reader:
             manifest = reader.manifest
-            scope = self.access.engine.scope(reader, CopyOptions(only, texts(self.leave_out)))
-        kept = database or restored_name(self.access.engine.database(manifest), now)
+            scope = self.access.database_engine.scope(reader, CopyOptions(only, texts(self.leave_out)))
+        kept = database or restored_name(self.access.database_engine.database(manifest), now)
         kept = "" if self.target == TO_PRODUCTION else kept
         room = self.access.copy_server(target).require_room(kept, scope.content_bytes)
         known = self.handoff.model_copy(
@@ -171,6 +171,6 @@ class BranchOnTarget(BaseBranchOperator):
         self.production = production.task_id
         self.elsewhere = elsewhere.task_id
 
-    def choose_branch(self, context: Context) -> str | Iterable[str]:  # noqa: ARG002 - passed by name
+    def choose_branch(self, context: Context) -> str:  # noqa: ARG002 - passed by name
         """Return the task that the run goes on with."""
         return self.production if self.target == TO_PRODUCTION else self.elsewhere

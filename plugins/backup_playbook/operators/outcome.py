@@ -34,7 +34,7 @@ class Stage:
 
 def stages_of(steps: Iterable[BaseOperator], prune: BaseOperator) -> tuple[Stage, ...]:
     """Return the stages of the steps that a DAG file names, in their order; prune: the last one."""
-    found = [Stage(step.task_id, step.means, getattr(step, "only_offsite", False)) for step in steps]  # type: ignore[attr-defined]
+    found = [Stage(step.task_id, step.means, getattr(step, "only_offsite", False)) for step in steps]
     return (*found, Stage(prune.task_id, "old backups were not removed", unsafe=False))
 
 
@@ -99,9 +99,7 @@ def outcome(
     wanted = [stage for stage in stages if offsite or not stage.only_offsite]
     reached = {stage: states.get(f"{stage.task_id}_{index}") or "not started" for stage in wanted}
     failed = next((stage for stage, state in reached.items() if state != "success"), None)
-    good = [
-        results[stage.task_id] for stage in wanted if reached[stage] == "success" and stage.task_id in results
-    ]
+    good = [results[stage.task_id] for stage in wanted if reached[stage] == "success" and stage.task_id in results]
     return Outcome(source, failed, reached[failed].replace("_", " ") if failed else "", good[-1] if good else None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import Context
 
@@ -57,7 +57,7 @@ def refuse_a_second_recovery(host: ScratchHost, source: str, context: Context) -
 
 
 def recovery_plan(
-    access: Access[Any],
+    access: Access,
     known: Restoring,
     replacing: Replacing,
     manifest: Manifest,
@@ -99,7 +99,7 @@ def recovery_plan(
     )
 
 
-def restore_plan(access: Access[Any], known: Restoring, manifest: Manifest, scope: Scope, room: Room) -> RestorePlan:
+def restore_plan(access: Access, known: Restoring, manifest: Manifest, scope: Scope, room: Room) -> RestorePlan:
     """Put together the plan of a restore beside production."""
     _, entries, rate = look_up(access, known.repository)
     return RestorePlan(
@@ -118,12 +118,12 @@ def restore_plan(access: Access[Any], known: Restoring, manifest: Manifest, scop
         free=room.free,
         estimate=timedelta(seconds=scope.content_bytes / rate) if rate else None,
         rto=access.config.objectives_of(access.name).rto,
-        undo=access.engine.undo_kept(known.kept),
+        undo=access.database_engine.undo_kept(known.kept),
         remark=known.remark,
     )
 
 
-def look_up(access: Access[Any], repository: str) -> tuple[Survey, list[CatalogEntry], float | None]:
+def look_up(access: Access, repository: str) -> tuple[Survey, list[CatalogEntry], float | None]:
     """Look into a repository: its backups of the source, newest first; content bytes restored and proven a second."""
     from backup_playbook.engines.survey import newest_restores, survey
 
@@ -148,7 +148,7 @@ def _candidate(entry: CatalogEntry, manifest: Manifest | None, *, offered: bool)
     )
 
 
-def _rows_now(access: Access[Any]) -> tuple[dict[str, int], str]:
+def _rows_now(access: Access) -> tuple[dict[str, int], str]:
     """Count production, or say why it cannot be counted: it may be what is broken."""
     try:
         return dict(access.count()), ""

@@ -234,7 +234,7 @@ class DocumentRecords(SourceOperator):
         return {**done, "undo": undo}
 
 
-def kind_of(access: Access[Any]) -> str:
+def kind_of(access: Access) -> str:
     """Return what records of a source are called: `rows`, `documents`."""
     return f"{access.engine.words.row}s"
 
@@ -245,7 +245,7 @@ def without_values(wanted: WantedRecords) -> dict[str, Any]:
     return asked | {name: HIDDEN for name in ("keys", "condition") if asked[name]}
 
 
-def headline_of(access: Access[Any], end: Ended, recovered: RecoveredRows | None) -> str:
+def headline_of(access: Access, end: Ended, recovered: RecoveredRows | None) -> str:
     """Say how it ended."""
     run = f"Recovery of {kind_of(access)} of {access.name}"
     if end.failed:

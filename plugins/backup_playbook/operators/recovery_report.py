@@ -61,7 +61,7 @@ class DocumentRecovery(SourceOperator):
         return finish(context, report, self.access, write_evidence=write_evidence, remedy=remedy)
 
 
-def recovery_evidence(access: Access[Any], known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
+def recovery_evidence(access: Access, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
     """Write evidence beside the backup: it is damaged, or it was restored and proven.
 
     Returns what could not be written. A run that could not be made says nothing of the backup, nor does a part that is
@@ -108,7 +108,9 @@ def recovery_report(step: SourceOperator, context: Context, known: Restoring, en
         "lost": f"Lost: the writes of {human_age(ready - known.taken_at)}, since {utc(known.taken_at)}; they are in "
         f"{replacing.quarantine}.",
     }
-    words = (said["took"], said["lost"], end.problem, maintenance) if promoted_at else (end.problem, maintenance)
+    words: tuple[str, ...] = (
+        (said["took"], said["lost"], end.problem, maintenance) if promoted_at else (end.problem, maintenance)
+    )
     if end.rejected_by:
         words = (f"Rejected by {end.rejected_by}. Nothing was touched.",)
     undo = {"source": step.source, "quarantine": replacing.quarantine}
@@ -160,7 +162,7 @@ def _headline(known: Restoring, end: Ended, *, promoted: bool) -> str:
     return f"{known.source} was recovered from {known.backup_id}"
 
 
-def _exchange(access: Access[Any], known: Restoring) -> str:
+def _exchange(access: Access, known: Restoring) -> str:
     assert known.replacing
     assert known.replacing.exchanged
     done = known.replacing.exchanged

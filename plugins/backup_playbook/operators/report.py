@@ -94,7 +94,7 @@ def ended(context: Context, steps: Steps, *, good: Sequence[str] = ("success", "
 def finish(
     context: Context,
     report: Report,
-    access: Access[Any],
+    access: Access,
     *,
     write_evidence: Callable[[str], list[str]] | None = None,
     severity: Severity | None = None,

@@ -101,7 +101,7 @@ def restore_report(step: DocumentRestoreTest, context: Context, known: Restoring
     seconds, rto = human_seconds(took.total_seconds()), human_seconds(objective.total_seconds())
     beside = not_covered(known)
     stays = known.kept if known.kept and not end.failed else ""
-    undo = access.engine.undo_kept(stays) if stays else ""
+    undo = access.database_engine.undo_kept(stays) if stays else ""
     passed = f"{counted(len(checks), 'application check')} passed; " if checks else ""
     uncovered = "".join(f" {title}: {', '.join(what)}." for title, what in beside.items())
     in_short = (
