@@ -52,7 +52,7 @@ class Access(ABC):
         """Bind to the source of this name. Raises ConfigError when there is none, or it is of another engine."""
         self.config = config
         self.name = name
-        self.settings: Settings = config.source(name)  # type: ignore[assignment]  # it is of this engine: see below
+        self.settings = config.source(name)
         if self.settings.engine != self.engine.name:
             raise ConfigError(
                 f"The source {name!r} is of the engine {self.settings.engine}, and not of {self.engine.name}.",

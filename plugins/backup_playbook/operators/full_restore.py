@@ -168,8 +168,8 @@ class BranchOnTarget(BaseBranchOperator):
     def __init__(self, *, target: str, production: BaseOperator, elsewhere: BaseOperator, **arguments: Any) -> None:
         super().__init__(**{"retries": 0, **arguments})
         self.target = target
-        self.production = production.task_id
-        self.elsewhere = elsewhere.task_id
+        self.production: str = production.task_id
+        self.elsewhere: str = elsewhere.task_id
 
     def choose_branch(self, context: Context) -> str:  # noqa: ARG002 - passed by name
         """Return the task that the run goes on with."""
