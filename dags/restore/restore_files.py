@@ -9,10 +9,10 @@ id, or the one that has a file in a version that `list_file_versions` shows.
 |---|---|
 | `choose_backup` | finds the backup, and reads its manifest |
 | `plan_restore` | says what will come back, and where to; in place, what is missing, replaced, or newer and stays |
-| `approve_plan` | in place only: waits until a person has read the plan |
+| `approve_plan` | in place only: waits until a person has read the plan; rejected, nothing is touched |
 | `restore` | brings the files back with times, modes, owners (as root) and links |
 | `prove` | reads them all again: contents by SHA-256, links, times, modes, owners (as root) |
-| `report_result` | tells people where the files are |
+| `report_result` | writes the report and the evidence, and tells people where the files are |
 
 *new_directory* makes one below the directory, or in the bucket, of a target in `targets.yaml`; it stays until you
 remove it. In a bucket there are no links and attributes. *in_place* writes into the source itself: files
