@@ -52,6 +52,8 @@ def approved(playground: Playground, rejected: Answered) -> Answered:
 def test_rejected_touches_nothing(rejected: Answered, playground: Playground) -> None:
     assert (rejected.states["import_rows"], rejected.states["drop_scratch"]) == ("skipped", "success")
     assert scratches(playground) == []
+    report = stored(playground, rejected.result("document_result")["report"])
+    assert b"# Recovery of rows of shop was rejected by " in report
 
 
 @pytest.mark.usefixtures("rejected")
@@ -82,7 +84,7 @@ def test_user_is_back_with_all_orders(approved: Answered, playground: Playground
 def test_report_says_who_approved(approved: Answered, playground: Playground) -> None:
     result = approved.result("document_result")
     report = json.loads(stored(playground, result["report"].removesuffix("md") + "json"))
-    assert report["recovered"]["inserted"]["public.users"] == 1
+    assert report["details"]["recovered"]["inserted"]["public.users"] == 1
     assert report["approved_by"] not in ("", "nobody (a drill)")
     assert any("Back in shop: " in text for text in approved.told)
 
