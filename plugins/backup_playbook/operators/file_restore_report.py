@@ -66,7 +66,7 @@ class DocumentFilesRestore(SourceOperator):
             kind="files-restore",
             source=self.source,
             headline=headline,
-            in_short="\n".join(filter(None, [*said, end.problem])),
+            in_short=". ".join(filter(None, ["; ".join(filter(None, said)), end.problem])),
             failed_step=end.failed,
             problem=end.problem,
             backup_id=known.backup_id if known else "",
