@@ -11,14 +11,14 @@ from backup_playbook.streams.processes import Cancellation
 
 
 class FilesPlan(NamedTuple):
-    """What a restore will do. in_short: a sentence without its end. lines: Markdown."""
+    """Outlook of a restore. in_short: a sentence without its end. lines: Markdown."""
 
     in_short: str
     lines: list[str]
 
 
 class Compared(NamedTuple):
-    """What was compared with the backup, and is equal. counts: by kind. missing: what is not there, in words.
+    """Paths that were compared with the backup, and are equal. counts: by kind. missing: what is not there, in words.
 
     whole: everything of a backup was compared, contents and attributes.
     """
