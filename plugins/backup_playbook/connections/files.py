@@ -63,6 +63,7 @@ class FilesAccess(Access):
         )
 
     def source(self) -> LiveFiles:
+        """Return the live tree, bound to its directory or bucket."""
         if bucket := self.settings.bucket:
             store = other_bucket(self.config, bucket, f"sources.yaml: sources.{self.name}.bucket.connection")
             tree: Tree = BucketTree(store, bucket.replication or "")
@@ -73,12 +74,14 @@ class FilesAccess(Access):
     def copy(
         self, origin: Catalog, target: Catalog, manifest: Manifest, cancellation: Cancellation, *, anew: bool = False
     ) -> bool:
+        """Copy the contents of a backup, and seal a manifest of the same id there; False when it existed already."""
         with self.codec(cancellation) as codec:
             return copy_files(
                 BackupReader(origin.store, manifest, codec), target, self.options, cancellation, anew=anew
             )
 
     def remove_unnamed(self, catalog: Catalog, now: datetime) -> int | None:
+        """Remove the versions of files that no backup names any more; return how many."""
         return remove_unnamed(catalog, self.name, self.config.sweep.grace, now).versions
 
     def scan(self, backup_id: str, cancellation: Cancellation) -> Scan:

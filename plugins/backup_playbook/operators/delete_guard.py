@@ -1,5 +1,4 @@
-"""The guard between the scan and the sync of files: a person agrees, when so many are lost, or rewritten, that
-something may be wrong."""
+"""The guard between the scan and the sync of files: a person agrees to unusual losses."""
 
 from __future__ import annotations
 

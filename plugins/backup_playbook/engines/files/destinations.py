@@ -28,17 +28,21 @@ class NewDirectory:
 
     @property
     def address(self) -> str:
+        """Return where the files are found."""
         return str(self.scratch.root)
 
     def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:  # noqa: ARG002 - a list is read
+        """Look at what will come back."""
         return plan_new(reader, self.scratch.path, tuple(self.scratch.without), self.address, in_bucket=False)
 
     def restore(self, reader: BackupReader, cancellation: Cancellation, counts: Counter[str]) -> None:
+        """Bring the files back."""
         self.scratch.drop()  # what an earlier try of this run left: the name is the run's own
         self.scratch.create(reader.manifest)
         self.scratch.restore(reader, cancellation, counts)
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Compared:
+        """Compare what is there with the backup."""
         proof = self.scratch.prove(reader, cancellation)
         whole = not self.scratch.path and not self.scratch.without
         return Compared({"paths": proof.schema_objects}, proof.left_out, whole)
@@ -55,15 +59,19 @@ class NewFolder:
 
     @property
     def address(self) -> str:
+        """Return where the files are found."""
         return self.store.url
 
     def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:  # noqa: ARG002 - a list is read
+        """Look at what will come back."""
         return plan_new(reader, self.path, self.without, self.address, in_bucket=True)
 
     def restore(self, reader: BackupReader, cancellation: Cancellation, counts: Counter[str]) -> None:
+        """Bring the files back."""
         self._work(reader, cancellation, counts).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Compared:
+        """Compare what is there with the backup."""
         return Compared(dict(self._work(reader, cancellation, Counter()).prove()))
 
     def _work(self, reader: BackupReader, cancellation: Cancellation, counts: Counter[str]) -> BucketRestore:
@@ -82,17 +90,21 @@ class InPlace:
 
     @property
     def address(self) -> str:
+        """Return where the files are found."""
         return str(self.root)
 
     def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:
+        """Look at what will come back."""
         with self._work(reader, cancellation, Counter()) as work:
             return plan_in_place(work)
 
     def restore(self, reader: BackupReader, cancellation: Cancellation, counts: Counter[str]) -> None:
+        """Bring the files back."""
         with self._work(reader, cancellation, counts) as work:
             work.run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Compared:
+        """Compare what is there with the backup."""
         with self._work(reader, cancellation, Counter()) as work:
             return Compared(dict(work.prove()))
 
