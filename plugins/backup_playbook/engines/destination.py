@@ -33,7 +33,7 @@ class Destination(Protocol):
 
     @property
     def address(self) -> str:
-        """Where the files are found, for people."""
+        """Return the place of the files, for people."""
         ...
 
     def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:

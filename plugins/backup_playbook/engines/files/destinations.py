@@ -28,7 +28,7 @@ class NewDirectory:
 
     @property
     def address(self) -> str:
-        """Return where the files are found."""
+        """Return the place of the files, for people."""
         return str(self.scratch.root)
 
     def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:  # noqa: ARG002 - a list is read
@@ -59,7 +59,7 @@ class NewFolder:
 
     @property
     def address(self) -> str:
-        """Return where the files are found."""
+        """Return the place of the files, for people."""
         return self.store.url
 
     def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:  # noqa: ARG002 - a list is read
@@ -90,7 +90,7 @@ class InPlace:
 
     @property
     def address(self) -> str:
-        """Return where the files are found."""
+        """Return the place of the files, for people."""
         return str(self.root)
 
     def plan(self, reader: BackupReader, cancellation: Cancellation) -> FilesPlan:
