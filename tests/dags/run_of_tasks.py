@@ -1,5 +1,7 @@
 """A run of tasks without Airflow's database: what one leaves, the next one finds."""
 
+from collections.abc import Collection, Iterable
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -43,3 +45,8 @@ class RunOfTasks:
         self.left[self.task_id, "return_value"] = done = getattr(operator, method)(context, **arguments)
         self.states[self.task_id] = "success"
         return done
+
+
+def named(task_ids: Iterable[str], carriers: Collection[str] = ()) -> list[Any]:
+    """Steps, as far as an ending asks for them: their ids, and whether they return a hand-off."""
+    return [SimpleNamespace(task_id=name, carries=name in carriers) for name in task_ids]

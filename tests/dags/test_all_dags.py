@@ -15,7 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction, Timetable
 
 from backup_playbook.config import load_config
-from backup_playbook.dag_parts.defaults import ALERTS
+from backup_playbook.forms.defaults import ALERTS
 
 PROJECT = Path(__file__).parents[2]
 FILES = sorted((PROJECT / "dags").rglob("*.py"))

@@ -1,11 +1,15 @@
 """The graph of the recovery of deleted rows, and what its form takes."""
 
+from copy import copy
 from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
+
+from backup_playbook.engines.record_recovery import WantedRecords
+from backup_playbook.operators.records import WANTED
 
 
 @pytest.fixture
@@ -54,3 +58,13 @@ def test_form_is_careful_when_left_as_it_is(dag: DAG) -> None:
     assert values == {
         "on_conflict": "stop", "triggers": "off", "drill": False, "children": "restore", "deleted_at": None,
     }  # fmt: skip
+
+
+def test_steps_are_told_what_the_form_says(dag: DAG) -> None:
+    form = {"table": "users", "keys": ['["a<", "1"]', "{{ 7 }}"], "where": None, "children": "skip", "triggers": "fire"}
+    for task_id in ("choose_backup", "find_rows", "import_rows", "verify_rows"):
+        step: Any = copy(dag.task_dict[task_id])
+        for field in WANTED:
+            setattr(step, field, step.render_template(getattr(step, field), {"params": form | {"on_conflict": "skip"}}))
+        assert step.wanted == WantedRecords("users", ('["a<", "1"]', "{{ 7 }}"), "", False, True)
+        assert step.on_conflict == "skip"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from backup_playbook.core.markdown import cell, markdown_table
-from backup_playbook.core.progress import human_seconds
 
 
 class Table(BaseModel):
@@ -75,7 +75,7 @@ class Report(BaseModel):
         lines = [
             f"# {self.headline}",
             "",
-            *([cell(self.in_short), ""] if self.in_short else []),
+            *([cell(re.sub("[`*]", "", self.in_short)), ""] if self.in_short else []),
             *([f"- what failed: `{self.failed_step}`: {cell(self.problem)}"] if self.failed_step else []),
             *([f"- backup: {backup}"] if self.backup_id else []),
             *(f"- {title}: {fact}" for title, fact in self.facts.items()),
@@ -84,7 +84,7 @@ class Report(BaseModel):
             *([f"- to undo: {self.undo}"] if self.undo else []),
             f"- run: {self.run_url or self.run_id}; started {utc(self.started_at)}, ended {utc(self.finished_at)}",
         ]
-        phases = [(name, human_seconds(seconds)) for name, seconds in self.phases.items()]
+        phases = [(name, f"{seconds:.1f} s") for name, seconds in self.phases.items()]
         lines += markdown_table("Phases", ("phase", "took"), phases)
         for table in self.tables:
             lines += markdown_table(table.title, table.head, table.rows)
