@@ -184,7 +184,7 @@ def test_the_rename_fails(pair: Pair) -> None:
 
 def test_two_at_once(pair: Pair) -> None:
     made = pair.promotion()
-    with made._connect(), pytest.raises(RestoreError, match="Another recovery exchanges"):
+    with made._connect(), pytest.raises(RestoreError, match="Another recovery replaces"):
         made.run()
     assert pair.note() == "old"
 

@@ -1,4 +1,4 @@
-"""restore.sh: brings a backup back with stock tools, when neither Airflow nor this project is at hand.
+"""Script restore.sh: it restores a backup with stock tools, without Airflow and this project.
 
 Names of tables are data: they reach bash only through shlex.quote, and psql only as an argument or as checked SQL.
 """
@@ -29,6 +29,7 @@ _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 
 
 def render(manifest: Manifest, repository_url: str) -> str:
+    """Write the script for a backup."""
     properties = manifest.details["database"]
     words = {
         "MAJOR": str(manifest.details["server_version_number"] // 10_000),
@@ -88,12 +89,12 @@ def _rows(manifest: Manifest, by_kind: dict[ObjectKind, list[StoredObject]]) -> 
 
 
 def _encoding_of_names(manifest: Manifest) -> str:
-    """In which the script itself has them."""
+    """Encoding of names in the script itself."""
     return "SQL_ASCII" if of_backup(manifest.details) == "LATIN1" != manifest.details["encoding"] else "UTF8"
 
 
 def _word(manifest: Manifest, text: str) -> str:
-    """For bash; with the very bytes of the database, where these are of no encoding."""
+    """Quote a text for bash; with the very bytes of the database, where these are of no encoding."""
     if _encoding_of_names(manifest) == "UTF8":
         return shlex.quote(text)
     octal = "".join(rf"\{byte:03o}" for byte in text.encode(manifest.details["python_codec"]))
