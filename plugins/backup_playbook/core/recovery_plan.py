@@ -6,21 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.markdown import cell, code, markdown_table
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
+from backup_playbook.core.words import EngineWords, ExchangeWords, counted
 
 SHOWN = 50
-_PAUSE = {
-    "postgres": "The live name refuses connections for less than two seconds, when the two are exchanged.",
-    "mongodb": "Each collection is then renamed, in milliseconds; what clients write in its moment is kept apart.",
-}
-_TOUCHED = {
-    "postgres": "a copy is made on the server of {live}, proven and checked. Only then it takes the live name; what "
-    "is live now becomes {quarantine}, closed and unchanged.",
-    "mongodb": "a copy is made in {live}, under other names, and proven. Only then its collections take the live "
-    "names; those of now are kept unchanged, as {quarantine}.",
-}
 
 
 @dataclass(frozen=True)
@@ -46,10 +36,12 @@ class RecoveryPlan:
 
     now: rows by table in production; empty when they cannot be counted, for the reason in `uncounted`.
     choose: a person takes one of the candidates, newest first; all statements on one backup are then on the newest.
+    undo_dag, release_dag: DAGs that bring the quarantine back, and that drop it.
     """
 
     source: str
-    engine: str
+    words: EngineWords
+    exchange: ExchangeWords
     live: str
     quarantine: str
     backup_id: str
@@ -63,6 +55,8 @@ class RecoveryPlan:
     estimate: timedelta | None
     rto: timedelta
     maintenance: str
+    undo_dag: str
+    release_dag: str
     remarks: Sequence[str] = ()
     candidates: Sequence[Candidate] = ()
     choose: bool = False
@@ -71,10 +65,10 @@ class RecoveryPlan:
         """Sentence for messages. at: now, for the age of the backup."""
         if self.choose:
             backups = counted(len(self._offered()), "backup")
-            return f"Choose one of {backups} from {self.repository} to take the place of {self.live}."
+            return f"Choose one of {backups} from {self.repository} to replace {self.live}."
         return (
-            f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, takes the "
-            f"place of {self.live}; restore with proof: {self._duration()}."
+            f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, "
+            f"replaces {self.live}; restore with proof: {self._duration()}."
         )
 
     def to_markdown(self, at: datetime) -> str:
@@ -96,13 +90,12 @@ class RecoveryPlan:
             ),
             (
                 f"**How long:** restore with proof {self._duration()}; the objective (RTO) is {_span(self.rto)}. "
-                f"{_PAUSE[self.engine]}"
+                f"{self.exchange.pause}"
             ),
             f"**What will be touched:** {self._touched()} {self.maintenance}",
             (
                 "**How to undo it:** before the exchange, nothing is to be undone. After it, "
-                "`rollback_promotion` brings "
-                "the quarantine back in seconds. `release_quarantine` drops it, for good."
+                f"`{self.undo_dag}` brings the quarantine back in seconds. `{self.release_dag}` drops it, for good."
             ),
         ]
         return "\n".join([
@@ -113,8 +106,7 @@ class RecoveryPlan:
         ])  # fmt: skip
 
     def _touched(self) -> str:
-        kept = f"{self.quarantine}.<name>" if self.engine == "mongodb" else self.quarantine
-        return _TOUCHED[self.engine].format(live=code(self.live), quarantine=code(kept))
+        return self.exchange.touched.format(live=code(self.live), quarantine=code(self.quarantine))
 
     def _duration(self) -> str:
         return f"about {_span(self.estimate)}" if self.estimate else "not measured yet"
@@ -123,7 +115,7 @@ class RecoveryPlan:
         if self.uncounted:
             yield f"\nThe rows of production cannot be counted now: {cell(self.uncounted)}"
             return
-        words = nouns(self.engine)
+        words = self.words
         differing = [name for name in sorted(self.then.keys() | self.now.keys()) if self._differs(name)]
         same = len(self.then) - sum(name in self.then for name in differing)
         yield f"\nAs many {words.row}s now as in the backup: {counted(same, words.table)}."
@@ -162,7 +154,7 @@ class RecoveryPlan:
         yield "\nFor an older one, reject this, and start again with an earlier time of the corruption, or with its id."
         if self.uncounted:
             yield f"\nThe rows of production cannot be counted now: {cell(self.uncounted)}"
-        words = nouns(self.engine)
+        words = self.words
         counts = [*([] if self.uncounted else [self.now]), *(one.then for one in self._offered())]
         names = sorted({name for count in counts for name in count})
         differing = [name for name in names if len({count.get(name) for count in counts}) > 1]

@@ -47,6 +47,9 @@ class RecoveryReport(BaseModel):
     promoted_at: datetime | None = None
     unreachable_seconds: float | None = None
     sessions_ended: int = 0
+    exchanged: str = ""
+    """Sentence on how production was exchanged."""
+    undo_dag: str
     maintenance: str
     maintenance_window: timedelta | None = None
     phases: dict[str, float]
@@ -96,7 +99,7 @@ class RecoveryReport(BaseModel):
         if not self.recovered:
             return "Nothing is to be undone."
         conf = f'{{"source": "{self.source}", "quarantine": "{self.quarantine}"}}'
-        return f"airflow dags trigger rollback_promotion --conf '{conf}'"
+        return f"airflow dags trigger {self.undo_dag} --conf '{conf}'"
 
     def to_json(self) -> bytes:
         """Document for the repository."""
@@ -120,7 +123,7 @@ class RecoveryReport(BaseModel):
             "",
             f"- backup: `{self.backup_id}`, taken {_time(self.taken_at)}, from repository {self.repository}",
             *([f"- replaced: {cell(self.live)}, kept as {code(self.quarantine)}"] if self.recovered else []),
-            *([self._unreachable()] if self.unreachable_seconds is not None else []),
+            *([f"- {self.exchanged}"] if self.exchanged else []),
             f"- to undo: {code(self.undo())}",
             *([f"- not in the copy: {cell('; '.join(self.left_out))}"] if self.left_out else []),
             *([f"- computed anew, and not compared: {cell('; '.join(self.recomputed))}"] if self.recomputed else []),
@@ -131,14 +134,6 @@ class RecoveryReport(BaseModel):
             *markdown_table("Rows before and after", ("table", "in the quarantine", "restored"), differences),
             "",
         ])  # fmt: skip
-
-    def _unreachable(self) -> str:
-        if self.engine == "mongodb":
-            return f"- the collections were exchanged within {self.unreachable_seconds:.2f} s, one after another"
-        return (
-            f"- the live name refused connections for {self.unreachable_seconds:.2f} s; {self.sessions_ended} sessions "
-            "were ended"
-        )
 
 
 def _shown(value: int | str | None) -> str:

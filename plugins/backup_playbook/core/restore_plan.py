@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from backup_playbook.core.holdings import tables_and_rows
 from backup_playbook.core.markdown import cell, code
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
-
-
-def drop_statement(engine: str, database: str) -> str:
-    """Statement that drops a database."""
-    if engine == "mongodb":
-        return f"db.getSiblingDB({json.dumps(database)}).dropDatabase()"
-    name = database.replace('"', '""')
-    return f'DROP DATABASE "{name}" WITH (FORCE);'
+from backup_playbook.core.words import EngineWords
 
 
 @dataclass(frozen=True)
@@ -25,23 +16,23 @@ class RestorePlan:
     """A restore before it begins.
 
     only: tables that were asked for; empty: all. tables, rows, content_bytes: amounts that will be restored, in bytes.
-    without: parts of a database that this one will not have. free: None when it could not be found out.
+    free: None when it could not be found out. undo: statement that drops the copy.
     """
 
-    engine: str
+    words: EngineWords
     backup_id: str
     repository: str
     taken_at: datetime
     known: str
     database: str
     server: str
-    without: str
     only: Sequence[str]
     tables: int
     rows: int
     content_bytes: int
     left_out: Sequence[str]
     free: int | None
+    undo: str
     estimate: timedelta | None
     rto: timedelta
     remark: str = ""
@@ -58,18 +49,18 @@ class RestorePlan:
         """Page for people. at: now, for the age of the backup."""
         taken = f"taken {self.taken_at:%Y-%m-%d %H:%M:%S UTC}, {human_age(at - self.taken_at)} ago"
         what = f"only those of {', '.join(self.only)}" if self.only else "all"
-        data = f"{tables_and_rows(self.engine, self.tables, self.rows)}, {human_bytes(self.content_bytes)}"
+        data = f"{self.words.amount(self.tables, self.rows)}, {human_bytes(self.content_bytes)}"
         free = "unknown" if self.free is None else human_bytes(self.free)
         steps = [
             f"**Backup:** `{self.backup_id}` from repository {self.repository}; {taken}; {self.known}.",
             *([cell(self.remark)] if self.remark else []),
             f"**What will be touched:** nothing that exists. A copy is made on the server of {code(self.server)}.",
-            f"**What will be there:** once proven and checked, {code(self.database)}, without {self.without}.",
+            f"**What will be there:** once proven and checked, {code(self.database)}, without {self.words.not_copied}.",
             f"**Data:** {cell(what)}: {data}.",
             f"**Left out:** {cell('; '.join(self.left_out) or 'nothing')}.",
             f"**How long:** {self._duration()}; the objective (RTO) is {human_seconds(self.rto.total_seconds())}.",
             f"**Free space:** {free}; the copy needs at least {human_bytes(self.content_bytes)}.",
-            f"**How to undo it:** {code(drop_statement(self.engine, self.database))}",
+            f"**How to undo it:** {code(self.undo)}",
         ]
         return "\n\n".join([*steps, ""])
 

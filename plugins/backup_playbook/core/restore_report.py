@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel, ConfigDict
 
 from backup_playbook.core.comparison import TableComparison
-from backup_playbook.core.holdings import counted, tables_and_rows
 from backup_playbook.core.markdown import cell, code, markdown_table
 from backup_playbook.core.progress import human_bytes, human_seconds
-from backup_playbook.core.restore_plan import drop_statement
+from backup_playbook.core.words import EngineWords, counted
 
 
 class _Record(BaseModel):
@@ -61,6 +60,9 @@ class RestoreReport(_Record):
     title: str = "Restore test"
     kept: str = ""
     """Database that stays; empty: none does."""
+    undo: str = ""
+    """Statement that drops it."""
+    words: EngineWords = EngineWords()
     left_out: tuple[str, ...] = ()
     """Parts that the copy did not get, in words."""
     recomputed: tuple[str, ...] = ()
@@ -130,7 +132,7 @@ class RestoreReport(_Record):
     def _proven(self) -> str:
         rows = sum(table.rows for table in self.proven)
         size = human_bytes(self.content_bytes)
-        return f"{tables_and_rows(self.engine, len(self.proven), rows)}, {size}" if self.proven else size
+        return f"{self.words.amount(len(self.proven), rows)}, {size}" if self.proven else size
 
     def _summary(self) -> list[str]:
         met = "within" if self.within_rto else "**over**"
@@ -149,7 +151,7 @@ class RestoreReport(_Record):
         if self.recomputed:
             lines.append(f"- computed anew, and not compared: {cell('; '.join(self.recomputed))}")
         if self.kept:
-            lines.append(f"- stays as {code(self.kept)}; to undo: {code(drop_statement(self.engine, self.kept))}")
+            lines.append(f"- stays as {code(self.kept)}; to undo: {code(self.undo)}")
         if self.chosen:
             lines.append(f"- {cell(self.chosen)}")
         if not self.passed:

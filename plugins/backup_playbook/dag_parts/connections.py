@@ -29,7 +29,6 @@ from backup_playbook.config import (
 from backup_playbook.config import Source as SourceSettings
 from backup_playbook.core.errors import ConfigError
 from backup_playbook.core.files_guard import DeleteLimits
-from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.contract import Engine, Source
@@ -39,7 +38,6 @@ from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.source import FilesOptions
 from backup_playbook.engines.files.source import FilesSource as LiveFiles
 from backup_playbook.engines.files.trees import Tree
-from backup_playbook.engines.mongodb.archive import consistency_note
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.counts import count_documents
 from backup_playbook.engines.mongodb.dump import MongoSource as LiveMongo
@@ -172,11 +170,10 @@ def engine(config: PlaybookConfig, source: str) -> Engine:
     return engines[config.source(source).engine]
 
 
-def summary(manifest: Manifest) -> str:
+def summary(engine: Engine, manifest: Manifest) -> str:
     """What a backup of a database holds: `12 tables, 3,000 rows; 1.3 GB stored as 69 MB`."""
-    note = consistency_note(manifest) if manifest.engine == MongoEngine.name else ""
     size = f"{human_bytes(manifest.content_bytes)} stored as {human_bytes(manifest.stored_bytes)}"
-    return f"{holding(manifest)}{note}; {size}"
+    return f"{engine.summary(manifest)}; {size}"
 
 
 def rows_now(config: PlaybookConfig, name: str) -> dict[str, int]:

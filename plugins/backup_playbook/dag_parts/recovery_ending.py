@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from backup_playbook.config import MongoSource, PlaybookConfig, load_config
 from backup_playbook.core.errors import GuardError, PlaybookError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.recovery_report import RecoveryReport
+from backup_playbook.core.words import ExchangeWords, counted
 from backup_playbook.dag_parts.approval import CHOSEN, approved_by
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import first_failure, run_url, task_states, tell
@@ -141,6 +141,8 @@ def _newest(instance: Any) -> Any:
 
 
 def _report(config: PlaybookConfig, instance: Any, recovery: Any, failed: str, problem: str) -> RecoveryReport:
+    from backup_playbook.dag_parts.recovery_planning import UNDO_DAG, exchange_words
+
     state = instance.xcom_pull("switch_maintenance_off", key=STATE)
     approval, exchange = instance.xcom_pull("approve_plan"), recovery["exchange"] or {}
     evidence, proof = instance.xcom_pull("collect_evidence") or {}, recovery.get("proof") or {}
@@ -163,6 +165,8 @@ def _report(config: PlaybookConfig, instance: Any, recovery: Any, failed: str, p
         problem=problem,
         promoted_at=exchange.get("promoted_at") or (datetime.now(UTC) if state == "promoted" else None),
         unreachable_seconds=exchange.get("unreachable_seconds"),
+        exchanged=_exchanged(exchange_words(config, recovery["source"]), exchange),
+        undo_dag=UNDO_DAG,
         sessions_ended=exchange.get("sessions_ended", 0),
         maintenance=_maintenance(instance, on, off),
         maintenance_window=datetime.fromisoformat(off) - datetime.fromisoformat(on) if on and off else None,
@@ -172,6 +176,12 @@ def _report(config: PlaybookConfig, instance: Any, recovery: Any, failed: str, p
         recomputed=tuple(proof.get("recomputed", ())),
         **evidence,
     )
+
+
+def _exchanged(words: ExchangeWords, exchange: Mapping[str, Any]) -> str:
+    if exchange.get("unreachable_seconds") is None:
+        return ""
+    return words.exchanged.format(seconds=exchange["unreachable_seconds"], sessions=exchange.get("sessions_ended", 0))
 
 
 def _waited(approval: Any, planned_at: datetime) -> timedelta:

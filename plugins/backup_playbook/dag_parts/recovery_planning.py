@@ -14,12 +14,15 @@ from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
 from backup_playbook.core.recovery_points import is_sound, restore_rate
+from backup_playbook.core.words import ExchangeWords
 from backup_playbook.dag_parts import connections
 from backup_playbook.dag_parts.recovery import live_mongo, production_server, recovery_settings
 from backup_playbook.engines.contract import ScratchHost
 from backup_playbook.engines.mongodb.archive import left_out as left_out_of_mongo
+from backup_playbook.engines.mongodb.live import MongoLive
 from backup_playbook.engines.mongodb.preflight import inspect_live as inspect_collections
 from backup_playbook.engines.postgres.excluded import recomputed_by
+from backup_playbook.engines.postgres.live import PostgresLive
 from backup_playbook.engines.postgres.partial import read_part
 from backup_playbook.engines.postgres.recovery_preflight import inspect_live, require_restorable
 from backup_playbook.engines.survey import Survey, newest_restores, survey
@@ -29,6 +32,8 @@ from backup_playbook.repository.catalog import CatalogEntry
 from backup_playbook.repository.objects import BackupReader
 
 CANDIDATES = 7
+UNDO_DAG = "rollback_promotion"
+RELEASE_DAG = "release_quarantine"
 CHECKS = (
     EvidenceKind.VERIFIED, EvidenceKind.REJECTED, EvidenceKind.RESTORED, EvidenceKind.UNEQUAL, EvidenceKind.ACCEPTED,
 )  # fmt: skip
@@ -74,7 +79,8 @@ def draw_up_plan(
     maintenance = recovery_settings(config, source).maintenance
     return RecoveryPlan(
         source=source,
-        engine=manifest.engine,
+        words=connections.engine(config, source).words,
+        exchange=exchange_words(config, source),
         live=live,
         quarantine=quarantine,
         backup_id=manifest.backup_id,
@@ -88,12 +94,19 @@ def draw_up_plan(
         estimate=timedelta(seconds=manifest.content_bytes / rate) if rate else None,
         rto=config.objectives_of(source).rto,
         maintenance="The application is in maintenance mode meanwhile." if maintenance else NO_MAINTENANCE,
+        undo_dag=UNDO_DAG,
+        release_dag=RELEASE_DAG,
         remarks=remarks,
         candidates=[
             _candidate(one, seen.manifest(repository, one.backup_id), offered=choose and one in fit) for one in shown
         ],
         choose=choose,
     )
+
+
+def exchange_words(config: PlaybookConfig, source: str) -> ExchangeWords:
+    """Words of the source's engine for an exchange of production."""
+    return (MongoLive if isinstance(config.source(source), MongoSource) else PostgresLive).words
 
 
 def _candidate(entry: CatalogEntry, manifest: Manifest | None, *, offered: bool) -> Candidate:

@@ -23,7 +23,11 @@ def list_recovery_points() -> dict[str, Any]:
     config, now = load_config(), datetime.now(UTC)
     found = [
         find_recovery_points(
-            name, (source.repository, *source.offsite), lambda repository: connections.catalog(config, repository), now
+            name,
+            (source.repository, *source.offsite),
+            lambda repository: connections.catalog(config, repository),
+            connections.engine(config, name),
+            now,
         )
         for name, source in config.sources.items()
     ]

@@ -80,7 +80,7 @@ class DumpCompressUpload(SourceOperator):
             tables=len(manifest.tables),
             rows=manifest.rows,
             content_bytes=manifest.content_bytes,
-            summary=connections.summary(manifest),
+            summary=connections.summary(engine, manifest),
         )
 
 

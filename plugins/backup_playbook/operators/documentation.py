@@ -103,6 +103,7 @@ class DocumentResult(SourceOperator):
         return []
 
     def _report(self, chosen: TestedBackup, failed: str, problem: str) -> RestoreReport:
+        from backup_playbook.dag_parts import connections
         from backup_playbook.dag_parts.repositories import find_manifest
 
         manifest = find_manifest(self.config, self.source, chosen["repository"], chosen["backup_id"])
@@ -116,6 +117,7 @@ class DocumentResult(SourceOperator):
         return RestoreReport(
             source=self.source,
             engine=settings.engine,
+            words=connections.engine(self.config, self.source).words,
             backup_id=chosen["backup_id"],
             taken_at=datetime.fromisoformat(chosen["taken_at"]),
             repository=chosen["repository"],

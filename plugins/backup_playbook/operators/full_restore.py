@@ -24,9 +24,11 @@ from backup_playbook.operators.recovery import PlanRecovery, Recovery, RecoveryS
 from backup_playbook.operators.restore import RestoreStep, TestedBackup
 
 if TYPE_CHECKING:
+    from backup_playbook.config import PlaybookConfig
     from backup_playbook.core.model import Manifest, TableRecord
     from backup_playbook.core.restore_plan import RestorePlan
     from backup_playbook.core.restore_report import RestoreReport
+    from backup_playbook.engines.contract import DatabaseEngine
     from backup_playbook.repository.objects import BackupReader
 
 TARGETS = ("new_database", "staging", "production")
@@ -64,8 +66,6 @@ class Scope:
 
 class PlanRestore(PlanRecovery):
     """Refuse what makes no sense or has no room; write down what will happen. Returns a `Planned`."""
-
-    without = "owners and grants"
 
     def execute(self, context: Context) -> Planned:
         from backup_playbook.core.promotion import restored_name
@@ -144,29 +144,37 @@ class PlanRestore(PlanRecovery):
 
     def _plan(self, manifest: Manifest, scope: Scope, name: str, server: str, free: int | None) -> RestorePlan:
         from backup_playbook.core.restore_plan import RestorePlan
+        from backup_playbook.dag_parts import connections
         from backup_playbook.dag_parts.recovery_planning import known_of, look_up
 
         repository, size = self.tested["repository"], scope.content_bytes
         _, entries, rate = look_up(self.config, self.source, repository)
         return RestorePlan(
-            engine=manifest.engine,
+            words=connections.engine(self.config, self.source).words,
             backup_id=manifest.backup_id,
             repository=repository,
             taken_at=manifest.snapshot_at,
             known=known_of(entries, manifest.backup_id),
             database=name,
             server=server,
-            without=self.without,
             only=scope.only,
             tables=len(scope.tables),
             rows=sum(table.rows for table in scope.tables),
             content_bytes=size,
             left_out=scope.left_out,
             free=free,
+            undo=undo_statement(self.config, self.source, name),
             estimate=timedelta(seconds=size / rate) if rate else None,
             rto=self.config.objectives_of(self.source).rto,
             remark=self.tested["remark"],
         )
+
+
+def undo_statement(config: PlaybookConfig, source: str, name: str) -> str:
+    """Statement that drops a copy which was kept under this name."""
+    from backup_playbook.dag_parts import connections
+
+    return cast("DatabaseEngine", connections.engine(config, source)).undo_kept(name)
 
 
 class KeepCopy(RestoreStep):
@@ -225,7 +233,6 @@ class DocumentRestore(DocumentResult):
         return super().execute(context)
 
     def announce(self, documented: Documented) -> None:
-        from backup_playbook.core.restore_plan import drop_statement
         from backup_playbook.notifiers.message import Message
         from backup_playbook.notifiers.runs import run_url, tell
 
@@ -233,8 +240,7 @@ class DocumentRestore(DocumentResult):
         where = f" as {kept} on {self._planned['target']}" if kept else ""
         lines = [documented["in_short"]]
         lines += [f"Left out: {'; '.join(self._planned['left_out'])}."] if self._planned.get("only") else []
-        engine = self.config.source(self.source).engine
-        lines += [f"To undo: `{drop_statement(engine, kept)}`"] if kept and passed else []
+        lines += [f"To undo: `{undo_statement(self.config, self.source, kept)}`"] if kept and passed else []
         lines += [*documented["remarks"], *([f"Report: {documented['report']}"] if documented["report"] else [])]
         message = Message(
             severity="info" if passed else "high",
@@ -255,7 +261,8 @@ class DocumentRestore(DocumentResult):
         update = {
             "title": "Restore",
             "target": f"{planned.get('kept') or 'a scratch'} on {planned.get('target') or 'no server yet'}",
-            "kept": "" if failed else planned["kept"],
+            "kept": (kept := "" if failed else planned["kept"]),
+            "undo": undo_statement(self.config, self.source, kept) if kept else "",
             "left_out": report.left_out or tuple(planned.get("left_out", ())),
             "proven": proven,
             "content_bytes": sum(one.bytes for one in proven) if planned.get("only") else report.content_bytes,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 class PlanMongoRestore(PlanRestore):
     """The same of a MongoDB database."""
 
-    without = "users and roles"
-
     def scope(self, reader: BackupReader, form: Any) -> Scope:  # noqa: ARG002 - Postgres restores parts
         from backup_playbook.engines.mongodb.archive import left_out
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 from airflow.sdk import Context, XComArg
 
 from backup_playbook.core.errors import GuardError, RestoreError, UnequalError, VerificationError
-from backup_playbook.core.holdings import holding
 from backup_playbook.core.progress import human_age
 from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true
 
@@ -96,6 +95,7 @@ class ChooseBackup(SourceOperator):
 
     def execute(self, context: Context) -> TestedBackup:
         from backup_playbook.core.recovery_points import is_sound
+        from backup_playbook.dag_parts import connections
         from backup_playbook.dag_parts.backup_choice import find_backup
 
         started = datetime.now(UTC)
@@ -109,11 +109,12 @@ class ChooseBackup(SourceOperator):
             allow_unverified=is_true(self.allow_unverified),
             allow_damaged=self.takes_damaged and is_true(self.allow_unverified),
         )
-        manifest = chosen.manifest
+        manifest, engine = chosen.manifest, connections.engine(self.config, self.source)
         context["ti"].xcom_push(ASKED, asked_for(past_moment(self.before, started), manifest, started))
         self.log.info(
             "%s %s from %s: %s, taken %s. %s",
-            self.source, manifest.backup_id, chosen.repository, holding(manifest), manifest.snapshot_at, chosen.remark,
+            self.source, manifest.backup_id, chosen.repository, engine.summary(manifest), manifest.snapshot_at,
+            chosen.remark,
         )  # fmt: skip
         return TestedBackup(
             source=self.source,

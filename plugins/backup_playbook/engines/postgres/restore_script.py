@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.progress import human_bytes
+from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH, LAST
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.database_properties import setting_statements
@@ -31,6 +31,7 @@ _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 def render(manifest: Manifest, repository_url: str) -> str:
     """Write the script for a backup."""
     properties = manifest.details["database"]
+    amount = EngineWords().amount(len(manifest.tables), manifest.rows)
     words = {
         "MAJOR": str(manifest.details["server_version_number"] // 10_000),
         "LOCALE": one_line(f"The source had encoding {properties['encoding']}, collation {properties['datcollate']}."),
@@ -42,7 +43,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "AFTER_ATTACH": AFTER_ATTACH,
         "LAST": LAST,
         "WANTED": "without_cron" if has_cron(manifest) else "cat",
-        "SUMMARY": f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}",
+        "SUMMARY": f"{amount}, {human_bytes(manifest.content_bytes)}",
         "BODY": "\n".join(_body(manifest)),
     }
     return fill(_TEMPLATE, manifest, repository_url, words)
