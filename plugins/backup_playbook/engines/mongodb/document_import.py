@@ -233,6 +233,5 @@ def _require_read_back(live: _DocumentsOf, one: Compared) -> None:
 
 def _changed(how: str) -> RowRecoveryError:
     return RowRecoveryError(
-        f"Production has changed {how}.",
-        "Nothing stays written. Start this recovery again, and look at its preview.",
+        f"Production has changed {how}.", "Nothing stays written. Start this recovery again, and look at its preview."
     )
