@@ -13,7 +13,7 @@ from typing import Any
 from backup_playbook.core.errors import PlaybookError
 from backup_playbook.engines.postgres.clients import find_clients
 from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, psql
-from backup_playbook.engines.postgres.plan import PackStream, Stream, TableStream, plan_streams
+from backup_playbook.engines.postgres.plan import PackStream, Stream, plan_streams
 from backup_playbook.engines.postgres.snapshot import Snapshot
 from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation
@@ -113,10 +113,9 @@ class Limit(Contestant):
 
     def _copy(self, program: list[str], snapshot_id: str, stream: Stream) -> Any:
         if isinstance(stream, PackStream):
-            tables = [TableStream("", table, None, 0) for table in stream.tables]
-            argv, script = [*program, "-f", "-"], pack_script(snapshot_id, tables)
+            argv, script = [*program, "-f", "-"], pack_script(snapshot_id, stream.tables)
         else:
-            argv, script = [*program, "-c", f"{in_snapshot(snapshot_id)}{copy_out(stream)}"], ""
+            argv, script = [*program, "-c", f"{in_snapshot(snapshot_id)}{copy_out(stream.table, stream.pages)}"], ""
         return lambda: execute("psql", argv, self._environment, stdin=script, discard=True)
 
 

@@ -50,7 +50,7 @@ class OneRepository:
 @pytest.mark.parametrize(
     ("engine", "details", "chosen"),
     [
-        ("files", {}, 2),
+        ("files", {"current": "current/shop/"}, 2),
         ("mongodb", {"consistency": "collections"}, 2),
         ("mongodb", {"consistency": "snapshot", "unsnapshotted": ["local"]}, 2),
         ("mongodb", {"consistency": "snapshot"}, 1),

@@ -39,7 +39,7 @@ def test_backed_up_counted_and_restored(mongo_config: PlaybookConfig, mongo_data
         writer = BackupWriter(catalog.store, "reviews", new_backup_id(datetime.now(UTC)), codec)
         manifest = take_backup(connections.live_source(mongo_config, "reviews"), engine, writer, Cancellation())
     assert manifest.engine == engine.name == "mongodb"
-    assert connections.summary(manifest).startswith("1 collection, 2 documents; ")
+    assert connections.summary(engine, manifest).startswith("1 collection, 2 documents; ")
     assert connections.rows_now(mongo_config, "reviews") == {f"{mongo_database.name}.reviews": 2}
     scratch = scratch_target(mongo_config, "reviews", scratch_name("reviews"), "run")
     scratch.create(manifest)

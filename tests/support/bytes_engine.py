@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.core.words import EngineWords
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.blocks import Blocks, drain
 from backup_playbook.streams.processes import Cancellation
@@ -13,6 +14,7 @@ class BytesEngine:
     """A source and its engine; the objects of a backup are `contents`, by name."""
 
     name = "bytes"
+    words = EngineWords()
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
         self._contents = contents
@@ -34,6 +36,9 @@ class BytesEngine:
             objects=tuple(objects),
             tables=(),
         )
+
+    def summary(self, manifest: Manifest) -> str:
+        return self.words.amount(len(manifest.tables), manifest.rows)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
         drain(content)

@@ -18,7 +18,6 @@ Documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 NOT_YET = {
     "backup_playbook/engines",
-    "backup_playbook/engines/postgres",
     "backup_playbook/connections",
     "backup_playbook/dag_parts",
     "backup_playbook/forms",

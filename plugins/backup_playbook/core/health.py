@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 from backup_playbook.core.facts import Inequality, Rejection, SourceFacts
 from backup_playbook.core.files_guard import warnings
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.newest_backup import (
     FindingSeverity,
@@ -24,6 +23,7 @@ from backup_playbook.core.newest_backup import (
 from backup_playbook.core.progress import human_age
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.core.scrub import is_late
+from backup_playbook.core.words import counted
 
 CLOCKS_APART = timedelta(minutes=5)
 """Difference between the clocks of a worker and of the scheduler that is no reason to miss a backup."""

@@ -1,49 +1,16 @@
-"""Amount of data in a backup, in the words of its engine."""
+"""Content of a backup, as its manifest tells."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
 
 from backup_playbook.core.model import Manifest
-
-
-class Nouns(NamedTuple):
-    """Words of an engine for a table and a row."""
-
-    table: str
-    row: str
-
-
-_NOUNS = {"mongodb": Nouns("collection", "document")}
-
-
-def nouns(engine: str) -> Nouns:
-    """Words of an engine."""
-    return _NOUNS.get(engine, Nouns("table", "row"))
-
-
-def counted(number: int, noun: str) -> str:
-    """Number and noun: `1 row`, `3,000 rows`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def tables_and_rows(engine: str, tables: int, rows: int) -> str:
-    """Amounts, such as `12 tables, 3,000 rows` or `1 collection, 1 document`."""
-    words = nouns(engine)
-    return f"{counted(tables, words.table)}, {counted(rows, words.row)}"
-
-
-def holding(manifest: Manifest) -> str:
-    """Amount of data in a backup: `12 tables, 3,000 rows`, or `12,000 files`."""
-    if shares_contents(manifest):
-        return counted(manifest.details["files"], "file")
-    return tables_and_rows(manifest.engine, len(manifest.tables), manifest.rows)
+from backup_playbook.core.words import counted as counted
 
 
 def shares_contents(manifest: Manifest) -> bool:
     """Whether backups share contents, as those of files do: their objects only name the contents."""
-    return manifest.engine == "files"
+    return "current" in manifest.details
 
 
 def shows_until(manifest: Manifest) -> datetime:
@@ -52,8 +19,8 @@ def shows_until(manifest: Manifest) -> datetime:
     That is the time of its snapshot. Where each file or collection was read at a time of its own, it is the end.
     """
     details = manifest.details
-    snapshot = details.get("consistency") == "snapshot" and not details.get("unsnapshotted")
-    return manifest.snapshot_at if manifest.engine == "postgres" or snapshot else manifest.finished_at
+    one_moment = details.get("consistency", "snapshot") == "snapshot" and not details.get("unsnapshotted")
+    return manifest.snapshot_at if one_moment and not shares_contents(manifest) else manifest.finished_at
 
 
 def data_bytes(manifest: Manifest) -> int:

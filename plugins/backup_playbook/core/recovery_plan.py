@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from backup_playbook.core.markdown import cell, code, markdown_table
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
-from backup_playbook.core.report import utc
 from backup_playbook.core.words import EngineWords, ExchangeWords, counted
 
 SHOWN = 50
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -36,6 +36,7 @@ class RecoveryPlan:
 
     now: rows by table in production; empty when they cannot be counted, for the reason in `uncounted`.
     choose: a person takes one of the candidates, newest first; all statements on one backup are then on the newest.
+    undo_dag, release_dag: DAGs that bring the quarantine back, and that drop it.
     """
 
     source: str
@@ -54,6 +55,8 @@ class RecoveryPlan:
     estimate: timedelta | None
     rto: timedelta
     maintenance: str
+    undo_dag: str
+    release_dag: str
     remarks: Sequence[str] = ()
     candidates: Sequence[Candidate] = ()
     choose: bool = False
@@ -64,8 +67,8 @@ class RecoveryPlan:
             backups = counted(len(self._offered()), "backup")
             return f"Choose one of {backups} from {self.repository} to replace {self.live}."
         return (
-            f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, replaces "
-            f"{self.live}; restore with proof: {self._duration()}."
+            f"{self.backup_id} from {self.repository} ({self.known}), {human_age(at - self.taken_at)} old, "
+            f"replaces {self.live}; restore with proof: {self._duration()}."
         )
 
     def to_markdown(self, at: datetime) -> str:
@@ -75,10 +78,10 @@ class RecoveryPlan:
             "**Backup:** it is not known when the data was still right. Choose the newest backup that is good, by the "
             "rows of its tables beside those of now."
             if self.choose
-            else f"**Backup:** `{self.backup_id}` from repository {self.repository}; taken {utc(self.taken_at)}, "
+            else f"**Backup:** `{self.backup_id}` from repository {self.repository}; taken {_time(self.taken_at)}, "
             f"{age} ago; {self.known}; {human_bytes(self.content_bytes)}."
         )
-        since = "the time of the backup" if self.choose else f"{utc(self.taken_at)}: the work of {age}"
+        since = "the time of the backup" if self.choose else f"{_time(self.taken_at)}: the work of {age}"
         steps = [
             backup,
             (
@@ -92,8 +95,7 @@ class RecoveryPlan:
             f"**What will be touched:** {self._touched()} {self.maintenance}",
             (
                 "**How to undo it:** before the exchange, nothing is to be undone. After it, "
-                "`rollback_promotion` brings "
-                "the quarantine back in seconds. `release_quarantine` drops it, for good."
+                f"`{self.undo_dag}` brings the quarantine back in seconds. `{self.release_dag}` drops it, for good."
             ),
         ]
         return "\n".join([
@@ -127,7 +129,7 @@ class RecoveryPlan:
 
     def _others(self) -> list[str]:
         rows = [
-            (one.backup_id, utc(one.taken_at), one.known, f"{sum(one.then.values()):,}") for one in self.candidates
+            (one.backup_id, _time(one.taken_at), one.known, f"{sum(one.then.values()):,}") for one in self.candidates
         ]
         title = "Other backups: to take one, reject this, and start again with its id"
         return markdown_table(title, ("backup", "taken", "known to be", "rows"), rows)
@@ -139,7 +141,7 @@ class RecoveryPlan:
         backups = [
             (
                 one.option or f"{one.backup_id} cannot be chosen",
-                utc(one.taken_at),
+                _time(one.taken_at),
                 human_age(at - one.taken_at),
                 one.known,
                 one.evidence or "none",
@@ -170,3 +172,7 @@ def _count(rows: int | None) -> str:
 
 def _span(time: timedelta) -> str:
     return human_seconds(time.total_seconds())
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

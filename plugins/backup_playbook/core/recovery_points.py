@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from backup_playbook.core.errors import PlaybookError
 from backup_playbook.core.evidence import Restored
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.naming import backup_time
 from backup_playbook.core.progress import human_age, human_bytes, human_seconds
+from backup_playbook.core.words import counted
 
 RETRIEVAL: Mapping[str, timedelta] = {"GLACIER": timedelta(hours=5), "DEEP_ARCHIVE": timedelta(hours=12)}
 """Longest standard retrieval, by S3 storage class; all other classes can be read at once."""

@@ -16,7 +16,7 @@ class RestorePlan:
     """A restore before it begins.
 
     only: tables that were asked for; empty: all. tables, rows, content_bytes: amounts that will be restored, in bytes.
-    undo: the statement that drops the copy. free: None when it could not be found out.
+    free: None when it could not be found out. undo: statement that drops the copy.
     """
 
     words: EngineWords
@@ -32,9 +32,9 @@ class RestorePlan:
     content_bytes: int
     left_out: Sequence[str]
     free: int | None
+    undo: str
     estimate: timedelta | None
     rto: timedelta
-    undo: str
     remark: str = ""
     """Sentence that says why another repository than usual is read; empty for the usual one."""
 

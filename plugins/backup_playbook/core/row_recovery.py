@@ -15,8 +15,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from backup_playbook.core.errors import PlaybookError
-from backup_playbook.core.holdings import Nouns, counted, nouns
 from backup_playbook.core.markdown import cell
+from backup_playbook.core.words import EngineWords, counted
 
 TableName = tuple[str, str]
 """Namespace and name."""
@@ -282,7 +282,7 @@ class Preview(_Record):
     """A planned recovery of rows.
 
     fingerprint: of the rows and of what production has in their place; the import refuses when it has changed.
-    nouns: words for tables and rows. cut: references to these rows, which the deletion set to NULL.
+    words: nouns for tables and rows. cut: references to these rows, which the deletion set to NULL.
     """
 
     tables: tuple[TablePreview, ...]
@@ -290,7 +290,7 @@ class Preview(_Record):
     remarks: tuple[str, ...]
     fingerprint: str
     cut: tuple[str, ...] = ()
-    nouns: Nouns = nouns("postgres")
+    words: EngineWords = EngineWords()
 
     def stopping(self, on_conflict: OnConflict) -> list[Conflict]:
         """Conflicts that `on_conflict` does not solve."""
@@ -309,7 +309,7 @@ class Preview(_Record):
         """Sentences for messages."""
         written = [item.written(on_conflict) for item in self.tables]
         inserted, overwritten = (sum(counts[which] for counts in written) for which in (0, 1))
-        rows, tables = counted(inserted, self.nouns.row), counted(len(self.tables), self.nouns.table)
+        rows, tables = counted(inserted, self.words.row), counted(len(self.tables), self.words.table)
         cut = f" Not restored: {not_restored(self.cut)}." if self.cut else ""
         return f"{rows} of {tables} will be inserted, {overwritten:,} overwritten.{cut}"
 
@@ -321,7 +321,7 @@ class Preview(_Record):
 
     def to_markdown(self, on_conflict: OnConflict) -> str:
         """Page for the approval; `without_rows`, for the log."""
-        lines = [f"| {self.nouns.table} | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
+        lines = [f"| {self.words.table} | missing: inserted | differs | equal: left | taken |", "|---|---|---|---|---|"]
         fate = "overwritten" if on_conflict == "overwrite" else "left"
         for item in self.tables:
             missing, differs, equal, taken = (

@@ -10,7 +10,6 @@ from typing import Any
 
 from backup_playbook.core.errors import AlreadySealedError, PlaybookError, RepositoryError, VerificationError
 from backup_playbook.core.evidence import Rejected, Verified
-from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, StoredObject
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.contract import Engine, SharesContent, Source
@@ -66,7 +65,7 @@ def take_backup(source: Source, engine: Engine, writer: BackupWriter, cancellati
     Catalog(writer.store).seal(manifest, restore_script)
     log.info(
         "%s %s is sealed: %s, %s, stored as %s in %d objects.",
-        manifest.source, manifest.backup_id, holding(manifest), human_bytes(manifest.content_bytes),
+        manifest.source, manifest.backup_id, engine.summary(manifest), human_bytes(manifest.content_bytes),
         human_bytes(manifest.stored_bytes), len(manifest.objects),
     )  # fmt: skip
     return manifest

@@ -6,6 +6,7 @@ from backup_playbook.config import PlaybookConfig
 from backup_playbook.core.facts import Dags
 
 ROLLBACK = "rollback_promotion"
+RELEASE = "release_quarantine"
 
 
 def dags_of(config: PlaybookConfig, source: str) -> Dags:

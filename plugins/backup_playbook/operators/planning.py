@@ -14,6 +14,7 @@ from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
 from backup_playbook.core.recovery_points import is_sound, restore_rate
 from backup_playbook.core.restore_plan import RestorePlan
+from backup_playbook.forms.dag_names import RELEASE, ROLLBACK
 from backup_playbook.operators.base import run_of
 from backup_playbook.operators.checks import rows_by_table
 from backup_playbook.operators.handoffs import Replacing, Restoring
@@ -91,6 +92,8 @@ def recovery_plan(
         estimate=timedelta(seconds=manifest.content_bytes / rate) if rate else None,
         rto=access.config.objectives_of(access.name).rto,
         maintenance="The application is in maintenance mode meanwhile." if maintenance else NO_MAINTENANCE,
+        undo_dag=ROLLBACK,
+        release_dag=RELEASE,
         remarks=[remark for remark in (known.remark, *remarks) if remark],
         candidates=[
             _candidate(one, seen.manifest(known.repository, one.backup_id), offered=one in fit) for one in shown

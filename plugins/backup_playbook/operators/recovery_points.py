@@ -26,6 +26,6 @@ class ListRecoveryPoints(BaseOperator):
         found = []
         for name in config.sources:
             one = access(config, name)
-            found.append(find_recovery_points(name, one.repositories, one.catalog, now))
+            found.append(find_recovery_points(name, one.repositories, one.catalog, one.engine, now))
         self.log.info("What can be restored:\n\n%s\n", as_text(found, now))
         return {points.source: points.as_json(now) for points in found}

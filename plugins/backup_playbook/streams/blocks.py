@@ -60,6 +60,13 @@ def closing(blocks: Blocks) -> Iterator[Blocks]:
             blocks.close()
 
 
+def sha256_of(blocks: Blocks) -> str:
+    """Read a stream to its end; return its SHA-256 in hexadecimal."""
+    digest = Digest()
+    drain(tap(blocks, digest.update))
+    return digest.sha256
+
+
 def drain(blocks: Blocks) -> None:
     """Read a stream to its end, for what its observers learn."""
     for _ in blocks:

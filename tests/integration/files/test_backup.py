@@ -11,9 +11,10 @@ import pytest
 
 from backup_playbook.core.errors import RepositoryError, SourceError, VerificationError
 from backup_playbook.core.files_guard import DeleteLimits
-from backup_playbook.core.holdings import data_bytes, holding
+from backup_playbook.core.holdings import data_bytes
 from backup_playbook.core.tree import FileType, Outcome
 from backup_playbook.engines.backup import Depth
+from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.place import Place
 from backup_playbook.engines.files.restore import FilesRestore
 from backup_playbook.repository.store import ObjectStore
@@ -40,7 +41,7 @@ def test_every_kind_of_entry(lab: FilesLab) -> None:
     assert tree[NOT_UTF8].hashed_key
     assert manifest.details["outcomes"] == {"special": 1}
     stored = [entry for entry in tree.values() if entry.stored]
-    assert holding(manifest) == f"{len(stored)} files"
+    assert FilesEngine().summary(manifest) == f"{len(stored)} files"
     assert data_bytes(manifest) == sum(entry.size for entry in stored) > manifest.content_bytes
     for depth in (Depth.FULL, Depth.CHECKSUMS):
         lab.verify(manifest, depth)

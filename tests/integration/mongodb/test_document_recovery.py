@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bson import Decimal128, Int64, ObjectId
 
-from backup_playbook.core.errors import GuardError, RestoreError
+from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.row_recovery import RowRecoveryError
 from backup_playbook.engines.mongodb import document_import
 from backup_playbook.engines.mongodb.document_import import (
@@ -18,7 +18,6 @@ from backup_playbook.engines.mongodb.document_search import (
     require_collection,
     wanted_documents,
 )
-from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.streams.processes import Cancellation
 from tests.conftest import MongoDatabase
 from tests.integration.mongodb.lab import contents, source_of
@@ -92,30 +91,6 @@ def test_only_objects_that_can_hold_an_id_are_read(recovery: Recovery, monkeypat
     assert all("people" in name for name in read)
 
 
-def test_by_a_query_only_what_it_means(recovery: Recovery) -> None:
-    recovery.database["people"].delete_many({"_id": {"$gte": 150}})
-    preview = recovery.find(query='{"mail": {"$in": ["m60", "m61", "m1"]}}')
-    assert preview.tables[0].counts == {"missing": 2, "equal": 1}
-    recovery.bring_back(preview)
-    assert recovery.database["people"].count_documents({}) == 10 + 50 + 2
-
-
-def test_changed_documents_by_choice(recovery: Recovery) -> None:
-    before = contents(recovery.database)
-    recovery.database["people"].update_one({"_id": 100}, {"$set": {"text": "changed"}})
-    recovery.database["people"].delete_one({"_id": 101})
-    changed = contents(recovery.database)
-    preview = recovery.find("100", "101")
-    with pytest.raises(RowRecoveryError, match="1 document with other values now"):
-        recovery.bring_back(preview)
-    assert contents(recovery.database) == changed
-    assert recovery.bring_back(preview, "skip").overwritten == {"people": 0}
-    assert recovery.bring_back(recovery.find("100", "101"), "overwrite").overwritten == {"people": 1}
-    assert contents(recovery.database) == before
-    recovery.take_back()
-    assert recovery.database["people"].find_one({"_id": 100}, {"text": 1}) == {"_id": 100, "text": "changed"}
-
-
 def test_credentials_are_not_in_the_preview(recovery: Recovery) -> None:
     people = recovery.database["people"]
     people.insert_one(secret := {"_id": "s", "mail": "s", "in": [{"apiKey": "x"}], "password": {"a": 1}})
@@ -138,17 +113,6 @@ def test_unique_values_that_others_have_now(recovery: Recovery) -> None:
             preview.require_clear(choice)
     assert recovery.bring_back(preview, "skip").inserted == {"people": 1}
     assert recovery.database["people"].find_one({"_id": 100}) is None
-
-
-def test_production_that_changed_since_the_preview(recovery: Recovery) -> None:
-    recovery.database["people"].delete_many({"_id": {"$in": [100, 101]}})
-    preview = recovery.find("100", "101")
-    recovery.database["people"].insert_one({"_id": 101, "mail": "m1", "text": "x" * 100})
-    now = contents(recovery.database)
-    with pytest.raises(RowRecoveryError, match="changed since the preview"):
-        recovery.bring_back(preview)
-    assert contents(recovery.database) == now
-    assert recovery.undo == b""
 
 
 def test_a_write_that_fails_takes_back_those_before_it(recovery: Recovery) -> None:
@@ -207,11 +171,6 @@ def test_undo_leaves_what_was_changed_since(recovery: Recovery) -> None:
     assert recovery.database["people"].find_one({"_id": 101}) is not None
 
 
-def test_nothing_is_written_when_all_is_there(recovery: Recovery) -> None:
-    done = recovery.bring_back(recovery.find("100"))
-    assert (done.inserted, done.undo, recovery.undo) == ({"people": 0}, "", b"")
-
-
 @pytest.mark.parametrize(
     ("ids", "query", "message"),
     [
@@ -238,13 +197,3 @@ def test_what_is_not_there(recovery: Recovery, mongo_database: MongoDatabase) ->
     recovery.wanted = wanted_documents("gone", ["1"], "")
     with pytest.raises(RowRecoveryError, match="no collection of documents gone"):
         load_documents(recovery.scratch, recovery.lab.reader(recovery.manifest), recovery.wanted, Cancellation())
-
-
-def test_only_a_scratch_is_loaded_into(recovery: Recovery) -> None:
-    other = MongoScratch(recovery.scratch.host, recovery.database.name, "test")
-    now = contents(recovery.database)
-    with pytest.raises(GuardError, match="is not a scratch"):
-        load_documents(
-            other, recovery.lab.reader(recovery.manifest), wanted_documents("people", ["1"], ""), Cancellation()
-        )
-    assert contents(recovery.database) == now

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from backup_playbook.core.errors import RepositoryError, RestoreError, VerificationError
+from backup_playbook.core.errors import RestoreError, VerificationError
 from backup_playbook.core.row_recovery import RowRecoveryError
 from backup_playbook.engines.postgres import row_staging
 from backup_playbook.engines.postgres.connection import PostgresServer as PostgresConnection
-from backup_playbook.engines.postgres.row_import import import_rows, remaining_rows
+from backup_playbook.engines.postgres.row_import import remaining_rows
 from backup_playbook.engines.postgres.row_recovery import wanted_rows
 from backup_playbook.repository.layout import objects_folder
 from embedded.postgres import PostgresServer
@@ -209,18 +209,6 @@ def test_parent_that_is_gone_is_named(incident: Open) -> None:
     assert (conflict.kind, conflict.rows) == ("parent gone", ("p=3",))
 
 
-def test_overwrite_replaces_what_the_preview_showed_and_can_be_undone(incident: Open) -> None:
-    lost = incident(TWO)
-    lost.do("UPDATE p SET name = 'wrong' WHERE id = 3; DELETE FROM c WHERE p = 3")
-    wrong = lost.dump()
-    lost.find("p", "3")
-    recovered = lost.bring_back("overwrite")
-    assert (recovered.inserted, recovered.overwritten["public.p"]) == ({"public.p": 0, "public.c": 1}, 1)
-    assert difference(lost.dump(), lost.before) == set()
-    lost.undo()
-    assert difference(lost.dump(), wrong) == set()
-
-
 def test_credentials_are_not_in_the_preview(incident: Open) -> None:
     lost = incident("CREATE TABLE p (id int PRIMARY KEY, password_hash text, n int); INSERT INTO p VALUES (1, 'x', 7)")
     lost.do("DELETE FROM p")
@@ -229,17 +217,6 @@ def test_credentials_are_not_in_the_preview(incident: Open) -> None:
     assert (row.key, row.values) == ("id=1", "id=1, password_hash=***, n=7")
     lost.bring_back()
     assert lost.ask("SELECT password_hash FROM p") == [("x",)]
-
-
-def test_import_refuses_what_the_preview_did_not_show(incident: Open) -> None:
-    lost = incident(TWO)
-    lost.do("DELETE FROM p WHERE id IN (3, 4)")
-    lost.find("p", "3", "4")
-    seen = lost.preview("skip")
-    lost.do("INSERT INTO p VALUES (4, 'came back by itself')")
-    with pytest.raises(RowRecoveryError, match="has changed since the preview"):
-        import_rows(lost.live, lost.found.server, seen, "skip", fire_triggers=False, keep_undo=lost._keep)
-    assert lost.ask("SELECT count(*) FROM p WHERE id = 3") == [(0,)]
 
 
 def test_undo_leaves_what_has_changed_since_and_what_it_needs(incident: Open) -> None:
@@ -294,19 +271,6 @@ def test_a_table_that_stays_locked(incident: Open, monkeypatch: pytest.MonkeyPat
     assert caught.value.remedy.startswith("Nothing was written. Another session kept one of these tables locked")
 
 
-def test_undo_that_cannot_be_stored_stops_the_import(incident: Open) -> None:
-    lost = incident(TWO)
-    lost.do("DELETE FROM p WHERE id = 3")
-    lost.find("p", "3")
-
-    def fail(script: bytes) -> str:
-        raise RepositoryError("The bucket is gone.", "Look for it.")
-
-    with pytest.raises(RepositoryError):
-        import_rows(lost.live, lost.found.server, lost.preview(), "stop", fire_triggers=False, keep_undo=fail)
-    assert lost.ask("SELECT count(*) FROM p WHERE id = 3") == [(0,)]
-
-
 @pytest.mark.parametrize(
     ("table", "keys", "where", "message"),
     [
@@ -325,12 +289,6 @@ def test_form_that_makes_no_sense(
     with pytest.raises(RowRecoveryError) as caught:
         wanted_rows(server_of(postgres18.dsn(small)), table, keys, where)
     assert message in caught.value.what
-
-
-def test_rows_that_are_not_in_the_backup(incident: Open) -> None:
-    lost = incident(TWO)
-    with pytest.raises(RowRecoveryError, match="None of the rows is in the backup"):
-        lost.find("p", "77")
 
 
 def test_hundred_thousand_rows_with_as_many_children(incident: Open) -> None:

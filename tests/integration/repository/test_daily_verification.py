@@ -362,7 +362,7 @@ def test_recovery_points(catalogs: Catalogs, make_store: MakeStore) -> None:
     times = {"restore": 3.0, "prove": 1.0}
     body = {"content_bytes": proven.content_bytes, "seconds": times}
     catalogs["primary"].add_evidence("shop", proven.backup_id, EvidenceKind.RESTORED, body, qualifier="primary")
-    points = find_recovery_points("shop", REPOSITORIES, catalogs.__getitem__, datetime.now(UTC))
+    points = find_recovery_points("shop", REPOSITORIES, catalogs.__getitem__, ENGINE, datetime.now(UTC))
     assert {kind: point.backup_id for kind, point in points.newest.items()} == {
         "proven": proven.backup_id,
         "verified": newest.backup_id,
@@ -373,7 +373,7 @@ def test_recovery_points(catalogs: Catalogs, make_store: MakeStore) -> None:
     assert (verified.contents.stored_bytes, verified.contents.storage_class) == (newest.stored_bytes, "STANDARD")
 
     lost_region = {"primary": Catalog(make_store("no-such-bucket")), "offsite": catalogs["offsite"]}
-    points = find_recovery_points("shop", REPOSITORIES, lost_region.__getitem__, datetime.now(UTC))
+    points = find_recovery_points("shop", REPOSITORIES, lost_region.__getitem__, ENGINE, datetime.now(UTC))
     assert points.newest["verified"].contents == verified.contents
     assert (points.newest["verified"].sound_in, points.newest["verified"].restore) == (("offsite",), None)
     assert "NoSuchBucket" in points.unreadable["primary"]

@@ -224,7 +224,7 @@ def test_speed_of_a_restore_is_known_whoever_wrote_it_down(old: OldRepositories)
 
 def test_recovery_points_are_listed(old: OldRepositories) -> None:
     for source in SOURCES:
-        points = find_recovery_points(source, REPOSITORIES, old.catalogs.__getitem__, old.now)
+        points = find_recovery_points(source, REPOSITORIES, old.catalogs.__getitem__, ENGINES[source], old.now)
         assert points.unreadable == {}
         newest, proven = points.newest["verified"], points.newest["proven"]
         assert newest.backup_id == old.backups[source]["newest"]

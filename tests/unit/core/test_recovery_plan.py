@@ -6,12 +6,17 @@ from typing import Any
 
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
 from backup_playbook.core.recovery_report import Difference, RecoveryReport
+from backup_playbook.core.words import EngineWords
+from backup_playbook.engines.mongodb.engine import MongoEngine
+from backup_playbook.engines.mongodb.live import MongoLive
+from backup_playbook.engines.postgres.live import PostgresLive
 
 TAKEN = datetime(2026, 11, 23, 2, tzinfo=UTC)
 NOW = TAKEN + timedelta(hours=8)
 QUARANTINE = "shop__quarantine_20261123_100000"
 PLAN = RecoveryPlan(
-    engine="postgres",
+    words=EngineWords(),
+    exchange=PostgresLive.words,
     source="shop",
     live="shop",
     quarantine=QUARANTINE,
@@ -26,6 +31,8 @@ PLAN = RecoveryPlan(
     estimate=timedelta(minutes=3),
     rto=timedelta(minutes=30),
     maintenance="There is no maintenance mode.",
+    undo_dag="bring_back",
+    release_dag="drop_quarantine",
     remarks=("The server has 9 GB free.",),
     candidates=(Candidate("20261122T020000Z-000000", TAKEN - timedelta(days=1), "verified", {"public.a": 1011}),),
 )
@@ -38,7 +45,7 @@ def test_plan_says_what_when_how_long_and_how_to_undo() -> None:
         "the work of 8 h 00 min",
         "restore with proof about 3 min 00 s; the objective (RTO) is 30 min 00 s",
         f"becomes `{QUARANTINE}`",
-        "`rollback_promotion`",
+        "`bring_back` brings the quarantine back in seconds. `drop_quarantine` drops it, for good.",
         "| public.orders | 1,000 | 0 |",
         "| public.old | 1 | no such table |",
         "- The server has 9 GB free.",
@@ -71,7 +78,7 @@ def test_page_that_offers_a_choice_shows_what_each_backup_has_and_costs() -> Non
     ):
         assert words in text
     assert PLAN.backup_id not in text
-    assert plan.in_short(NOW) == "Choose one of 2 backups from primary to take the place of shop."
+    assert plan.in_short(NOW) == "Choose one of 2 backups from primary to replace shop."
     unreadable = replace(plan, now={}, uncounted="invalid page in block 0").to_markdown(NOW)
     assert "cannot be counted now: invalid page" in unreadable
     assert "| public.orders | 0 | 1,000 |" in unreadable
@@ -109,6 +116,8 @@ def report(**changes: Any) -> RecoveryReport:
         "promoted_at": NOW + timedelta(minutes=45),
         "unreachable_seconds": 0.131,
         "sessions_ended": 20,
+        "exchanged": "the live name refused connections for 0.13 s; 20 sessions were ended",
+        "undo_dag": "bring_back",
         "maintenance": "The maintenance mode is off again.",
         "maintenance_window": timedelta(minutes=6),
         "phases": {"restore: data": 30.0, "prove": 5.0, "promote": 0.2},
@@ -127,7 +136,7 @@ def test_report_of_a_recovery() -> None:
     text = found.to_markdown()
     assert "approved by Ada" in text
     assert "refused connections for 0.13 s; 20 sessions were ended" in text
-    assert f'rollback_promotion --conf \'{{"source": "shop", "quarantine": "{QUARANTINE}"}}\'' in text
+    assert f'bring_back --conf \'{{"source": "shop", "quarantine": "{QUARANTINE}"}}\'' in text
     assert "| public.orders | invalid page | 1,000 |" in text
     assert RecoveryReport.model_validate_json(found.to_json()) == found
 
@@ -155,7 +164,7 @@ def test_a_late_recovery_is_over_its_objective() -> None:
 
 
 def test_mongodb_is_exchanged_in_another_way() -> None:
-    plan = replace(PLAN, engine="mongodb").to_markdown(NOW)
-    assert f"those of now are kept unchanged, as `{PLAN.quarantine}.<name>`" in plan
+    plan = replace(PLAN, words=MongoEngine.words, exchange=MongoLive.words).to_markdown(NOW)
+    assert f"those of now are kept unchanged, under names that begin with `{PLAN.quarantine}`" in plan
     assert "refuses connections" not in plan
-    assert "exchanged within 0.13 s, one after another" in report(engine="mongodb").to_markdown()
+    assert "As many documents now as in the backup: 1 collection." in plan

@@ -5,27 +5,30 @@ from typing import Any
 
 import pytest
 
-from backup_playbook.core.restore_plan import RestorePlan, drop_statement
+from backup_playbook.core.restore_plan import RestorePlan
+from backup_playbook.core.words import EngineWords
+from backup_playbook.engines.mongodb.engine import MongoEngine
+from backup_playbook.engines.postgres.engine import PostgresEngine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def plan(**changes: Any) -> RestorePlan:
     values: dict[str, Any] = {
-        "engine": "postgres",
+        "words": PostgresEngine.words,
         "backup_id": "20261123T020004Z-7f3a91",
         "repository": "offsite",
         "taken_at": NOW - timedelta(hours=10),
         "known": "proven by a restore on 2026-11-23",
         "database": "shop_copy",
         "server": "postgres at db.example.com:5432 as restorer (staging)",
-        "without": "owners and grants",
         "only": (),
         "tables": 12,
         "rows": 1200,
         "content_bytes": 3 << 20,
         "left_out": ("subscriptions", "the foreign key a of public.b, to rows that are not restored"),
         "free": 5 << 30,
+        "undo": "DROP DATABASE shop_copy;",
         "estimate": timedelta(minutes=2),
         "rto": timedelta(minutes=30),
     }
@@ -41,7 +44,8 @@ def test_plan() -> None:
         "subscriptions; the foreign key a of public.b",
         "about 2 min 00 s; the objective (RTO) is 30 min 00 s",
         "5.0 GB; the copy needs at least 3.0 MB",
-        'DROP DATABASE "shop_copy" WITH (FORCE);',
+        "`shop_copy`, without owners and grants.",
+        "**How to undo it:** `DROP DATABASE shop_copy;`",
     ):
         assert words in text
 
@@ -55,9 +59,11 @@ def test_plan_of_a_part_with_much_unknown() -> None:
 
 @pytest.mark.parametrize(("name", "quoted"), [("shop", '"shop"'), ('a"; DROP TABLE b; --', '"a""; DROP TABLE b; --"')])
 def test_names_stay_names(name: str, quoted: str) -> None:
-    assert drop_statement("postgres", name) == f"DROP DATABASE {quoted} WITH (FORCE);"
+    assert PostgresEngine().undo_kept(name) == f"DROP DATABASE {quoted} WITH (FORCE);"
 
 
 def test_mongodb_drops_in_its_own_words() -> None:
-    assert drop_statement("mongodb", 'a"b') == r'db.getSiblingDB("a\"b").dropDatabase()'
-    assert "without users and roles" in plan(engine="mongodb", without="users and roles").to_markdown(NOW)
+    assert MongoEngine().undo_kept('a"b') == r'db.getSiblingDB("a\"b").dropDatabase()'
+    text = plan(words=EngineWords("collection", "document", not_copied="users and roles")).to_markdown(NOW)
+    assert "without users and roles" in text
+    assert "12 collections, 1,200 documents" in text

@@ -22,7 +22,7 @@ from backup_playbook.repository.s3errors import code_of, is_missing
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import Uploaded, first_part_bytes, upload
 from backup_playbook.repository.versions import NO_VERSIONS, Version, copy_version
-from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
+from backup_playbook.streams.blocks import Blocks, drain, sha256_of, tap
 from backup_playbook.streams.processes import Cancellation
 
 T = TypeVar("T")
@@ -189,7 +189,7 @@ class Contents:
     def _large(self, now: Entry, offer: _Offer) -> tuple[Entry, How]:
         candidates = (offer.good, offer.origin)
         if not now.sha256 and (offer.stored or any(one and one.stored and one.size == now.size for one in candidates)):
-            found, digest = self.tree.read(now, self._digest)
+            found, digest = self.tree.read(now, lambda blocks: sha256_of(self._watched(blocks)))
             if there := self._there(found, digest, offer):
                 return there
         first_part = first_part_bytes(now.size, equal=self.store.options.equal_parts)
@@ -237,11 +237,6 @@ class Contents:
 
     def _watched(self, blocks: Blocks) -> Blocks:
         return tap(blocks, lambda _: self.cancellation.check())
-
-    def _digest(self, blocks: Blocks) -> str:
-        digest = Digest()
-        drain(tap(self._watched(blocks), digest.update))
-        return digest.sha256
 
 
 def _small_body(blocks: Blocks) -> bytes | None:

@@ -68,12 +68,7 @@ class BackupTree:
 
 
 def copy_files(
-    origin: BackupReader,
-    target: Catalog,
-    options: FilesOptions,
-    cancellation: Cancellation,
-    *,
-    anew: bool = False,
+    origin: BackupReader, target: Catalog, options: FilesOptions, cancellation: Cancellation, *, anew: bool = False
 ) -> bool:
     """Bring the target's current state to this backup, and seal a manifest of the same id there.
 

@@ -10,7 +10,7 @@ import pwd
 import stat
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -153,8 +153,8 @@ class DirectoryTree:
             mode=stat.S_IMODE(status.st_mode),
             uid=status.st_uid,
             gid=status.st_gid,
-            user=_user(status.st_uid),
-            group=_group(status.st_gid),
+            user=_name(pwd.getpwuid, status.st_uid),
+            group=_name(grp.getgrgid, status.st_gid),
             inode=status.st_ino,
             device=0 if status.st_dev == self._device else status.st_dev,
             ctime_ns=YOUNG if is_file and status.st_ctime_ns > self._grown_up else status.st_ctime_ns,
@@ -207,17 +207,9 @@ def _type_of(name: bytes) -> FileType:
     return FileType.DIRECTORY if name.endswith(b"/") else FileType.FILE
 
 
-@lru_cache(maxsize=1024)
-def _user(uid: int) -> str:
+@lru_cache(maxsize=2048)
+def _name(lookup: Callable[[int], Sequence[Any]], number: int) -> str:
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
-
-
-@lru_cache(maxsize=1024)
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
+        return str(lookup(number)[0])
     except KeyError:
         return ""

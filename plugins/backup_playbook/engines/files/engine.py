@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backup_playbook.core.errors import VerificationError
-from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
+from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.core.words import EngineWords, counted
 from backup_playbook.engines.contract import Engine, SharesContent
 from backup_playbook.engines.files.restore_script import render
 from backup_playbook.engines.files.shards import SHARDS, check_shard
 from backup_playbook.engines.files.source import ENGINE
 from backup_playbook.engines.files.verify import check_versions
-from backup_playbook.repository.objects import BackupReader
-from backup_playbook.streams.blocks import Blocks
-from backup_playbook.streams.processes import Cancellation
 
 
 class FilesEngine:
@@ -22,14 +18,13 @@ class FilesEngine:
 
     name = ENGINE
     words = EngineWords("tree", "file")
+    check_content = staticmethod(check_shard)
+    check_shared = staticmethod(check_versions)
+    restore_script = staticmethod(render)
 
     def summary(self, manifest: Manifest) -> str:
         """Return `12,000 files`."""
         return counted(manifest.details["files"], self.words.row)
-
-    def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
-        """Compare a shard of the tree with the manifest."""
-        check_shard(manifest, item, content)
 
     def check_manifest(self, manifest: Manifest) -> list[str]:
         """List what the manifest lacks, or names twice."""
@@ -43,16 +38,6 @@ class FilesEngine:
         if len(set(named)) != len(named):
             problems.append("It names a shard more than once.")
         return problems
-
-    def restore_script(self, manifest: Manifest, repository_url: str) -> str:
-        """Write a bash script that restores this backup with stock tools."""
-        return render(manifest, repository_url)
-
-    def check_shared(
-        self, reader: BackupReader, streams: int, cancellation: Cancellation, *, read: bool
-    ) -> list[VerificationError]:
-        """Check the versions that the tree names; see `check_versions`."""
-        return check_versions(reader, streams, cancellation, read=read)
 
 
 if TYPE_CHECKING:

@@ -10,9 +10,11 @@ import pwd
 import stat
 import struct
 from base64 import b64decode
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from backup_playbook.core.tree import Entry, FileType
@@ -137,20 +139,12 @@ def kind_of(status: os.stat_result) -> FileType | None:
 
 def owner_of(entry: Entry) -> tuple[int, int]:
     """Return user and group id, by name where this machine knows it: its numbers may be others."""
-    return _uid(entry.user, entry.uid), _gid(entry.group, entry.gid)
+    return _id(pwd.getpwnam, entry.user, entry.uid), _id(grp.getgrnam, entry.group, entry.gid)
 
 
-@lru_cache(maxsize=1024)
-def _uid(name: str, number: int) -> int:
+@lru_cache(maxsize=2048)
+def _id(lookup: Callable[[str], Sequence[Any]], name: str, number: int) -> int:
     try:
-        return pwd.getpwnam(name).pw_uid if name else number
-    except KeyError:
-        return number
-
-
-@lru_cache(maxsize=1024)
-def _gid(name: str, number: int) -> int:
-    try:
-        return grp.getgrnam(name).gr_gid if name else number
+        return int(lookup(name)[2]) if name else number
     except KeyError:
         return number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from array import array
 from collections import Counter
@@ -19,7 +18,7 @@ from backup_playbook.engines.files.shards import documents
 from backup_playbook.engines.files.trees import Tree, why_unreadable
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.quick import SMALL_BYTES
-from backup_playbook.streams.blocks import Blocks
+from backup_playbook.streams.blocks import sha256_of
 from backup_playbook.streams.processes import Cancellation
 
 RENAMES_COUNTED = 1_000_000
@@ -216,7 +215,7 @@ class Plan:
         for now, old in sample:
             self.cancellation.check()
             try:
-                digest = now.sha256 or self.tree.read(now, _sha256)[1]
+                digest = now.sha256 or self.tree.read(now, sha256_of)[1]
             except OSError as error:
                 why_unreadable(error)
                 continue
@@ -272,13 +271,6 @@ def _is_misplaced(now: Entry, old: Entry, found: Found | None) -> bool:
     if now.type != FileType.FILE:
         return found is not None and not old.stored
     return old.stored and not old.hashed_key and (found is None or found.version != old.version)
-
-
-def _sha256(blocks: Blocks) -> str:
-    digest = hashlib.sha256()
-    for block in blocks:
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def planned(plan: BackupReader) -> Iterator[Step]:

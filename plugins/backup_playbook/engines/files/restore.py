@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections import Counter
@@ -23,6 +22,7 @@ from backup_playbook.engines.files.unrestored import PROBLEMS_TOLD, Unrestored
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.quick import QuickRequests
+from backup_playbook.streams.blocks import sha256_of
 from backup_playbook.streams.processes import Cancellation
 
 WINDOW = 1_000
@@ -250,12 +250,8 @@ class FilesRestore:
         return newer and not self.overwrite_newer and entry.type == FileType.FILE
 
     def _same_content(self, entry: Entry, found: os.stat_result) -> bool:
-        if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
-            return False
-        digest = hashlib.sha256()
-        for block in self.place.read(entry.path):
-            digest.update(block)
-        return digest.hexdigest() == entry.sha256
+        same_size = stat.S_ISREG(found.st_mode) and found.st_size == entry.size
+        return same_size and sha256_of(self.place.read(entry.path)) == entry.sha256
 
     def _difference(self, entry: Entry, found: os.stat_result | None) -> str:
         """Say what is not as backed up; empty when nothing."""

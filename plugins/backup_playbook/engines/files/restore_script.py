@@ -9,9 +9,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, StoredObject
 from backup_playbook.core.progress import human_bytes
+from backup_playbook.core.words import counted
 from backup_playbook.engines.files.shards import SHARDS
 from backup_playbook.engines.stock_tools import fill
 
@@ -22,7 +22,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
     """Write restore.sh for a backup."""
     details = manifest.details
     words = {
-        "SUMMARY": f"{holding(manifest)}, {human_bytes(details['bytes'])}",
+        "SUMMARY": f"{counted(details['files'], 'file')}, {human_bytes(details['bytes'])}",
         "CURRENT": f"{repository_url}/{details['current']}",
         "CURRENT_FOLDER": shlex.quote(details["current"]),
         "HASHED_FOLDER": shlex.quote(details["hashed"]),

@@ -6,10 +6,10 @@ import logging
 
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.files_guard import warnings
-from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.tree import Outcome
+from backup_playbook.core.words import counted
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import manifest_key, objects_folder
@@ -74,5 +74,5 @@ def in_words(manifest: Manifest) -> str:
     odd = [f"{count:,} {outcome}" for outcome, count in details["outcomes"].items() if outcome != Outcome.UNREADABLE]
     if linked := details.get("hard_links"):
         odd.append(f"{linked:,} with other names (hard links), each to be a file of its own")
-    text = f"{holding(manifest)}, {human_bytes(details['bytes'])}: {', '.join(news)}"
+    text = f"{counted(details['files'], 'file')}, {human_bytes(details['bytes'])}: {', '.join(news)}"
     return "; ".join(filter(None, [text, ", ".join(odd), *warnings(details)]))

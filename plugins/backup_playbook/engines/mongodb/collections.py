@@ -17,7 +17,15 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from backup_playbook.core.guards import CollectionsIdentity
+from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.mongodb.connection import CODEC, Document
+
+WORDS = EngineWords(
+    "collection",
+    "document",
+    not_copied="users and roles",
+    undo_records="run it in production, as it says at its top",
+)
 
 JSON = CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _SHORT = RELAXED_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)

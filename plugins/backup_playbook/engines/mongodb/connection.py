@@ -32,7 +32,7 @@ CONNECT_TIMEOUT_MS = 15_000
 SNAPSHOTS_SINCE_WIRE_VERSION = 13
 """MongoDB 5.0."""
 VOTES_SINCE_WIRE_VERSION = 9
-"""MongoDB 4.4."""
+"""MongoDB 4.4: members vote when an index is complete."""
 TRANSACTIONS_SINCE_WIRE_VERSION = 8
 """MongoDB 4.2, where a sharded cluster has them too."""
 
@@ -134,17 +134,8 @@ def deployment(database: Database[Document]) -> Deployment:
     )
 
 
-def builds_by_vote(database: Database[Document]) -> bool:
-    """Check whether members vote when an index is complete: a standalone refuses to be told how many have to."""
-    return _has_members(database, VOTES_SINCE_WIRE_VERSION)
-
-
-def has_transactions(database: Database[Any]) -> bool:
-    """Check whether the server has transactions: a standalone has none."""
-    return _has_members(database, TRANSACTIONS_SINCE_WIRE_VERSION)
-
-
-def _has_members(database: Database[Any], since: int) -> bool:
+def has_members(database: Database[Any], since: int) -> bool:
+    """Check for members of at least this wire version: a standalone has neither votes nor transactions."""
     known = _known(database)
     return bool(known) and all(
         server.server_type_name != "Standalone" and server.max_wire_version >= since for server in known

@@ -20,7 +20,6 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from backup_playbook.core.errors import PlaybookError, RestoreError
-from backup_playbook.core.holdings import counted, nouns
 from backup_playbook.core.masking import masked, shortened
 from backup_playbook.core.row_recovery import (
     Conflict,
@@ -32,7 +31,8 @@ from backup_playbook.core.row_recovery import (
     State,
     TablePreview,
 )
-from backup_playbook.engines.mongodb.collections import for_people
+from backup_playbook.core.words import counted
+from backup_playbook.engines.mongodb.collections import WORDS, for_people
 from backup_playbook.engines.mongodb.connection import MongoServer, explained
 from backup_playbook.engines.mongodb.document_search import WantedDocuments, found_documents, raw
 from backup_playbook.engines.mongodb.document_undo import UNDO_COMMAND, Written, take_back, undo_document
@@ -148,9 +148,7 @@ def _preview(wanted: WantedDocuments, compared: Sequence[Compared]) -> Preview:
         rows=tuple(PreviewRow(key=one.key, state=one.state, values=_values(one.then)) for one in shown),
     )
     conflicts = tuple(_conflicts(wanted.collection, compared))
-    return Preview(
-        tables=(table,), conflicts=conflicts, remarks=remarks, fingerprint=digest.hexdigest(), nouns=nouns("mongodb")
-    )
+    return Preview(tables=(table,), conflicts=conflicts, remarks=remarks, fingerprint=digest.hexdigest(), words=WORDS)
 
 
 def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Conflict]:
@@ -235,6 +233,5 @@ def _require_read_back(live: _DocumentsOf, one: Compared) -> None:
 
 def _changed(how: str) -> RowRecoveryError:
     return RowRecoveryError(
-        f"Production has changed {how}.",
-        "Nothing stays written. Start this recovery again, and look at its preview.",
+        f"Production has changed {how}.", "Nothing stays written. Start this recovery again, and look at its preview."
     )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
-from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.contract import CopyOptions, DatabaseEngine, Scope
 from backup_playbook.engines.mongodb.archive import consistency_note, left_out, metadata_names, read_collection
+from backup_playbook.engines.mongodb.collections import WORDS
 from backup_playbook.engines.mongodb.documents import DocumentCounter
 from backup_playbook.engines.mongodb.kept import drop_statement
 from backup_playbook.engines.mongodb.restore_script import render
@@ -23,12 +23,7 @@ class MongoEngine:
     """See `engines.contract.DatabaseEngine`."""
 
     name = "mongodb"
-    words = EngineWords(
-        "collection",
-        "document",
-        not_copied="users and roles",
-        undo_records="run it in production, as it says at its top",
-    )
+    words = WORDS
 
     def summary(self, manifest: Manifest) -> str:
         """Return `12 collections, 3,000 documents`, and of how many moments they are."""

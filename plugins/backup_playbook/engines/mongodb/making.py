@@ -8,7 +8,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from backup_playbook.engines.mongodb.collections import SIMPLE, TTL, Collection
-from backup_playbook.engines.mongodb.connection import Document, builds_by_vote
+from backup_playbook.engines.mongodb.connection import VOTES_SINCE_WIRE_VERSION, Document, has_members
 from backup_playbook.engines.mongodb.legacy import without_dead, without_unknown
 
 _INVALID_OPTIONS, _UNKNOWN_FIELD, _INVALID_INDEX_OPTION = 72, 40415, 197
@@ -43,5 +43,5 @@ def create_indexes(database: Database[Document], collection: Collection, indexes
 
 def _create(database: Database[Document], name: str, indexes: Sequence[Document]) -> None:
     # by default all members vote: one that is down would hold it up for ever
-    quorum = {"commitQuorum": "majority"} if builds_by_vote(database) else {}
+    quorum = {"commitQuorum": "majority"} if has_members(database, VOTES_SINCE_WIRE_VERSION) else {}
     database.command({"createIndexes": name, "indexes": indexes, **quorum})

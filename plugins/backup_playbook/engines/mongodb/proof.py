@@ -18,14 +18,7 @@ from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, TablePart, TableRecord
 from backup_playbook.core.proof import Proof, TableProof
 from backup_playbook.engines.mongodb.archive import left_out, read_collections
-from backup_playbook.engines.mongodb.collections import (
-    TTL,
-    Collection,
-    in_set,
-    list_collections,
-    list_indexes,
-    to_json,
-)
+from backup_playbook.engines.mongodb.collections import TTL, Collection, in_set, list_collections, list_indexes, to_json
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.documents import DocumentCounter
 from backup_playbook.engines.mongodb.dump import read_documents
@@ -63,12 +56,7 @@ def prove(
 
 class _Proving:
     def __init__(
-        self,
-        database: Database[Document],
-        reader: BackupReader,
-        streams: int,
-        cancellation: Cancellation,
-        within: str,
+        self, database: Database[Document], reader: BackupReader, streams: int, cancellation: Cancellation, within: str
     ) -> None:
         self._database, self._manifest = database, reader.manifest
         self._streams, self._cancellation = streams, cancellation

@@ -18,13 +18,7 @@ from backup_playbook.core.guards import CollectionsIdentity, require_no_producti
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, StoredObject, TableRecord
 from backup_playbook.engines.mongodb.archive import read_collections
-from backup_playbook.engines.mongodb.collections import (
-    TTL,
-    Collection,
-    identity,
-    list_collections,
-    list_indexes,
-)
+from backup_playbook.engines.mongodb.collections import TTL, Collection, identity, list_collections, list_indexes
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.documents import batches
 from backup_playbook.engines.mongodb.exact import empty_again

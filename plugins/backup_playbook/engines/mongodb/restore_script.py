@@ -9,11 +9,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.mongodb.archive import metadata_names
-from backup_playbook.engines.mongodb.collections import Collection, bson_file, metadata_file
+from backup_playbook.engines.mongodb.collections import WORDS, Collection, bson_file, metadata_file
 from backup_playbook.engines.stock_tools import fetched, fill, one_line
 
 _TEMPLATE = Path(__file__).with_name("restore.sh.template")
@@ -25,7 +24,7 @@ _CONSISTENCY = {
 
 def render(manifest: Manifest, repository_url: str) -> str:
     """Write restore.sh for a backup."""
-    documents = f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}"
+    documents = f"{WORDS.amount(len(manifest.tables), manifest.rows)}, {human_bytes(manifest.content_bytes)}"
     words = {
         "CONSISTENCY": one_line(_consistency(manifest)),
         "SIZE": human_bytes(manifest.content_bytes),

@@ -18,14 +18,7 @@ from backup_playbook.engines.mongodb.promotion import keep_exposed
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
 from backup_playbook.engines.mongodb.scratch import no_sql
-from backup_playbook.engines.mongodb.sets import (
-    CollectionSet,
-    collections_of,
-    drop_set,
-    read_sets,
-    save_set,
-    views_of,
-)
+from backup_playbook.engines.mongodb.sets import CollectionSet, collections_of, drop_set, read_sets, save_set, views_of
 from backup_playbook.engines.scratch import Scratch
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation

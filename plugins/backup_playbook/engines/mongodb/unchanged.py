@@ -19,7 +19,7 @@ from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from backup_playbook.engines.mongodb.connection import Document, has_transactions
+from backup_playbook.engines.mongodb.connection import TRANSACTIONS_SINCE_WIRE_VERSION, Document, has_members
 from backup_playbook.engines.mongodb.exact import replace_exactly
 from backup_playbook.engines.mongodb.ranges import RAW
 
@@ -38,7 +38,7 @@ def write_if_unchanged(live: Collection[RawBSONDocument], seen: bytes, new: byte
     """
     if len(seen) + len(new or b"") <= MOST_BYTES:
         return _write(live, _is(seen), new)
-    if not has_transactions(live.database):
+    if not has_members(live.database, TRANSACTIONS_SINCE_WIRE_VERSION):
         return _compare_and_write(live, seen, new)
     with live.database.client.start_session() as session:
         return session.with_transaction(

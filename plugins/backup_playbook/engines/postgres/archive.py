@@ -1,4 +1,4 @@
-"""What of an archive of pg_dump a restored copy gets, in which steps, and whether two archives say the same."""
+"""Archives of pg_dump: entries that a restored copy gets, the steps of their restore, and their comparison."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backup_playbook.engines.postgres.excluded import PG_CRON, PG_CRON_SCHEMA, h
 from backup_playbook.engines.postgres.table_of_contents import Entry, label
 
 SCHEMA_SECTIONS = ("-Fc", "-Z0", "--section=pre-data", "--section=post-data")
-"""What makes the archive of a backup's definitions."""
+"""Options of pg_dump for the archive of a backup's definitions."""
 
 ATTACH = "INDEX ATTACH"
 AFTER_ATTACH = "FK CONSTRAINT|COMMENT|MATERIALIZED VIEW DATA|ACL|DEFAULT ACL|PUBLICATION"
@@ -26,12 +26,12 @@ _INITIAL = b"-- *not* creating schema"
 
 
 def restore_options(*, owners: bool) -> tuple[str, ...]:
-    """For pg_restore. owners: keep owners, grants and tablespaces."""
+    """Options of pg_restore. owners: keep owners, grants and tablespaces."""
     return ("--no-subscriptions", *(() if owners else _WITHOUT_OWNERS))
 
 
 def restorable(entries: Sequence[Entry], *, owners: bool) -> list[Entry]:
-    """Those that a restored copy gets.
+    """Select the entries that a restored copy gets.
 
     It must not act: it gets no subscriptions, no passwords of foreign servers, and no jobs of pg_cron, which exists in
     one database of a server only.
@@ -46,7 +46,7 @@ def is_about(entry: Entry, *kinds: bytes) -> bool:
 
 
 def is_large_object(entry: Entry) -> bool:
-    """Which section has them differs between versions."""
+    """Whether it is of large objects, which differ in their section between versions."""
     return entry.kind.startswith(b"BLOB") or is_about(entry, b"LARGE OBJECT", b"LARGE OBJECTS")
 
 
@@ -60,7 +60,7 @@ def _is_left_out(entry: Entry, *, owners: bool) -> bool:
 
 
 def _of_cron(entries: Sequence[Entry]) -> set[int]:
-    """pg_cron, what is in its schema, and what depends on either: entries follow what they need."""
+    """Numbers of pg_cron, of what is in its schema, and of what depends on either: entries follow what they need."""
     found = {one.number for one in entries if (one.kind, one.tag) == (b"EXTENSION", PG_CRON.encode())}
     if found:
         schema = PG_CRON_SCHEMA.encode()
@@ -72,7 +72,7 @@ def _of_cron(entries: Sequence[Entry]) -> set[int]:
 
 
 def post_data_steps(entries: Sequence[Entry]) -> list[tuple[list[Entry], bool]]:
-    """Step after step, and whether a step may use several connections. restore.sh has the same steps.
+    """List the steps, and whether a step may use several connections. restore.sh has the same steps.
 
     pg_restore runs into deadlocks when it attaches the index of a partition while another connection changes the table,
     or reads it for a materialised view. Event triggers are for the end: they would fire for what is restored beside
@@ -88,11 +88,12 @@ def post_data_steps(entries: Sequence[Entry]) -> list[tuple[list[Entry], bool]]:
 
 
 def is_event_trigger(entry: Entry) -> bool:
+    """Whether it is an event trigger, or a comment or label of one."""
     return is_about(entry, b"EVENT TRIGGER")
 
 
 def differences(archived: Iterable[Entry], found: Iterable[Entry], *, owners: bool) -> tuple[int, list[str]]:
-    """How many definitions both have, and a sentence for each that only one has, or that is not the same in both.
+    """Count the definitions that are equal, and write a sentence for each that only one has, or that differs.
 
     archived, found: from `restorable`. Large objects are proven by their digest. owners: compare them too.
     """
@@ -140,9 +141,10 @@ def _how(expected: Sequence[bytes], found: Sequence[bytes]) -> str:
 
 
 def is_left_out(table: TableRecord, manifest: Manifest) -> bool:
+    """Whether no copy gets the table, as it is pg_cron's."""
     return has_cron(manifest) and table.kind == "extension" and table.namespace == PG_CRON_SCHEMA
 
 
 def is_left_out_sequence(name: str, manifest: Manifest) -> bool:
-    """name: the SQL literal in its setval() statement. A schema of this name may also be somebody's own."""
+    """Whether no copy gets the sequence; name: the SQL literal in its setval() statement."""
     return has_cron(manifest) and name.startswith(f'\'"{PG_CRON_SCHEMA}".')

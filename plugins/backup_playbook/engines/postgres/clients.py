@@ -1,4 +1,4 @@
-"""Finds psql, pg_dump ... that fit the server: a client older than its server refuses to dump."""
+"""Client programs (psql, pg_dump ...) that fit a server: one older than its server refuses to dump."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Clients:
 
     @property
     def major(self) -> int:
+        """Major version."""
         return int(self.version.split(".")[0])
 
     def __getattr__(self, program: str) -> Path:
@@ -35,7 +36,7 @@ class Clients:
 
 
 def find_clients(server_major: int) -> Clients:
-    """The installed clients of the server's major version, or else of the next newer one.
+    """Find the installed clients of the server's major version, or else of the next newer one.
 
     Raises SourceError that names what is missing and how to install it.
     """

@@ -1,10 +1,9 @@
-"""Where a Postgres database is, and how our own connections and the client programs reach it."""
+"""Addresses of Postgres databases: how our own connections and the client programs reach them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlencode
 
@@ -13,7 +12,7 @@ from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.errors import RestoreError, SourceError
+from backup_playbook.core.errors import SourceError
 from backup_playbook.core.guards import DatabaseIdentity
 from backup_playbook.engines.postgres.encodings import settle
 
@@ -36,32 +35,33 @@ class PostgresServer:
     keywords: Mapping[str, str]
     password: str | None = field(default=None, repr=False)
     encoding: str | None = None
-    """The client_encoding of our connections; None: that of the database, see `encodings`."""
+    """Client encoding of our connections; None: that of the database, see `encodings`."""
 
     @property
     def database(self) -> str:
+        """Name of the database."""
         return self.keywords.get("dbname", "")
 
     @property
     def label(self) -> str:
-        """For messages: `shop at db.example.com:5432 as backup`."""
+        """Name for messages: `shop at db.example.com:5432 as backup`."""
         where = f"{self.keywords.get('host', 'localhost')}:{self.keywords.get('port', '5432')}"
         return f"{self.database} at {where} as {self.keywords.get('user', '(default user)')}"
 
     @property
     def url(self) -> str:
-        """What applications take as DATABASE_URL; holds the password."""
+        """DATABASE_URL for an application; holds the password."""
         words = dict(self.keywords)
         user, password = quote(words.pop("user", ""), safe=""), quote(self.password or "", safe="")
         login = f"{user}:{password}@" if password else f"{user}@" * bool(user)
         return f"postgresql://{login}/{quote(words.pop('dbname', ''), safe='')}?{urlencode(words, quote_via=quote)}"
 
     def connect(self, *, autocommit: bool = False) -> Connection[TupleRow]:
-        """Raises SourceError with what to do.
+        """Open a connection. Raises SourceError with what to do.
 
-        With autocommit, nothing is found by a search_path that somebody set for the database: it would have us run
-        functions and operators of theirs, as superuser even. A transaction sets its own (`session`), lest a pooler hand
-        ours to the application.
+        With autocommit, search_path is pg_catalog: one that somebody set for the database would have us run functions
+        and operators of theirs, as superuser even. A transaction sets its own (`session`), lest a pooler hand ours to
+        the application.
         """
         defaults = {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), "application_name": APPLICATION_NAME}
         arguments: dict[str, str | None] = {**defaults, **_KEEPALIVE, **self.keywords, "password": self.password}
@@ -82,7 +82,7 @@ class PostgresServer:
         return connection
 
     def reached_by(self, connection: Connection[TupleRow]) -> PostgresServer:
-        """The very server behind `connection`: `host` may name several, or change its address with every look-up."""
+        """Address of the very server behind `connection`: `host` may name several servers."""
         info = connection.info
         address = {"hostaddr": info.hostaddr} if info.hostaddr else {}
         return replace(self, keywords={**self.keywords, "host": info.host, "port": str(info.port), **address})
@@ -92,17 +92,17 @@ class PostgresServer:
         return replace(self, keywords={**self.keywords, "dbname": database})
 
     def quiet(self) -> PostgresServer:
-        """No event trigger fires, such as one of `login`. Postgres 17 and newer, for a role that may have it so."""
+        """Address at which no event trigger fires, such as one of `login`; only where `may_be_quiet`."""
         options = f"{self.keywords.get('options', '')} -c event_triggers=off".strip()
         return replace(self, keywords={**self.keywords, "options": options})
 
     @property
     def client_database(self) -> str:
-        """For `--dbname` of the client programs: what libpq takes from no environment variable. Holds no secret."""
+        """Value of `--dbname`: what libpq takes from no environment variable. Holds no secret."""
         return make_conninfo("", dbname=self.database, **_KEEPALIVE)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """For psql, pg_dump ...: the connection as libpq variables, so that nothing of it shows in a process list."""
+        """Environment of psql, pg_dump ...: the connection in it shows in no process list."""
         found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         # we read what they say
         found["LC_MESSAGES"] = "C"
@@ -116,7 +116,7 @@ class PostgresServer:
 
 
 def identity(connection: Connection[TupleRow], database: str | None = None) -> DatabaseIdentity | None:
-    """Of the database behind `connection`, or of another one of its server; None when there is no such database."""
+    """Identity of the database behind `connection`, or of another one of its server; None: there is no such."""
     row = connection.execute(
         "SELECT (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()), oid::bigint, datname "
         "FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) coalesce(%s, pg_catalog.current_database())",
@@ -126,7 +126,7 @@ def identity(connection: Connection[TupleRow], database: str | None = None) -> D
 
 
 def may_be_quiet(connection: Connection[TupleRow]) -> bool:
-    """Whether its role may have no event trigger fire: see `PostgresServer.quiet`."""
+    """Whether its role may switch event triggers off, see `PostgresServer.quiet`."""
     if connection.info.server_version < _FIRST_WITH_LOGIN_TRIGGERS:
         return False
     return connection.execute("SELECT pg_catalog.has_parameter_privilege('event_triggers', 'SET')").fetchall() == [
@@ -135,22 +135,13 @@ def may_be_quiet(connection: Connection[TupleRow]) -> bool:
 
 
 def require_no_pooler(connection: Connection[TupleRow], label: str, why: str) -> None:
-    """Raise SourceError when another program answers for the server. why: a sentence for people."""
+    """Raise SourceError for a connection to a pooler. why: a sentence for people."""
     (pid,) = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (0,)
     if pid != connection.info.backend_pid:
         raise SourceError(
             f"{label} is a connection pooler (such as pgbouncer), not the server itself. {why}",
             "Give this Airflow connection the host and port of the server itself.",
         )
-
-
-@contextmanager
-def told(what: str, remedy: Callable[[psycopg.Error], str]) -> Iterator[None]:
-    """Raise RestoreError for what the server refuses: `what`, and its words in one line."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise RestoreError(f"{what}: {' '.join(str(error).split())}", remedy(error)) from error
 
 
 def _connect_remedy(message: str) -> str:

@@ -1,4 +1,4 @@
-"""Triggers of the server's own, by which it keeps constraints: no dump shows whether they are switched off."""
+"""Internal triggers of the server, which keep constraints: no dump shows whether they are switched off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ORDER BY 1, 2, 3
 
 
 def switched_off(connection: Connection[TupleRow]) -> list[str]:
-    """A sentence for each constraint of a copy that the server does not keep. A restore switches all of them on."""
+    """Write a sentence for each constraint that the server does not keep. A restore switches all of them on."""
     return [
         f"The constraint {name} of {table} is not kept: its triggers on {on} are switched off."
         for name, table, on in connection.execute(_SWITCHED_OFF).fetchall()

@@ -1,4 +1,4 @@
-"""The COPY commands of dump and restore, and how psql runs them. Names are data: every one is quoted."""
+"""COPY commands of dump and restore, and scripts of psql that run them. Names are data: every one is quoted."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from backup_playbook.core.model import TableRecord
-from backup_playbook.engines.postgres.inventory import quoted
-from backup_playbook.engines.postgres.plan import TableStream
+from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
 
+Pages = tuple[int, int | None]
+"""First page, and the one after the last; None: to the end."""
 END_OF_ROWS = b"\\.\n"
 
 
 def psql(program: Path) -> list[str]:
-    """psql that reads nothing of the user's, prints nothing of its own, asks nothing and stops at the first error."""
+    """Command of a psql that has no startup file, prints rows alone, and stops at the first error."""
     # into a pipe, psql would write 4 kB at a time: a sixth of its CPU time, and of the backup's
     buffered = ["stdbuf", "-o1M"] if shutil.which("stdbuf") else []
     return [*buffered, str(program), "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]
 
 
 def in_snapshot(snapshot_id: str, settings: Mapping[str, str] = SETTINGS) -> str:
-    """Begin a transaction that sees the snapshot."""
+    """SQL that begins a transaction which sees the snapshot."""
     begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot_id}';"
     return f"{begin}\n{set_statements(settings, local=True)}\n"
 
 
 def copy_from_line(target: tuple[str, str], columns: Iterable[str]) -> str:
-    """What stands before a table's rows in a pack, and what loads them."""
+    """COPY line that stands before a table's rows in a pack, and loads them."""
     return f"COPY {_target(*target, columns)} FROM stdin;"
 
 
 def copy_in(table: TableRecord, encoding: str, *, frozen: bool = False) -> str:
-    """What loads a table's rows, in the `encoding` that they were copied out in.
+    """COPY that loads a table's rows, in the `encoding` that they were copied out in.
 
     frozen: visible to all from the start; needs a TRUNCATE in the same transaction.
     """
@@ -41,34 +42,30 @@ def copy_in(table: TableRecord, encoding: str, *, frozen: bool = False) -> str:
     return f"COPY {_target(*table.target, table.columns)} FROM STDIN WITH ({options})"
 
 
-def copy_out(stream: TableStream) -> str:
+def copy_out(table: Table, pages: Pages | None = None) -> str:
     """COPY of a table, of a range of its pages, or of an extension's own rows, in the table's physical order."""
-    table = stream.table
     name = quoted(table.namespace, table.name)
     # generated columns cannot be named in the list
-    if stream.pages is None and not table.condition and set(table.columns).isdisjoint(table.generated):
+    if pages is None and not table.condition and set(table.columns).isdisjoint(table.generated):
         return f"COPY {_target(table.namespace, table.name, table.columns)} TO STDOUT"
     columns = ", ".join(quoted(column) for column in table.columns)
-    where = f" {table.condition}" if stream.pages is None else f" WHERE {page_range(stream.pages)}"
+    where = f" {table.condition}" if pages is None else f" WHERE {page_range(pages)}"
     return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT"
 
 
-def page_range(pages: tuple[int, int | None]) -> str:
+def page_range(pages: Pages) -> str:
+    """SQL condition for rows of these pages."""
     first, end = pages
     upper = "" if end is None else f" AND ctid < '({end},0)'"
     return f"ctid >= '({first},0)'{upper}"
 
 
-def pack_script(snapshot_id: str, streams: Iterable[TableStream], settings: Mapping[str, str] = SETTINGS) -> str:
-    """A psql script that prints, for each table, the COPY ... FROM line, the rows, and the end mark."""
+def pack_script(snapshot_id: str, tables: Iterable[Table], settings: Mapping[str, str] = SETTINGS) -> str:
+    """Script of psql that prints, for each table, the COPY ... FROM line, the rows, and the end mark."""
     lines = [in_snapshot(snapshot_id, settings)]
-    for stream in streams:
-        table = stream.table
-        lines += [
-            rf"\echo {_echo_word(copy_from_line(table.target, table.columns))}",
-            f"{copy_out(stream)};",
-            r"\echo '\\.'",
-        ]
+    for table in tables:
+        header = _echo_word(copy_from_line(table.target, table.columns))
+        lines += [rf"\echo {header}", f"{copy_out(table)};", r"\echo '\\.'"]
     return "\n".join([*lines, "COMMIT;", ""])
 
 

@@ -12,21 +12,15 @@ THIS_DATABASE = ':"DBNAME"'
 """psql's variable for the database that it is connected to, as an identifier."""
 
 # Postgres stores these as lists of quoted identifiers; as one literal they would become a single name.
-_LISTS = frozenset(
-    (
-        "local_preload_libraries",
-        "search_path",
-        "session_preload_libraries",
-        "shared_preload_libraries",
-        "temp_tablespaces",
-        "unix_socket_directories",
-    )
-)
+_LISTS = frozenset((
+    "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
+    "temp_tablespaces", "unix_socket_directories",
+))  # fmt: skip
 _ELEMENT = re.compile(r'\s*,\s*(?:"((?:[^"]|"")*)"|([^,"]*?))\s*(?=,|\Z)')
 
 
 def setting_statements(properties: Mapping[str, Any], database: str = THIS_DATABASE) -> Iterator[str]:
-    """ALTER DATABASE / ALTER ROLE ... IN DATABASE for what pg_db_role_setting held; `database`: an SQL identifier."""
+    """Write ALTER DATABASE / ALTER ROLE ... IN DATABASE for the settings; database: an SQL identifier."""
     for entry in properties.get("settings", ()):
         role = entry["role"]
         target = f"ROLE {quoted(role)} IN DATABASE {database}" if role else f"DATABASE {database}"
@@ -37,6 +31,6 @@ def setting_statements(properties: Mapping[str, Any], database: str = THIS_DATAB
 
 
 def _split(value: str) -> list[str]:
-    """Elements of a list in which each may stand in double quotes, a quote inside of them doubled."""
+    """Split a list whose elements may stand in double quotes, a quote inside of them doubled."""
     found = (match.groups() for match in _ELEMENT.finditer(f",{value}"))
     return [plain if quoted_name is None else quoted_name.replace('""', '"') for quoted_name, plain in found]

@@ -1,10 +1,10 @@
-"""A Postgres database as streams into a repository (DESIGN section 5): no scratch disk, no whole dump in memory."""
+"""Backup of a database as streams into a repository: no scratch disk, no whole dump in memory."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,9 @@ from backup_playbook.core.errors import ProcessFailedError, SourceError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.postgres.archive import SCHEMA_SECTIONS
-from backup_playbook.engines.postgres.clients import Clients, find_clients
+from backup_playbook.engines.postgres.clients import find_clients
 from backup_playbook.engines.postgres.connection import PostgresServer
-from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, page_range, psql
+from backup_playbook.engines.postgres.copy_commands import Pages, copy_out, page_range
 from backup_playbook.engines.postgres.encodings import of_streams
 from backup_playbook.engines.postgres.excluded import DETAIL as EXCLUDED
 from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
@@ -28,38 +28,30 @@ from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.plan import CHUNK_BYTES, PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.programs import SnapshotPrograms
 from backup_playbook.engines.postgres.reading_errors import remedy
 from backup_playbook.engines.postgres.sequences import setval_lines
 from backup_playbook.engines.postgres.server_globals import RolePasswords, read_globals, wants_passwords
 from backup_playbook.engines.postgres.snapshot import Snapshot
-from backup_playbook.engines.postgres.unprintable import LIMIT, Pages, find_row, is_too_large
+from backup_playbook.engines.postgres.unprintable import LIMIT, find_row, is_too_large
 from backup_playbook.repository.objects import BackupWriter
-from backup_playbook.streams import processes
 from backup_playbook.streams.blocks import Blocks, drain, tap
 from backup_playbook.streams.parallel import Job, run_jobs
-from backup_playbook.streams.processes import Cancellation, Word
+from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
 
 log = logging.getLogger(__name__)
 
 # types whose order is the same for every server and version; by collation "C", texts; and uuids, which have no min()
 _ORDERED_KEY_TYPES = frozenset(
-    (
-        "smallint",
-        "integer",
-        "bigint",
-        "numeric",
-        "date",
-        "timestamp without time zone",
-        "timestamp with time zone",
-    )
+    ("smallint", "integer", "bigint", "numeric", "date", "timestamp without time zone", "timestamp with time zone")
 )
 _TEXT_KEY_TYPES = frozenset(("text", "character varying", "uuid"))
 
 
 @dataclass(frozen=True)
 class Written:
-    """One stored object, and which rows of which tables it holds."""
+    """A stored object, with the parts of tables in it."""
 
     item: StoredObject
     parts: tuple[tuple[Table, TablePart], ...] = ()
@@ -83,12 +75,13 @@ class PostgresSource:
     without_rows: tuple[str, ...] = ()
 
     def dump(self, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
-        """See `engines.contract.Source`."""
+        """Write a backup of one snapshot, see `engines.contract.Source`."""
         try:
             with Snapshot(self.server, self.lock_timeout_seconds) as snapshot:
-                clients = find_clients(snapshot.contents.server.major)
+                server = snapshot.contents.server
+                encoding, clients = of_streams(server.encoding), find_clients(server.major)
                 try:
-                    return _Dump(self, snapshot, clients, writer, cancellation).run()
+                    return _Dump(self, SnapshotPrograms(snapshot, clients, encoding, cancellation), writer).run()
                 except psycopg.errors.LockNotAvailable as error:
                     raise snapshot.locked() from error
         except psycopg.Error as error:
@@ -103,22 +96,9 @@ class PostgresSource:
 
 
 class _Dump:
-    def __init__(
-        self,
-        source: PostgresSource,
-        snapshot: Snapshot,
-        clients: Clients,
-        writer: BackupWriter,
-        cancellation: Cancellation,
-    ) -> None:
-        self._source, self._snapshot, self._clients = source, snapshot, clients
-        self._writer, self._cancellation = writer, cancellation
-        self._contents = snapshot.contents
-        self._codec = snapshot.connection.info.encoding
-        self._encoding = of_streams(self._contents.server.encoding)
-        self._environment = snapshot.server.environment(PGCLIENTENCODING=self._encoding)
-        self._database = f"--dbname={snapshot.server.client_database}"
-        self._psql = [*psql(clients.psql), self._database]
+    def __init__(self, source: PostgresSource, programs: SnapshotPrograms, writer: BackupWriter) -> None:
+        self._source, self._programs, self._writer = source, programs, writer
+        self._snapshot, self._contents, self._codec = programs.snapshot, programs.snapshot.contents, programs.codec
         self._threads = threading.local()
         self._large_object_digest: str | None = None
         self._role_passwords = False
@@ -137,13 +117,14 @@ class _Dump:
         )  # fmt: skip
         with ExitStack() as self._open, Progress(self._source.server.database, total) as self._progress:
             jobs = [*self._fixed_jobs(), *(Job(stream.estimate, self._job(stream)) for stream in planned)]
-            written = run_jobs(jobs, self._source.streams, self._cancellation)
-            self._generated = self._generated_columns().digests(tables)
+            written = run_jobs(jobs, self._source.streams, self._programs.cancellation)
+            columns = GeneratedColumns(self._programs, self._source.streams, self._explained)
+            self._generated = columns.digests(tables)
             self._snapshot.require_held()
         return self._manifest(written)
 
     def _fixed_jobs(self) -> Iterator[Job[Written]]:
-        """Everything but rows. The schema is slow to read for its size: it starts among the largest."""
+        """List the jobs for all but rows. The schema is slow to read for its size: it starts among the largest."""
         yield Job(1 << 40, lambda: self._archive("schema.dump", ObjectKind.SCHEMA, *SCHEMA_SECTIONS))
         yield Job(1 << 39, self._globals)
         if self._contents.server.large_objects:
@@ -160,16 +141,15 @@ class _Dump:
 
     def _archive(self, name: str, kind: ObjectKind, *options: str) -> Written:
         wait = f"--lock-wait-timeout={self._snapshot.settings['lock_timeout']}"
-        argv = [str(self._clients.pg_dump), "-w", self._database, f"--snapshot={self._snapshot.id}", wait, *options]
-        environment = {**self._environment, "PGOPTIONS": self._snapshot.options}
-        return Written(self._writer.write(name, kind, self._output(argv, environment)))
+        content = self._explained(self._programs.archive((wait, *options)))
+        return Written(self._writer.write(name, kind, content))
 
     def _globals(self) -> Written:
         database = f"--database={self._snapshot.server.client_database}"
-        argv = [str(self._clients.pg_dumpall), "-w", "--globals-only", database]
+        argv = [str(self._programs.clients.pg_dumpall), "-w", "--globals-only", database]
         wanted = wants_passwords(self._source.role_passwords, encrypted=self._writer.codec.keyring is not None)
         try:
-            text, self._role_passwords = read_globals(argv, self._environment, passwords=wanted)
+            text, self._role_passwords = read_globals(argv, self._programs.environment, passwords=wanted)
         except ProcessFailedError as error:
             raise self._unreadable(error) from error
         return Written(self._writer.write("globals.sql", ObjectKind.GLOBALS, [text]))
@@ -185,26 +165,19 @@ class _Dump:
         return Written(self._writer.write("sequences.sql", ObjectKind.SEQUENCES, lines))
 
     def _table(self, stream: TableStream) -> Written:
-        content = self._explained(self._copied(copy_out(stream)), [stream.table], stream.pages)
-        tracked = self._progress.track(content, stream.estimate)
+        content = self._programs.copy(copy_out(stream.table, stream.pages))
+        explained = self._explained(content, [stream.table], stream.pages)
+        tracked = self._progress.track(explained, stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.TABLE, tracked, estimate=stream.estimate)
         rows, low, high = self._rows_and_keys(stream)
         part = TablePart(
-            object=item.name,
-            rows=rows,
-            bytes=item.content_bytes,
-            sha256=item.content_sha256,
-            key_min=low,
-            key_max=high,
+            object=item.name, rows=rows, bytes=item.content_bytes, sha256=item.content_sha256, key_min=low, key_max=high
         )
         return Written(item, ((stream.table, part),))
 
     def _pack(self, stream: PackStream) -> Written:
-        tables = [TableStream("", table, None, 0) for table in stream.tables]
-        script = pack_script(self._snapshot.id, tables, self._snapshot.settings).encode(self._codec)
         reader = PackReader()
-        argv = [*self._psql, "-f", "-"]
-        content = processes.pipe([script], argv, env=self._environment, cancellation=self._cancellation)
+        content = self._programs.pack(stream.tables)
         tracked = self._progress.track(self._explained(tap(content, reader.update), stream.tables), stream.estimate)
         item = self._writer.write(stream.name, ObjectKind.PACK, tracked, estimate=stream.estimate)
         parts = [
@@ -213,31 +186,17 @@ class _Dump:
         ]
         return Written(item, tuple(zip(stream.tables, parts, strict=True)))
 
-    def _generated_columns(self) -> GeneratedColumns:
-        return GeneratedColumns(
-            self._snapshot, self._psql, self._environment, self._source.streams, self._cancellation, self._explained
-        )
-
     # helpers
 
-    def _output(self, argv: Iterable[str | bytes], environment: Mapping[str, str] | None = None) -> Blocks:
-        environment = environment or self._environment
-        return self._explained(processes.output(list(argv), env=environment, cancellation=self._cancellation))
-
-    def _copied(self, command: str) -> Blocks:
-        command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{command}"
-        argv: list[Word] = [*self._psql, "-c", command.encode(self._codec)]
-        return processes.output(argv, env=self._environment, cancellation=self._cancellation)
-
     def _explained(self, blocks: Blocks, tables: Sequence[Table] = (), pages: Pages | None = None) -> Iterator[bytes]:
-        """Say what a failed client program means for the backup. It copied `tables`, or `pages` of one."""
+        """Say what a failed program means for the backup. It copied `tables`, or `pages` of one."""
         try:
             yield from blocks
         except ProcessFailedError as error:
             if "lock timeout" in error.stderr:
                 raise self._snapshot.locked() from error
             if is_too_large(error):
-                row = find_row(tables, pages, lambda command: drain(self._copied(command)), self._reader())
+                row = find_row(tables, pages, lambda command: drain(self._programs.copy(command)), self._reader())
                 where = row or f"one of {', '.join(table.label for table in tables)}"
                 raise SourceError(
                     f"{self._source.server.label} has a row that COPY cannot print, nor could pg_dump: {where}. As "
@@ -253,10 +212,10 @@ class _Dump:
         return SourceError(f"{self._source.server.label} could not be read to the end: {error}", remedy(error.stderr))
 
     def _rows_and_keys(self, stream: TableStream) -> tuple[int, str | None, str | None]:
-        """The server's own count of the rows; of a chunk also the range of its first key column, so that a search for
-        rows can skip it.
+        """Ask the server for the number of rows and, of a chunk, the range of its first key column.
 
-        The server has these pages at hand: counting newlines here would cost more. `verify` counts what arrived.
+        A search for rows skips chunks by it. The server has these pages at hand: counting newlines here would cost
+        more. `verify` counts what arrived.
         """
         table = stream.table
         name = quoted(table.namespace, table.name)
@@ -294,7 +253,7 @@ class _Dump:
         return self._writer.manifest(
             "postgres",
             snapshot_at=self._snapshot.taken_at,
-            tools={"postgres_clients": self._clients.version},
+            tools={"postgres_clients": self._programs.clients.version},
             details=self._details(),
             objects=(item.item for item in written),
             tables=(_record(table, parts[table.oid]) for table in self._tables),
@@ -316,7 +275,7 @@ class _Dump:
             ],
             EXCLUDED: self._contents.excluded,
             GENERATED: self._generated,
-            "encoding": self._encoding,
+            "encoding": self._programs.encoding,
             "python_codec": self._codec,
             "large_objects": server.large_objects,
             "large_object_digest": self._large_object_digest,

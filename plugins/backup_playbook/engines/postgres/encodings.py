@@ -1,4 +1,4 @@
-"""In which encoding a database is read and written: settled here, for our connections and for the client programs.
+"""Encodings in which databases are read and written, by our connections and by the client programs.
 
 Names and data travel in the database's own encoding, as with pg_dump. Two have no codec in Python, and go another way:
 what is `EUC_TW` is converted by the server; names of `SQL_ASCII`, which is no encoding, are read as UTF-8, or as LATIN1
@@ -51,12 +51,12 @@ def settle(connection: Connection[TupleRow], label: str, wanted: str | None = No
 
 
 def of_streams(server_encoding: str) -> str:
-    """Of COPY text, and of what the client programs write."""
+    """Encoding of COPY text, and of what the client programs write."""
     return "UTF8" if server_encoding in _NOT_IN_PYTHON else server_encoding
 
 
 def of_backup(details: Mapping[str, Any]) -> str:
-    """The client encoding in which `python_codec` of a manifest's details reads and writes names."""
+    """Client encoding in which `python_codec` of a manifest's details reads and writes names."""
     encoding = str(details["encoding"])
     if encoding != _NO_ENCODING:
         return encoding
@@ -90,7 +90,7 @@ def _is_utf8(connection: Connection[TupleRow]) -> bool:
 
 
 class _Json(Loader):
-    """psycopg's own takes the bytes for UTF-8, whatever the connection's encoding is."""
+    """Loader that follows the connection's encoding; psycopg's own takes all for UTF-8."""
 
     def load(self, data: Buffer) -> Any:
         assert self.connection

@@ -1,4 +1,4 @@
-"""What is known of a Postgres backup without its database: is it complete, is it readable, how is it restored."""
+"""Checks of a Postgres backup without its database, and the script that restores it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REMEDY = "Use another backup, or the off-site copy. If this one was just taken,
 
 
 class PostgresEngine:
-    """See `engines.contract.DatabaseEngine`."""
+    """Knowledge of Postgres backups, see `engines.contract.DatabaseEngine`."""
 
     name = "postgres"
     words = EngineWords(not_copied="owners and grants", undo_records="run it with psql in production")
@@ -55,6 +55,7 @@ class PostgresEngine:
         return drop_statement(name)
 
     def check_content(self, manifest: Manifest, item: StoredObject, content: Blocks) -> None:
+        """Read an object to its end. Raises VerificationError when it is not what the manifest says."""
         checks: dict[ObjectKind, Callable[[Manifest, StoredObject, Blocks], None]] = {
             ObjectKind.TABLE: _check_table,
             ObjectKind.PACK: _check_pack,
@@ -68,6 +69,7 @@ class PostgresEngine:
             drain(content)
 
     def check_manifest(self, manifest: Manifest) -> list[str]:
+        """Write a sentence for everything that the manifest lacks or contradicts."""
         kinds = [item.kind for item in manifest.objects]
         problems = [
             f"It has {kinds.count(kind)} objects of kind {kind.value} instead of one."
@@ -88,11 +90,12 @@ class PostgresEngine:
         return problems + _ambiguous(manifest)
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
+        """Script that restores the backup with stock tools."""
         return render(manifest, repository_url)
 
 
 def _ambiguous(manifest: Manifest) -> list[str]:
-    """What would be restored twice, or in an order that nothing fixes."""
+    """Find objects that would be restored twice, or in an order that nothing fixes."""
     names = Counter(item.name for item in manifest.objects)
     tables = Counter((table.namespace, table.name) for table in manifest.tables)
     problems = [f"It names {name} {count} times." for name, count in names.items() if count > 1]
@@ -140,7 +143,7 @@ def _check_pack(manifest: Manifest, item: StoredObject, content: Blocks) -> None
 
 
 def _check_archive(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
-    """pg_restore reads the table of contents; it stops after that, and the rest is read for the digests."""
+    """Let pg_restore read the table of contents; the rest is read for the digests."""
     clients = find_clients(manifest.details["server_version_number"] // 10_000)
     try:
         listing = processes.run([clients.pg_restore, "-l"], stdin=content)

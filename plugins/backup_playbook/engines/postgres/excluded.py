@@ -1,4 +1,4 @@
-"""What a backup does not hold, or a copy does not get; and what is computed anew in a copy. Counted, and said."""
+"""Parts of a database that a backup does not hold, a copy does not get, or a copy computes anew."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any, LiteralString
 
 from psycopg import Connection
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import TupleRow
 
 from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest
-from backup_playbook.engines.postgres.inventory import quoted
+from backup_playbook.engines.postgres.inventory import quoted, read_row, some_of
 
 DETAIL = "excluded"
-"""Of a manifest's details: what `read_excluded` returns; backups from before have none."""
+"""Key of a manifest's details for what `read_excluded` returns; older backups have none."""
 PG_CRON = "pg_cron"
 PG_CRON_SCHEMA = "cron"
-NAMES_SHOWN = 10
 
 _COUNTS: LiteralString = """
 SELECT (SELECT count(*) FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
@@ -40,14 +39,11 @@ ORDER BY 1, 2
 
 
 def read_excluded(connection: Connection[TupleRow]) -> dict[str, Any]:
-    """Counts, and names of tables of extensions that have rows and are not in backups."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(_COUNTS).fetchone()
-    assert found is not None
+    """Read the counts, and the names of tables of extensions that have rows and are in no backup."""
     rows = connection.execute(_EXTENSION_TABLES, [PG_CRON]).fetchall()
     tables = [f"{namespace}.{name}" for namespace, name, readable in rows
               if not readable or _has_rows(connection, namespace, name)]  # fmt: skip
-    return {**found, "extension_tables": tables}
+    return {**read_row(connection, _COUNTS), "extension_tables": tables}
 
 
 def _has_rows(connection: Connection[TupleRow], *name: str) -> bool:
@@ -56,11 +52,12 @@ def _has_rows(connection: Connection[TupleRow], *name: str) -> bool:
 
 
 def has_cron(manifest: Manifest) -> bool:
+    """Whether the database has pg_cron, which no copy gets."""
     return any(item["name"] == PG_CRON for item in manifest.details.get("extensions", ()))
 
 
 def left_out(manifest: Manifest) -> tuple[str, ...]:
-    """What no restored copy of this backup gets, in words."""
+    """List in words what no restored copy of this backup gets."""
     return tuple(_left_out(manifest))
 
 
@@ -75,21 +72,23 @@ def _left_out(manifest: Manifest) -> Iterator[str]:
             yield f"{counted(count, 'user mapping')} of foreign servers"
         if tables := excluded["extension_tables"]:
             yield (
-                f"the rows of {_some(tables)} (tables of extensions, which these do not register for backups: a copy "
+                f"the rows of {some_of(tables)} (tables of extensions, which these do not register for backups: a copy "
                 "has what CREATE EXTENSION writes into them)"
             )
     if has_cron(manifest):
         yield "pg_cron and its jobs"
     if unlogged := manifest.details.get("unlogged"):
         names = [".".join(name) for name in unlogged]
-        yield f"the contents of {_some(names)} (unlogged: the standby that was read has none)"
+        yield f"the contents of {some_of(names)} (unlogged: the standby that was read has none)"
     if unwanted := manifest.details.get("without_rows"):
-        yield f"the rows of {_some(['.'.join(name) for name in unwanted])} (`without_rows` of the source)"
+        yield f"the rows of {some_of(['.'.join(name) for name in unwanted])} (`without_rows` of the source)"
 
 
 def recomputed(views: int, generated: int = 0, anew: Iterable[str] = ()) -> tuple[str, ...]:
-    """What a copy computes anew, in words. generated: columns whose values the backup has no digest of; anew: lines
-    of `leave_out` for some."""
+    """List in words what a copy computes anew.
+
+    generated: number of columns whose values the backup has no digest of. anew: lines of `leave_out` for some.
+    """
     found = [f"the rows of {counted(views, 'materialised view')}"] if views else []
     if generated:
         columns = counted(generated, "stored generated column")
@@ -98,13 +97,8 @@ def recomputed(views: int, generated: int = 0, anew: Iterable[str] = ()) -> tupl
 
 
 def recomputed_by(manifest: Manifest) -> tuple[str, ...]:
-    """The same, as far as it is known without a copy."""
+    """List what a copy will compute anew, as far as it is known without one."""
     excluded = manifest.details.get(DETAIL)
     if excluded is None:
         return ("the rows of materialised views", "the values of stored generated columns")
     return recomputed(excluded["materialised_views"])
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Values that the server computes and stores: no backup can restore them, and a copy may compute others.
+"""Stored generated columns: no backup can restore their values, and a copy may compute others.
 
 The function that computes them may have been replaced since, read other tables, or follow a setting.
 """
@@ -6,25 +6,22 @@ The function that computes them may have been replaced since, read other tables,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script
+from backup_playbook.engines.postgres.copy_commands import copy_out
 from backup_playbook.engines.postgres.inventory import Table
 from backup_playbook.engines.postgres.packs import PackReader
-from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.plan import WHOLE_TABLES, PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.programs import SnapshotPrograms
 from backup_playbook.engines.postgres.row_digests import RowMultiset, keeps_order
-from backup_playbook.engines.postgres.snapshot import Snapshot
-from backup_playbook.streams import processes
 from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
 from backup_playbook.streams.parallel import Job, run_jobs
-from backup_playbook.streams.processes import Cancellation, Word
 
 DETAIL = "generated"
-"""Of a manifest's details: a list of `Digests`; backups from before have none."""
-_WHOLE_TABLES = 1 << 60
+"""Key of a manifest's details for a list of `Digests`; older backups have none."""
 
 Name = tuple[str, str]
 Digests = dict[str, Any]
@@ -32,17 +29,14 @@ Digests = dict[str, Any]
 
 @dataclass(frozen=True)
 class GeneratedColumns:
-    """Reads those of a snapshot. psql: how to start it. watched: sees each stream, and explains its errors."""
+    """Reads those of a snapshot. streams: how many at once. watched: sees each stream, and explains its errors."""
 
-    snapshot: Snapshot
-    psql: Sequence[Word]
-    environment: Mapping[str, str]
+    programs: SnapshotPrograms
     streams: int
-    cancellation: Cancellation
     watched: Callable[[Blocks], Blocks]
 
     def digests(self, tables: Sequence[Table]) -> list[Digests]:
-        """Of all their stored generated columns, with the names of tables and columns.
+        """Digest all their stored generated columns, with the names of tables and columns.
 
         Rows that a copy has in no order of its own count for the table that distributes them, whatever their order is.
         """
@@ -53,13 +47,13 @@ class GeneratedColumns:
                 groups[table.target].append(table)
         jobs = [Job(sum(one.bytes for one in group), partial(self._in_any_order, name, group))
                 for name, group in groups.items()]  # fmt: skip
-        for stream in plan_streams([table for table in alone if keeps_order(table)], self.streams, _WHOLE_TABLES):
+        for stream in plan_streams([table for table in alone if keeps_order(table)], self.streams, WHOLE_TABLES):
             read = self._pack if isinstance(stream, PackStream) else self._table
             jobs.append(Job(stream.estimate, partial(read, stream)))  # type: ignore[arg-type]
-        return [found for group in run_jobs(jobs, self.streams, self.cancellation) for found in group]
+        return [found for group in run_jobs(jobs, self.streams, self.programs.cancellation) for found in group]
 
     def differences(self, tables: Sequence[Table], expected: Iterable[Digests]) -> dict[str, str]:
-        """A sentence for each of these tables of a copy that does not have the `expected` values, by `line_of`."""
+        """Write a sentence for each table of a copy that does not have the `expected` values, by `line_of`."""
         known = {(one["namespace"], one["name"]): one for one in expected}
         compared = []
         for table in tables:
@@ -80,11 +74,7 @@ class GeneratedColumns:
 
     def _pack(self, stream: PackStream) -> list[Digests]:
         reader = PackReader()
-        tables = [TableStream("", table, None, 0) for table in stream.tables]
-        script = self._encoded(pack_script(self.snapshot.id, tables, self.snapshot.settings))
-        argv = [*self.psql, "-f", "-"]
-        content = processes.pipe([script], argv, env=self.environment, cancellation=self.cancellation)
-        drain(tap(self.watched(content), reader.update))
+        drain(tap(self.watched(self.programs.pack(stream.tables)), reader.update))
         return [_entry((table.namespace, table.name), table, packed.sha256)
                 for table, packed in zip(stream.tables, reader.finish(), strict=True)]  # fmt: skip
 
@@ -94,23 +84,17 @@ class GeneratedColumns:
             drain(tap(self._rows(replace(table, columns=group[0].columns)), rows.update))
         return [_entry(name, group[0], f"{rows.digest[0]:064x}")]
 
-    def _rows(self, table: Table) -> Iterator[bytes]:
-        stream = TableStream("", table, None, table.bytes)
-        command = f"{in_snapshot(self.snapshot.id, self.snapshot.settings)}{copy_out(stream)}"
-        argv = [*self.psql, "-c", self._encoded(command)]
-        yield from self.watched(processes.output(argv, env=self.environment, cancellation=self.cancellation))
-
-    def _encoded(self, text: str) -> bytes:
-        return text.encode(self.snapshot.connection.info.encoding)
+    def _rows(self, table: Table) -> Blocks:
+        return self.watched(self.programs.copy(copy_out(table)))
 
 
 def line_of(one: Digests) -> str:
-    """For `leave_out`: the values of these columns may be others in a copy."""
+    """Line of `leave_out` that lets these columns have other values in a copy."""
     return f"GENERATED {one['namespace']} {one['name']}"
 
 
 def remedy_for(lines: Iterable[str]) -> str:
-    """When nothing else differs."""
+    """Remedy when nothing else differs."""
     return (
         "All else is equal, the rows too: the backup is good. Only what the server computes from them is not: a "
         "function has changed since they were written, or reads something else. Where the new values will do, start "

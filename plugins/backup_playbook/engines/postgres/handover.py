@@ -1,4 +1,4 @@
-"""What belongs to the name of a database rather than to its contents: owner, grants, settings, limit, comment."""
+"""Owner, grants, settings, limit and comment of a database: they belong to its name, not to its contents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from backup_playbook.engines.postgres.inventory import quoted
 
 _PROPERTIES = """
 SELECT pg_catalog.pg_get_userbyid(d.datdba)::text, d.datconnlimit, d.datacl IS NOT NULL,
-  pg_catalog.shobj_description(d.oid, 'pg_database'),
   ARRAY(SELECT to_jsonb(a) || jsonb_build_object('role', r.rolname, 'by', pg_catalog.pg_get_userbyid(a.grantor),
           'may', pg_catalog.pg_has_role(a.grantor, 'MEMBER')) FROM pg_catalog.aclexplode(d.datacl) a
         LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee),
@@ -21,6 +20,7 @@ SELECT pg_catalog.pg_get_userbyid(d.datdba)::text, d.datconnlimit, d.datacl IS N
         LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = d.oid)
 FROM pg_catalog.pg_database d WHERE d.datname = %s
 """
+COMMENT = "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s"
 
 
 def hand_over(connection: Connection[TupleRow], live: str, candidate: str) -> None:
@@ -31,12 +31,25 @@ def hand_over(connection: Connection[TupleRow], live: str, candidate: str) -> No
 
 
 def comment_of(connection: Connection[TupleRow], database: str) -> str | None:
-    comment: str | None = _read(connection, database)[3]
-    return comment
+    """Comment on a database; None when it has none, or is not there."""
+    row = connection.execute(COMMENT, [database]).fetchone()
+    return row[0] if row else None
 
 
 def set_comment(connection: Connection[TupleRow], database: str, comment: str | None) -> None:
+    """Write the comment on a database; None removes it."""
     connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(database), sql.Literal(comment)))
+
+
+def rename_database(connection: Connection[TupleRow], old: str, new: str) -> None:
+    """Rename a database that nobody is connected to."""
+    connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
+
+
+def allow_connections(connection: Connection[TupleRow], database: str, *, allow: bool) -> None:
+    """Let a database accept new connections, or refuse them."""
+    command = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+    connection.execute(command.format(sql.Identifier(database), sql.Literal(allow)))
 
 
 def _read(connection: Connection[TupleRow], database: str) -> Any:
@@ -46,7 +59,7 @@ def _read(connection: Connection[TupleRow], database: str) -> Any:
 
 
 def _statements(connection: Connection[TupleRow], live: str, candidate: str) -> Iterator[str]:
-    owner, limit, has_acl, _, grants, settings = _read(connection, live)
+    owner, limit, has_acl, grants, settings = _read(connection, live)
     *_, own_grants, own_settings = _read(connection, candidate)
     name = quoted(candidate)
     yield f"ALTER DATABASE {name} OWNER TO {quoted(owner)}"
@@ -74,7 +87,7 @@ def _role(grant: dict[str, Any]) -> str:
 
 
 def _passed_on(grants: list[dict[str, Any]], owner: str) -> Iterator[dict[str, Any]]:
-    """Each after those that let its grantor give it."""
+    """Order the grants: each after those that let its grantor give it."""
     left, able = grants, {owner}
     while left:
         ready = [grant for grant in left if grant["by"] in able] or left
@@ -84,7 +97,7 @@ def _passed_on(grants: list[dict[str, Any]], owner: str) -> Iterator[dict[str, A
 
 
 def _defaults(owner: str) -> Iterator[dict[str, Any]]:
-    """What holds while pg_database.datacl is null."""
+    """Grants that hold while pg_database.datacl is null."""
     for role, privileges in (("", ("CONNECT", "TEMPORARY")), (owner, ("CREATE", "CONNECT", "TEMPORARY"))):
         for privilege in privileges:
             yield {"role": role, "privilege_type": privilege, "is_grantable": False, "by": owner}

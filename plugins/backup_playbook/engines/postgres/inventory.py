@@ -1,4 +1,4 @@
-"""What is in a database: read inside the snapshot, so that it is what the streams will see."""
+"""Contents of a database: read inside the snapshot, so that they are what the streams will see."""
 
 from __future__ import annotations
 
@@ -15,12 +15,24 @@ from backup_playbook.core.errors import SourceError
 
 NAMES_SHOWN = 10
 
-# Ordinary tables and partitions that hold rows of their own. pg_dump's rules: nothing of the system, of temporary
-# schemas, or of extensions, but for the configuration tables that an extension registers, with their condition.
+# pg_dump's rules: nothing of the system, of temporary schemas, or of extensions, but for the configuration tables that
+# an extension registers, with their condition.
+_DUMPED = """
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
+LEFT JOIN pg_catalog.pg_depend d
+  ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'
+LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND c.oid = ANY (e.extconfig)
+WHERE c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (d.objid IS NULL OR e.oid IS NOT NULL)
+  AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
+"""
+
+# Ordinary tables and partitions that hold rows of their own.
 # Hashes of enums, of what is made of them, and of oids (regclass ...) differ from database to database: such rows find
 # their partition anew; and so do those of other operator classes, or of collations that libraries define.
 # Functions look at the present, not at the snapshot, and give NULL for a table that was just dropped: hence coalesce.
-_TABLES: LiteralString = """
+_TABLES = f"""
 SELECT c.oid::bigint AS oid, n.nspname AS namespace, c.relname AS name,
        CASE WHEN e.oid IS NOT NULL THEN 'extension' WHEN c.relpersistence = 'u' THEN 'unlogged' ELSE 'table' END
          AS kind,
@@ -53,33 +65,14 @@ SELECT c.oid::bigint AS oid, n.nspname AS namespace, c.relname AS name,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
          AND pg_catalog.has_table_privilege(c.oid, 'SELECT'), true) AS readable,
        c.relrowsecurity AND pg_catalog.row_security_active(c.oid) AS hides_rows
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
-LEFT JOIN pg_catalog.pg_depend d
-  ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'
-LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND c.oid = ANY (e.extconfig)
-WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-  AND (d.objid IS NULL OR e.oid IS NOT NULL)
-  AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
-ORDER BY n.nspname, c.relname
+{_DUMPED} AND c.relkind = 'r' ORDER BY n.nspname, c.relname
 """
 
-_SEQUENCES: LiteralString = """
+_SEQUENCES = f"""
 SELECT n.nspname AS namespace, c.relname AS name,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
          AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT'), true) AS readable
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_catalog.pg_depend d
-  ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'
-LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND c.oid = ANY (e.extconfig)
-WHERE c.relkind = 'S' AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-  AND (d.objid IS NULL OR e.oid IS NOT NULL)
-  AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
-ORDER BY n.nspname, c.relname
+{_DUMPED} AND c.relkind = 'S' ORDER BY n.nspname, c.relname
 """
 
 _SERVER: LiteralString = """
@@ -133,30 +126,11 @@ SELECT ARRAY(SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_policy p JOIN pg
              ORDER BY 1) AS owners
 """
 
-# and as parts of values: of arrays, domains, ranges and other rows; a table without pages has none
-_STORED_AS_VALUES: LiteralString = """
-WITH RECURSIVE held AS (
-  SELECT reltype AS type FROM pg_catalog.pg_class WHERE oid = %s
-  UNION SELECT holding.type FROM held CROSS JOIN LATERAL (
-    SELECT t.oid FROM pg_catalog.pg_type t WHERE held.type IN (t.typbasetype, t.typelem)
-    UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngsubtype = held.type
-    UNION ALL SELECT (to_jsonb(r) ->> 'rngmultitypid')::oid FROM pg_catalog.pg_range r WHERE r.rngtypid = held.type
-    UNION ALL SELECT c.reltype FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-      WHERE a.atttypid = held.type AND NOT a.attisdropped AND c.reltype <> 0
-  ) holding(type) WHERE holding.type IS NOT NULL
-)
-SELECT DISTINCT c.oid::pg_catalog.regclass::text AS name FROM held
-JOIN pg_catalog.pg_attribute a ON a.atttypid = held.type AND NOT a.attisdropped
-JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-WHERE c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0 ORDER BY name
-"""
-
 _UNREADABLE_LARGE_OBJECTS: LiteralString = """
 SELECT oid::bigint FROM pg_catalog.pg_largeobject_metadata m
 WHERE NOT pg_catalog.pg_has_role(m.lomowner, 'USAGE')
   AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
-                  AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
-LIMIT 1000
+                  AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE'))) LIMIT 1000
 """
 
 
@@ -186,27 +160,33 @@ class Table:
 
     @property
     def label(self) -> str:
+        """Name for people, `schema.table`."""
         return f"{self.namespace}.{self.name}"
 
     @property
     def target(self) -> tuple[str, str]:
-        """See `TableRecord.target`."""
+        """Namespace and name to load into, see `TableRecord.target`."""
         return (self.root[0], self.root[1]) if self.root else (self.namespace, self.name)
 
 
 @dataclass(frozen=True)
 class Sequence:
+    """A sequence whose value is backed up."""
+
     namespace: str
     name: str
     readable: bool
 
     @property
     def label(self) -> str:
+        """Name for people, `schema.sequence`."""
         return f"{self.namespace}.{self.name}"
 
 
 @dataclass(frozen=True)
 class ServerFacts:
+    """Version, state and rights, as the snapshot shows them."""
+
     version_number: int
     version: str
     encoding: str
@@ -223,11 +203,12 @@ class ServerFacts:
 
     @property
     def major(self) -> int:
+        """Major version."""
         return self.version_number // 10_000
 
 
 def read_tables(connection: Connection[TupleRow]) -> list[Table]:
-    """In an order in which they can be loaded."""
+    """List the tables in an order in which they can be loaded."""
     with connection.cursor(row_factory=class_row(Table)) as cursor:
         tables = {table.oid: table for table in cursor.execute(_TABLES)}
     graph = {table.oid: [oid for oid in table.needs if oid in tables] for table in tables.values()}
@@ -238,7 +219,7 @@ def read_tables(connection: Connection[TupleRow]) -> list[Table]:
 
 
 def read_live_tables(connection: Connection[TupleRow], label: str) -> list[Table]:
-    """The same, of a database in use, where a lock on one table may be in the way of all. Raises SourceError."""
+    """List the tables of a database in use. Raises SourceError, such as when another session locks one."""
     try:
         return read_tables(connection)
     except psycopg.Error as error:
@@ -249,42 +230,38 @@ def read_live_tables(connection: Connection[TupleRow], label: str) -> list[Table
         ) from error
 
 
-def stored_as_values(connection: Connection[TupleRow], oid: int) -> list[str]:
-    """The tables that have a column of this table's row type."""
-    return [name for (name,) in connection.execute(_STORED_AS_VALUES, [oid]).fetchall()]
-
-
 def read_sequences(connection: Connection[TupleRow]) -> list[Sequence]:
+    """List the sequences."""
     with connection.cursor(row_factory=class_row(Sequence)) as cursor:
         return cursor.execute(_SEQUENCES).fetchall()
 
 
 def read_server(connection: Connection[TupleRow]) -> ServerFacts:
-    with connection.cursor(row_factory=class_row(ServerFacts)) as cursor:
-        facts = cursor.execute(_SERVER).fetchone()
-    assert facts is not None
-    return facts
+    """Read the facts about the server."""
+    return ServerFacts(**read_row(connection, _SERVER))
 
 
 def read_database_properties(connection: Connection[TupleRow]) -> dict[str, Any]:
     """Encoding, locale, owner, limits, grants and settings of the database, with pg_database's column names."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_DATABASE).fetchone()
-    assert row is not None
-    properties: dict[str, Any] = row["properties"]
+    properties: dict[str, Any] = read_row(connection, _DATABASE)["properties"]
     return properties
 
 
 def read_extensions(connection: Connection[TupleRow]) -> list[dict[str, str]]:
-    """Name, version and schema of each; but for plpgsql."""
+    """List name, version and schema of each, but for plpgsql."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(_EXTENSIONS).fetchall()
 
 
 def read_roles(connection: Connection[TupleRow]) -> dict[str, list[str]]:
-    """What a restore needs: `policies`, roles that policies name; `owners`, those that own or are granted something."""
+    """List roles that a restore needs: `policies` name some; `owners` own something, or are granted it."""
+    return read_row(connection, _ROLES)
+
+
+def read_row(connection: Connection[TupleRow], query: str) -> dict[str, Any]:
+    """Read the one row of a query, by column."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_ROLES).fetchone()
+        row = cursor.execute(query.encode()).fetchone()
     assert row is not None
     return row
 
@@ -321,9 +298,9 @@ def require_readable_large_objects(connection: Connection[TupleRow], facts: Serv
 def require_damage_to_show(facts: ServerFacts, label: str) -> None:
     """Raise SourceError when rows on damaged pages would be left out without an error."""
     if facts.hides_damage:
-        names = " and ".join(facts.hides_damage)
         raise SourceError(
-            f"{names} is on for {label}: reads go on over damaged pages, and rows would be missing without an error.",
+            f"{' and '.join(facts.hides_damage)} is on for {label}: reads go on over damaged pages, and rows would be "
+            "missing without an error.",
             f"Find who switched it on, and why (SELECT name, source, sourcefile FROM pg_settings WHERE name = "
             f"'{facts.hides_damage[0]}'), switch it off, and run this again. If the database is damaged, "
             "recover_corrupted_database brings back a backup from before that.",
@@ -331,20 +308,24 @@ def require_damage_to_show(facts: ServerFacts, label: str) -> None:
 
 
 def quoted(*names: str) -> str:
-    """A name as an SQL identifier, always in double quotes.
+    """Write a name as an SQL identifier, always in double quotes.
 
-    Quoted by hand, like `literal`: libpq would look at the encoding of whatever connection was opened last.
+    By hand, like `literal`: libpq would look at the encoding of whatever connection was opened last.
     """
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 def literal(text: str) -> str:
-    """A text as an SQL literal, whatever standard_conforming_strings is."""
+    """Write a text as an SQL literal, whatever standard_conforming_strings is."""
     doubled = text.replace("'", "''")
     return " E'" + doubled.replace("\\", "\\\\") + "'" if "\\" in text else f"'{doubled}'"
 
 
 def _some(names: list[str], one: str, many: str) -> str:
-    shown = ", ".join(names[:NAMES_SHOWN])
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"the {one} {shown}" if len(names) == 1 else f"{len(names)} {many}: {shown}{more}"
+    return f"the {one} {names[0]}" if len(names) == 1 else f"{len(names)} {many}: {some_of(names)}"
+
+
+def some_of(names: list[str]) -> str:
+    """Join the first names, and say how many more there are."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

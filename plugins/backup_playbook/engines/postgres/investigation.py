@@ -1,4 +1,4 @@
-"""What became of a database that was replaced: rows beside those of its successor, and what amcheck finds.
+"""Inquiry into a replaced database: its rows beside those of its successor, and the findings of amcheck.
 
 It is opened for our own session only as long as that takes, and never written to.
 """
@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import Connection, sql
-from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import PlaybookError
 from backup_playbook.engines.postgres import inventory
 from backup_playbook.engines.postgres.clients import find_clients
 from backup_playbook.engines.postgres.connection import PostgresServer
+from backup_playbook.engines.postgres.handover import allow_connections
 from backup_playbook.engines.postgres.subscriptions import subscriptions_of
 from backup_playbook.streams import processes
 from backup_playbook.streams.processes import Cancellation
@@ -29,7 +28,7 @@ _ERRORS_SHOWN = 20
 
 @dataclass
 class TableCounts:
-    """Rows by `schema.table`. unreadable: why a table could not be read to its end, by table."""
+    """Numbers of rows by `schema.table`. unreadable: why a table could not be read to its end, by table."""
 
     rows: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -59,31 +58,27 @@ def read_every_table(server: PostgresServer, *, whole: bool) -> TableCounts:
 
 @contextmanager
 def opened(server: PostgresServer, quarantine: str) -> Iterator[PostgresServer]:
-    """The quarantine, which accepts connections only within the block; `server` leads to another database."""
+    """Open a quarantine, which accepts connections within the block only; `server` leads to another database."""
     with server.connect(autocommit=True) as connection:
         connection.execute("SET idle_session_timeout = 0")  # else it may end here, and leave the quarantine open
-        _allow_connections(connection, quarantine, allow=True)
+        allow_connections(connection, quarantine, allow=True)
         try:
             yield server.at(quarantine)
         finally:
-            _allow_connections(connection, quarantine, allow=False)
+            allow_connections(connection, quarantine, allow=False)
 
 
 def what_would_run(server: PostgresServer, quarantine: str) -> list[str]:
-    """Subscriptions that go on where they were as soon as the quarantine takes connections: they would take changes
-    from a publisher that nobody gets again."""
+    """Enabled subscriptions, which would go on in an open quarantine, and use up changes of their publishers."""
     with server.connect(autocommit=True) as connection:
         return [name for name, enabled in subscriptions_of(connection, quarantine).items() if enabled]
 
 
-def _allow_connections(connection: Connection[TupleRow], database: str, *, allow: bool) -> None:
-    command = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-    connection.execute(command.format(sql.Identifier(database), sql.Literal(allow)))
-
-
 def amcheck(server: PostgresServer, cancellation: Cancellation) -> str:
-    """What pg_amcheck says of a database, or why it could not be asked. The extension is not installed for it: that
-    would change what is to be looked at."""
+    """Run pg_amcheck, and return its words, or why it could not run.
+
+    The extension is not installed for it: that would change what is to be looked at.
+    """
     found = b""
     try:
         with server.connect(autocommit=True) as connection:
@@ -101,7 +96,7 @@ def amcheck(server: PostgresServer, cancellation: Cancellation) -> str:
 
 
 def log_excerpt(server: PostgresServer) -> Mapping[str, str]:
-    """The newest errors of the server's log, where a superuser may read it: `lines`, or `why` there are none."""
+    """Read the newest errors of the server's log: `lines`, or `why` there are none."""
     query = """
         SELECT string_agg(line, E'\\n') FROM (
           SELECT line FROM pg_catalog.regexp_split_to_table(

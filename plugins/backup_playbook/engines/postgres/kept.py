@@ -1,4 +1,4 @@
-"""A proven copy that stays: it gets a name of its own, and is no scratch any more."""
+"""Proven copies that stay: each gets a name of its own, and is no scratch any more."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import GuardError, RestoreError
 from backup_playbook.core.guards import DatabaseIdentity, require_not_production
 from backup_playbook.core.promotion import is_quarantine_name
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
+from backup_playbook.engines.postgres.handover import comment_of, rename_database, set_comment
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.scratch import SCRATCH_NAME, Scratch
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _RESERVED = ("postgres", "template0", "template1")
-_COMMENT = "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s"
 _END_SESSIONS = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = %s"
 
 
 def require_fitting_name(name: str) -> None:
-    """Raises RestoreError for a name that needs quotes, or that has a meaning here."""
+    """Raise RestoreError for a name that needs quotes, or that has a meaning here."""
     if not _NAME.fullmatch(name):
         raise RestoreError(
             f"{name!r} cannot be the name of the new database.",
@@ -38,7 +38,7 @@ def require_fitting_name(name: str) -> None:
 
 
 def require_new(server: PostgresServer, name: str) -> None:
-    """Raises RestoreError when the server has such a database."""
+    """Raise RestoreError when the server has such a database."""
     with server.connect(autocommit=True) as connection:
         _require_new(connection, name, server.label)
 
@@ -61,7 +61,7 @@ def keep(
     name: str,
     production: Callable[[], Sequence[DatabaseIdentity]],
 ) -> None:
-    """Give a scratch this name, and a comment that says what it is. Can be repeated.
+    """Give a scratch this name, and a comment on its origin. Can be repeated.
 
     scratches: those that the server has. Raises GuardError when it is production or not a scratch, RestoreError when
     the name is taken by another database.
@@ -82,20 +82,18 @@ def keep(
         comment = json.dumps({"backup_playbook": "restored", **mark})
         with explained(f"{scratch} could not be kept as {name}"), connection.transaction():
             connection.execute(_END_SESSIONS, [scratch])
-            rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-            connection.execute(rename.format(sql.Identifier(scratch), sql.Identifier(name)))
-            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), comment))
+            rename_database(connection, scratch, name)
+            set_comment(connection, name, comment)
 
 
 def _is_kept(connection: Connection[TupleRow], scratch: str, name: str) -> bool:
-    """No scratch has the name of another one."""
-    row = connection.execute(_COMMENT, [name]).fetchone()
-    return row is not None and f'"scratch": "{scratch}"' in (row[0] or "")
+    """Look into the comment; no scratch has the name of another one."""
+    return f'"scratch": "{scratch}"' in (comment_of(connection, name) or "")
 
 
 def _require_new(connection: Connection[TupleRow], name: str, label: str) -> None:
     if identity(connection, name):
         raise RestoreError(
             f"There is a database {name} already on the server of {label}; a restore overwrites nothing.",
-            f"Choose another name; or, if nobody needs it: DROP DATABASE {sql.Identifier(name).as_string(None)};",
+            f"Choose another name; or, if nobody needs it: DROP DATABASE {quoted(name)};",
         )

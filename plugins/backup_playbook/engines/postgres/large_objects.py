@@ -1,4 +1,4 @@
-"""Large objects: what a backup says of all of them, in one digest."""
+"""Digest of all large objects of a database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OBJECTS_PER_QUERY = 64
 
 
 def large_object_digest(connection: Connection[TupleRow]) -> str:
-    """SHA-256 of a line `oid length sha256` for every large object, by oid; memory for a few pieces of them."""
+    """Compute the SHA-256 of a line `oid length sha256` for every large object, in the order of oids."""
     digest = hashlib.sha256()
     cursor = connection.cursor(binary=True)
     last = 0

@@ -1,6 +1,6 @@
-"""What a person has a copy go without, as its rows, or the rights of the role, do not allow it.
+"""Definitions that a person leaves out of a copy, as its rows, or the rights of the role, do not allow them.
 
-Named as `pg_restore -l` names it, without the owner: `FK CONSTRAINT public orders orders_user_id_fkey`.
+They are named as `pg_restore -l` names them, without the owner: `FK CONSTRAINT public orders orders_user_id_fkey`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ WHERE contype = 'c' AND coninhcount = 0 AND n.nspname !~ '^pg_' AND n.nspname <>
 
 @dataclass(frozen=True)
 class LeftOut:
-    """entries: their numbers. checks: `schema table constraint`. words: for people."""
+    """Definitions that are left out. entries: their numbers. checks: `schema table constraint`. words: for people."""
 
     entries: frozenset[int] = frozenset()
     checks: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class LeftOut:
 
 
 def find_left_out(entries: Sequence[Entry], wanted: Sequence[str], codec: str) -> LeftOut:
-    """What needs what is left out is left out, too.
+    """Find the wanted definitions, and those that need them: they are left out, too.
 
     Raises RestoreError for what is not in the backup, or cannot be left out.
     """
@@ -91,12 +91,12 @@ def find_left_out(entries: Sequence[Entry], wanted: Sequence[str], codec: str) -
 
 
 def could_be_left_out(entry: Entry, codec: str) -> str | None:
-    """By which name it can be left out; None when it cannot."""
+    """Name by which an entry can be left out; None when it cannot."""
     return entry.label(codec) if entry.kind in _KINDS else None
 
 
 def drop_checks(connection: Connection[TupleRow], names: Sequence[str]) -> None:
-    """Raises RestoreError when there is no such constraint. names: as `LeftOut.checks`."""
+    """Drop these check constraints, see `LeftOut.checks`. Raises RestoreError when there is no such one."""
     codec = connection.info.encoding
     for name in names:
         dropped = 0
@@ -107,21 +107,18 @@ def drop_checks(connection: Connection[TupleRow], names: Sequence[str]) -> None:
                 connection.execute(f"{target} DROP CONSTRAINT {constraint}".encode(codec))
                 dropped += 1
         if not dropped:
-            raise RestoreError(
-                f"The backup has no {CHECK}{name} that could be left out.",
-                "Name it as the error does.",
-            )
+            raise RestoreError(f"The backup has no {CHECK}{name} that could be left out.", "Name it as the error does.")
 
 
 def drop_all_checks(connection: Connection[TupleRow]) -> None:
-    """Where rows are only looked at: that some no longer meet them is of no interest."""
+    """Drop all check constraints, where rows are only looked at: some may not meet them any more."""
     while rows := connection.execute(_ALL_CHECKS).fetchall():
         for (statement,) in rows:
             connection.execute(statement.encode(connection.info.encoding))
 
 
 def _comments_on(check: str, entries: Iterable[Entry], codec: str) -> Iterator[Entry]:
-    """Also on the constraint of a parent, or of whatever else bears its name."""
+    """Find the comments on a constraint, also on that of a parent, or of whatever else bears its name."""
     for entry in entries:
         match = _COMMENT.match(entry.tag.replace(b'"', b"")) if entry.kind == b"COMMENT" else None
         if match and check.endswith(f" {match[1].decode(codec, errors='replace')}"):
@@ -129,7 +126,7 @@ def _comments_on(check: str, entries: Iterable[Entry], codec: str) -> Iterator[E
 
 
 def with_what_needs_it(entry: Entry, entries: Sequence[Entry]) -> Iterator[Entry]:
-    """And what is one with it."""
+    """Yield an entry, and all that depend on it, or are one with it."""
     seen, waiting = {entry.number}, [entry]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""Loads the tables of a pack, each when all of it has been compared with the manifest."""
+"""Loading of packs: each table is committed once all of it has been compared with the manifest."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NO_PART = TablePart(object="", rows=0, bytes=0, sha256="")
 
 
 class PackLoader(PackReader):
-    """Nothing in a pack is ever run as SQL: the rows come in by our own COPY statements.
+    """Loads a pack by our own COPY statements: nothing in it is ever run as SQL.
 
-    stack: unwound when reading fails. wanted: whether a table's rows are. refused: told of each table that the server
-    does not take; may raise.
+    stack: unwound when reading fails. wanted: whether a table's rows are. refused: called for each table that the
+    server does not take; may raise.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class PackLoader(PackReader):
         self._copy: Copy | None = None
 
     def begin_table(self, header: bytes) -> None:
+        """Compare the header with the manifest, and begin a COPY. Raises VerificationError."""
         table, self._part = next(self._parts, (None, _NO_PART))
         if table is None or header != copy_from_line(table.target, table.columns).encode(self._codec):
             raise VerificationError(
@@ -55,11 +56,13 @@ class PackLoader(PackReader):
                 self._copy = self._stack.enter_context(self._copying(table))
 
     def take_rows(self, rows: memoryview) -> None:
+        """Write the rows."""
         if self._copy:
             with self._noticing_refusal():
                 self._copy.write(rows)
 
     def end_table(self) -> None:
+        """Commit the rows. Raises VerificationError when they are not those of the manifest."""
         found = self.tables[-1]
         if (found.bytes, found.sha256) != (self._part.bytes, self._part.sha256):
             raise VerificationError(
@@ -71,7 +74,7 @@ class PackLoader(PackReader):
 
     @contextmanager
     def _noticing_refusal(self) -> Iterator[None]:
-        """The tables after one that is refused are loaded all the same."""
+        """Go on with the next table after one that is refused."""
         try:
             yield
         except psycopg.Error as error:

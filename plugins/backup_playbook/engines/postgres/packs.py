@@ -1,21 +1,24 @@
-"""Reads a pack while it passes: which COPY line, and the rows and the digest of what follows it."""
+"""Packs, read while they pass: each COPY line, with the number and the digest of its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from backup_playbook.core.errors import VerificationError
+from backup_playbook.core.model import ObjectKind, TableRecord
 from backup_playbook.engines.postgres.copy_commands import END_OF_ROWS
 from backup_playbook.engines.postgres.row_digests import RowMultiset
-from backup_playbook.streams.blocks import Digest
+from backup_playbook.repository.objects import BackupReader
+from backup_playbook.streams.blocks import Digest, drain, tap
 
 _END = b"\n" + END_OF_ROWS
 
 
 @dataclass(frozen=True)
 class PackedTable:
-    """`header`: the COPY ... FROM stdin line, as bytes in the database's encoding."""
+    """Digest of a table's rows. header: the COPY ... FROM stdin line, in the database's encoding."""
 
     header: bytes
     rows: int
@@ -38,22 +41,23 @@ class PackReader:
         self._rows = 0
 
     def begin_table(self, header: bytes) -> None:
-        """The rows of `header` come next."""
+        """Expect the rows of `header` next."""
 
     def take_rows(self, rows: memoryview) -> None:
-        """Some of them, not cut at the ends of lines; valid during the call only."""
+        """Take some of them, not cut at the ends of lines; valid during the call only."""
 
     def end_table(self) -> None:
-        """That were all of them; `tables[-1]` tells of them."""
+        """Note that there are no more; `tables[-1]` describes them."""
 
     def update(self, block: bytes) -> None:
+        """Read the next bytes of the pack."""
         self._buffer = self._buffer[self._at :] + block
         self._at = 0
         while self._read_header() if self._header is None else self._read_rows():
             pass
 
     def finish(self) -> list[PackedTable]:
-        """Raises VerificationError when the pack ends in the middle of a table."""
+        """Return all tables. Raises VerificationError when the pack ends in the middle of one."""
         if self._at < len(self._buffer) or self._header is not None:
             raise VerificationError(
                 "A pack of tables is cut off in the middle of a table.", "Use another backup, or the off-site copy."
@@ -97,7 +101,7 @@ class PackReader:
         self.end_table()
 
 
-class PackedRows(PackReader):
+class _PackedRows(PackReader):
     """Adds the rows of the tables of a pack, in their order, to `sums`; None: not of interest."""
 
     def __init__(self, sums: Iterable[RowMultiset | None]) -> None:
@@ -111,3 +115,25 @@ class PackedRows(PackReader):
     def take_rows(self, rows: memoryview) -> None:
         if self._sum:
             self._sum.update(rows)
+
+
+def archived_rows(reader: BackupReader, records: Sequence[TableRecord]) -> dict[tuple[str, str], RowMultiset]:
+    """Add up the rows of these tables of a backup by target, with the columns in the order of its first table."""
+    columns: dict[tuple[str, str], Sequence[str]] = {}
+    found: dict[tuple[str, str], RowMultiset] = {}
+    for record in records:
+        first = columns.setdefault(record.target, record.columns)
+        order = None if first == record.columns else [record.columns.index(name) for name in first]
+        found[record.namespace, record.name] = RowMultiset(order)
+    names = {part.object for record in records for part in record.parts}
+    for item in (item for item in reader.manifest.objects if item.name in names):
+        held = [record for record, _ in reader.manifest.parts_by_object[item.name]]
+        sums = [found.get((record.namespace, record.name)) for record in held]
+        if item.kind is ObjectKind.PACK:
+            drain(tap(reader.content(item), _PackedRows(sums).update))
+        elif (rows := sums[0]) is not None:
+            drain(tap(reader.content(item), rows.update))
+    whole: dict[tuple[str, str], RowMultiset] = defaultdict(RowMultiset)
+    for record in records:
+        whole[record.target].add(found[record.namespace, record.name])
+    return whole

@@ -1,4 +1,4 @@
-"""Part of a backup: all definitions, but the rows of some tables only; and which definitions could not hold then."""
+"""Parts of a backup: all definitions, with the rows of some tables, and without constraints that could not hold."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True)
 class Part:
-    """What a restore brings. only: as it was asked for. tables: whose rows. entries: of the archive, in its order.
-    absent: tables that do not come at all. left_out: all that the copy does not get, in words. checks: see
-    `leave_out.LeftOut`. anew: generated columns whose values may be others, see `generated.line_of`."""
+    """Contents of a restore.
+
+    only: as it was asked for. tables: those whose rows come. entries: of the archive, in its order. absent: tables
+    that do not come at all. left_out: all that the copy does not get, in words. checks: see `leave_out.LeftOut`.
+    anew: generated columns whose values may be others, see `generated.line_of`.
+    """
 
     only: tuple[str, ...]
     tables: frozenset[Name]
@@ -38,31 +41,34 @@ class Part:
 
     @property
     def whole(self) -> bool:
+        """Whether everything was asked for."""
         return not self.only
 
     def has_rows_of(self, table: TableRecord) -> bool:
+        """Whether the rows of the table come."""
         return (table.namespace, table.name) in self.tables
 
     def has(self, table: TableRecord) -> bool:
+        """Whether the table comes, be it without rows."""
         return (table.namespace, table.name) not in self.absent
 
     def content_bytes(self, manifest: Manifest) -> int:
+        """Size of the contents, uncompressed."""
         if self.whole:
             return manifest.content_bytes
         return sum(table.bytes for table in manifest.tables if self.has_rows_of(table))
 
     def definitions(self, *, owners: bool) -> list[Entry]:
+        """Entries for pg_restore; owners: with owners and grants."""
         return restorable(self.entries, owners=owners)
 
 
 def read_part(
-    reader: BackupReader,
-    only: Sequence[str] = (),
-    leave_out: Sequence[str] = (),
-    rights: Rights = ALL_RIGHTS,
+    reader: BackupReader, only: Sequence[str] = (), leave_out: Sequence[str] = (), rights: Rights = ALL_RIGHTS
 ) -> Part:
-    """only: schemas, and tables with their schema; empty means everything. A partitioned table means its partitions.
+    """Choose a part of a backup.
 
+    only: schemas, and tables with their schema; empty means everything. A partitioned table means its partitions.
     leave_out: definitions, as `find_left_out` knows them. rights: what a role cannot restore, or not read back, is left
     out too. Raises RestoreError for a name that the backup does not have, with those that come near.
     """
@@ -81,13 +87,8 @@ def read_part(
         *(f"FORCE ROW LEVEL SECURITY of {one.label(contents.codec)} (nobody could read it back)" for one in hidden),
     )
     entries = tuple(one for one in part.entries if one.number not in gone)
-    return replace(
-        part,
-        entries=entries,
-        left_out=(*part.left_out, *asked.words, *words),
-        checks=asked.checks,
-        anew=frozenset(anew),
-    )
+    left_out = (*part.left_out, *asked.words, *words)
+    return replace(part, entries=entries, left_out=left_out, checks=asked.checks, anew=frozenset(anew))
 
 
 def _whole(manifest: Manifest, contents: _Contents, absent: frozenset[Name]) -> Part:
@@ -99,8 +100,7 @@ def _whole(manifest: Manifest, contents: _Contents, absent: frozenset[Name]) -> 
 
 
 class _Contents:
-    """The table of contents of an archive: which tables there are, by the numbers of their entries, and whose
-    partitions they are."""
+    """Tables and partitions in the table of contents of an archive, by the numbers of their entries."""
 
     def __init__(self, entries: Sequence[Entry], manifest: Manifest) -> None:
         self.entries, self._manifest = entries, manifest
@@ -127,11 +127,11 @@ class _Contents:
                      if one.number not in numbers and (large_objects or not is_large_object(one)))  # fmt: skip
 
     def tables_of(self, entry: Entry) -> list[int]:
-        """The tables that an entry depends on: of a partition, itself and its parent."""
+        """Tables that an entry depends on: of a partition, itself and its parent."""
         return [found for found in dict.fromkeys(entry.needs) if found in self.tables]
 
     def leaves(self, table: int, among: Container[Name] | None = None) -> Iterator[Name]:
-        """The table itself, or the partitions that hold its rows; among: of those that the backup has rows of."""
+        """Yield the table, or the partitions that hold its rows. among: tables; all with rows in the backup if None."""
         if self.tables[table] in (self._with_rows if among is None else among):
             yield self.tables[table]
         for partition in self._partitions[table]:
@@ -160,7 +160,7 @@ class _Contents:
         return found
 
     def broken_foreign_keys(self, chosen: Set[Name]) -> tuple[list[Entry], list[str]]:
-        """Those of tables with rows to tables that lack theirs, with what needs them; and in words for people."""
+        """Find foreign keys from rows to tables that lack theirs, with what needs them; and words for people."""
         entries: list[Entry] = []
         words = []
         for key in self.of(b"FK CONSTRAINT"):
@@ -176,7 +176,7 @@ class _Contents:
         return entries, words
 
     def _beginning(self, key: Entry, table: int) -> bytes:
-        """So much of a foreign key's tag, `table key`, is the name of this table."""
+        """Part of a foreign key's tag, `table key`, that is the name of this table."""
         found = self.by_number[table]
         name = found.tag + b" "
         return name if key.namespace == found.namespace and key.tag.startswith(name) else b""
@@ -216,7 +216,7 @@ class _Selecting:
         return chosen - self._absent
 
     def _known(self) -> Mapping[str, set[Name]]:
-        """Tables by all names that they can be chosen by."""
+        """Tables by each name that they can be chosen by."""
         known: dict[str, set[Name]] = defaultdict(set)
         for name in self._records:
             known[name[0]].add(name)

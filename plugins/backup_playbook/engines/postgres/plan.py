@@ -1,4 +1,4 @@
-"""Which streams a database is copied in; pure, so that it can be tested without one.
+"""Plan of the streams that a database is copied in; pure, so that it can be tested without one.
 
 Large tables get a stream of their own, very large ones several (ranges of pages), all others travel together in packs.
 """
@@ -10,31 +10,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backup_playbook.core.naming import slug
+from backup_playbook.engines.postgres.copy_commands import Pages
 from backup_playbook.engines.postgres.inventory import Table
 
 MIB = 1 << 20
 CHUNK_BYTES = 128 * MIB
-"""Of a table, with TOAST: one chunk is one object, one COPY, and the unit of parallelism."""
+"""Size of a chunk of a table, with TOAST: one object, one COPY, and the unit of parallelism."""
 OWN_STREAM_BYTES = 8 * MIB
 SMALLEST_PACK_BYTES = 2 * MIB
+WHOLE_TABLES = 1 << 60
+"""Chunk size that leaves every table in one piece."""
 TABLE_OVERHEAD_BYTES = 16 << 10
-"""What an empty table costs, in bytes of a large one; balances packs of thousands of them."""
+"""Cost of an empty table, in bytes of a large one; balances packs of thousands of them."""
 
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
 class TableStream:
-    """A table, or pages `first <= page < end` of it (`end` None: to its end)."""
+    """A table, or a range of its pages."""
 
     name: str
     table: Table
-    pages: tuple[int, int | None] | None
+    pages: Pages | None
     estimate: int
 
 
 @dataclass(frozen=True)
 class PackStream:
+    """Small tables that travel together."""
+
     name: str
     tables: tuple[Table, ...]
     estimate: int
@@ -44,7 +49,7 @@ Stream = TableStream | PackStream
 
 
 def plan_streams(tables: Sequence[Table], streams: int, chunk_bytes: int = CHUNK_BYTES) -> list[Stream]:
-    """All rows of all tables, each exactly once; chunks of a table in the order of its pages."""
+    """Plan streams that hold every row exactly once; chunks of a table are in the order of its pages."""
     planned: list[Stream] = []
     small: list[Table] = []
     for number, table in enumerate(tables, 1):
@@ -71,7 +76,7 @@ def _table_streams(name: str, table: Table, chunk_bytes: int) -> list[Stream]:
 
 
 def _packs(tables: list[Table], streams: int, chunk_bytes: int) -> list[Stream]:
-    """In the given order, as many packs as keep all streams busy, none larger than a chunk."""
+    """Fill as many packs, in the given order, as keep all streams busy; none larger than a chunk."""
     total = sum(_cost(table) for table in tables)
     target = max(SMALLEST_PACK_BYTES, min(chunk_bytes, total // (2 * streams)))
     packs: list[list[Table]] = []
@@ -93,5 +98,5 @@ def _cost(table: Table) -> int:
 
 
 def _unscriptable(table: Table) -> bool:
-    """A name with a control character cannot stand on a line of a psql script: it gets a stream of its own."""
+    """Whether a name has a control character, which cannot stand on a line of a psql script."""
     return any(_CONTROL_CHARACTER.search(name) for name in (table.label, *table.target, *table.columns))

@@ -1,4 +1,4 @@
-"""What a server must have before anything of a backup is written to it."""
+"""Checks of a server before anything of a backup is written to it."""
 
 from __future__ import annotations
 
@@ -33,18 +33,17 @@ SELECT place FROM unnest(%s::bytea[]) WITH ORDINALITY AS wanted (name, place) WH
   SELECT FROM pg_catalog.pg_roles WHERE pg_catalog.namesend(rolname) = pg_catalog.convert(name, %s, %s)) ORDER BY place
 """
 
-
 _LOCKS = """
 SELECT s, s * (pg_catalog.current_setting('max_connections')::int
                + pg_catalog.current_setting('max_prepared_transactions')::int)
 FROM (SELECT pg_catalog.current_setting('max_locks_per_transaction')::int AS s) AS setting
 """
 SPARE_LOCKS = 2000
-"""What shared memory that nobody else needs holds besides."""
+"""Locks besides, in shared memory that nobody else needs."""
 
 
 def clients_for(manifest: Manifest, server_major: int) -> Clients:
-    """Client programs that read the backup's archives and speak to the server. Raises SourceError, RestoreError."""
+    """Find client programs that read the archives and speak to the server. Raises SourceError, RestoreError."""
     archived_by = int(str(manifest.tools["postgres_clients"]).split(".")[0])
     clients = find_clients(max(server_major, archived_by))
     if clients.major >= _FIRST_WITH_TRANSACTION_TIMEOUT > server_major:
@@ -75,6 +74,7 @@ def require_fitting(connection: Connection[TupleRow], manifest: Manifest, label:
 
 
 def require_empty(connection: Connection[TupleRow], label: str) -> None:
+    """Raise RestoreError unless the database is like a new one."""
     if count := user_objects(connection):
         raise RestoreError(
             f"{label} is not empty: it has {count} relations, functions and types. A restore writes into empty "
@@ -84,7 +84,7 @@ def require_empty(connection: Connection[TupleRow], label: str) -> None:
 
 
 def user_objects(connection: Connection[TupleRow]) -> int:
-    """How many relations, functions and types the database has that a new one has not."""
+    """Count the relations, functions and types that a new database does not have."""
     ((count,),) = connection.execute(_USER_OBJECTS).fetchall()
     return int(count)
 
@@ -127,7 +127,7 @@ def _locks(connection: Connection[TupleRow], tables: int) -> Iterator[str]:
 
 
 def _older(has: str, needed: str) -> bool:
-    """By their numbers; 1.10 is newer than 1.9."""
+    """Whether a version is older, by its numbers: 1.10 is newer than 1.9."""
     pairs = zip_longest(has.split("."), needed.split("."), fillvalue="0")
     for one, other in pairs:
         if one != other:

@@ -1,6 +1,6 @@
-"""A database takes the place of another one, while clients keep trying to connect.
+"""Promotion of a copy: it replaces the live database, while clients keep trying to connect.
 
-The states, and what a run that died between any two statements does when it is run again: see `core.promotion`.
+`core.promotion` has the states, and how a run goes on that died between two statements.
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
-from psycopg import Connection, errors, sql
+from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import PlaybookError, RestoreError
 from backup_playbook.core.promotion import Promoted, State
 from backup_playbook.engines.postgres.connection import PostgresServer
-from backup_playbook.engines.postgres.handover import comment_of, hand_over, set_comment
+from backup_playbook.engines.postgres.handover import (
+    allow_connections,
+    comment_of,
+    hand_over,
+    rename_database,
+    set_comment,
+)
+from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.quarantine import mark_of
 from backup_playbook.engines.postgres.swap import DatabaseEntry, Swap
 from backup_playbook.engines.quarantine import Quarantine
@@ -43,9 +50,10 @@ _LOCK = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('backup_play
 
 @dataclass(frozen=True)
 class Promotion:
-    """server: leads to neither of the two databases, as a role that may do what `require_rights` asks for.
+    """Promotion of a candidate to the name of the live database.
 
-    returning: the candidate is this quarantine, which has its own owner, grants and settings.
+    server: leads to neither of the two, as a role with the rights that `inspect_live` asks for. returning: the
+    candidate is this quarantine, which has its own owner, grants and settings.
     """
 
     server: PostgresServer
@@ -57,7 +65,7 @@ class Promotion:
     drain_seconds: float = DRAIN_SECONDS
 
     def run(self) -> Promoted:
-        """Exchange the two; can be repeated.
+        """Promote the candidate; can be repeated.
 
         Raises GuardError when they are not what was planned, RestoreError otherwise; the live database then is as it
         was, and accepts connections.
@@ -68,23 +76,23 @@ class Promotion:
                 log.info("%s was promoted by an earlier try.", self.swap.live)
                 return Promoted(0.0, 0)
             with self._reopening(connection):
-                return self._exchange(connection)
+                return self._promote(connection)
 
     def reopen(self) -> State:
-        """After a run that died: the live database accepts connections again, whichever it is. Returns the state that
-        was found."""
+        """Let the live database accept connections again, after a run that died. Returns the state that was found."""
         with self._connect() as connection:
             state = self.state(connection)
             if state == "closed":
-                self._allow_connections(connection, allow=True)
+                allow_connections(connection, self.swap.live, allow=True)
             return state
 
     def state(self, connection: Connection[TupleRow]) -> State:
+        """Find out how far the promotion has come. Raises GuardError for databases that were not planned."""
         names = [self.swap.live, self.swap.candidate, self.swap.quarantine]
         rows = connection.execute(_DATABASES, [names]).fetchall()
         return self.swap.state({name: DatabaseEntry(oid, allows) for name, oid, allows in rows})
 
-    def _exchange(self, connection: Connection[TupleRow]) -> Promoted:
+    def _promote(self, connection: Connection[TupleRow]) -> Promoted:
         swap, comment = self.swap, comment_of(connection, self.swap.live)
         mark = mark_of(Quarantine(swap.quarantine, self.source, swap.live, self.now, self.by, comment))
         if self.returning:
@@ -92,14 +100,14 @@ class Promotion:
         else:
             hand_over(connection, swap.live, swap.candidate)
         started = time.monotonic()
-        self._allow_connections(connection, allow=False)
+        allow_connections(connection, swap.live, allow=False)
         ended = self._drain(connection)
         with connection.transaction():
-            for old, new in ((swap.live, swap.quarantine), (swap.candidate, swap.live)):
-                connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (old, new))))
+            rename_database(connection, swap.live, swap.quarantine)
+            rename_database(connection, swap.candidate, swap.live)
             set_comment(connection, swap.quarantine, mark)
             set_comment(connection, swap.live, comment)
-            self._allow_connections(connection, allow=True)
+            allow_connections(connection, swap.live, allow=True)
         return Promoted(time.monotonic() - started, ended)
 
     def _drain(self, connection: Connection[TupleRow]) -> int:
@@ -121,7 +129,7 @@ class Promotion:
         return len(ended)
 
     def _sessions(self, connection: Connection[TupleRow]) -> dict[int, str]:
-        """Who is connected to either of the two, by pid."""
+        """Sessions of both databases by pid, in words."""
         rows = connection.execute(_SESSIONS, [[self.swap.live_oid, self.swap.candidate_oid]]).fetchall()
         return dict(rows)
 
@@ -132,27 +140,23 @@ class Promotion:
         except errors.InsufficientPrivilege as error:
             log.warning("The session of pid %s may not be ended: %s", pid, error)
 
-    def _allow_connections(self, connection: Connection[TupleRow], *, allow: bool) -> None:
-        command = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
-        connection.execute(command.format(sql.Identifier(self.swap.live), sql.Literal(allow)))
-
     @contextmanager
     def _connect(self) -> Iterator[Connection[TupleRow]]:
-        """One promotion at a time for each live database."""
+        """Connect, and let no other promotion of this live database run."""
         with self.server.connect(autocommit=True) as connection:
             connection.execute("SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET search_path = pg_catalog")
             connection.execute("SET default_transaction_read_only = off")
             row = connection.execute(_LOCK, [self.swap.live_oid & 0x7FFFFFFF]).fetchone()
             if not row or not row[0]:
                 raise RestoreError(
-                    f"Another recovery exchanges {self.swap.live} at this moment.",
+                    f"Another recovery replaces {self.swap.live} now.",
                     "Wait for it to end, and look at its report before you start another one.",
                 )
             yield connection
 
     @contextmanager
     def _reopening(self, connection: Connection[TupleRow]) -> Iterator[None]:
-        """Whatever goes wrong, the live database accepts connections again, and the error says so or why not."""
+        """Let the live database accept connections again after any error, which says so, or why not."""
         try:
             yield
         except Exception as error:
@@ -162,21 +166,21 @@ class Promotion:
             what = error.what if isinstance(error, RestoreError) else str(error).strip()
             left = left or "It is as it was, and accepts connections."
             raise RestoreError(
-                f"{self.swap.live} could not be exchanged: {what} {left}", _remedy(error, self.swap)
+                f"{self.swap.live} could not be replaced: {what} {left}", _remedy(error, self.swap)
             ) from error
 
     def _try_to_reopen(self, connection: Connection[TupleRow]) -> str:
-        """What is wrong if it did not work; else empty."""
+        """Return why it did not work; empty: it did."""
         try:
             if connection.closed:
                 self.reopen()
             elif self.state(connection) == "closed":
-                self._allow_connections(connection, allow=True)
+                allow_connections(connection, self.swap.live, allow=True)
         except (psycopg.Error, PlaybookError) as error:
             return (
                 f"PRODUCTION REFUSES CONNECTIONS (state `closed`), and could not be opened: {str(error).strip()} "
                 "Clear this task, or, as a superuser in another database: "
-                f"ALTER DATABASE {sql.Identifier(self.swap.live).as_string(None)} ALLOW_CONNECTIONS true;"
+                f"ALTER DATABASE {quoted(self.swap.live)} ALLOW_CONNECTIONS true;"
             )
         return ""
 

@@ -1,4 +1,4 @@
-"""Is a restored database equal to its backup? Every row, sequence, large object and definition is read and compared.
+"""Proof that a restored database equals its backup: all rows, sequences, large objects and definitions are compared.
 
 A table that was loaded by the transaction that emptied it is read back in the same order: its COPY text has the same
 digest. The few that have no order are compared as sets of rows. Definitions are compared by their text; where that is
@@ -9,7 +9,6 @@ the text that this server prints for the definitions of the backup, restored int
 from __future__ import annotations
 
 import logging
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -30,29 +29,30 @@ from backup_playbook.engines.postgres.archive import (
 )
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.constraint_triggers import switched_off
-from backup_playbook.engines.postgres.copy_commands import copy_out, in_snapshot, pack_script, psql
+from backup_playbook.engines.postgres.copy_commands import copy_out
 from backup_playbook.engines.postgres.database_properties import setting_statements
 from backup_playbook.engines.postgres.encodings import of_backup
 from backup_playbook.engines.postgres.excluded import recomputed
 from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
 from backup_playbook.engines.postgres.generated import GeneratedColumns, line_of, remedy_for
-from backup_playbook.engines.postgres.inventory import Table, quoted, stored_as_values
+from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
-from backup_playbook.engines.postgres.packs import PackedRows, PackReader
+from backup_playbook.engines.postgres.packs import PackReader, archived_rows
 from backup_playbook.engines.postgres.partial import read_part
-from backup_playbook.engines.postgres.plan import PackStream, TableStream, plan_streams
+from backup_playbook.engines.postgres.plan import WHOLE_TABLES, PackStream, plan_streams
 from backup_playbook.engines.postgres.preflight import clients_for
+from backup_playbook.engines.postgres.programs import SnapshotPrograms
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.rights import ALL_RIGHTS, rights_of
 from backup_playbook.engines.postgres.row_digests import PartDigests, RowMultiset, keeps_order
 from backup_playbook.engines.postgres.sequences import read_setval_lines, sequence_literal, setval_lines
 from backup_playbook.engines.postgres.snapshot import Snapshot
 from backup_playbook.engines.postgres.table_of_contents import Entry, read_entries
+from backup_playbook.engines.postgres.types import stored_as_values
 from backup_playbook.repository.objects import BackupReader
-from backup_playbook.streams import processes
 from backup_playbook.streams.blocks import drain, tap
 from backup_playbook.streams.parallel import Job, run_jobs
-from backup_playbook.streams.processes import Cancellation, Word
+from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,6 @@ _UNEQUAL = (
     "Do not rely on this backup before you know why. Restore it again: a difference that stays is in the "
     "backup, one that goes was made in the copy. Report it in both cases."
 )
-_WHOLE_TABLES = 1 << 60
 
 Pair = tuple[Table, TableRecord]
 Defined = Callable[[], AbstractContextManager[PostgresServer]]
@@ -100,17 +99,12 @@ class _Proving:
         self._reader, self._manifest = reader, reader.manifest
         self._cancellation, self._streams, self._owners = cancellation, options.streams, options.owners
         self._codec = snapshot.connection.info.encoding
-        self._clients = clients_for(self._manifest, self._contents.server.major)
         rights = ALL_RIGHTS if options.owners else rights_of(snapshot.connection)
         self._part = read_part(reader, options.only, options.leave_out, rights)
-        self._environment = snapshot.server.environment(PGCLIENTENCODING=self._manifest.details["encoding"])
-        self._database = f"--dbname={snapshot.server.client_database}"
-        self._psql = [*psql(self._clients.psql), self._database]
         details = self._manifest.details
-        self._unlogged = {
-            (one, other) for one, other in (*details.get("unlogged", ()), *details.get("without_rows", ()))
-        }
-        self._lock = threading.Lock()
+        clients = clients_for(self._manifest, self._contents.server.major)
+        self._programs = SnapshotPrograms(snapshot, clients, details["encoding"], cancellation)
+        self._unlogged = {tuple(name) for name in (*details.get("unlogged", ()), *details.get("without_rows", ()))}
         self._proofs: list[TableProof] = []
         self._problems: list[str] = []
         self._anew: dict[str, str] = {}
@@ -137,14 +131,14 @@ class _Proving:
         )
 
     def _compare_settings(self) -> None:
-        """Those of the database, and of roles in it, which only a restore with owners brings."""
+        """Compare the settings of the database, and of roles in it, which only a restore with owners brings."""
         backed_up = self._manifest.details["database"]
         name = quoted(backed_up["datname"])
         expected = set(setting_statements(backed_up, name))
         found = set(setting_statements(self._contents.properties, name))
         for statement in expected ^ found:
             where = "of the backup is missing" if statement in expected else "is not in the backup"
-            self._problem(f"The setting {statement.rstrip(';')} {where}.")
+            self._problems.append(f"The setting {statement.rstrip(';')} {where}.")
 
     def _failure(self) -> UnequalError:
         problems = sorted([*self._problems, *self._anew.values()])
@@ -158,26 +152,25 @@ class _Proving:
         )
 
     def _matched(self) -> list[Pair]:
-        """The tables that both have, with the same columns, and whose rows were restored; what else there is becomes a
-        problem."""
+        """Pair the tables of both that have the same columns, and restored rows. All others become problems."""
         expected = {(item.namespace, item.name): item for item in self._manifest.tables if self._part.has(item)}
         found = {(item.namespace, item.name): item for item in self._contents.tables}
-        pairs = []
+        pairs, connection = [], self._snapshot.connection
         for name in sorted(expected.keys() | found.keys()):
             table, record = found.get(name), expected.get(name)
             if table is None:
-                self._problem(f"The table {'.'.join(name)} is missing.")
+                self._problems.append(f"The table {'.'.join(name)} is missing.")
             elif record is None and name in self._unlogged:
                 continue
             elif record is None:
-                self._problem(f"The table {'.'.join(name)} is not in the backup.")
+                self._problems.append(f"The table {'.'.join(name)} is not in the backup.")
             elif set(table.columns) != set(record.columns):
-                self._problem(
+                self._problems.append(
                     f"The table {'.'.join(name)} has the columns {', '.join(table.columns)} where the backup has "
                     f"{', '.join(record.columns)}."
                 )
-            elif users := self._readers_of_moved(table, record):
-                self._problem(
+            elif table.columns != list(record.columns) and (users := stored_as_values(connection, table.oid)):
+                self._problems.append(
                     f"The columns of {table.label} come in the order {', '.join(table.columns)}, where the backup has "
                     f"{', '.join(record.columns)}: rows of it that are values in {', '.join(users)} mean something "
                     "else."
@@ -186,11 +179,6 @@ class _Proving:
                 # what a parent got after its children comes before what they added, in a copy
                 pairs.append((replace(table, columns=list(record.columns)), record))
         return pairs
-
-    def _readers_of_moved(self, table: Table, record: TableRecord) -> list[str]:
-        if table.columns == list(record.columns):
-            return []
-        return stored_as_values(self._snapshot.connection, table.oid)
 
     # what is compared
 
@@ -203,7 +191,7 @@ class _Proving:
         records = {table.oid: record for table, record in pairs}
         in_order = [pair for pair in pairs if keeps_order(pair[1])]
         whole = [table for table, record in in_order if len(record.parts) == 1]
-        for stream in plan_streams(whole, self._streams, _WHOLE_TABLES):
+        for stream in plan_streams(whole, self._streams, WHOLE_TABLES):
             if isinstance(stream, PackStream):
                 yield Job(stream.estimate, partial(self._compare_pack, stream, records))
             else:
@@ -226,12 +214,7 @@ class _Proving:
 
     def _compare_pack(self, stream: PackStream, records: dict[int, TableRecord]) -> None:
         reader = PackReader()
-        tables = [TableStream("", table, None, 0) for table in stream.tables]
-        script = pack_script(self._snapshot.id, tables, self._snapshot.settings).encode(self._codec)
-        content = processes.pipe(
-            [script], [*self._psql, "-f", "-"], env=self._environment, cancellation=self._cancellation
-        )
-        drain(tap(self._tracked(content, stream.estimate), reader.update))
+        drain(tap(self._tracked(self._programs.pack(stream.tables), stream.estimate), reader.update))
         for table, packed in zip(stream.tables, reader.finish(), strict=True):
             record = records[table.oid]
             self._judge(table, record, (packed.bytes, packed.sha256) == (record.bytes, record.parts[0].sha256))
@@ -244,11 +227,11 @@ class _Proving:
         # a connection of psycopg serves one thread at a time
         query = f"SELECT count(*) FROM ONLY {name} {table.condition}"
         ((rows,),) = self._snapshot.connection.execute(query.encode(self._codec)).fetchall()
-        self._problem(_difference(table.label, rows, record.rows))
+        self._problems.append(_difference(table.label, rows, record.rows))
 
     def _compare_in_any_order(self, groups: dict[tuple[str, str], list[Pair]]) -> None:
-        """Where the server distributes rows, or keeps them, as it likes: the sum of the digests of all rows."""
-        expected = self._archived_rows([record for group in groups.values() for _, record in group])
+        """Compare sums of the digests of all rows, where the server distributes or keeps rows as it likes."""
+        expected = archived_rows(self._reader, [record for group in groups.values() for _, record in group])
         for target, group in groups.items():
             found = RowMultiset()
             for table, _ in group:
@@ -259,28 +242,7 @@ class _Proving:
                     self._proven(record, "rows in any order")
             else:
                 rows = sum(record.rows for _, record in group)
-                self._problem(_difference(".".join(target), found.rows, rows))
-
-    def _archived_rows(self, records: Sequence[TableRecord]) -> dict[tuple[str, str], RowMultiset]:
-        """By target, with the columns in the order of its first record."""
-        columns: dict[tuple[str, str], Sequence[str]] = {}
-        found: dict[tuple[str, str], RowMultiset] = {}
-        for record in records:
-            first = columns.setdefault(record.target, record.columns)
-            order = None if first == record.columns else [record.columns.index(name) for name in first]
-            found[record.namespace, record.name] = RowMultiset(order)
-        names = {part.object for record in records for part in record.parts}
-        for item in (item for item in self._manifest.objects if item.name in names):
-            held = [record for record, _ in self._manifest.parts_by_object[item.name]]
-            sums = [found.get((record.namespace, record.name)) for record in held]
-            if item.kind is ObjectKind.PACK:
-                drain(tap(self._reader.content(item), PackedRows(sums).update))
-            elif (rows := sums[0]) is not None:
-                drain(tap(self._reader.content(item), rows.update))
-        whole: dict[tuple[str, str], RowMultiset] = defaultdict(RowMultiset)
-        for record in records:
-            whole[record.target].add(found[record.namespace, record.name])
-        return whole
+                self._problems.append(_difference(".".join(target), found.rows, rows))
 
     def _compare_sequences(self) -> None:
         content = b"".join(block for item in self._reader.objects(ObjectKind.SEQUENCES)
@@ -292,11 +254,11 @@ class _Proving:
         unlogged = {sequence_literal(*name) for name in self._unlogged}
         for name in expected.keys() | (found.keys() - unlogged):
             if name not in found:
-                self._problem(f"The sequence {name} is missing.")
+                self._problems.append(f"The sequence {name} is missing.")
             elif name not in expected:
-                self._problem(f"The sequence {name} is not in the backup.")
+                self._problems.append(f"The sequence {name} is not in the backup.")
             elif expected[name] != found[name]:
-                self._problem(
+                self._problems.append(
                     f"The sequence {name} is at {_value(found[name])} where the backup has {_value(expected[name])}."
                 )
         self._sequences = len(found)
@@ -305,13 +267,13 @@ class _Proving:
         expected = self._manifest.details["large_objects"] if self._part.whole else 0
         found = self._contents.server.large_objects
         if found != expected:
-            self._problem(f"There are {found} large objects where the backup has {expected}.")
+            self._problems.append(f"There are {found} large objects where the backup has {expected}.")
         elif found and large_object_digest(self._snapshot.connection) != self._manifest.details["large_object_digest"]:
-            self._problem(f"Not all of the {found} large objects have the numbers and bytes of the backup.")
+            self._problems.append(f"Not all of the {found} large objects have the numbers and bytes of the backup.")
 
     def _compare_schema(self) -> None:
         archived = self._part.definitions(owners=self._owners)
-        found = self._definitions(self._snapshot.server, f"--snapshot={self._snapshot.id}")
+        found = self._definitions()
         self._schema_objects, problems = differences(archived, found, owners=self._owners)
         if problems:
             log.info("%d definitions read otherwise: they are restored apart, and compared again.", len(problems))
@@ -319,14 +281,10 @@ class _Proving:
                 expected = self._definitions(server)
             expected += [one for one in archived if one.kind == REFRESH]
             self._schema_objects, problems = differences(expected, found, owners=self._owners)
-        for problem in problems:
-            self._problem(problem)
+        self._problems.extend(problems)
 
     def _compare_generated(self, pairs: Sequence[Pair]) -> None:
-        columns = GeneratedColumns(
-            self._snapshot, self._psql, self._environment, self._streams, self._cancellation,
-            lambda blocks: self._tracked(blocks, 0),
-        )  # fmt: skip
+        columns = GeneratedColumns(self._programs, self._streams, lambda blocks: self._tracked(blocks, 0))
         expected = [one for one in self._manifest.details.get(GENERATED, ()) if line_of(one) not in self._part.anew]
         self._anew = columns.differences([table for table, _ in pairs], expected)
 
@@ -338,20 +296,12 @@ class _Proving:
 
     # helpers
 
-    def _definitions(self, server: PostgresServer, *words: str) -> list[Entry]:
-        encoding = self._manifest.details["encoding"]
-        environment = server.environment(PGCLIENTENCODING=encoding, PGOPTIONS=self._snapshot.options)
-        argv = [str(self._clients.pg_dump), "-w", f"--dbname={server.client_database}", *SCHEMA_SECTIONS, *words]
-        archive = b"".join(processes.output(argv, env=environment, cancellation=self._cancellation))
+    def _definitions(self, server: PostgresServer | None = None) -> list[Entry]:
+        archive = b"".join(self._programs.archive(SCHEMA_SECTIONS, server))
         return restorable(read_entries(archive), owners=self._owners)
 
     def _rows(self, table: Table) -> Iterator[bytes]:
-        stream = TableStream("", table, None, table.bytes)
-        command = f"{in_snapshot(self._snapshot.id, self._snapshot.settings)}{copy_out(stream)}"
-        return self._tracked(self._output([*self._psql, "-c", command.encode(self._codec)]), table.bytes)
-
-    def _output(self, argv: Sequence[Word]) -> Iterator[bytes]:
-        return processes.output(argv, env=self._environment, cancellation=self._cancellation)
+        return self._tracked(self._programs.copy(copy_out(table)), table.bytes)
 
     def _tracked(self, blocks: Iterable[bytes], estimate: int) -> Iterator[bytes]:
         try:
@@ -363,12 +313,7 @@ class _Proving:
             ) from error
 
     def _proven(self, record: TableRecord, how: Literal["bytes", "rows in any order"]) -> None:
-        with self._lock:
-            self._proofs.append(TableProof(record.namespace, record.name, record.rows, record.bytes, how))
-
-    def _problem(self, sentence: str) -> None:
-        with self._lock:
-            self._problems.append(sentence)
+        self._proofs.append(TableProof(record.namespace, record.name, record.rows, record.bytes, how))
 
 
 def _difference(label: str, rows: int, expected: int) -> str:
@@ -378,6 +323,6 @@ def _difference(label: str, rows: int, expected: int) -> str:
 
 
 def _value(setval: str) -> str:
-    """`41, called`, of a statement as `setval_line` writes it."""
+    """Take `41 (called)` out of a statement of `setval_lines`."""
     value, called = setval.removesuffix(");\n").rsplit(", ", 2)[1:]
     return f"{value} ({'' if called == 'true' else 'not '}called)"

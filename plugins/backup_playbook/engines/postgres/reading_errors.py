@@ -1,4 +1,4 @@
-"""What to do when a database could not be read to the end."""
+"""Remedies when a database could not be read to the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DAMAGE = (
 
 
 def remedy(message: str) -> str:
-    """message: what the server, or a client program, said."""
+    """Choose the remedy; message: the words of the server, or of a client program."""
     if re.search(r'invalid snapshot identifier|import the requested snapshot|snapshot ".*" does not exist', message):
         return "The snapshot's connection was lost: look at the server's log for this time; then run the backup again."
     if "conflict with recovery" in message:

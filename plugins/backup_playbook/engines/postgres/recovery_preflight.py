@@ -1,4 +1,4 @@
-"""What a role and a server need so that a restored copy can take the place of the live database; asked beforehand."""
+"""Checks of the role and the server before a restored copy replaces the live database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from backup_playbook.engines.postgres.rights import require_rights
 from backup_playbook.engines.postgres.table_of_contents import Entry
 
 MAINTENANCE_DATABASE = "postgres"
-"""Where the connection stays from which a database is renamed; every server has it, unless somebody dropped it."""
+"""Database of the connection that renames others; every server has it, unless somebody dropped it."""
 
 _ROLE = """
 SELECT current_user::text, r.rolsuper, r.rolcreatedb, pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'),
@@ -41,20 +41,21 @@ FROM pg_catalog.pg_database d WHERE datname = %s
 
 @dataclass(frozen=True)
 class InspectedDatabase:
-    """What is known of it before it is replaced. Sizes in bytes; `free`: None when it could not be found out."""
+    """The live database before it is replaced. Sizes in bytes; free: None when it could not be found out."""
 
     oid: int
     accepts_connections: bool
     bytes: int
     free: int | None
     remarks: tuple[str, ...] = ()
-    """Sentences on what the exchange does not carry over."""
+    """Sentences on what the promotion does not carry over."""
 
 
 def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> InspectedDatabase:
-    """server: as the role of `recovery.connection`, at MAINTENANCE_DATABASE. content_bytes: of the backup.
+    """Inspect the live database, and see that it can be replaced.
 
-    Raises RestoreError that names every right that is missing, with its GRANT, and when the space is not enough.
+    server: as the role of `recovery.connection`, at MAINTENANCE_DATABASE. content_bytes: of the backup. Raises
+    RestoreError that names every right that is missing, with its GRANT, and when the space is not enough.
     """
     with server.connect(autocommit=True) as connection, _one_encoding(connection, live):
         require_no_pooler(connection, server.label, "It would keep the live database's sessions alive, and end ours.")
@@ -76,7 +77,7 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> Inspe
         problems = problems or [*_unsettable(connection, live)]
         if problems:
             raise RestoreError(
-                f"{live} cannot be exchanged as it is: {' '.join(problem for problem, _ in problems)}",
+                f"{live} cannot be replaced as it is: {' '.join(problem for problem, _ in problems)}",
                 f"Nothing was touched. {' '.join(remedy for _, remedy in problems)}",
             )
         # with indexes, a copy is about as large as what it is a copy of
@@ -88,9 +89,9 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> Inspe
 
 
 def require_restorable(server: PostgresServer, manifest: Manifest, definitions: Sequence[Entry]) -> None:
-    """server: as for `inspect_live`. definitions: as `Part.definitions` has them, with owners and grants.
+    """Raise RestoreError that names all that the server, or the role, lacks for the copy.
 
-    Raises RestoreError that names all that the server, or the role, lacks for the copy.
+    server: as for `inspect_live`. definitions: as `Part.definitions` has them, with owners and grants.
     """
     with server.connect(autocommit=True) as connection:
         require_fitting(connection, manifest, server.label, owners=True)
@@ -98,7 +99,7 @@ def require_restorable(server: PostgresServer, manifest: Manifest, definitions: 
 
 
 def _missing_rights(connection: Connection[TupleRow], live: str) -> Iterator[tuple[str, str]]:
-    """What is missing, and the statement that gives it."""
+    """List the rights that are missing, with the statements that give them."""
     ((role, superuser, creates, signals, owns, owner),) = connection.execute(_ROLE, [live]).fetchall()
     if superuser:
         return
@@ -111,7 +112,7 @@ def _missing_rights(connection: Connection[TupleRow], live: str) -> Iterator[tup
 
 
 def _unsettable(connection: Connection[TupleRow], live: str) -> Iterator[tuple[str, str]]:
-    """Rehearse, and roll back, what the exchange does to give the copy the grants and settings of the live database."""
+    """Rehearse, and roll back, how a promotion gives the copy the grants and settings of the live database."""
     try:
         with connection.transaction(force_rollback=True):
             connection.execute("SET LOCAL lock_timeout = '10s'")
@@ -129,12 +130,12 @@ def _unsettable(connection: Connection[TupleRow], live: str) -> Iterator[tuple[s
 
 @contextmanager
 def _one_encoding(connection: Connection[TupleRow], live: str) -> Iterator[None]:
-    """The server keeps names and comments as bytes, and takes none back but of the encoding of whoever writes them."""
+    """Raise RestoreError for names of another encoding than the connection's: the server would not take them back."""
     try:
         yield
     except UnicodeDecodeError as error:
         raise RestoreError(
-            f"{live} cannot be exchanged as it is: its owner, comment, grants or settings have {error.object!r}, which "
+            f"{live} cannot be replaced as it is: its owner, comment, grants or settings have {error.object!r}, which "
             f"is of another encoding than the database {connection.info.dbname}, from which it is done.",
             "Nothing was touched. Write them in ASCII (COMMENT ON DATABASE ...), or restore it under a new name with "
             "restore_database.",
@@ -170,7 +171,10 @@ def _remarks(slots: list[str], subscriptions: list[str], tablespace: str) -> Ite
 
 
 def require_room(connection: Connection[TupleRow], needed: int, server: str) -> int | None:
-    """Free bytes, if they can be found out. Raises RestoreError when a copy needs more. server: for messages."""
+    """Return the free bytes, if they can be found out. Raises RestoreError when a copy needs more.
+
+    server: for messages.
+    """
     free = _free_bytes(connection)
     if free is not None and free < needed:
         raise RestoreError(
@@ -182,7 +186,7 @@ def require_room(connection: Connection[TupleRow], needed: int, server: str) -> 
 
 
 def _free_bytes(connection: Connection[TupleRow]) -> int | None:
-    """Of the file system of the data directory. Postgres has no function for it: superusers may ask `df`."""
+    """Free space of the data directory. Postgres has no function for it: superusers may ask `df`."""
     try:
         with connection.transaction(force_rollback=True):
             row = connection.execute("SELECT pg_catalog.current_setting('data_directory')").fetchone()

@@ -1,4 +1,4 @@
-"""What it means for a restore when the server, or pg_restore, refuses something; and what to do about it."""
+"""Refusals of the server, or of pg_restore: their meaning for a restore, and their remedy."""
 
 from __future__ import annotations
 
@@ -30,10 +30,7 @@ _COMMANDS = tuple(
 
 @contextmanager
 def explained(what: str, entries: Sequence[Entry] = (), codec: str = "utf-8") -> Iterator[None]:
-    """Say what a failed statement or client program means for the restore.
-
-    entries: in this encoding, when pg_restore works on them.
-    """
+    """Raise RestoreError for a failed statement or program. entries: those that pg_restore works on."""
     try:
         yield
     except psycopg.Error as error:
@@ -49,7 +46,7 @@ def explained(what: str, entries: Sequence[Entry] = (), codec: str = "utf-8") ->
 
 
 def _failed(stderr: str, entries: Sequence[Entry], codec: str) -> str | None:
-    """By which name that can be left out on which pg_restore failed."""
+    """Name the definition that pg_restore failed on, if it can be left out."""
     if match := _ENTRY.search(stderr):
         return next((could_be_left_out(one, codec) for one in entries if one.number == int(match[1])), None)
     said = " ".join(stderr.replace('"', "").split())
@@ -63,7 +60,7 @@ def _failed(stderr: str, entries: Sequence[Entry], codec: str) -> str | None:
 
 
 def _without_rows(error: psycopg.Error) -> str:
-    """Where it was, but not the values of a row, which are nothing for logs and messages."""
+    """Words of an error, without the values of a row, which are nothing for logs and messages."""
     if not isinstance(error, errors.IntegrityError | errors.DataError):
         return "\n".join(shown(str(error).strip().splitlines()))
     where = place(error.diag.context or "")

@@ -1,6 +1,6 @@
-"""A backup into an empty database: definitions, rows in parallel streams, indexes and constraints.
+"""Restore into an empty database: definitions, rows in parallel streams, indexes and constraints.
 
-Rows become visible only after every byte that was read has been compared with the manifest (DESIGN section 5).
+Rows become visible only after every byte that was read has been compared with the manifest.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from backup_playbook.engines.postgres.preflight import clients_for, require_empt
 from backup_playbook.engines.postgres.refusals import explained
 from backup_playbook.engines.postgres.rights import ALL_RIGHTS, require_rights, rights_of, unforce
 from backup_playbook.engines.postgres.row_digests import keeps_order
-from backup_playbook.engines.postgres.sequences import read_setval_lines
+from backup_playbook.engines.postgres.sequences import SEQUENCES_PER_QUERY, read_setval_lines
 from backup_playbook.engines.postgres.session import known_to, libpq_options, set_statements
 from backup_playbook.engines.postgres.table_of_contents import Entry
 from backup_playbook.engines.restore import timed
@@ -53,7 +53,6 @@ from backup_playbook.streams.progress import Progress
 
 log = logging.getLogger(__name__)
 
-SEQUENCES_PER_QUERY = 200
 _SETTINGS: Mapping[str, str] = {
     "synchronous_commit": "off",
     "default_transaction_read_only": "off",
@@ -73,11 +72,11 @@ _INDEX_SETTINGS: Mapping[str, str] = {"max_parallel_maintenance_workers": "0"}
 
 @dataclass(frozen=True)
 class RestoreOptions:
-    """streams: how many load rows, or build indexes, at once; each may use `maintenance_work_mem` on the server.
+    """Options of a restore.
 
+    streams: how many load rows, or build indexes, at once; each may use `maintenance_work_mem` on the server.
     owners: keep owners, grants, tablespaces and the settings of the database; the roles must exist.
-    only: the rows of these schemas and tables only; leave_out: definitions that the copy goes without; see
-    `partial.read_part`.
+    only, leave_out: see `partial.read_part`.
     """
 
     streams: int = 2
@@ -87,37 +86,36 @@ class RestoreOptions:
     maintenance_work_mem: str = "256MB"
 
 
+@dataclass
 class Restore:
-    """One backup into one database, which must be empty and none of `production`."""
+    """Restore of one backup into one database, which must be empty and none of `production`."""
 
-    def __init__(
-        self,
-        server: PostgresServer,
-        production: Sequence[DatabaseIdentity],
-        reader: BackupReader,
-        options: RestoreOptions,
-        cancellation: Cancellation,
-    ) -> None:
-        self._server, self._options = replace(server, encoding=of_backup(reader.manifest.details)), options
-        self._reader, self._manifest = reader, reader.manifest
-        self._production = [*production, source_identity(reader.manifest)]
-        self._cancellation = cancellation
+    server: PostgresServer
+    production: Sequence[DatabaseIdentity]
+    reader: BackupReader
+    options: RestoreOptions
+    cancellation: Cancellation
+
+    def __post_init__(self) -> None:
+        self._manifest = self.reader.manifest
+        self.server = replace(self.server, encoding=of_backup(self._manifest.details))
+        self.production = [*self.production, source_identity(self._manifest)]
         self._late: list[tuple[str, Callable[[], None]]] | None = None
         """Tables that were refused, and how to load them again; None: what is refused is an error."""
 
     def run(self) -> dict[str, float]:
-        """Seconds by phase. Raises as `engines.contract.Target.restore`."""
+        """Restore, and return seconds by phase. Raises as `engines.contract.Target.restore`."""
         with self._prepared() as holder:
             # what this role may not set, or this server does not know, is found out before hours of loading
             with holder.transaction(force_rollback=True):
                 self._apply_settings(holder)
-            log.info("%s: left out of the copy: %s.", self._server.label, ", ".join(self._part.left_out) or "nothing")
+            log.info("%s: left out of the copy: %s.", self.server.label, ", ".join(self._part.left_out) or "nothing")
             return {name: timed(name, phase) for name, phase in (
                 ("pre_data", self._pre_data), ("data", self._data), ("post_data", self._post_data),
             )}  # fmt: skip
 
     def define(self) -> None:
-        """The definitions alone, without a row."""
+        """Restore the definitions alone, without a row."""
         with self._prepared():
             self._pre_data()
             entries = [one for one in self._contents("post-data") if one.kind != REFRESH]
@@ -127,22 +125,22 @@ class Restore:
     @contextmanager
     def _prepared(self) -> Iterator[Connection[TupleRow]]:
         with self._connect() as holder, tempfile.TemporaryDirectory(prefix="backup-playbook-") as directory:
-            require_empty(holder, self._server.label)
+            require_empty(holder, self.server.label)
             # the very server that was checked, and its database cannot be renamed while `holder` is connected
-            self._server = self._server.reached_by(holder)
+            self.server = self.server.reached_by(holder)
             self._clients = clients_for(self._manifest, holder.info.server_version // 10_000)
             self._schema = Path(directory) / "schema.dump"
             # a copy that may go live is complete, or there is none
-            self._rights = ALL_RIGHTS if self._options.owners else rights_of(holder)
-            self._part = read_part(self._reader, self._options.only, self._options.leave_out, self._rights)
-            if self._options.owners:
-                require_rights(holder, self._part.definitions(owners=True), self._codec, self._server.label)
+            self._rights = ALL_RIGHTS if self.options.owners else rights_of(holder)
+            self._part = read_part(self.reader, self.options.only, self.options.leave_out, self._rights)
+            if self.options.owners:
+                require_rights(holder, self._part.definitions(owners=True), self._codec, self.server.label)
             yield holder
 
     def _pre_data(self) -> None:
-        (item,) = self._reader.objects(ObjectKind.SCHEMA)
+        (item,) = self.reader.objects(ObjectKind.SCHEMA)
         with self._schema.open("wb") as file:
-            file.writelines(self._reader.content(item))
+            file.writelines(self.reader.content(item))
         self._define("The definitions", self._contents("pre-data"), 1)
         with self._loading("The definitions") as connection:
             drop_checks(connection, self._part.checks)
@@ -150,24 +148,25 @@ class Restore:
                 unforce(connection)
 
     def _data(self) -> None:
-        streamed = {item.name for item in self._reader.objects(ObjectKind.TABLE)}
+        streamed = {item.name for item in self.reader.objects(ObjectKind.TABLE)}
         wanted = [table for table in self._manifest.tables if self._part.has_rows_of(table)]
         tables = [table for table in wanted if table.parts[0].object in streamed]
         needed = {part.object for table in wanted for part in table.parts}
-        packs = [item for item in self._reader.objects(ObjectKind.PACK) if item.name in needed]
+        packs = [item for item in self.reader.objects(ObjectKind.PACK) if item.name in needed]
         # tables of extensions have their foreign keys already: their order counts; values of their types may need them
-        first = [pack for pack in packs if self._has_extension_tables(pack)]
-        large_objects = self._reader.objects(ObjectKind.LARGE_OBJECTS) if self._part.whole else []
+        parts = self._manifest.parts_by_object
+        first = [pack for pack in packs if any(table.kind == "extension" for table, _ in parts[pack.name])]
+        large_objects = self.reader.objects(ObjectKind.LARGE_OBJECTS) if self._part.whole else []
         needed |= {item.name for item in large_objects}
         total = sum(item.content_bytes for item in self._manifest.objects if item.name in needed)
-        with Progress(self._server.database, total) as self._progress:
+        with Progress(self.server.database, total) as self._progress:
             self._late = []
             for pack in first:
                 self._load_pack(pack)
             jobs = [Job(table.bytes, partial(self._load_table, table)) for table in tables]
             jobs += [Job(pack.content_bytes, partial(self._load_pack, pack)) for pack in packs if pack not in first]
             jobs += [Job(item.content_bytes, partial(self._load_large_objects, item)) for item in large_objects]
-            run_jobs(jobs, self._options.streams, self._cancellation)
+            run_jobs(jobs, self.options.streams, self.cancellation)
             self._load_late()
         self._set_sequences()
 
@@ -181,14 +180,14 @@ class Restore:
 
     def _build(self, entries: Sequence[Entry]) -> None:
         for step, parallel in post_data_steps(entries):
-            self._define("Indexes or constraints", step, self._options.streams if parallel else 1)
+            self._define("Indexes or constraints", step, self.options.streams if parallel else 1)
 
     def _create_event_triggers(self, entries: Sequence[Entry]) -> None:
-        """At the very end: one of `login` fires for every connection."""
+        """Create event triggers, at the very end: one of `login` fires for every connection."""
         self._define("Event triggers", [one for one in entries if is_event_trigger(one)], 1)
 
     def _analyze(self) -> None:
-        """No backup holds what the planner knows of its tables, and a copy that goes live without is slow at once."""
+        """Give the planner its statistics: no backup holds them, and a copy that goes live without is slow."""
         with self._loading("The planner's statistics") as connection:
             try:
                 connection.execute("ANALYZE")
@@ -207,16 +206,16 @@ class Restore:
                 )  # fmt: skip
 
     def _apply_settings(self, connection: Connection[TupleRow]) -> None:
-        if self._options.owners:
-            with explained(f"The settings of {self._server.label} could not be applied"):
-                statements = setting_statements(self._manifest.details["database"], quoted(self._server.database))
-                for statement in statements:
+        if self.options.owners:
+            with explained(f"The settings of {self.server.label} could not be applied"):
+                name = quoted(self.server.database)
+                for statement in setting_statements(self._manifest.details["database"], name):
                     connection.execute(statement.encode(connection.info.encoding))
 
     # the kinds of stream
 
     def _load_table(self, table: TableRecord) -> None:
-        items = {item.name: item for item in self._reader.objects(ObjectKind.TABLE)}
+        items = {item.name: item for item in self.reader.objects(ObjectKind.TABLE)}
         with self._loading(f"{table.namespace}.{table.name}") as connection:
             try:
                 with self._copying(connection, table) as copy:
@@ -241,7 +240,7 @@ class Restore:
             loader.finish()
 
     def _refused(self, again: Callable[[], None], table: TableRecord, error: psycopg.Error) -> None:
-        """A check may read tables that come later, or that other streams load: it gets another try after them."""
+        """Put a table off until all others are loaded: its check may read them."""
         if self._late is None or isinstance(error, psycopg.OperationalError):
             raise error
         said = message(error.diag.message_primary or "", error.sqlstate)
@@ -249,7 +248,7 @@ class Restore:
         self._late.append((f"{table.namespace}.{table.name}", again))
 
     def _load_late(self) -> None:
-        """In the order of names, as pg_restore has them; again while fewer are left than before."""
+        """Load what was put off, by name as pg_restore does; again while fewer are left than before."""
         waiting, before = self._late or [], 0
         while waiting:
             self._late = None if len(waiting) == before else []
@@ -264,8 +263,8 @@ class Restore:
         self._pg_restore("The large objects", *words, stdin=withhold_last(self._content(item)))
 
     def _set_sequences(self) -> None:
-        for item in self._reader.objects(ObjectKind.SEQUENCES):
-            text = b"".join(self._reader.content(item)).decode(self._codec)
+        for item in self.reader.objects(ObjectKind.SEQUENCES):
+            text = b"".join(self.reader.content(item)).decode(self._codec)
             statements = [
                 line for name, line in read_setval_lines(text).items() if not is_left_out_sequence(name, self._manifest)
             ]
@@ -277,7 +276,7 @@ class Restore:
     # helpers
 
     def _contents(self, section: str) -> list[Entry]:
-        return [one for one in self._part.definitions(owners=self._options.owners) if one.section == section]
+        return [one for one in self._part.definitions(owners=self.options.owners) if one.section == section]
 
     def _define(self, what: str, entries: Sequence[Entry], jobs: int) -> None:
         if entries:
@@ -291,16 +290,13 @@ class Restore:
         return str(self._manifest.details["python_codec"])
 
     def _content(self, item: StoredObject) -> Iterator[bytes]:
-        for block in self._progress.track(self._reader.content(item), item.content_bytes):
-            self._cancellation.check()
+        for block in self._progress.track(self.reader.content(item), item.content_bytes):
+            self.cancellation.check()
             yield block
-
-    def _has_extension_tables(self, item: StoredObject) -> bool:
-        return any(table.kind == "extension" for table, _ in self._manifest.parts_by_object[item.name])
 
     @contextmanager
     def _copying(self, connection: Connection[TupleRow], table: TableRecord) -> Iterator[Copy]:
-        """Rows that are written come in one transaction, which ends well with the block."""
+        """Take rows in one transaction, which is committed at the end of the block."""
         with connection.transaction():
             # A table that was emptied in the same transaction takes rows in their order. Else Postgres would put short
             # ones into what room is left on earlier pages. And only such a table takes them frozen, which saves
@@ -314,37 +310,34 @@ class Restore:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection[TupleRow]]:
-        """A connection that has passed the guard itself: what it writes goes nowhere else."""
-        connection = self._server.connect(autocommit=True)
+        """Connect past the guard: what this connection writes goes nowhere else."""
+        connection = self.server.connect(autocommit=True)
         with connection:
             found = identity(connection)
             assert found is not None
-            require_not_production(found, self._production)
+            require_not_production(found, self.production)
             yield connection
 
     @contextmanager
     def _loading(self, what: str) -> Iterator[Connection[TupleRow]]:
-        """A session as those that copied out had it; each statement commits by itself."""
-        with explained(f"{what} could not be loaded into {self._server.label}"), self._connect() as connection:
+        """Open a session with the settings of those that copied out; each statement commits by itself."""
+        with explained(f"{what} could not be loaded into {self.server.label}"), self._connect() as connection:
             connection.execute(set_statements({**known_to(connection.info.server_version), **_SETTINGS}).encode())
             yield connection
 
-    def _pg_restore(self, what: str, *words: str, entries: Sequence[Entry] = (), stdin: Blocks | None = None) -> None:
-        memory = {"maintenance_work_mem": self._options.maintenance_work_mem}
+    def _pg_restore(self, what: str, *words: str, entries: Sequence[Entry] = (), stdin: Blocks = ()) -> None:
+        memory = {"maintenance_work_mem": self.options.maintenance_work_mem}
         settings = libpq_options({**_SETTINGS, **_INDEX_SETTINGS, **memory})
-        options = f"{self._server.keywords.get('options', '')} {settings}".strip()
-        environment = self._server.environment(PGOPTIONS=options)
-        argv = [str(self._clients.pg_restore), "-w", "--exit-on-error", f"--dbname={self._server.client_database}"]
-        argv += [*restore_options(owners=self._options.owners), *words]
-        with explained(f"{what} could not be restored into {self._server.label}", entries, self._codec):
-            if stdin is None:
-                drain(processes.output(argv, env=environment, cancellation=self._cancellation))
-            else:
-                drain(processes.pipe(stdin, argv, env=environment, cancellation=self._cancellation))
+        options = f"{self.server.keywords.get('options', '')} {settings}".strip()
+        environment = self.server.environment(PGOPTIONS=options)
+        argv = [str(self._clients.pg_restore), "-w", "--exit-on-error", f"--dbname={self.server.client_database}"]
+        argv += [*restore_options(owners=self.options.owners), *words]
+        with explained(f"{what} could not be restored into {self.server.label}", entries, self._codec):
+            drain(processes.pipe(stdin, argv, env=environment, cancellation=self.cancellation))
 
 
 def source_identity(manifest: Manifest) -> DatabaseIdentity:
-    """The database that was backed up: a copy of it never goes there, whatever the configuration says."""
+    """Identity of the database that was backed up: no copy of it ever goes there."""
     details = manifest.details
     return DatabaseIdentity(
         details["system_identifier"], int(details["database"]["oid"]), details["database"]["datname"]

@@ -1,4 +1,4 @@
-"""restore.sh: brings a backup back with stock tools, when neither Airflow nor this project is at hand.
+"""Script restore.sh: it restores a backup with stock tools, without Airflow and this project.
 
 Names of tables are data: they reach bash only through shlex.quote, and psql only as an argument or as checked SQL.
 """
@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from backup_playbook.core.holdings import holding
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.progress import human_bytes
+from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH, LAST
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.database_properties import setting_statements
@@ -29,7 +29,9 @@ _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 
 
 def render(manifest: Manifest, repository_url: str) -> str:
+    """Write the script for a backup."""
     properties = manifest.details["database"]
+    amount = EngineWords().amount(len(manifest.tables), manifest.rows)
     words = {
         "MAJOR": str(manifest.details["server_version_number"] // 10_000),
         "LOCALE": one_line(f"The source had encoding {properties['encoding']}, collation {properties['datcollate']}."),
@@ -41,7 +43,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "AFTER_ATTACH": AFTER_ATTACH,
         "LAST": LAST,
         "WANTED": "without_cron" if has_cron(manifest) else "cat",
-        "SUMMARY": f"{holding(manifest)}, {human_bytes(manifest.content_bytes)}",
+        "SUMMARY": f"{amount}, {human_bytes(manifest.content_bytes)}",
         "BODY": "\n".join(_body(manifest)),
     }
     return fill(_TEMPLATE, manifest, repository_url, words)
@@ -88,12 +90,12 @@ def _rows(manifest: Manifest, by_kind: dict[ObjectKind, list[StoredObject]]) -> 
 
 
 def _encoding_of_names(manifest: Manifest) -> str:
-    """In which the script itself has them."""
+    """Encoding of names in the script itself."""
     return "SQL_ASCII" if of_backup(manifest.details) == "LATIN1" != manifest.details["encoding"] else "UTF8"
 
 
 def _word(manifest: Manifest, text: str) -> str:
-    """For bash; with the very bytes of the database, where these are of no encoding."""
+    """Quote a text for bash; with the very bytes of the database, where these are of no encoding."""
     if _encoding_of_names(manifest) == "UTF8":
         return shlex.quote(text)
     octal = "".join(rf"\{byte:03o}" for byte in text.encode(manifest.details["python_codec"]))

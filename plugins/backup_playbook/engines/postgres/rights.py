@@ -1,4 +1,4 @@
-"""What not every role may define: found before anything is written; or left out, where nobody's copy goes live."""
+"""Definitions that not every role may create: found beforehand, or left out where no copy goes live."""
 
 from __future__ import annotations
 
@@ -24,32 +24,36 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 
 @dataclass(frozen=True)
 class Rights:
+    """Rights of a role. sees_all_rows: whatever the policies of its own tables say."""
+
     superuser: bool = True
     sees_all_rows: bool = True
-    """Whatever the policies of its own tables say."""
 
 
 ALL_RIGHTS = Rights()
 
 
 def rights_of(connection: Connection[TupleRow]) -> Rights:
+    """Read the rights of the connection's role."""
     query = "SELECT rolsuper, rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user"
     ((superuser, sees_all_rows),) = connection.execute(query).fetchall()
     return Rights(superuser, sees_all_rows)
 
 
 def of_superusers(entries: Sequence[Entry]) -> list[Entry]:
+    """Select the definitions that only a superuser may create."""
     return [one for one in entries
             if one.kind in (b"EVENT TRIGGER", b"PUBLICATION TABLES IN SCHEMA")
             or (one.kind == b"PUBLICATION" and _OF_ALL_TABLES.match(one.definition))]  # fmt: skip
 
 
 def forced(entries: Sequence[Entry]) -> list[Entry]:
-    """Tables whose own owner does not see all rows, so that their copy could not be read back."""
+    """Select tables whose own owner does not see all rows, so that their copy could not be read back."""
     return [one for one in entries if one.kind == b"TABLE" and _FORCED.search(one.definition)]
 
 
 def unforce(connection: Connection[TupleRow]) -> None:
+    """Let owners see all rows of their tables."""
     for (statement,) in connection.execute(_UNFORCED).fetchall():
         connection.execute(statement.encode(connection.info.encoding))
 
@@ -67,7 +71,7 @@ OR_A_SUPERUSER = "Or let a superuser do it."
 
 
 def missing_rights(connection: Connection[TupleRow], entries: Sequence[Entry], codec: str) -> Iterator[tuple[str, str]]:
-    """What the role lacks, and what gives it. entries: with owners and grants, as `archive.restorable` has them."""
+    """List the rights that the role lacks, with what gives them. entries: with owners and grants."""
     rights, role = rights_of(connection), quoted(connection.info.user)
     wanted = {one.tablespace.decode(codec, "replace") for one in entries if one.tablespace}
     rows = connection.execute("SELECT spcname::text FROM pg_catalog.pg_tablespace").fetchall()

@@ -1,11 +1,11 @@
-"""What a live database says of a table that rows are looked for in: its columns, keys and triggers."""
+"""Catalog of a database, for rows that are looked for in a table of it: columns, keys, constraints, triggers."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import Connection
@@ -40,16 +40,25 @@ FROM pg_catalog.pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.
 """
 
 # Which rows are equal is for the operators of the index to say: `=` on a search_path without the schema of citext would
-# compare its values as text.
-_EQUAL: LiteralString = """
-SELECT pg_catalog.format('OPERATOR(%%I.%%s)', n.nspname, o.oprname)
-FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
-  AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
-JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
-WHERE c.opcmethod = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'btree') AND c.oid = """
+# compare its values as text. {}: an expression for the oid of an operator, for an array of them, or for that of an
+# operator class.
+_OPERATOR = """(SELECT 'OPERATOR(' || pg_catalog.quote_ident(n.nspname) || '.' || o.oprname || ')'
+  FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid = {})"""
+_OPERATORS = f"""
+ARRAY(SELECT {_OPERATOR.format("e.oid")} FROM unnest({{}}) WITH ORDINALITY e(oid, place) ORDER BY e.place)"""
+_EQUAL = """coalesce({}, '=')""".format(
+    _OPERATOR.format("""(
+  SELECT m.amopopr FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily
+    AND m.amopstrategy = 3 AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+  WHERE c.opcmethod = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'btree') AND c.oid = {})""")
+)
+# {}: expressions for an array of numbers of columns, and for their table
+_COLUMN_NAMES = """
+ARRAY(SELECT a.attname::text FROM unnest({}) WITH ORDINALITY k(attnum, place)
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = {} AND a.attnum = k.attnum ORDER BY k.place)"""
 
-_KEY: LiteralString = f"""
-SELECT a.attname::text, coalesce(({_EQUAL} i.indclass[k.place - 1]), '=')
+_KEY = f"""
+SELECT a.attname::text, {_EQUAL.format("i.indclass[k.place - 1]")}
 FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place)
 JOIN pg_catalog.pg_attribute a ON a.attnum = k.attnum
 WHERE i.indrelid = %(table)s AND i.indisprimary AND a.attrelid = %(table)s AND k.place <= i.indnkeyatts
@@ -59,22 +68,13 @@ ORDER BY k.place
 # Of partitions, those of the partitioned table count; one that a partition has, or is referred to by, alone is told as
 # if it were of the partitioned table. One that is not enforced promises nothing; one of a PERIOD is met by several rows
 # together, which only the server can tell.
-_FOREIGN_KEYS: LiteralString = """
+_FOREIGN_KEYS = f"""
 WITH actions(code, action) AS (
   VALUES ('c', 'cascade'), ('n', 'set null'), ('d', 'set default'), ('r', 'restrict'), ('a', 'no action'))
 SELECT f.conname::text AS name,
-       ARRAY[cn.nspname::text, c.relname::text] AS child,
-       ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY k(attnum, place)
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum ORDER BY k.place),
-       ARRAY[pn.nspname::text, p.relname::text] AS parent,
-       ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY k(attnum, place)
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum ORDER BY k.place),
-       d.action,
-       ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname)
-             FROM unnest(f.conpfeqop) WITH ORDINALITY e(operator, place)
-             JOIN pg_catalog.pg_operator o ON o.oid = e.operator
-             JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY e.place),
-       u.action, c.oid <> f.conrelid
+       ARRAY[cn.nspname::text, c.relname::text] AS child, {_COLUMN_NAMES.format("f.conkey", "f.conrelid")},
+       ARRAY[pn.nspname::text, p.relname::text] AS parent, {_COLUMN_NAMES.format("f.confkey", "f.confrelid")},
+       d.action, {_OPERATORS.format("f.conpfeqop")}, u.action, c.oid <> f.conrelid
 FROM pg_catalog.pg_constraint f
 JOIN actions d ON d.code = f.confdeltype JOIN actions u ON u.code = f.confupdtype
 JOIN pg_catalog.pg_class c ON c.oid = coalesce(pg_catalog.pg_partition_root(f.conrelid), f.conrelid)
@@ -87,16 +87,13 @@ ORDER BY child, name
 """
 
 # one that a partition has alone is for the rows that belong into it
-_CONSTRAINTS: LiteralString = f"""
+_CONSTRAINTS = f"""
 SELECT c.relname::text AS name,
        ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts) k)
          AS expressions,
-       coalesce((SELECT ARRAY(SELECT pg_catalog.format('OPERATOR(%%I.%%s)', n.nspname, o.oprname)
-                        FROM unnest(x.conexclop) WITH ORDINALITY e(operator, place)
-                        JOIN pg_catalog.pg_operator o ON o.oid = e.operator
-                        JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY e.place)
-                 FROM pg_catalog.pg_constraint x WHERE x.conindid = i.indexrelid AND x.conexclop IS NOT NULL),
-                ARRAY(SELECT coalesce(({_EQUAL} i.indclass[k - 1]), '=') FROM generate_series(1, i.indnkeyatts) k))
+       coalesce((SELECT {_OPERATORS.format("x.conexclop")} FROM pg_catalog.pg_constraint x
+                 WHERE x.conindid = i.indexrelid AND x.conexclop IS NOT NULL),
+                ARRAY(SELECT {_EQUAL.format("i.indclass[k - 1]")} FROM generate_series(1, i.indnkeyatts) k))
          AS operators,
        concat_ws(' AND ', coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), 'true'),
                  CASE WHEN i.indrelid <> %(table)s THEN pg_catalog.pg_get_partition_constraintdef(i.indrelid) END)
@@ -134,11 +131,19 @@ FROM pg_catalog.pg_event_trigger WHERE evtenabled IN ('O', 'A') AND evtevent IN 
 """
 
 
+# takes the name of a table; the tables that inherit from it, and itself
+TREE = """
+WITH RECURSIVE tree(oid) AS (
+  SELECT pg_catalog.to_regclass(%s)::oid
+  UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+"""
+
+
 @dataclass(frozen=True)
 class UniqueConstraint:
-    """A unique index or an exclusion constraint: no two rows may have `expressions` that all meet their `operators`.
+    """Unique index or exclusion constraint: no two rows have `expressions` that all meet their `operators`.
 
-    columns: of the expressions, those that are one. immediate: it is looked at with each row, not with each statement.
+    columns: those of the expressions that are plain columns. immediate: checked with each row, not with each statement.
     nulls_meet: NULLS NOT DISTINCT.
     """
 
@@ -151,7 +156,7 @@ class UniqueConstraint:
     nulls_meet: bool
 
     def meet(self, one: str, other: str, names: Sequence[str]) -> str:
-        """`one.a = other.a AND ...`; one, other: aliases that have the expressions by these names."""
+        """Write `one.a = other.a AND ...`; one, other: aliases that have the expressions by these names."""
         equal = (f"{one}.{n} {op} {other}.{n}" for n, op in zip(names, self.operators, strict=True))
         if self.nulls_meet:
             pairs = zip(equal, names, strict=True)
@@ -161,19 +166,20 @@ class UniqueConstraint:
 
 @dataclass(frozen=True)
 class Trigger:
-    """enable: the words of ALTER TABLE that make it as it is."""
+    """Trigger of a person's. enable: words of ALTER TABLE that switch it on as it is now."""
 
     table: TableName
     name: str
     enable: str
 
     def switch(self, words: str) -> str:
+        """Write the command that switches it; words: `DISABLE`, or `enable`."""
         # ONLY: else those of all partitions would be as this one is afterwards
         return f"ALTER TABLE ONLY {quoted(*self.table)} {words} TRIGGER {quoted(self.name)}"
 
 
 def find_table(connection: Connection[TupleRow], wanted: str) -> TableShape:
-    """wanted: `schema.table`, or `table` of the schema public; a partition stands for the table that it belongs to.
+    """Find `schema.table`, or `table` of the schema public; a partition stands for the table that it belongs to.
 
     Raises RowRecoveryError.
     """
@@ -193,24 +199,30 @@ def find_table(connection: Connection[TupleRow], wanted: str) -> TableShape:
 
 
 def choose_rows(connection: Connection[TupleRow], table: TableShape, keys: Sequence[str], where: str) -> Selection:
-    """Which rows are meant, when the server understands the keys. Raises RowRecoveryError."""
+    """Select rows as a form names them. Raises RowRecoveryError for keys that the server does not understand."""
     selection = select_rows(keys, where, table)
     require_characters(connection.info.encoding, (*keys, where))
-    values = [list(column) for column in zip(*selection.keys, strict=True)]
-    casts = ", ".join(f"v{number}::{table.columns[column].cast}" for number, column in enumerate(table.key))
-    arrays = ", ".join("%s::text[]" for _ in values)
-    names = ", ".join(f"v{number}" for number in range(len(values)))
-    if values:
-        try:
-            query = f"SELECT {casts} FROM unnest({arrays}) v({names})"
-            connection.execute(query.encode(connection.info.encoding), values)
-        except psycopg.Error as error:
-            key = ", ".join(f"{name} ({table.columns[name].type})" for name in table.key)
-            raise RowRecoveryError(
-                f"A key does not fit {table.label}: {said(error)}",
-                f"Correct it; the key has the columns {key}.",
-            ) from None
+    try:
+        cast_keys(connection, table.key, table, selection.keys)
+    except psycopg.Error as error:
+        key = ", ".join(f"{name} ({table.columns[name].type})" for name in table.key)
+        raise RowRecoveryError(
+            f"A key does not fit {table.label}: {said(error)}", f"Correct it; the key has the columns {key}."
+        ) from None
     return selection
+
+
+def cast_keys(
+    connection: Connection[TupleRow], key: Sequence[str], table: TableShape, values: Sequence[tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Let the server write values of a key, as columns of this table spell them. Raises psycopg.Error."""
+    if not values:
+        return []
+    names = [f"v{number}" for number in range(len(key))]
+    texts = ", ".join(f"{v}::{table.columns[name].cast}::text" for v, name in zip(names, key, strict=True))
+    query = f"SELECT {texts} FROM unnest({', '.join('%s::text[]' for _ in names)}) v({', '.join(names)})"
+    arrays = [list(column) for column in zip(*values, strict=True)]
+    return [tuple(row) for row in connection.execute(query.encode(connection.info.encoding), arrays).fetchall()]
 
 
 def require_characters(codec: str, texts: Iterable[str]) -> None:
@@ -227,7 +239,7 @@ def require_characters(codec: str, texts: Iterable[str]) -> None:
 
 
 def read_shape(connection: Connection[TupleRow], table: TableName) -> TableShape | None:
-    """None when there is no such table."""
+    """Read the shape of a table; None when there is no such one."""
     row = connection.execute(
         "SELECT oid::bigint, relkind = 'p' FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)",
         [quoted(*table)],
@@ -236,47 +248,39 @@ def read_shape(connection: Connection[TupleRow], table: TableName) -> TableShape
         return None
     oid, partitioned = row
     columns = {name: Column(*facts) for name, *facts in connection.execute(_COLUMNS, [oid]).fetchall()}
-    key = connection.execute(_KEY, {"table": oid}).fetchall()
+    key = connection.execute(_KEY.encode(), {"table": oid}).fetchall()
     return TableShape(table, partitioned, tuple(name for name, _ in key), tuple(equal for _, equal in key), columns)
 
 
 def read_foreign_keys(connection: Connection[TupleRow]) -> list[ForeignKey]:
-    rows = connection.execute(_FOREIGN_KEYS).fetchall()
-    return [
-        ForeignKey(
-            name,
-            (child[0], child[1]),
-            tuple(columns),
-            (parent[0], parent[1]),
-            tuple(referred),
-            action,
-            tuple(operators),
-            on_update,
-            partial,
-        )
-        for name, child, columns, parent, referred, action, operators, on_update, partial in rows
-    ]
+    """Read the foreign keys of all tables."""
+    rows = connection.execute(_FOREIGN_KEYS.encode()).fetchall()
+    values: list[list[Any]] = [[tuple(v) if isinstance(v, list) else v for v in row] for row in rows]
+    return [ForeignKey(*row) for row in values]
 
 
 def read_constraints(connection: Connection[TupleRow], table: TableName) -> list[UniqueConstraint]:
-    """Besides the primary key."""
+    """Read the unique and exclusion constraints of a table besides its primary key."""
     with connection.cursor(row_factory=class_row(UniqueConstraint)) as cursor:
-        return cursor.execute(_CONSTRAINTS, {"table": _oid(connection, table)}).fetchall()
+        return cursor.execute(_CONSTRAINTS.encode(), {"table": _oid(connection, table)}).fetchall()
 
 
 def read_triggers(connection: Connection[TupleRow], tables: Iterable[TableName]) -> list[Trigger]:
-    """Those of people, not of foreign keys, that are not disabled."""
+    """Read the triggers of people, not of foreign keys, that are not disabled."""
     found = (connection.execute(_TRIGGERS, {"table": _oid(connection, table)}).fetchall() for table in tables)
     return [Trigger((namespace, table), name, enable) for rows in found for namespace, table, name, enable in rows]
 
 
 def read_rules(connection: Connection[TupleRow], table: TableName) -> list[str]:
-    """Rewrite rules by which something else is written than what is said."""
+    """Read the rewrite rules by which something else is written than a statement says."""
     return [name for (name,) in connection.execute(_RULES, [_oid(connection, table)]).fetchall()]
 
 
 def create_temporary(connection: Connection[TupleRow], command: str) -> None:
-    """Within a transaction. Raises RowRecoveryError when production's event triggers forbid it."""
+    """Create a temporary table or view, within a transaction.
+
+    Raises RowRecoveryError when production's event triggers forbid it.
+    """
     try:
         with connection.transaction():
             connection.execute(command.encode(connection.info.encoding))
@@ -292,7 +296,7 @@ def create_temporary(connection: Connection[TupleRow], command: str) -> None:
 
 
 def said(error: psycopg.Error) -> str:
-    """What the server says, in one line; without its DETAIL and CONTEXT, which have values of rows in them."""
+    """Words of the server in one line, without its DETAIL and CONTEXT, which have values of rows in them."""
     words = (message(error.diag.message_primary or str(error), error.sqlstate), error.diag.message_hint)
     return " ".join(" ".join(filter(None, words)).split())
 
@@ -313,23 +317,23 @@ def _oid(connection: Connection[TupleRow], table: TableName) -> int:
 
 
 def columns_of(table: TableName | str, columns: Iterable[str]) -> str:
-    """`t."a", t."b"`; table: an alias, or a name that is quoted."""
+    """Write `t."a", t."b"`; table: an alias, or a name that is quoted."""
     prefix = table if isinstance(table, str) else quoted(*table)
     return ", ".join(f"{prefix}.{quoted(column)}" for column in columns)
 
 
 def rows_of(table: TableShape) -> str:
-    """Its own and its partitions', not those of tables that inherit from it: they have keys of their own."""
+    """Write the table for FROM: with its partitions, without tables that inherit from it, which have their own keys."""
     return f"{'' if table.partitioned else 'ONLY '}{quoted(*table.name)}"
 
 
 def same_key(table: TableShape, one: str, other: str) -> str:
-    """`one.a = other.a AND ...`; one, other: aliases."""
+    """Write `one.a = other.a AND ...`; one, other: aliases."""
     pairs = zip(table.key, table.key_operators, strict=True)
     return " AND ".join(f"{one}.{quoted(name)} {equals} {other}.{quoted(name)}" for name, equals in pairs)
 
 
 def refers(link: ForeignKey, parent: str, child: str) -> str:
-    """`parent.a = child.b AND ...`; parent, child: aliases."""
+    """Write `parent.a = child.b AND ...`; parent, child: aliases."""
     pairs = zip(link.parent_columns, link.operators, link.child_columns, strict=True)
     return " AND ".join(f"{parent}.{quoted(a)} {equals} {child}.{quoted(b)}" for a, equals, b in pairs)

@@ -1,4 +1,4 @@
-"""What a condition means in production, in words that mean the same in a scratch; or why it cannot be told.
+"""Conditions: their meaning in production, in words that mean the same in a scratch; or why there are none.
 
 The server itself reads it, as a check of an empty temporary table: that allows no subqueries and no columns of the
 system, and its parsed form has every function by its oid, whatever the text does to hide it. What the server writes of
@@ -23,7 +23,7 @@ from psycopg.rows import TupleRow, class_row
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.row_recovery import Condition, RowRecoveryError, TableShape
 from backup_playbook.engines.postgres.inventory import quoted
-from backup_playbook.engines.postgres.row_catalog import create_temporary, said
+from backup_playbook.engines.postgres.row_catalog import TREE, create_temporary, said
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
 
 REMEDY = "Compare the table's own columns with values; or name the rows by `keys`."
@@ -100,12 +100,6 @@ _SCANS: LiteralString = """
 SELECT schemaname || '.' || relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) - (relid = ANY (%s::oid[]))::int
 FROM pg_catalog.pg_stat_xact_user_tables WHERE schemaname <> 'backup_playbook'
 """
-_TREE: LiteralString = """
-WITH RECURSIVE tree(oid) AS (
-  SELECT pg_catalog.to_regclass(%s)::oid
-  UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
-SELECT array_agg(oid::bigint) FROM tree
-"""
 
 
 @dataclass(frozen=True)
@@ -132,7 +126,7 @@ class _Function:
 
     @property
     def objection(self) -> str:
-        """Why it may have another result in a scratch; empty when it has none."""
+        """Reason why it may have another result in a scratch; empty when there is none."""
         if self.volatility == "v":
             return "is VOLATILE: it may have another result each time"
         if self.reads:
@@ -143,7 +137,10 @@ class _Function:
 
 
 def understand(connection: Connection[TupleRow], table: TableShape, where: str) -> Condition:
-    """Within a transaction that nothing was asked in yet, and that is rolled back. Raises RowRecoveryError."""
+    """Let the server understand a condition. Raises RowRecoveryError.
+
+    connection: in a transaction that nothing was asked in yet, and that is rolled back.
+    """
     connection.execute(b"SET TRANSACTION READ WRITE")  # for the temporary table
     connection.execute(b"SET LOCAL lock_timeout = '10s'")
     settings = _settings(connection)
@@ -175,7 +172,7 @@ def understand(connection: Connection[TupleRow], table: TableShape, where: str) 
 
 
 def _settings(connection: Connection[TupleRow]) -> dict[str, str]:
-    """Leaves the search_path without schemas of the application."""
+    """Read the settings of the session, and leave its search_path without schemas of the application."""
     ((schemas,),) = connection.execute(_PATH).fetchall()
     connection.execute(b"SET LOCAL search_path = pg_catalog")
     settings: dict[str, str] = dict(connection.execute(_SETTINGS).fetchall())
@@ -183,9 +180,10 @@ def _settings(connection: Connection[TupleRow]) -> dict[str, str]:
 
 
 def _watched(connection: Connection[TupleRow], table: TableShape, functions: Sequence[_Function]) -> dict[str, str]:
-    """Functions of the application that would be called, with what they do. Raises RowRecoveryError.
+    """Find the functions of the application that would be called, with digests of what they do.
 
-    Called with the rights of this role: so only those of who could do as much by a trigger of the table.
+    They run with the rights of this role. Raises RowRecoveryError for one whose owner could not do as much by a trigger
+    of the table.
     """
     own = [item.oid for item in functions if item.is_of_application]
     called = connection.execute(_CALLED, {"functions": own, "table": quoted(*table.name)}).fetchall()
@@ -228,7 +226,7 @@ def reading_nothing_else(connection: Connection[TupleRow], table: TableShape, co
     if condition.plain:
         yield
         return
-    ((own,),) = connection.execute(_TREE, [quoted(*table.name)]).fetchall()
+    ((own,),) = connection.execute(f"{TREE} SELECT array_agg(oid::bigint) FROM tree", [quoted(*table.name)]).fetchall()
     connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")  # what others read is not counted here
     before: dict[str, int] = dict(connection.execute(_SCANS, [[]]).fetchall())
     yield
@@ -237,8 +235,7 @@ def reading_nothing_else(connection: Connection[TupleRow], table: TableShape, co
     read = sorted(name for name, scans in after if scans > before.get(name, 0))
     if counting != "on" and condition.functions:
         raise RowRecoveryError(
-            f"Nobody can tell whether {', '.join(condition.functions)} reads other tables: track_counts is off.",
-            REMEDY,
+            f"Nobody can tell whether {', '.join(condition.functions)} reads other tables: track_counts is off.", REMEDY
         )
     if read:
         used = ", ".join(condition.functions) or "what the condition uses"
@@ -250,7 +247,7 @@ def reading_nothing_else(connection: Connection[TupleRow], table: TableShape, co
 
 
 def changed_functions(connection: Connection[TupleRow], condition: Condition) -> list[str]:
-    """Those that are not there, or do something else than in production."""
+    """Name the functions that are not there, or do something else than in production."""
     query = "SELECT pg_catalog.md5(pg_catalog.pg_get_functiondef(pg_catalog.to_regprocedure(%s)))"
     found = {name: connection.execute(query, [name]).fetchall()[0][0] for name in condition.functions}
     return [name for name, digest in condition.functions.items() if found[name] != digest]
@@ -276,7 +273,7 @@ def _require_fit(table: TableShape, functions: Sequence[_Function], tree: str) -
 
 
 def _require_plain_columns(connection: Connection[TupleRow], table: TableShape, columns: Sequence[str]) -> None:
-    """Values that are generated are computed anew in a scratch, where other tables have no rows."""
+    """Raise RowRecoveryError for a generated column whose function may have another result in a scratch."""
     for column, tree in connection.execute(_GENERATED, [quoted(*table.name), columns]).fetchall():
         if called := [item.signature for item in _functions(connection, tree) if item.is_of_application]:
             raise RowRecoveryError(
@@ -287,7 +284,7 @@ def _require_plain_columns(connection: Connection[TupleRow], table: TableShape, 
 
 
 def _is_immutable(connection: Connection[TupleRow], temporary: str, sql: str) -> bool:
-    """As the server judges, which lets nothing else into the predicate of an index."""
+    """Let the server judge: it takes nothing else as the predicate of an index."""
     try:
         with connection.transaction():
             connection.execute(
@@ -299,7 +296,7 @@ def _is_immutable(connection: Connection[TupleRow], temporary: str, sql: str) ->
 
 
 def _try(connection: Connection[TupleRow], table: TableShape, condition: Condition) -> None:
-    """With some rows of production: what reads other tables is found before anything is restored."""
+    """Judge some rows of production: a condition that reads other tables is found before anything is restored."""
     view = quoted("pg_temp", "backup_playbook tried")  # parsed before the path of production's functions is set
     create_temporary(
         connection,

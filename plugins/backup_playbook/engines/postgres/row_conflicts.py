@@ -1,4 +1,4 @@
-"""What stands in the way of found rows: seen in production before anything is written, and named."""
+"""Conflicts of found rows with production: seen and named before anything is written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS_SHOWN = 20
 
 
 def find_conflicts(staging: Staging) -> Iterator[Conflict]:
-    """Decide too how rows are overwritten."""
+    """Find all conflicts, and decide how rows are overwritten."""
     for table in staging.tables:
         constraints = read_constraints(staging.live, table.live.name)
         yield from _taken(staging, table, constraints)
@@ -39,7 +39,7 @@ def find_conflicts(staging: Staging) -> Iterator[Conflict]:
 
 
 class _Meetings:
-    """Rows that are to be written, and others of production that have now what is unique of them."""
+    """Pairs of rows that are to be written, and others of production that have their unique values now."""
 
     def __init__(self, staging: Staging, table: StagedTable, constraint: UniqueConstraint) -> None:
         self._staging, self._table = staging, table
@@ -55,7 +55,7 @@ class _Meetings:
         self._moves = moving if staging.on_conflict == "overwrite" else "false"
 
     def take_out(self) -> list[str]:
-        """Those whose values are kept by rows that stay as they are."""
+        """Leave out rows whose values are kept by rows that stay as they are, and name the pairs."""
         table = self._table
         query = (
             f"UPDATE {table.name} o SET {STATE} = 'taken' FROM {self._pairs} WHERE NOT {self._moves} "
@@ -67,7 +67,7 @@ class _Meetings:
         ]
 
     def exchange(self) -> bool:
-        """Whether some are kept by rows that are overwritten too."""
+        """Whether some values are kept by rows that are overwritten too."""
         ((found,),) = self._staging.ask(f"SELECT EXISTS (SELECT FROM {self._pairs} WHERE {self._moves})")
         return bool(found)
 
@@ -99,8 +99,11 @@ def _taken(staging: Staging, table: StagedTable, constraints: list[UniqueConstra
 
 
 def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[UniqueConstraint]) -> Iterator[Conflict]:
-    """An UPDATE gives no identity that is always generated, nor another spelling of a key, and exchanges no unique
-    values between rows."""
+    """Choose how rows are overwritten.
+
+    An UPDATE gives no identity that is always generated, nor another spelling of a key, and exchanges no unique values
+    between rows.
+    """
     if staging.on_conflict != "overwrite":
         return
     identities = [name for name in table.columns if table.live.columns[name].identity == "a" or name in table.key]
@@ -135,7 +138,7 @@ def _choose_way(staging: Staging, table: StagedTable, constraints: Sequence[Uniq
 
 
 def _can_park(staging: Staging, table: StagedTable, exchanged: Sequence[UniqueConstraint]) -> bool:
-    """Tried: only the server knows what checks, lengths and foreign keys say to a value that nobody uses."""
+    """Try to free the values: only the server knows what checks, lengths and foreign keys say to unused ones."""
     if not all(parking(table, item, table.name) for item in exchanged):
         return False
     differing = f"(SELECT * FROM {table.name} WHERE {STATE} = 'differs')"
@@ -153,7 +156,7 @@ def _can_park(staging: Staging, table: StagedTable, exchanged: Sequence[UniqueCo
 
 
 def _acting(staging: Staging, table: StagedTable) -> Iterator[ForeignKey]:
-    """Those by which something else happens to rows that refer to it when one is deleted and inserted."""
+    """Foreign keys by which rows that refer to a row change when it is deleted and inserted."""
     for link in staging.links:
         if link.parent == table.live.name:
             follows = link.on_update != "no action" and bool(_changed(staging, table, link.parent_columns))
@@ -162,7 +165,7 @@ def _acting(staging: Staging, table: StagedTable) -> Iterator[ForeignKey]:
 
 
 def _changed(staging: Staging, table: StagedTable, columns: Sequence[str], of: str = "true") -> list[str]:
-    """Keys of the rows that would get other values of these. of: a condition on `t`, the row in production."""
+    """Keys of rows that would get other values in these columns. of: a condition on `t`, the row in production."""
     differ = " OR ".join(f"s.{quoted(n)} IS DISTINCT FROM t.{quoted(n)}" for n in columns if n in table.columns)
     rows = staging.ask(
         f"SELECT {texts_of('s', table.key)} FROM {table.name} s JOIN {table.rows} t ON {table.same_key('s', 't')} "
@@ -172,7 +175,7 @@ def _changed(staging: Staging, table: StagedTable, columns: Sequence[str], of: s
 
 
 def _references(staging: Staging, table: StagedTable) -> Iterator[Conflict]:
-    """Rows that were never looked for, which an UPDATE would take a value from that no undo script knows."""
+    """Find rows that nobody looked for, which an UPDATE would take a value from that no undo script knows."""
     for link in staging.links:
         if staging.on_conflict == "overwrite" and link.parent == table.live.name and link.on_update.startswith("set "):
             child = read_shape(staging.live, link.child)
@@ -220,7 +223,7 @@ def _reused(staging: Staging) -> Iterator[Conflict]:
 
 
 def _orphans(staging: Staging) -> Iterator[Conflict]:
-    """Rows whose parent is neither in production nor among those that will be inserted."""
+    """Find rows whose parent is neither in production nor among those that will be inserted."""
     staged = {table.live.name: table for table in staging.tables}
     for link in staging.links:
         child, parent = staged.get(link.child), staged.get(link.parent)

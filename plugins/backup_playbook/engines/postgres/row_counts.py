@@ -1,4 +1,4 @@
-"""How many rows the tables of a live database have now, gently."""
+"""Numbers of rows of the tables of a live database, counted gently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backup_playbook.engines.postgres import inventory
 from backup_playbook.engines.postgres.connection import PostgresServer
 
 COUNTED_UP_TO_BYTES = 1 << 30
-"""Larger tables are not read for this: their number of rows is the statistics collector's."""
+"""Size up to which a table is read; a larger one has the number of the statistics collector."""
 SECONDS_PER_TABLE = 60
 
 _IS_THERE = "SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s"
@@ -18,7 +18,7 @@ _STATISTICS = "SELECT n_live_tup FROM pg_catalog.pg_stat_all_tables WHERE relid 
 
 
 def count_rows(server: PostgresServer) -> dict[str, int]:
-    """Rows by `schema.table`, of all tables but those of extensions; counted, or estimated where that takes long.
+    """Count rows by `schema.table`, of all tables but those of extensions; an estimate where that takes long.
 
     Raises SourceError when there is no connection.
     """
@@ -31,7 +31,7 @@ def count_rows(server: PostgresServer) -> dict[str, int]:
 
 
 def _count(connection: Connection[TupleRow], table: inventory.Table, label: str) -> int | None:
-    """None: the table was dropped meanwhile."""
+    """Count the rows of a table; None: it was dropped meanwhile."""
     if table.bytes <= COUNTED_UP_TO_BYTES:
         name = inventory.quoted(table.namespace, table.name)
         try:

@@ -28,6 +28,7 @@ class PartDigests:
         self._digests = [Digest()]
 
     def update(self, block: bytes) -> None:
+        """Add the next bytes."""
         rest = memoryview(block)
         while rest:
             number = len(self._digests) - 1
@@ -41,13 +42,13 @@ class PartDigests:
             rest = rest[room:]
 
     def finish(self) -> list[tuple[int, str]]:
-        """Length and SHA-256 of each part; a part that never came has those of nothing."""
+        """Return length and SHA-256 of each part; one that never came has those of nothing."""
         missing = [Digest() for _ in self._lengths[len(self._digests) :]]
         return [(digest.bytes, digest.sha256) for digest in (*self._digests, *missing)]
 
 
 class RowMultiset:
-    """`digest` is the same for the same rows in any order: the sum of the SHA-256 of every line, and their number.
+    """Digest of rows in any order: the sum of the SHA-256 of every line, and their number.
 
     order: of the values in a row, by their numbers; None: as they come.
     """
@@ -58,6 +59,7 @@ class RowMultiset:
         self._rest = b""
 
     def update(self, block: bytes | memoryview) -> None:
+        """Add the next bytes of COPY text."""
         *lines, self._rest = (self._rest + block).split(b"\n")
         if self._order is not None:  # COPY escapes the tabs of values
             lines = [b"\t".join(map(line.split(b"\t").__getitem__, self._order)) for line in lines]
@@ -66,10 +68,12 @@ class RowMultiset:
         self.rows += len(lines)
 
     def add(self, other: RowMultiset) -> None:
+        """Add all rows of another one."""
         self._sum = (self._sum + other._sum) % _MODULUS
         self.rows += other.rows
         self._rest += other._rest
 
     @property
     def digest(self) -> tuple[int, int, bytes]:
+        """Sum, number of rows, and an incomplete last row."""
         return self._sum, self.rows, self._rest

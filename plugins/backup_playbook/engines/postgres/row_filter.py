@@ -1,4 +1,4 @@
-"""Which rows of a table of the backup are looked at."""
+"""Filters for the rows of a table of the backup."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _FAMILIES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Filter:
-    """Rows whose `columns`, by `operators`, have one of `values`; or those that meet `where`. spelled: a column whose
-    values stand in the backup exactly so; None when that is not known."""
+    """Rows whose `columns`, by `operators`, have one of `values`; or those that meet `where`.
+
+    spelled: a column whose values stand in the backup exactly so; None when that is not known.
+    """
 
     columns: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
@@ -27,6 +29,7 @@ class Filter:
     spelled: str | None = None
 
     def condition(self) -> str:
+        """Write the condition in SQL."""
         rows = (
             " AND ".join(
                 f"{literal(value)} {equals} {quoted(column)}"
@@ -38,5 +41,5 @@ class Filter:
 
 
 def family(column: Column) -> str | None:
-    """Two columns of one family have equal values when their texts are; None: not known."""
+    """Name the family: columns of one have equal values when their texts are equal. None: not known."""
     return _FAMILIES.get(column.cast)

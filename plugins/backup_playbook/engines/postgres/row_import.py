@@ -1,4 +1,4 @@
-"""Found rows back into production: one transaction, read back before it is committed, with a script that undoes it.
+"""Import of found rows into production: one transaction, read back before the commit, with an undo script.
 
 One statement inserts the rows of all tables: Postgres checks foreign keys at its end, so that no order of tables
 matters, and rows that refer to each other in a circle come in together. Triggers of people are disabled one by one, not
@@ -20,12 +20,7 @@ from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.row_catalog import Trigger, read_triggers, said
 from backup_playbook.engines.postgres.row_preview import make_preview
-from backup_playbook.engines.postgres.row_staging import (
-    STATE,
-    StagedTable,
-    Staging,
-    staged_rows,
-)
+from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging, staged_rows
 from backup_playbook.engines.postgres.row_undo import undo_script
 from backup_playbook.engines.postgres.row_writing import Overwriting, all_gone, park
 
@@ -42,7 +37,7 @@ WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog
 
 
 def preview_rows(live: PostgresServer, scratch: PostgresServer, on_conflict: OnConflict) -> Preview:
-    """What an import would do; production is as before. Raises RestoreError, SourceError."""
+    """Preview an import; production stays as it is. Raises RestoreError, SourceError."""
     with staged_rows(live, scratch, on_conflict) as staging:
         return make_preview(staging)
 
@@ -56,7 +51,7 @@ def import_rows(
     fire_triggers: bool,
     keep_undo: Callable[[bytes], str],
 ) -> RecoveredRows:
-    """Write what `seen` shows, all of it or nothing. keep_undo: stores the script, and tells where.
+    """Write what `seen` shows, all of it or nothing. keep_undo: stores the undo script, and returns its place.
 
     Raises RowRecoveryError when production has changed since, or conflicts remain; RestoreError, SourceError.
     """
@@ -76,13 +71,13 @@ def import_rows(
 
 
 def remaining_rows(live: PostgresServer, scratch: PostgresServer) -> dict[str, dict[State, int]]:
-    """Found rows by table and state, as production is now."""
+    """Count the found rows by table and state, as production is now. Raises RestoreError, SourceError."""
     with staged_rows(live, scratch, "skip") as staging:
         return {item.table: {**item.counts} for item in make_preview(staging).tables}
 
 
 def _lock(staging: Staging) -> None:
-    """Rows that will be overwritten: what the fingerprint is taken of stays so until it is written over."""
+    """Lock the rows that will be overwritten: they stay as the fingerprint has them."""
     for table in staging.tables:
         if staging.on_conflict == "overwrite":
             staging.do(
@@ -125,7 +120,7 @@ class _Import:
         )
 
     def _keep_replaced(self, table: StagedTable) -> None:
-        """Rows that will be overwritten, for the undo script."""
+        """Keep the rows that will be overwritten, for the undo script."""
         differs = f"s.{STATE} = 'differs' AND {self._staging.on_conflict == 'overwrite'}"
         self._staging.do(
             f"CREATE TEMP TABLE replaced_{table.name} ON COMMIT DROP AS SELECT t.* FROM {table.rows} t "
@@ -148,7 +143,7 @@ class _Import:
         return f"WITH {', '.join(parts)} SELECT {', '.join(counts)}"
 
     def _overwriting(self, number: int, table: StagedTable) -> Overwriting:
-        """Values of columns that the backup does not have stay as they are."""
+        """Overwrite the columns that the backup has; the values of others stay as they are."""
         source = f"{table.name} s JOIN replaced_{table.name} r ON {table.same_key('s', 'r')}"
 
         def value(name: str) -> str:
@@ -169,7 +164,7 @@ class _Import:
             )
 
     def _advance_sequences(self, table: StagedTable) -> Iterator[str]:
-        """Only forward: another session may have taken values meanwhile."""
+        """Advance sequences past the rows, never back: another session may have taken values meanwhile."""
         written = f"{table.name} WHERE {STATE} IN ({self._staging.written})"
         for column, sequence in self._staging.ask(_SEQUENCES, [table.target]):
             if column in table.columns:

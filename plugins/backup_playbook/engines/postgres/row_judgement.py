@@ -1,4 +1,4 @@
-"""Whether production would have selected the same rows by a condition as the scratch did."""
+"""Check that production would have selected the same rows by a condition as the scratch did."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _VIEW = quoted("pg_temp", "backup_playbook judgement")
 def require_same_judgement(
     live: PostgresServer, scratch: PostgresServer, table: TableShape, condition: Condition
 ) -> None:
-    """Of all rows that were selected, and of some that were not. Raises RowRecoveryError, RestoreError, SourceError.
+    """Let production judge all rows that were selected, and some that were not.
 
-    What a function reads of the server itself cannot be known beforehand: catalogs, sequences, settings, checks that a
-    scratch does not have.
+    A function may read of the server itself what nobody knows beforehand: catalogs, sequences, settings, checks that a
+    scratch does not have. Raises RowRecoveryError, RestoreError, SourceError.
     """
     if condition.plain:
         return

@@ -22,7 +22,7 @@ _NULL = b"\\N"
 
 
 def find_record(manifest: Manifest, table: str) -> TableRecord:
-    """table: `schema.table`, or `table` of the schema public. Raises RowRecoveryError."""
+    """Find `schema.table`, or `table` of the schema public. Raises RowRecoveryError."""
     for record in manifest.tables:
         if table in (f"{record.namespace}.{record.name}", record.name if record.namespace == "public" else ""):
             return record
@@ -35,7 +35,7 @@ def find_record(manifest: Manifest, table: str) -> TableRecord:
 def lookup_rows(
     reader: BackupReader, record: TableRecord, keys: Sequence[str], cancellation: Cancellation
 ) -> list[Row]:
-    """Rows whose key is written exactly so in the backup, such as `17` or `2026-01-31`; every byte read is verified.
+    """Find rows by their key, exactly as the backup has it (`17`, `2026-01-31`); every byte read is verified.
 
     Raises RowRecoveryError for keys that cannot be any; VerificationError, EncryptionError, RepositoryError.
     """
@@ -85,7 +85,7 @@ class _Lines:
 
 
 class _PackedLines(PackReader):
-    """The same, of one table of a pack."""
+    """Picks lines out of one table of a pack."""
 
     def __init__(self, record: TableRecord, wanted: Collection[tuple[bytes, ...]], codec: str) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class _PackedLines(PackReader):
 
 
 def _can_hold(part: TablePart, values: Sequence[str], codec: str) -> bool:
-    """By the smallest and largest key: in the order of whole numbers, or in that of texts, as nobody knows the type."""
+    """Compare with the smallest and largest key: as whole numbers or as texts, for nobody knows the type."""
     if part.key_min is None or part.key_max is None:
         return True
     low, high = part.key_min, part.key_max
@@ -119,7 +119,7 @@ def _can_hold(part: TablePart, values: Sequence[str], codec: str) -> bool:
 
 
 def escape(value: bytes) -> bytes:
-    """As COPY writes it."""
+    """Write a value as COPY does."""
     return re.sub(rb"[\x08\f\n\r\t\v\\]", lambda match: _ESCAPED[match[0]], value)
 
 

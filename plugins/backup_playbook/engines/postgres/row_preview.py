@@ -1,4 +1,4 @@
-"""What an import would do, in words and numbers."""
+"""Preview of an import, in words and numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS_TO_COUNT = 5
 
 
 def make_preview(staging: Staging) -> Preview:
-    """Decide on the way that rows are overwritten, too."""
+    """Make the preview, and decide on the way that rows are overwritten."""
     conflicts = [*staging.conflicts, *find_conflicts(staging)]
     cut = {link: count for link in _cut(staging) if (count := _count_cut(staging, link))}
     return Preview(
@@ -32,7 +32,7 @@ def make_preview(staging: Staging) -> Preview:
 
 
 def _cut(staging: Staging) -> Iterator[ForeignKey]:
-    """By these, the deletion has changed rows that refer to what is missing."""
+    """Foreign keys by which the deletion has changed rows that referred to missing ones."""
     for table in staging.tables:
         links = [link for link in staging.links if link.parent == table.live.name and link.on_delete.startswith("set ")]
         if links and staging.ask(f"SELECT FROM {table.name} WHERE {STATE} = 'missing' LIMIT 1"):
@@ -53,7 +53,7 @@ def _of_cut(link: ForeignKey, count: str) -> str:
 
 
 def _count_cut(staging: Staging, link: ForeignKey) -> str:
-    """Empty: none. Production alone is asked, for the backup would have to be read to its end."""
+    """Count rows in words; empty: none. Production alone is asked: a backup would have to be read to its end."""
     lost = " OR ".join(f"{quoted(name)} IS NULL" for name in link.child_columns)
     try:
         with staging.live.transaction(force_rollback=True):

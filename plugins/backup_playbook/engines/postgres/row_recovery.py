@@ -1,4 +1,4 @@
-"""Deleted rows from a backup, found and looked at: what the scenario calls, one after the other."""
+"""Deleted rows in a backup: the steps that find them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backup_playbook.streams.processes import Cancellation
 
 @dataclass(frozen=True)
 class WantedRows:
-    """What is looked for. links: the foreign keys by which dependent rows are found."""
+    """Rows that are looked for. links: foreign keys by which dependent rows are found."""
 
     table: TableShape
     selection: Selection
@@ -29,7 +29,7 @@ class WantedRows:
 def wanted_rows(
     live: PostgresServer, table: str, keys: Sequence[str] = (), where: str = "", *, children: bool = True
 ) -> WantedRows:
-    """What a form says, as production understands it. Raises RowRecoveryError, SourceError."""
+    """Let production understand a form. Raises RowRecoveryError, SourceError."""
     with live.connect() as connection:
         connection.execute(b"SET TRANSACTION READ ONLY")
         connection.execute(set_statements(SETTINGS, local=True).encode())
@@ -45,13 +45,12 @@ def wanted_rows(
 
 
 def load_rows(
-    live: PostgresServer,
-    scratch: ScratchDatabase,
-    reader: BackupReader,
-    wanted: WantedRows,
-    cancellation: Cancellation,
+    live: PostgresServer, scratch: ScratchDatabase, reader: BackupReader, wanted: WantedRows, cancellation: Cancellation
 ) -> dict[str, float]:
-    """Fill the empty scratch with what can be meant, and mark what is; seconds by phase. Raises as `Target.restore`."""
+    """Load rows that can be meant into the empty scratch, and mark those that are.
+
+    Returns seconds by phase. Raises as `Target.restore`, and RowRecoveryError.
+    """
     phases = RowSearch(
         scratch.server, scratch.host.production(), reader, scratch.options, cancellation,
         root=wanted.table, selection=wanted.selection, links=wanted.links,

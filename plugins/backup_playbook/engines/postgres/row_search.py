@@ -1,4 +1,4 @@
-"""Looks for rows in a backup: fills a scratch with the tables that they can be in, as little of them as will do.
+"""Search for rows in a backup: a scratch is filled with as little as will do of the tables that may have them.
 
 All definitions are restored, for they are small. Of a large table, only rows that can be meant are loaded, and of its
 chunks only those whose keys fit. A table in a circle of foreign keys is read once more for each step of it, and loaded
@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.guards import DatabaseIdentity
 from backup_playbook.core.model import ObjectKind, TablePart, TableRecord
 from backup_playbook.core.row_recovery import (
     ForeignKey,
@@ -26,21 +25,14 @@ from backup_playbook.core.row_recovery import (
     label,
     search_order,
 )
-from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import copy_in
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.leave_out import drop_all_checks
-from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
-from backup_playbook.engines.postgres.row_catalog import read_shape, refers, rows_of
-from backup_playbook.engines.postgres.row_condition import (
-    changed_functions,
-    evaluating,
-    fitting,
-    reading_nothing_else,
-)
+from backup_playbook.engines.postgres.restore import Restore
+from backup_playbook.engines.postgres.row_catalog import TREE, cast_keys, read_shape, refers, rows_of
+from backup_playbook.engines.postgres.row_condition import changed_functions, evaluating, fitting, reading_nothing_else
 from backup_playbook.engines.postgres.row_filter import Filter, family
 from backup_playbook.engines.postgres.row_lookup import escape
-from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.lines import lines_with
 from backup_playbook.streams.parallel import Job, run_jobs
 from backup_playbook.streams.processes import Cancellation
@@ -55,9 +47,9 @@ SOUGHT_IN_TEXT = 32
 READS = 4
 """More often than this, a table in a circle of foreign keys is not read: it is loaded whole then."""
 FOUND = '"backup_playbook".found'
-"""In the scratch: which rows were meant."""
+"""Table of the scratch: rows that are meant."""
 _SELECTED = '"backup_playbook".selected'
-"""In the scratch: the rows that meet the condition."""
+"""View of the scratch: rows that meet the condition."""
 
 # a key may be compared by its smallest and largest value, unless its collation takes different texts for equal
 _ORDERED = """
@@ -66,37 +58,27 @@ SELECT coalesce((SELECT collisdeterministic FROM pg_catalog.pg_collation c WHERE
 FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = %s
 """
 
-_MEMBERS = """
-WITH RECURSIVE tree(oid) AS (
-  SELECT pg_catalog.to_regclass(%s)::oid
-  UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid)
-SELECT n.nspname::text, c.relname::text FROM tree JOIN pg_catalog.pg_class c USING (oid)
+_MEMBERS = f"""
+{TREE}SELECT n.nspname::text, c.relname::text FROM tree JOIN pg_catalog.pg_class c USING (oid)
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 """
 
 
+@dataclass
 class RowSearch(Restore):
-    """The selected rows of `root`, and what refers to them by `links`, into an empty scratch.
+    """Restore of the selected rows of `root`, and of rows that refer to them by `links`, into an empty scratch.
 
     root: as it is in production. links: the foreign keys to follow down.
     """
 
-    def __init__(
-        self,
-        server: PostgresServer,
-        production: Sequence[DatabaseIdentity],
-        reader: BackupReader,
-        options: RestoreOptions,
-        cancellation: Cancellation,
-        *,
-        root: TableShape,
-        selection: Selection,
-        links: Sequence[ForeignKey],
-    ) -> None:
-        super().__init__(server, production, reader, options, cancellation)
-        self._root, self._selection, self._links = root, selection, links
-        self._objects = {item.name: item for item in reader.manifest.objects}
-        self._records = {(table.namespace, table.name): table for table in reader.manifest.tables}
+    root: TableShape
+    selection: Selection
+    links: Sequence[ForeignKey]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._objects = {item.name: item for item in self._manifest.objects}
+        self._records = {(table.namespace, table.name): table for table in self._manifest.tables}
 
     def _pre_data(self) -> None:
         super()._pre_data()
@@ -104,7 +86,7 @@ class RowSearch(Restore):
             drop_all_checks(connection)
 
     def _data(self) -> None:
-        order = search_order(self._root.name, self._links)
+        order = search_order(self.root.name, self.links)
         with self._loading("The rows") as self._session:
             self._session.execute(b"CREATE SCHEMA backup_playbook")
             self._session.execute(
@@ -112,16 +94,16 @@ class RowSearch(Restore):
                 "PRIMARY KEY (relation, place))".encode()
             )
             self._members = {table: self._stored_in(table) for group in order for table in group}
-            if not self._members[self._root.name]:
+            if not self._members[self.root.name]:
                 raise RowRecoveryError(
-                    f"The backup {self._manifest.backup_id} has no table {self._root.label}.",
+                    f"The backup {self._manifest.backup_id} has no table {self.root.label}.",
                     "Choose a backup that was taken while the table existed: list_backup_contents shows its tables.",
                 )
             self._prepare_selection()
-            self._links = [link for link in self._links if self._is_known(link)]
+            self.links = [link for link in self.links if self._is_known(link)]
             needed = {part.object for records in self._members.values() for record in records for part in record.parts}
             total = sum(self._objects[name].content_bytes for name in needed)
-            with Progress(self._server.database, total) as self._progress:
+            with Progress(self.server.database, total) as self._progress:
                 packs = [self._objects[name] for name in needed if self._objects[name].kind is ObjectKind.PACK]
                 self._run([Job(item.content_bytes, partial(self._load_pack, item)) for item in packs])
                 for tables in order:
@@ -131,8 +113,8 @@ class RowSearch(Restore):
         """Indexes and constraints are of no use here."""
 
     def _search(self, tables: set[TableName]) -> None:
-        """Load what can be meant of these tables, and mark what is, until nothing more is found."""
-        into = [link for link in self._links if link.child in tables and self._members.get(link.parent)]
+        """Load rows of these tables that can be meant, and mark those that are, until nothing more is found."""
+        into = [link for link in self.links if link.child in tables and self._members.get(link.parent)]
         circular = {link.child for link in into if link.parent in tables}
         seen: dict[TableName, list[Filter]] = {table: [] for table in tables}
         whole: set[TableName] = set()
@@ -146,9 +128,9 @@ class RowSearch(Restore):
                     seen[table] += new
                     whole |= {table} if wide else set()
             self._run(jobs)
-            if self._root.name in tables and not self._mark_selected() and not number:
+            if self.root.name in tables and not self._mark_selected() and not number:
                 raise RowRecoveryError(
-                    f"None of the rows is in the backup {self._manifest.backup_id}, which has {self._root.label} as it "
+                    f"None of the rows is in the backup {self._manifest.backup_id}, which has {self.root.label} as it "
                     f"was at {self._manifest.snapshot_at:%Y-%m-%d %H:%M:%S %Z}.",
                     "Correct the keys or the condition, or choose a backup from when the rows existed.",
                 )
@@ -158,9 +140,9 @@ class RowSearch(Restore):
                 break
 
     def _new_filters(self, table: TableName, into: Sequence[ForeignKey], seen: Sequence[Filter]) -> list[Filter]:
-        """For what was found since the table was read; of the root, at first, what is selected."""
+        """Filters for what was found since the table was read; of the root, at first, for what is selected."""
         filters = [self._by(link) for link in into if link.child == table]
-        if table == self._root.name and not seen:
+        if table == self.root.name and not seen:
             filters.append(self._by_selection())
         known = {(item.columns, value) for item in seen for value in item.values}
         left = (
@@ -171,11 +153,11 @@ class RowSearch(Restore):
 
     def _prepare_selection(self) -> None:
         """See that production's key and condition are of use here. Raises RowRecoveryError."""
-        shape, condition = self._shape(self._root.name), self._selection.condition
-        named = {*self._root.key, *(condition.columns if condition else ())}
+        shape, condition = self._shape(self.root.name), self.selection.condition
+        named = {*self.root.key, *(condition.columns if condition else ())}
         if lost := sorted(named - shape.columns.keys()):
             raise RowRecoveryError(
-                f"The rows of {self._root.label} in the backup and in production have no common key, or nothing that "
+                f"The rows of {self.root.label} in the backup and in production have no common key, or nothing that "
                 f"the condition names: {', '.join(lost)} is no column of the backup's table.",
                 "Choose a backup from after the column was made; or restore the table into a database of its own "
                 "(restore_database), and copy the rows manually.",
@@ -189,12 +171,12 @@ class RowSearch(Restore):
             )
         with fitting(shape):
             self._session.execute(
-                f"CREATE VIEW {_SELECTED} (relation, place) AS SELECT tableoid, ctid FROM {quoted(*self._root.name)} "
+                f"CREATE VIEW {_SELECTED} (relation, place) AS SELECT tableoid, ctid FROM {quoted(*self.root.name)} "
                 f"WHERE {condition.sql}".encode(self._codec)
             )
 
     def _is_known(self, link: ForeignKey) -> bool:
-        """Whether it can be followed: the backup may be from before its columns were made."""
+        """Whether a foreign key can be followed: the backup may be older than its columns."""
         sides = ((link.child, link.child_columns), (link.parent, link.parent_columns))
         known = all(not self._members.get(table) or set(names) <= self._shape(table).columns.keys()
                     for table, names in sides)  # fmt: skip
@@ -204,17 +186,14 @@ class RowSearch(Restore):
 
     def _is_wide(self, table: TableName, filters: Sequence[Filter]) -> bool:
         """Whether the table is loaded whole: too many keys, or a question that COPY does not answer."""
-        columns = self._shape(table).columns
-        generated = {name for name, column in columns.items() if column.generated}
+        generated = {name for name, column in self._shape(table).columns.items() if column.generated}
+        condition = self.selection.condition
+        is_plain = condition is not None and condition.plain and not generated & condition.columns
         return (
             sum(len(item.values) for item in filters) > COMPARED_WHILE_LOADING
             or any(generated & set(item.columns) for item in filters)
-            or any(item.where and not self._is_judged_while_loading(generated) for item in filters)
+            or any(item.where and not is_plain for item in filters)
         )
-
-    def _is_judged_while_loading(self, generated: set[str]) -> bool:
-        condition = self._selection.condition
-        return condition is not None and condition.plain and not generated & condition.columns
 
     def _by(self, link: ForeignKey) -> Filter:
         then, now = self._shape(link.parent).columns, self._shape(link.child).columns
@@ -224,24 +203,19 @@ class RowSearch(Restore):
         return Filter(link.child_columns, link.operators, values, spelled=next(spelled, None))
 
     def _by_selection(self) -> Filter:
-        if condition := self._selection.condition:
+        if condition := self.selection.condition:
             return Filter(where=condition.sql)
-        columns = self._shape(self._root.name).columns
-        names = [f"v{number}" for number in range(len(self._root.key))]
-        texts = ", ".join(f"{v}::{columns[name].cast}::text" for v, name in zip(names, self._root.key, strict=True))
-        arrays = [list(values) for values in zip(*self._selection.keys, strict=True)]
-        marks = ", ".join("%s::text[]" for _ in arrays)
-        values = self._ask(f"SELECT {texts} FROM unnest({marks}) v({', '.join(names)})", arrays)
-        spelled = (name for name in self._root.key if family(columns[name]))
-        return Filter(
-            self._root.key, self._root.key_operators, [tuple(row) for row in values], spelled=next(spelled, None)
-        )
+        shape, key = self._shape(self.root.name), self.root.key
+        values = cast_keys(self._session, key, shape, self.selection.keys)
+        spelled = (name for name in key if family(shape.columns[name]))
+        return Filter(key, self.root.key_operators, values, spelled=next(spelled, None))
 
     def _loads(
         self, table: TableName, narrow: Sequence[Filter] | None, seen: Sequence[Filter], new: Sequence[Filter]
     ) -> Iterator[Job[None]]:
-        """narrow: by which chunks are left out. new: by which rows are; empty: all come, in place of those before."""
-        records = [record for record in self._members[table] if self._is_streamed(record)]
+        """Jobs that load a table. narrow: filters of chunks. new: of rows; empty: all come, and replace the others."""
+        records = [record for record in self._members[table]
+                   if any(self._objects[part.object].kind is ObjectKind.TABLE for part in record.parts)]  # fmt: skip
         condition = " OR ".join(item.condition() for item in new)
         if seen and new:  # what was loaded then must not come again
             condition = f"({condition}) AND ({' OR '.join(item.condition() for item in seen)}) IS NOT TRUE"
@@ -254,14 +228,11 @@ class RowSearch(Restore):
 
     def _unload(self, record: TableRecord) -> None:
         name = quoted(*record.target)
-        self._session.execute(f"DELETE FROM {FOUND} WHERE relation = {literal(name)}::regclass".encode(self._codec))
-        self._session.execute(f"TRUNCATE ONLY {name}".encode(self._codec))
-
-    def _is_streamed(self, record: TableRecord) -> bool:
-        return any(self._objects[part.object].kind is ObjectKind.TABLE for part in record.parts)
+        commands = f"DELETE FROM {FOUND} WHERE relation = {literal(name)}::regclass; TRUNCATE ONLY {name}"
+        self._session.execute(commands.encode(self._codec))
 
     def _texts(self, record: TableRecord, filters: Sequence[Filter]) -> list[bytes] | None:
-        """What stands in every line that can be meant, as COPY writes it; None: too much, or not known."""
+        """Texts of which one is in every line that can be meant, as COPY writes it; None: too many, or not known."""
         texts: dict[bytes, None] = {}
         for item in filters:
             if item.spelled is None or not self._is_deterministic(record, item.spelled)[0]:
@@ -279,14 +250,12 @@ class RowSearch(Restore):
         return deterministic, collated
 
     def _parts(self, record: TableRecord, filters: Sequence[Filter] | None) -> list[TablePart]:
-        """The chunks that can hold what is looked for."""
+        """Chunks that can hold what is looked for."""
         parts = [part for part in record.parts if part.rows]
-        first = record.key[0] if record.key else None
-        if filters is None or not all(first in item.columns for item in filters):
+        first = record.key[0] if record.key else ""
+        # without a smallest key, its type need not have an order that is found without its schema
+        if filters is None or not all(first in item.columns for item in filters) or not any(p.key_min for p in parts):
             return parts
-        if not any(part.key_min for part in parts):  # nor need its type have an order that is found without its schema
-            return parts
-        assert first
         deterministic, collated = self._is_deterministic(record, first)
         if not deterministic:
             return parts
@@ -307,7 +276,7 @@ class RowSearch(Restore):
         content = self._content(self._objects[part.object])
         with (
             self._loading(label((record.namespace, record.name))) as connection,
-            fitting(self._root) if condition else nullcontext(),  # whose errors show no rows
+            fitting(self.root) if condition else nullcontext(),  # whose errors show no rows
             connection.transaction(),
             connection.cursor().copy(command.encode(self._codec)) as copy,
         ):
@@ -317,40 +286,39 @@ class RowSearch(Restore):
     # questions to the scratch
 
     def _mark_selected(self) -> int:
-        if condition := self._selection.condition:
+        if condition := self.selection.condition:
             with (
-                fitting(self._root),
+                fitting(self.root),
                 self._session.transaction(),
-                reading_nothing_else(self._session, self._root, condition),
+                reading_nothing_else(self._session, self.root, condition),
             ):
                 evaluating(self._session, condition)
                 command = f"INSERT INTO {FOUND} SELECT relation, place, true FROM {_SELECTED} ON CONFLICT DO NOTHING"
                 return self._session.execute(command.encode()).rowcount
-        columns = {f"v{number}": column for number, column in enumerate(self._root.key)}
-        pairs = zip(columns.items(), self._root.key_operators, strict=True)
-        arrays = [f"ARRAY[{', '.join(map(literal, values))}]" for values in zip(*self._selection.keys, strict=True)]
-        casts = self._shape(self._root.name).columns
+        columns = {f"v{number}": column for number, column in enumerate(self.root.key)}
+        pairs = zip(columns.items(), self.root.key_operators, strict=True)
+        arrays = [f"ARRAY[{', '.join(map(literal, values))}]" for values in zip(*self.selection.keys, strict=True)]
+        casts = self._shape(self.root.name).columns
         equal = " AND ".join(f"t.{quoted(column)} {equals} {v}::{casts[column].cast}" for (v, column), equals in pairs)
         wanted = f"unnest({', '.join(arrays)}) v({', '.join(columns)})"
-        return self._mark(quoted(*self._root.name), f"EXISTS (SELECT FROM {wanted} WHERE {equal})")
+        return self._mark(quoted(*self.root.name), f"EXISTS (SELECT FROM {wanted} WHERE {equal})")
 
     def _mark_children(self, link: ForeignKey) -> int:
         parent, child = rows_of(self._shape(link.parent)), rows_of(self._shape(link.child))
         return self._mark(child, f"EXISTS (SELECT FROM {parent} p WHERE {refers(link, 'p', 't')} AND {is_found('p')})")
 
     def _mark(self, rows: str, condition: str) -> int:
-        query = f"""INSERT INTO {FOUND} SELECT t.tableoid, t.ctid FROM {rows} AS t
-            WHERE {condition} ON CONFLICT DO NOTHING"""
+        query = f"INSERT INTO {FOUND} SELECT t.tableoid, t.ctid FROM {rows} t WHERE {condition} ON CONFLICT DO NOTHING"
         return self._session.execute(query.encode(self._codec)).rowcount
 
     def _found_values(self, table: TableName, columns: Sequence[str]) -> list[tuple[str, ...]]:
         texts = ", ".join(f"t.{quoted(column)}::text" for column in columns)
         known = " AND ".join(f"t.{quoted(column)} IS NOT NULL" for column in columns)
         query = f"SELECT DISTINCT {texts} FROM {rows_of(self._shape(table))} t WHERE {is_found('t')} AND {known}"
-        return [tuple(row) for row in self._session.execute(query.encode(self._codec)).fetchall()]
+        return [tuple(row) for row in self._ask(query)]
 
     def _stored_in(self, table: TableName) -> list[TableRecord]:
-        """The tables of the backup that hold its rows: itself, partitions, what inherits from it."""
+        """Tables of the backup that hold its rows: itself, partitions, tables that inherit from it."""
         names = self._ask(_MEMBERS, [quoted(*table)])
         return [self._records[namespace, name] for namespace, name in names if (namespace, name) in self._records]
 
@@ -359,12 +327,13 @@ class RowSearch(Restore):
         assert shape
         return shape
 
-    def _ask(self, query: str, values: Sequence[object]) -> list[TupleRow]:
+    def _ask(self, query: str, values: Sequence[object] | None = None) -> list[TupleRow]:
         return self._session.execute(query.encode(self._codec), values).fetchall()
 
     def _run(self, jobs: list[Job[None]]) -> None:
-        run_jobs(jobs, self._options.streams, Cancellation(self._cancellation))
+        run_jobs(jobs, self.options.streams, Cancellation(self.cancellation))
 
 
 def is_found(alias: str) -> str:
+    """Write the condition that a row of the scratch was found; alias: of its table."""
     return f"EXISTS (SELECT FROM {FOUND} f WHERE f.relation = {alias}.tableoid AND f.place = {alias}.ctid)"

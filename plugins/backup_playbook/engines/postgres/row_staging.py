@@ -55,8 +55,10 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY 1, 2
 
 @dataclass(frozen=True)
 class StagedTable:
-    """Rows of one table. name: of the temporary table. columns: those that both sides have. referred: those that
-    foreign keys refer to."""
+    """Found rows of one table in a temporary table, `name`.
+
+    columns: those that both sides have. referred: those that foreign keys refer to.
+    """
 
     name: str
     live: TableShape
@@ -65,26 +67,30 @@ class StagedTable:
 
     @property
     def key(self) -> tuple[str, ...]:
+        """Columns of the primary key."""
         return self.live.key
 
     @property
     def target(self) -> str:
+        """Production's table, as SQL that writes to it."""
         return quoted(*self.live.name)
 
     @property
     def rows(self) -> str:
+        """Production's rows, as SQL for FROM."""
         return rows_of(self.live)
 
     def same_key(self, one: str, other: str) -> str:
+        """Write `one.a = other.a AND ...`; one, other: aliases."""
         return same_key(self.live, one, other)
 
     def row(self, alias: str) -> str:
-        """All values as one text: equal when they are."""
+        """Write all values as one text, which is equal when they are."""
         return f"ROW({columns_of(alias, self.columns)})::text"
 
 
 class Staging:
-    """The found rows in production's session, each with its state. Everything is gone with the transaction."""
+    """Found rows in production's session, each with its state. Everything is gone with the transaction."""
 
     def __init__(
         self,
@@ -98,9 +104,9 @@ class Staging:
         self.tables: list[StagedTable] = []
         self.conflicts: list[Conflict] = []
         self.ways: dict[str, Way] = {}
-        """By the name of the staged table; where there is none, "update"."""
+        """Ways by the name of the staged table; a table without one is updated."""
         self.parked: dict[str, Sequence[UniqueConstraint]] = {}
-        """Of those, whose values are freed before."""
+        """Constraints by the name of the staged table, whose values are freed before."""
 
     @property
     def written(self) -> str:
@@ -108,6 +114,7 @@ class Staging:
         return "'missing', 'differs'" if self.on_conflict == "overwrite" else "'missing'"
 
     def load(self) -> None:
+        """Copy the found rows of all tables, and compare them with production."""
         found = self._scratch.execute(_FOUND_TABLES.encode()).fetchall()
         for number, (namespace, name) in enumerate(found):
             if staged := self._stage(f"staged_{number}", (namespace, name)):
@@ -115,16 +122,19 @@ class Staging:
                 self._compare(staged)
 
     def way(self, table: StagedTable) -> Way:
+        """Way in which rows of the table are overwritten."""
         return self.ways.get(table.name, "update")
 
     def ask(self, query: str, parameters: Sequence[Any] = ()) -> list[TupleRow]:
+        """Run a query in production's transaction."""
         return self.live.execute(query.encode(self.live.info.encoding), parameters or None).fetchall()
 
-    def do(self, command: str) -> int:
-        return self.live.execute(command.encode(self.live.info.encoding)).rowcount
+    def do(self, command: str) -> None:
+        """Run a command in production's transaction."""
+        self.live.execute(command.encode(self.live.info.encoding))
 
     def in_words(self, columns: Sequence[str], texts: Sequence[str | None]) -> str:
-        """What `texts_of` gave, for people."""
+        """Write values, as `texts_of` reads them, for people."""
         return in_words(dict(zip(columns, map(self._readable, texts), strict=True)))
 
     def _readable(self, text: str | None) -> str | None:
@@ -173,7 +183,10 @@ class Staging:
 
 @contextmanager
 def staged_rows(live: PostgresServer, scratch: PostgresServer, on_conflict: OnConflict) -> Iterator[Staging]:
-    """A transaction on production, rolled back unless it is committed meanwhile. Raises RestoreError, SourceError."""
+    """Stage the found rows in a transaction on production, rolled back unless it is committed within the block.
+
+    Raises RestoreError, SourceError.
+    """
     with both_sides(live, scratch) as (here, there):
         staging = Staging(here, there, read_foreign_keys(here), on_conflict)
         staging.load()
@@ -184,7 +197,7 @@ def staged_rows(live: PostgresServer, scratch: PostgresServer, on_conflict: OnCo
 def both_sides(
     live: PostgresServer, scratch: PostgresServer
 ) -> Iterator[tuple[Connection[TupleRow], Connection[TupleRow]]]:
-    """Transactions on production and the scratch, as above."""
+    """Open transactions on production and the scratch, see `staged_rows`."""
     with scratch.connect() as there, live.connect() as here:
         try:
             # local: behind a pooler, what a commit leaves set would meet the application's next transaction
@@ -204,7 +217,7 @@ def both_sides(
 
 
 def copy_rows(there: Connection[TupleRow], query: str, here: Connection[TupleRow], into: str) -> None:
-    """What `query` gives there; into: a table and its columns here."""
+    """Copy the rows of a query there into a table here; into: its name and columns."""
     out = f"COPY ({query}) TO STDOUT".encode(there.info.encoding)
     with (
         there.cursor().copy(out) as rows,
@@ -215,7 +228,7 @@ def copy_rows(there: Connection[TupleRow], query: str, here: Connection[TupleRow
 
 
 def _speak_alike(there: Connection[TupleRow], here: Connection[TupleRow]) -> None:
-    """Rows go from one to the other as they are; in a database of no encoding, LATIN1 has a character for any byte."""
+    """Set one encoding for both: LATIN1 has a character for any byte, where one database is of no encoding."""
     unknown = any(session.info.parameter_status("server_encoding") == _NO_ENCODING for session in (there, here))
     encoding = "LATIN1" if unknown else there.info.parameter_status("client_encoding")
     for connection in (there, here):
@@ -243,6 +256,6 @@ def _remedy(error: psycopg.Error) -> str:
 
 
 def texts_of(alias: str, columns: Sequence[str]) -> str:
-    """The beginning of each value as text, for people."""
+    """Write an array of the beginnings of all values as text, for people."""
     values = (f"left({alias}.{quoted(name)}::text, {_CHARACTERS_READ})" for name in columns)
     return f"ARRAY[{', '.join(values)}]"

@@ -1,4 +1,4 @@
-"""The script that takes an import of rows back: plain psql, complete in itself."""
+"""Script that takes an import of rows back: plain psql, complete in itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from backup_playbook.core.row_recovery import ForeignKey
 from backup_playbook.engines.postgres.inventory import quoted
-from backup_playbook.engines.postgres.row_catalog import Trigger, read_shape, refers, rows_of
+from backup_playbook.engines.postgres.row_catalog import Trigger, columns_of, read_shape, refers, rows_of
 from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging
 from backup_playbook.engines.postgres.row_writing import Overwriting, all_gone, park
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements
@@ -28,9 +28,9 @@ SET TRANSACTION READ WRITE;
 
 
 def undo_script(staging: Staging, triggers: Sequence[Trigger]) -> bytes:
-    """Within the transaction of the import, when everything is written. triggers: to be switched off again.
+    """Write the script within the transaction of the import, when all else is written; in the session's encoding.
 
-    In the encoding of this session, which its rows come in.
+    triggers: to be switched off again.
     """
     info = staging.live.info
     settings = set_statements(SETTINGS, local=True)
@@ -46,53 +46,33 @@ def undo_script(staging: Staging, triggers: Sequence[Trigger]) -> bytes:
 
 def _written(staging: Staging, table: StagedTable) -> Iterator[bytes]:
     """Keys and digests of the rows as they are now; in the script, those that are still so."""
-    keys = ", ".join(f"t.{quoted(name)}" for name in table.key)
-    yield from _copied(
-        staging,
-        f"inserted_{table.name}",
-        f"SELECT {keys}, {_digest(table)} AS {DIGEST} FROM {table.rows} t",
-        f"JOIN {table.name} s ON {table.same_key('s', 't')} WHERE s.{STATE} = 'missing'",
-    )
-    yield _keep_unchanged(staging, table, f"inserted_{table.name}")
+    rows = f"{table.rows} t JOIN {table.name} s ON {table.same_key('s', 't')} WHERE s.{STATE} = 'missing'"
+    yield from _copied(staging, table, "inserted", columns_of("t", table.key), rows, f"{table.rows} t")
 
 
 def _replaced(staging: Staging, table: StagedTable) -> Iterator[bytes]:
     """Rows as they were before they were overwritten, with the digest of what they are now."""
-    columns = ", ".join(f"r.{quoted(name)}" for name in table.live.stored)
     if _has_replaced(staging, table):
-        yield from _copied(
-            staging,
-            f"replaced_{table.name}",
-            f"SELECT {columns}, {_digest(table)} AS {DIGEST} FROM {table.rows} t",
-            f"JOIN replaced_{table.name} r ON {table.same_key('r', 't')}",
-            as_from=f"{table.rows} r, {table.rows} t",
-        )
-        yield _keep_unchanged(staging, table, f"replaced_{table.name}")
+        rows = f"{table.rows} t JOIN replaced_{table.name} r ON {table.same_key('r', 't')}"
+        columns = columns_of("r", table.live.stored)
+        yield from _copied(staging, table, "replaced", columns, rows, f"{table.rows} r, {table.rows} t")
 
 
-def _keep_unchanged(staging: Staging, table: StagedTable, name: str) -> bytes:
-    """In the script: of the rows written, those that are still so."""
-    return (
-        f"DELETE FROM {name} s WHERE NOT EXISTS (SELECT FROM {table.rows} t WHERE "
-        f"{table.same_key('s', 't')} AND {_digest(table)} = s.{DIGEST});\nANALYZE {name};\n"
-    ).encode(staging.live.info.encoding)
-
-
-def _copied(staging: Staging, name: str, select: str, rest: str, as_from: str = "") -> Iterator[bytes]:
-    head = select if not as_from else f"{select[: select.rindex(' FROM ')]} FROM {as_from}"
-    yield f"CREATE TEMP TABLE {name} ON COMMIT DROP AS {head} WITH NO DATA;\nCOPY {name} FROM stdin;\n".encode(
-        staging.live.info.encoding
-    )
-    query = f"COPY ({select} {rest}) TO STDOUT"
-    with staging.live.cursor().copy(query.encode(staging.live.info.encoding)) as rows:
-        for block in rows:
+def _copied(staging: Staging, table: StagedTable, kind: str, columns: str, rows: str, types: str) -> Iterator[bytes]:
+    """Temporary table with the columns of `rows` and their digest, without rows changed since; types: for its types."""
+    codec, name = staging.live.info.encoding, f"{kind}_{table.name}"
+    digest = f"md5(ROW({columns_of('t', table.live.stored)})::text)"
+    select = f"SELECT {columns}, {digest} AS {DIGEST} FROM"
+    yield (
+        f"CREATE TEMP TABLE {name} ON COMMIT DROP AS {select} {types} WITH NO DATA;\nCOPY {name} FROM stdin;\n"
+    ).encode(codec)
+    with staging.live.cursor().copy(f"COPY ({select} {rows}) TO STDOUT".encode(codec)) as copy:
+        for block in copy:
             yield bytes(block)
-    yield b"\\.\n"
-
-
-def _digest(table: StagedTable) -> str:
-    values = ", ".join(f"t.{quoted(name)}" for name in table.live.stored)
-    return f"md5(ROW({values})::text)"
+    yield (
+        f"\\.\nDELETE FROM {name} s WHERE NOT EXISTS (SELECT FROM {table.rows} t WHERE "
+        f"{table.same_key('s', 't')} AND {digest} = s.{DIGEST});\nANALYZE {name};\n"
+    ).encode(codec)
 
 
 def _prune(staging: Staging) -> str:
@@ -122,7 +102,7 @@ def _prune(staging: Staging) -> str:
 
 
 def _prune_replaced(parent: StagedTable, link: ForeignKey, children: str, going: str) -> str:
-    """Nor take back values that rows refer to now, unless another row gets them."""
+    """Leave values in place that rows refer to now, unless another row gets them."""
     replaced = f"replaced_{parent.name}"
     changed = " OR ".join(f"t.{quoted(n)} IS DISTINCT FROM p.{quoted(n)}" for n in link.parent_columns)
     if link.on_update == "no action":
@@ -141,7 +121,7 @@ def _park(staging: Staging) -> Iterator[str]:
 
 
 def _take_back(staging: Staging) -> str:
-    """In one statement, as they came: rows may refer to each other in a circle."""
+    """Take all rows back in one statement, as they came: they may refer to each other in a circle."""
     back = [
         Overwriting(table, number, staging.way(table), f"replaced_{table.name} r", "r", table.live.stored, _of_replaced)
         for number, table in enumerate(staging.tables)

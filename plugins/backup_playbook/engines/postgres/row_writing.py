@@ -1,4 +1,4 @@
-"""The statements that write rows over others: those of an import, and those of the script that takes it back."""
+"""Statements that write rows over others: those of an import, and those of its undo script."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNUSED: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Overwriting:
-    """Rows of `table`, whose key in `source` is that of `alias`, get their values from it.
+    """Parts of a WITH that give rows of `table` the values of `source`, whose key is that of `alias`.
 
     value: of a column, as an expression on `source`. columns: those that it has values for.
     """
@@ -35,7 +35,7 @@ class Overwriting:
 
     @property
     def deletion(self) -> str | None:
-        """A part of a WITH."""
+        """Part that deletes the rows, if they are written anew."""
         if self.way != "anew":
             return None
         return (
@@ -44,7 +44,7 @@ class Overwriting:
         )
 
     def writing(self, gone: str) -> str:
-        """The same. gone: a condition that is met, and known, when all deletions are done."""
+        """Part that writes the rows. gone: a condition that is met, and known, when all deletions are done."""
         if self.way == "anew":
             listed = ", ".join(map(quoted, self.table.live.stored))
             values = ", ".join(map(self.value, self.table.live.stored))
@@ -64,7 +64,7 @@ class Overwriting:
 
 
 def all_gone(deletions: Sequence[str]) -> str:
-    """Whoever asks for their number waits for them: else Postgres runs the parts of a WITH in any order."""
+    """Write a condition that waits for all deletions: else Postgres runs the parts of a WITH in any order."""
     numbers = [f"(SELECT count(*) FROM {part.split(' ', 1)[0]})" for part in deletions]
     return f"{' + '.join(numbers)} >= 0" if numbers else "true"
 
@@ -81,7 +81,7 @@ def park(table: StagedTable, constraints: Sequence[UniqueConstraint], source: st
 
 
 def parking(table: StagedTable, constraint: UniqueConstraint, wanted: str) -> tuple[str, str] | None:
-    """A column of it, and a value by which no two rows meet; None: nobody knows one."""
+    """Choose a column of a constraint, and a value by which no two rows meet; None: nobody knows one."""
     free = [
         name
         for name in constraint.columns
@@ -99,5 +99,5 @@ def parking(table: StagedTable, constraint: UniqueConstraint, wanted: str) -> tu
 
 
 def _settable(table: StagedTable, columns: Sequence[str]) -> list[str]:
-    """The columns that an UPDATE may give a value; those of the key have theirs."""
+    """Columns that an UPDATE may give a value; those of the key have theirs."""
     return [name for name in columns if name not in table.key and table.live.columns[name].identity != "a"]

@@ -1,4 +1,4 @@
-"""Databases that are made for one restore, found again when their worker was killed, and removed.
+"""Scratch databases: made for one restore, found again when their worker was killed, and removed.
 
 A scratch carries a comment that says so, and nothing without it is dropped, but for an empty database with a name as
 only we give: what a worker left that was killed before it could write the comment.
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from psycopg import Connection, Error, sql
+from psycopg import Connection, Error
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import GuardError, RestoreError
@@ -26,6 +26,7 @@ from backup_playbook.core.server_words import message
 from backup_playbook.engines.contract import WHOLE, CopyOptions, CopyServer, Room, ScratchTarget
 from backup_playbook.engines.postgres.connection import PostgresServer, identity, may_be_quiet
 from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.handover import COMMENT, set_comment
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.kept import is_kept, keep, require_fitting_name, require_new
 from backup_playbook.engines.postgres.partial import read_part
@@ -47,16 +48,12 @@ _MARK = {"backup_playbook": "scratch"}
 _LOCK = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('backup_playbook scratch'))"
 
 # what CREATE DATABASE calls a column of pg_database; a version's catalog has some of them only
-_LOCALE_WORDS = {
-    "datcollate": "LC_COLLATE",
-    "datctype": "LC_CTYPE",
-    "daticurules": "ICU_RULES",
-}
+_LOCALE_WORDS = {"datcollate": "LC_COLLATE", "datctype": "LC_CTYPE", "daticurules": "ICU_RULES"}
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
 def read_identity(server: PostgresServer) -> DatabaseIdentity:
-    """Of the database that `server` leads to. Raises SourceError when it cannot be reached."""
+    """Read the identity of the database that `server` leads to. Raises SourceError when it cannot be reached."""
     with server.connect() as connection:
         found = identity(connection)
     assert found is not None
@@ -65,10 +62,10 @@ def read_identity(server: PostgresServer) -> DatabaseIdentity:
 
 @dataclass(frozen=True)
 class ScratchServer:
-    """A server on which scratch databases may be made; `server` names a database that we may connect to.
+    """Server on which scratch databases may be made; `server` names a database that we may connect to.
 
-    production: what is never written to or dropped, by whatever address it is reached; asked for only before that.
-    streams: how many load at once.
+    production: databases that are never written to or dropped, by whatever address they are reached; asked for only
+    before that. streams: how many load at once.
     """
 
     server: PostgresServer
@@ -96,7 +93,7 @@ class ScratchServer:
         return Room(self.server.label, free)
 
     def list_scratches(self) -> list[Scratch]:
-        """All scratch databases there are, also those of other runs and of killed workers. Raises SourceError."""
+        """List all scratch databases, also those of other runs and of killed workers. Raises SourceError."""
         with self.server.connect(autocommit=True) as connection:
             connection.execute(_LOCK)
             return [found for name in _names(connection) if (found := self._recognise(connection, name))]
@@ -104,10 +101,10 @@ class ScratchServer:
     def create(
         self, scratch: Scratch, properties: dict[str, Any], *, owned: bool = False, encoding: str | None = None
     ) -> None:
-        """Make an empty database, with encoding and locale as `properties` (see read_database_properties) say.
+        """Create an empty database, with encoding and locale as `properties` (see read_database_properties) say.
 
-        owned: with its owner too, who alone may create in its schema `public`, from Postgres 15 on; `encoding`: that of
-        the properties.
+        owned: with its owner too, who alone may create in its schema `public`, from Postgres 15 on. encoding: that of
+        the names in the properties.
         """
         with (
             self.server.connect(autocommit=True) as connection,
@@ -118,7 +115,7 @@ class ScratchServer:
             connection.execute(f"CREATE DATABASE {quoted(scratch.name)} TEMPLATE template0 {locale}".encode())
             body = {**_MARK, "source": scratch.source, "backup_id": scratch.backup_id, "owner": scratch.owner}
             comment = json.dumps({**body, "created_at": datetime.now(UTC).isoformat()})
-            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(scratch.name), comment))
+            set_comment(connection, scratch.name, comment)
             if owned:  # from inside: the bytes of a name are those of the encoding that its database has
                 with replace(self.server.at(scratch.name), encoding=encoding).connect(autocommit=True) as inside:
                     owner = f"ALTER DATABASE {quoted(scratch.name)} OWNER TO {quoted(properties['owner'])}"
@@ -150,10 +147,7 @@ class ScratchServer:
     def _recognise(self, connection: Connection[TupleRow], name: str) -> Scratch | None:
         if not SCRATCH_NAME.fullmatch(name):
             return None
-        row = connection.execute(
-            "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s",
-            [name],
-        ).fetchone()
+        row = connection.execute(COMMENT, [name]).fetchone()
         if row is None or not row[0]:
             return Scratch(name) if row and self._is_empty(name) else None
         try:
@@ -172,7 +166,7 @@ class ScratchServer:
 
 @dataclass(frozen=True)
 class ScratchDatabase:
-    """A scratch as the target of one restore; see `engines.contract.ScratchTarget`.
+    """Scratch as the target of one restore, see `engines.contract.ScratchTarget`.
 
     name: from `scratch_name`. owner: an opaque string that tells whose scratch it is.
     """
@@ -184,19 +178,23 @@ class ScratchDatabase:
 
     @property
     def server(self) -> PostgresServer:
+        """Address of the scratch."""
         return self.host.server.at(self.name)
 
     @property
     def label(self) -> str:
+        """Name for messages."""
         return self.server.label
 
     takes_applications = True
 
     @property
     def url(self) -> str:
+        """DATABASE_URL for an application; holds the password."""
         return self.server.url
 
     def create(self, manifest: Manifest) -> None:
+        """Create the empty database. Raises RestoreError when the server lacks something for the backup."""
         with self.host.server.connect(autocommit=True) as connection:
             _require_createdb(connection, self.host.server.label)
             require_fitting(connection, manifest, self.host.server.label, owners=self.options.owners)
@@ -206,7 +204,7 @@ class ScratchDatabase:
         )
 
     def lacks_for_owners(self, reader: BackupReader) -> str:
-        """Why a copy with owners and grants cannot be tried here; empty: it can."""
+        """Reason why a copy with owners and grants cannot be tried here; empty: it can."""
         manifest, label = reader.manifest, self.host.server.label
         codec = str(manifest.details["python_codec"])
         with self.host.server.connect(autocommit=True) as connection:
@@ -223,20 +221,22 @@ class ScratchDatabase:
         return ""
 
     def restore(self, reader: BackupReader, cancellation: Cancellation) -> dict[str, float]:
+        """Restore the backup, and return seconds by phase."""
         return Restore(self.server, self.host.production(), reader, self.options, cancellation).run()
 
     def prove(self, reader: BackupReader, cancellation: Cancellation) -> Proof:
+        """Compare the scratch with the backup. Raises UnequalError."""
         return prove(self.quiet, reader, cancellation, partial(self._defined, reader, cancellation), self.options)
 
     @property
     def quiet(self) -> PostgresServer:
-        """A login trigger of the copy would write into it."""
+        """Address at which no login trigger of the copy writes into it, if the role may have it so."""
         with self.host.server.connect(autocommit=True) as connection:
             return self.server.quiet() if may_be_quiet(connection) else self.server
 
     @contextmanager
     def _defined(self, reader: BackupReader, cancellation: Cancellation) -> Iterator[PostgresServer]:
-        """Another scratch, with the definitions alone."""
+        """Make another scratch, with the definitions alone, within the block."""
         other = replace(self, name=scratch_name(reader.manifest.source))
         other.create(reader.manifest)
         try:
@@ -271,6 +271,7 @@ class ScratchDatabase:
         return is_kept(self.host.server, self.name, name)
 
     def drop(self) -> None:
+        """Drop the scratch, if it is still there."""
         self.host.drop(self.name)
 
 
@@ -280,7 +281,7 @@ def _names(connection: Connection[TupleRow]) -> list[str]:
 
 
 def _locale(connection: Connection[TupleRow], properties: dict[str, Any]) -> str:
-    """Encoding and locale of the source as options of CREATE DATABASE."""
+    """Write encoding and locale of the source as options of CREATE DATABASE."""
     words = {"ENCODING": properties["encoding"]}
     words |= {word: properties[column] for column, word in _LOCALE_WORDS.items() if properties.get(column)}
     provider = _PROVIDERS[properties.get("datlocprovider", "c")]

@@ -1,4 +1,4 @@
-"""The values of sequences, as a backup writes them: one setval() statement each."""
+"""Values of sequences, as a backup writes them: one setval() statement each."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _STATEMENT = re.compile(rf"SELECT pg_catalog\.setval\(({_LITERAL}), (-?\d+), (tr
 
 
 def setval_lines(connection: Connection[TupleRow], sequences: list[Sequence]) -> Iterator[str]:
+    """Read the values, and write their statements."""
     for start in range(0, len(sequences), SEQUENCES_PER_QUERY):
         batch = sequences[start : start + SEQUENCES_PER_QUERY]
         query = " UNION ALL ".join(
@@ -26,21 +27,17 @@ def setval_lines(connection: Connection[TupleRow], sequences: list[Sequence]) ->
             for number, item in enumerate(batch)
         )
         for number, value, called in connection.execute(query.encode(connection.info.encoding)).fetchall():
-            yield setval_line(batch[number], value, called)
-
-
-def setval_line(sequence: Sequence, value: int, called: bool) -> str:
-    name = sequence_literal(sequence.namespace, sequence.name)
-    return f"SELECT pg_catalog.setval({name}, {value}, {'true' if called else 'false'});\n"
+            name = sequence_literal(batch[number].namespace, batch[number].name)
+            yield f"SELECT pg_catalog.setval({name}, {value}, {'true' if called else 'false'});\n"
 
 
 def sequence_literal(namespace: str, name: str) -> str:
-    """By which its statement names it."""
+    """Name of a sequence in its statement."""
     return literal(quoted(namespace, name))
 
 
 def read_setval_lines(text: str) -> dict[str, str]:
-    """The statements by the literal that names their sequence. Raises VerificationError when anything else is in it."""
+    """Read statements by the literal that names their sequence. Raises VerificationError for anything else."""
     found = {}
     end = 0
     for match in _STATEMENT.finditer(text):

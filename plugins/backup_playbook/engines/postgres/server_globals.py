@@ -31,9 +31,9 @@ def wants_passwords(choice: RolePasswords, *, encrypted: bool) -> bool:
 
 
 def read_globals(argv: Sequence[str], environment: Mapping[str, str], *, passwords: bool) -> tuple[bytes, bool]:
-    """What pg_dumpall prints, and whether it has the hashes: where the server refuses them, it is asked without.
+    """Read the output of pg_dumpall, and whether it has the hashes.
 
-    Some servers (RDS) refuse them to everyone, whatever the grants say.
+    Some servers (RDS) refuse the hashes to everyone, whatever the grants say: it is run again without them.
     """
     if passwords:
         try:

@@ -35,7 +35,7 @@ def known_to(server_version: int) -> dict[str, str]:
 
 
 def reading(server_version: int, lock_timeout_seconds: float) -> dict[str, str]:
-    """For a session that copies out.
+    """Settings of a session that copies out.
 
     The lock timeout matters during the whole run: a migration that queues for a table behind the snapshot's holder also
     blocks the streams that come after it, and Postgres can not see that the two wait for each other. Rows are counted
@@ -46,10 +46,10 @@ def reading(server_version: int, lock_timeout_seconds: float) -> dict[str, str]:
 
 
 def set_statements(settings: Mapping[str, str], *, local: bool = False) -> str:
-    """SET statements, `local` to the transaction that is open."""
+    """Write SET statements, `local` to the transaction that is open."""
     return " ".join(f"SET {'LOCAL ' if local else ''}{name} = '{value}';" for name, value in settings.items())
 
 
 def libpq_options(settings: Mapping[str, str]) -> str:
-    """The same as a value of PGOPTIONS."""
+    """Write settings as a value of PGOPTIONS."""
     return " ".join(f"-c {name}={value}" for name, value in settings.items())

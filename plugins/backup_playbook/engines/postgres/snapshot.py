@@ -1,4 +1,4 @@
-"""One moment of a database, held still for as long as its streams run.
+"""Snapshot of a database, held for as long as its streams run.
 
 The tables are locked *before* the snapshot is taken. The other way round, a table that was truncated or rewritten in
 between would look empty to the snapshot: a backup without its rows, and no error.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any, Self
 
 import psycopg
@@ -30,9 +29,9 @@ ATTEMPTS = 5
 LOCKS_PER_STATEMENT = 500
 OLDEST_SUPPORTED = 14
 STALE_AFTER = timedelta(hours=1)
-"""So far may a standby be behind its primary; the backup says of what moment it is."""
+"""Limit of how far a standby may be behind its primary; the backup says which time it shows."""
 
-# what the names in a LOCK statement say when the tables are not those of a moment ago, or a migration got in between
+# errors of a LOCK statement when the tables have changed since they were listed
 _CHANGED_MEANWHILE = (
     errors.UndefinedTable,
     errors.InvalidSchemaName,
@@ -53,7 +52,7 @@ WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relpersis
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 ORDER BY l.granted DESC LIMIT 3
 """
-# Of what moment it is: a standby that follows, and has replayed all that it got, is where its primary is.
+# The time that it shows: a standby that follows, and has replayed all that it got, is where its primary is.
 _EXPORT = """
 SELECT pg_catalog.pg_export_snapshot(), CASE WHEN pg_catalog.pg_is_in_recovery() AND (
     NOT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver)
@@ -70,7 +69,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (%s)
 
 @dataclass(frozen=True)
 class Contents:
-    """What the snapshot shows."""
+    """Contents of the database in the snapshot."""
 
     server: ServerFacts
     tables: list[Table]
@@ -86,7 +85,8 @@ class Snapshot:
     """An exported snapshot with locks on what will be copied. Use as a context manager."""
 
     def __init__(self, server: PostgresServer, lock_timeout_seconds: float) -> None:
-        self._server = server
+        self.server = server
+        """Once connected: the one that holds the snapshot, where the address could mean several."""
         self._lock_timeout_seconds = lock_timeout_seconds
         self.settings: dict[str, str] = {}
         self.id = ""
@@ -95,7 +95,7 @@ class Snapshot:
 
     def __enter__(self) -> Self:
         self.connection = self._connected()
-        self._server = self._server.reached_by(self.connection)
+        self.server = self.server.reached_by(self.connection)
         try:
             self._refuse_poolers()
             self._prepare()
@@ -110,39 +110,32 @@ class Snapshot:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.connection.close()
 
     def _connected(self) -> Connection[TupleRow]:
-        """Without the triggers of a login, if one forbids it."""
+        """Connect, without the triggers of a login if one forbids it."""
         try:
-            return self._server.connect()
+            return self.server.connect()
         except SourceError as error:
             if "FATAL: " not in error.what:
                 raise
-            quiet = self._server.quiet()
+            quiet = self.server.quiet()
             try:
                 connection = quiet.connect()
             except SourceError:
                 raise error from None
-            self._server = quiet
+            self.server = quiet
             return connection
 
     @property
-    def server(self) -> PostgresServer:
-        """The one that holds the snapshot, where the address could mean another with each connection."""
-        return self._server
-
-    @property
     def options(self) -> str:
-        """For PGOPTIONS of pg_dump: what a database sets, such as quote_all_identifiers, does not change its text."""
-        return f"{self._server.keywords.get('options', '')} {session.libpq_options(self.settings)}".strip()
+        """PGOPTIONS of pg_dump: settings of a database, such as quote_all_identifiers, do not change its text."""
+        return f"{self.server.keywords.get('options', '')} {session.libpq_options(self.settings)}".strip()
 
     def connect(self) -> Connection[TupleRow]:
-        """Another connection that sees the same moment."""
-        connection = self._server.connect(autocommit=True)
+        """Open another connection that sees the snapshot."""
+        connection = self.server.connect(autocommit=True)
         try:
             self._settle(connection)
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -153,43 +146,46 @@ class Snapshot:
         return connection
 
     def require_held(self) -> None:
-        """Raise SourceError when the streams might have seen another moment, as the holding connection was lost; or
-        other tables or types: locks do not prevent that a schema is renamed, and streams go by names."""
+        """Raise SourceError when the streams might have seen something else than the snapshot.
+
+        The holding connection may have been lost, or tables and types have changed: no lock prevents that a schema is
+        renamed, and streams go by names.
+        """
         try:
             self.connection.execute("SELECT 1")
-            with self._server.connect(autocommit=True) as present:
+            with self.server.connect(autocommit=True) as present:
                 self._settle(present)
                 rows = present.execute(_NAMES, [[table.oid for table in self.contents.tables]]).fetchall()
                 other_types = changed(self.contents.types, read_types(present))
         except psycopg.Error as error:
             raise SourceError(
-                f"The connection that held the snapshot of {self._server.label} was lost: {str(error).strip()}",
+                f"The connection that held the snapshot of {self.server.label} was lost: {str(error).strip()}",
                 "Look at the server's log for a restart, an idle timeout or a terminated backend; then run it again.",
             ) from None
         now: dict[int, str] = dict(rows)
         if moved := [table for table in self.contents.tables if now.get(table.oid) != table.label]:
             raise SourceError(
-                f"A schema of {self._server.label} was renamed while it was being read: {moved[0].label} is "
+                f"A schema of {self.server.label} was renamed while it was being read: {moved[0].label} is "
                 f"{now.get(moved[0].oid)} now. Rows of another table may have been read in its place.",
                 "Nothing was kept. Run it again when that migration is over.",
             )
         if other_types:
             raise SourceError(
-                f"A type of {self._server.label} was changed while it was being read: {other_types[0]}. Rows may have "
+                f"A type of {self.server.label} was changed while it was being read: {other_types[0]}. Rows may have "
                 "been written with labels or attributes that they did not have.",
                 "Nothing was kept. Run it again when that migration is over.",
             )
 
     def _refuse_poolers(self) -> None:
         why = "A backup holds one exported snapshot across many connections, which a pooler cannot promise."
-        require_no_pooler(self.connection, self._server.label, why)
+        require_no_pooler(self.connection, self.server.label, why)
         self.connection.rollback()
 
     def _prepare(self) -> None:
         number = self.connection.info.server_version
-        require_supported(self._server.label, number)
+        require_supported(self.server.label, number)
         if may_be_quiet(self.connection):
-            self._server = self._server.quiet()  # one login is enough for a trigger to note
+            self.server = self.server.quiet()  # one login is enough for a trigger to note
         self.settings = session.reading(number, self._lock_timeout_seconds)
         self._settle(self.connection)
         self.connection.commit()
@@ -205,12 +201,12 @@ class Snapshot:
                 return
             log.info("Tables were created or dropped meanwhile: taking the snapshot again.")
         raise SourceError(
-            f"The tables of {self._server.label} changed {ATTEMPTS} times while they were being locked.",
+            f"The tables of {self.server.label} changed {ATTEMPTS} times while they were being locked.",
             "Run the backup again when no migration is creating and dropping tables.",
         )
 
     def _take(self) -> bool:
-        """Lock, then freeze the moment; False when the locked tables are not the ones that the moment shows."""
+        """Lock, then take the snapshot; False when it shows other tables than those that were locked."""
         wanted = inventory.read_tables(self.connection)
         inventory.require_readable(self.connection, wanted)
         self.connection.rollback()
@@ -239,15 +235,15 @@ class Snapshot:
             return False
         inventory.require_readable(self.connection, [*contents.tables, *contents.sequences])
         inventory.require_readable_large_objects(self.connection, contents.server)
-        inventory.require_damage_to_show(contents.server, self._server.label)
+        inventory.require_damage_to_show(contents.server, self.server.label)
         self.contents = contents
         return True
 
     def _require_fresh(self, now: datetime) -> None:
-        """A standby whose replication has ended would be backed up every night, and nothing newer than its end."""
+        """Raise SourceError for a standby that is behind: if its replication has ended, all backups would be old."""
         if (behind := now - self.taken_at) > STALE_AFTER:
             raise SourceError(
-                f"{self._server.label} is a standby that is {human_age(behind)} behind: what it has ends at "
+                f"{self.server.label} is a standby that is {human_age(behind)} behind: what it has ends at "
                 f"{self.taken_at:%Y-%m-%d %H:%M:%S} UTC.",
                 "Look at its log and pg_stat_wal_receiver for why it does not follow (pg_get_wal_replay_pause_state(), "
                 "recovery_min_apply_delay), and run the backup again when it does; or back up the primary.",
@@ -263,16 +259,16 @@ class Snapshot:
                 )
             except errors.OutOfMemory:
                 raise SourceError(
-                    f"{self._server.label} has no room for locks on {len(tables)} tables.",
+                    f"{self.server.label} has no room for locks on {len(tables)} tables.",
                     f"Raise max_locks_per_transaction to at least {len(tables) // 50 + 64} and restart the server.",
                 ) from None
 
     def locked(self) -> SourceError:
-        """The error for a lock that was not granted in time, with who stands in the way."""
+        """Error for a lock that was not granted in time; it names who stands in the way."""
         rows = self.connection.execute(_BLOCKERS).fetchall()
         who = "; ".join(f"{table} by {holder}" for table, holder in rows)
         return SourceError(
-            f"A table of {self._server.label} stayed locked for {self._lock_timeout_seconds:g} s"
+            f"A table of {self.server.label} stayed locked for {self._lock_timeout_seconds:g} s"
             f"{f': {who}' if who else ''}.",
             "Wait for that migration or maintenance to end, or end it (SELECT pg_terminate_backend(pid)); then run the "
             "backup again. lock_timeout of the source says how long to wait.",

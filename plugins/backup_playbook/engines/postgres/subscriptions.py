@@ -1,7 +1,4 @@
-"""Databases that are dropped; and the subscriptions of one that is, or is only looked into.
-
-They act as soon as it takes connections.
-"""
+"""Removal of databases, and of their subscriptions, which act as soon as a database takes connections."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ SELECT subname::text, subenabled FROM pg_catalog.pg_subscription s JOIN pg_catal
 WHERE d.datname = %s ORDER BY 1
 """
 
-
 DROP_TIMEOUT_SECONDS = 600
 NO_ANSWER = (
     "Look for a process of the server that does not answer (SELECT pid, backend_type, wait_event FROM "
@@ -25,18 +21,18 @@ NO_ANSWER = (
 
 
 def drop_database(connection: Connection[TupleRow], name: str, how: str = "") -> None:
-    """Without a limit, it would wait for ever for a process that does not answer: those of some extensions do not."""
+    """Drop a database within a limit: processes of some extensions never answer. how: such as `WITH (FORCE)`."""
     connection.execute(f"SET statement_timeout = '{DROP_TIMEOUT_SECONDS}s'".encode())
     connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} {how}".encode(connection.info.encoding))
 
 
 def subscriptions_of(connection: Connection[TupleRow], database: str) -> dict[str, bool]:
-    """Whether each of them is enabled; connection: to any database of the server."""
+    """Read the subscriptions of a database, and whether each is enabled; connection: to any database of the server."""
     return dict(connection.execute(_SUBSCRIPTIONS, [database]).fetchall())
 
 
 def drop_subscriptions(inside: Connection[TupleRow], names: list[str]) -> None:
-    """A database with subscriptions cannot be dropped. Their slots on the publisher are not ours, and stay."""
+    """Drop subscriptions, lest they hold the database. Their slots on the publisher are not ours, and stay."""
     for name in map(quoted, names):
         inside.execute(f"ALTER SUBSCRIPTION {name} DISABLE".encode(inside.info.encoding))
         inside.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)".encode(inside.info.encoding))

@@ -1,4 +1,4 @@
-"""Reads the table of contents of an archive of pg_dump (-Fc): every definition apart, with its exact names.
+"""Table of contents of an archive of pg_dump (-Fc): every definition apart, with its exact names.
 
 `pg_restore -l` shows the same for people: names with spaces, owners and line breaks run into each other there.
 """
@@ -23,9 +23,9 @@ _SECTIONS = {2: "pre-data", 3: "data", 4: "post-data"}
 
 @dataclass(frozen=True)
 class Entry:
-    """needs: numbers of entries that it depends on, and of objects that have none. section: as for pg_restore.
+    """Definition in an archive. Texts are in the encoding of the archive; empty where there is none.
 
-    Texts are in the encoding of the archive; empty where there is none.
+    needs: numbers of entries that it depends on, and of objects that have none. section: as for pg_restore.
     """
 
     number: int
@@ -41,20 +41,22 @@ class Entry:
 
     @property
     def name(self) -> tuple[bytes, bytes, bytes]:
+        """Kind, schema and tag."""
         return self.kind, self.namespace, self.tag
 
     def label(self, codec: str = "utf-8") -> str:
+        """Name for people, see `label`."""
         return label(self.name, codec)
 
 
 def label(name: tuple[bytes, bytes, bytes], codec: str = "utf-8") -> str:
-    """As `pg_restore -l` shows an entry, but for the owner."""
+    """Write the name of an entry as `pg_restore -l` does, but without the owner."""
     kind, namespace, tag = name
     return _LINE_BREAK.sub(" ", b" ".join((kind, namespace or b"-", tag)).decode(codec, "replace"))
 
 
 def read_entries(archive: bytes) -> list[Entry]:
-    """In the order in which they are restored. Raises VerificationError for what is no archive that we know."""
+    """Read the entries in the order of their restore. Raises VerificationError for an archive of an unknown kind."""
     try:
         return _Reader(archive).entries()
     except (IndexError, KeyError) as error:

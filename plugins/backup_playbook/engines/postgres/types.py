@@ -1,6 +1,7 @@
-"""Types while a backup runs: no lock holds them, and COPY writes labels and records as they are at that moment.
+"""Types that change while a backup runs, and types that hold rows of a table as values.
 
-The schema is of the snapshot. A label that is another one by then would come back in rows that never had it.
+No lock holds a type, and COPY writes labels and records as they are by then, not as the snapshot has them. A label that
+was renamed meanwhile would come back in rows that never had it.
 """
 
 from __future__ import annotations
@@ -28,14 +29,40 @@ UNION ALL SELECT 'attributes ' || types.oid, name,
   FROM types JOIN pg_catalog.pg_attribute a ON a.attrelid = types.typrelid WHERE a.attnum > 0 GROUP BY 1, 2
 """
 
+# and as parts of values: of arrays, domains, ranges and other rows; a table without pages has none
+_STORED_AS_VALUES: LiteralString = """
+WITH RECURSIVE held AS (
+  SELECT reltype AS type FROM pg_catalog.pg_class WHERE oid = %s
+  UNION SELECT holding.type FROM held CROSS JOIN LATERAL (
+    SELECT t.oid FROM pg_catalog.pg_type t WHERE held.type IN (t.typbasetype, t.typelem)
+    UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngsubtype = held.type
+    UNION ALL SELECT (to_jsonb(r) ->> 'rngmultitypid')::oid FROM pg_catalog.pg_range r WHERE r.rngtypid = held.type
+    UNION ALL SELECT c.reltype FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+      WHERE a.atttypid = held.type AND NOT a.attisdropped AND c.reltype <> 0
+  ) holding(type) WHERE holding.type IS NOT NULL
+)
+SELECT DISTINCT c.oid::pg_catalog.regclass::text AS name FROM held
+JOIN pg_catalog.pg_attribute a ON a.atttypid = held.type AND NOT a.attisdropped
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+WHERE c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0 ORDER BY name
+"""
+
 Types = dict[str, tuple[str, str]]
 
 
 def read_types(connection: Connection[TupleRow]) -> Types:
-    """Name and description of every type, label, and list of attributes."""
+    """Read name and description of every type, label, and list of attributes."""
     return {key: (name, what) for key, name, what in connection.execute(_TYPES).fetchall()}
 
 
 def changed(before: Types, now: Types) -> list[str]:
-    """Names of types that are not what they were. What is gone no row could have: a column that uses it is held."""
+    """Name the types that are not what they were.
+
+    One that is gone is no concern: a type that a column uses cannot be dropped.
+    """
     return sorted({name for key, (name, what) in before.items() if key in now and now[key] != (name, what)})
+
+
+def stored_as_values(connection: Connection[TupleRow], oid: int) -> list[str]:
+    """Tables that have a column of this table's row type."""
+    return [name for (name,) in connection.execute(_STORED_AS_VALUES, [oid]).fetchall()]

@@ -1,4 +1,4 @@
-"""Which row is it that COPY cannot print? The server says nothing but that it would need too much memory."""
+"""Search for a row that COPY cannot print: the server says nothing but that it would need too much memory."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import ProcessFailedError
 from backup_playbook.core.masking import masked
-from backup_playbook.engines.postgres.copy_commands import copy_out, page_range
+from backup_playbook.engines.postgres.copy_commands import Pages, copy_out, page_range
 from backup_playbook.engines.postgres.inventory import Table, quoted
-from backup_playbook.engines.postgres.plan import TableStream
 
 LIMIT = "1 GB"
-"""Of a row as text, with what COPY escapes; of `bytea` every byte is two."""
+"""Limit of a row as text, with what COPY escapes; each byte of a `bytea` is two."""
 
 _TOO_LARGE = re.compile(r"invalid memory alloc request size|Cannot enlarge string buffer")
 
 Copy = Callable[[str], object]
 """Runs a COPY ... TO STDOUT and throws away what it prints."""
-Pages = tuple[int, int | None]
 
 
 def is_too_large(error: ProcessFailedError) -> bool:
+    """Whether a row was too large for COPY."""
     return bool(_TOO_LARGE.search(error.stderr))
 
 
 def find_row(tables: Sequence[Table], pages: Pages | None, copy: Copy, connection: Connection[TupleRow]) -> str | None:
-    """`public.t (id 7)`: the first such row of these tables, or of these pages of the one; None when there is none."""
+    """Name the first such row, `public.t (id 7)`, of these tables, or of pages of the one; None: there is none."""
     for table in tables:
-        if not _prints(copy, copy_out(TableStream("", table, pages, 0))):
+        if not _prints(copy, copy_out(table, pages)):
             return _in_pages(table, pages or (0, None), copy, connection)
     return None
 
@@ -40,7 +39,7 @@ def _in_pages(table: Table, pages: Pages, copy: Copy, connection: Connection[Tup
     first, end = pages[0], pages[1] or table.pages
     while end - first > 1:
         middle = (first + end) // 2
-        if _prints(copy, copy_out(TableStream("", table, (first, middle), 0))):
+        if _prints(copy, copy_out(table, (first, middle))):
             first = middle
         else:
             end = middle
