@@ -43,7 +43,7 @@ def list_backup_contents():
         task_id="list_contents",
         handoff=chosen.output,
         table="{{ params.table or '' }}",
-        keys="{{ params.keys | tojson }}",
+        keys="{{ params['keys'] | tojson }}",  # `params.keys` is a method of dictionaries
     )
 
 

@@ -61,7 +61,7 @@ from backup_playbook.operators.restore import STAGING, CreateScratch, DropScratc
 RECOVERABLE = sources("database", records="rows", recovery=True)
 WANTED = {
     "table": "{{ params.table }}",
-    "keys": "{{ params.keys | tojson }}",
+    "keys": "{{ params['keys'] | tojson }}",  # `params.keys` is a method of dictionaries
     "condition": "{{ params.where or '' }}",
     "children": "{{ params.children == 'restore' }}",
     "fire_triggers": "{{ params.triggers == 'fire' }}",

@@ -107,7 +107,7 @@ def is_true(value: bool | str) -> bool:
 
 
 def texts(value: Sequence[str] | str | None) -> tuple[str, ...]:
-    """Return the texts of a list, or of what Jinja makes of one: `{{ params.keys | tojson }}`; null is none.
+    """Return the texts of a list, or of what Jinja makes of one: `{{ params.only | tojson }}`; null is none.
 
     Raises ValueError for anything else.
     """
