@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.config import load_config
 from backup_playbook.connections.s3 import catalog
-from backup_playbook.core.errors import GuardError, PlaybookError, RestoreError, VerificationError
+from backup_playbook.core.errors import ConfigError, GuardError, PlaybookError, RestoreError, VerificationError
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.forms.files import IN_PLACE, NEW_DIRECTORY
 from backup_playbook.notifiers.runs import ERROR
@@ -327,3 +327,8 @@ def test_a_target_within_a_source_is_refused(uploads: Path, taken: list[str]) ->
     restores.symlink_to(uploads)
     with pytest.raises(GuardError, match="is backed up"):
         Run().restore()
+
+
+def test_a_source_of_another_engine_is_refused(uploads: Path) -> None:
+    with pytest.raises(ConfigError, match="is of the engine postgres, and not of files"):
+        RunOfTasks().do(ListFileVersions(task_id="list_versions", source="shop", path="a", repository="primary"))
