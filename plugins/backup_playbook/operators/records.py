@@ -273,8 +273,8 @@ def shown(preview: Preview) -> tuple[Table, ...]:
     found = [(one.table, *(f"{one.counts.get(state, 0):,}" for state in states)) for one in preview.tables]
     conflicts = [(one.table, one.kind, one.what, one.choices) for one in preview.conflicts]
     tables = (
-        Table(title="In production before the import", head=(preview.nouns.table, *states), rows=tuple(found)),
-        Table(title="Conflicts", head=(preview.nouns.table, "conflict", "what", "choices"), rows=tuple(conflicts)),
+        Table(title="In production before the import", head=(preview.words.table, *states), rows=tuple(found)),
+        Table(title="Conflicts", head=(preview.words.table, "conflict", "what", "choices"), rows=tuple(conflicts)),
         Table(title="Remarks", head=("remark",), rows=tuple((remark,) for remark in preview.remarks)),
     )
     return tuple(table for table in tables if table.rows)
