@@ -11,22 +11,12 @@ import pytest
 
 from backup_playbook.config import ApplicationCheck, CommandCheck, HttpCheck, SqlCheck
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
-from backup_playbook.operators.assessment import RunApplicationChecks
+from backup_playbook.operators.checks import RunApplicationChecks
 from embedded.postgres import PostgresServer
 from include.sample import load
 from tests.integration.postgres.lab import server_of
 
 CONNECTION = "http_shop"
-
-
-class Checks(RunApplicationChecks):
-    """On a given database instead of a scratch."""
-
-    dsn: str
-
-    def scratch(self, name: str = "", owner: str = "") -> ScratchDatabase:
-        server = server_of(self.dsn)
-        return ScratchDatabase(ScratchServer(server), server.database, owner)
 
 
 @pytest.fixture
@@ -37,9 +27,9 @@ def copy(postgres18: PostgresServer, database: Callable[[], str]) -> str:
 @pytest.fixture
 def run(copy: str) -> Callable[[ApplicationCheck], tuple[bool, str]]:
     def run(check: ApplicationCheck) -> tuple[bool, str]:
-        operator = Checks(task_id="run_application_checks", backup={})
-        operator.dsn = copy
-        result = operator._run(check)
+        operator: Any = RunApplicationChecks(task_id="run_application_checks", handoff=None)
+        server = server_of(copy)
+        result = operator._run(check, ScratchDatabase(ScratchServer(server), server.database, ""))
         assert result["name"] == check.name
         assert result["seconds"] < 20
         return result["ok"], result["detail"]

@@ -1,47 +1,45 @@
 """A MongoDB source by configuration alone: from its entry and its Airflow connections to a backup, and to a scratch."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from backup_playbook.config import PlaybookConfig
+from backup_playbook.connections.mongodb import MongoAccess
+from backup_playbook.connections.registry import access
 from backup_playbook.core.errors import ConfigError, GuardError
-from backup_playbook.core.model import EvidenceKind
+from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.naming import new_backup_id
-from backup_playbook.dag_parts import connections
-from backup_playbook.dag_parts.restore_targets import production_collections, production_databases, scratch_target
 from backup_playbook.engines.backup import take_backup
-from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.engines.scratch import scratch_name
-from backup_playbook.operators.assessment import CompareWithProduction, RunApplicationChecks
 from backup_playbook.operators.backup import DumpCompressUpload, VerifyBackup
-from backup_playbook.operators.documentation import DocumentResult
-from backup_playbook.operators.restore import (
-    DAMAGED,
-    ChooseBackup,
-    CreateScratch,
-    DropScratch,
-    ProveRestore,
-    RestoreBackup,
-)
+from backup_playbook.operators.checks import CompareWithProduction, RunApplicationChecks
+from backup_playbook.operators.choose import ChooseBackup
+from backup_playbook.operators.restore import CreateScratch, DropScratch, ProveScratch, RestoreScratch
+from backup_playbook.operators.restore_report import DocumentRestoreTest
 from backup_playbook.repository.layout import manifest_key
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.processes import Cancellation
 from tests.conftest import MongoDatabase
 from tests.dags.conftest import mongo_connection
-from tests.dags.run_of_tasks import RunOfTasks
+from tests.dags.run_of_tasks import RunOfTasks, named
 from tests.support.mongo_mask import ReplicaSet
 
 
+def back_up(reviews: Any) -> Manifest:
+    with reviews.codec(Cancellation()) as codec:
+        writer = BackupWriter(reviews.catalog().store, "reviews", new_backup_id(datetime.now(UTC)), codec)
+        return take_backup(reviews.source(), reviews.engine, writer, Cancellation())
+
+
 def test_backed_up_counted_and_restored(mongo_config: PlaybookConfig, mongo_database: MongoDatabase) -> None:
-    catalog, engine = connections.catalog(mongo_config, "primary"), connections.engine(mongo_config, "reviews")
-    with connections.codec(mongo_config, "reviews", Cancellation()) as codec:
-        writer = BackupWriter(catalog.store, "reviews", new_backup_id(datetime.now(UTC)), codec)
-        manifest = take_backup(connections.live_source(mongo_config, "reviews"), engine, writer, Cancellation())
-    assert manifest.engine == engine.name == "mongodb"
-    assert connections.summary(engine, manifest).startswith("1 collection, 2 documents; ")
-    assert connections.rows_now(mongo_config, "reviews") == {f"{mongo_database.name}.reviews": 2}
-    scratch = scratch_target(mongo_config, "reviews", scratch_name("reviews"), "run")
+    reviews = access(mongo_config, "reviews")
+    manifest = back_up(reviews)
+    assert manifest.engine == reviews.engine.name == "mongodb"
+    assert reviews.engine.summary(manifest) == "1 collection, 2 documents"
+    assert reviews.count() == {f"{mongo_database.name}.reviews": 2}
+    scratch = reviews.copy_server().scratch(scratch_name("reviews"), "run")
     scratch.create(manifest)
     try:
         assert [found.owner for found in scratch.host.list_scratches() if found.name == scratch.name] == ["run"]
@@ -54,25 +52,27 @@ def test_steps_of_a_night_and_of_a_restore_test(mongo_config: PlaybookConfig, mo
     run = RunOfTasks()
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
     assert taken["summary"].startswith("1 collection, 2 documents; ")
-    catalog, damaged = connections.catalog(mongo_config, "primary"), "20260101T000000Z-000000"
-    assert VerifyBackup(task_id="verify", backup=taken)._verify(catalog)["depth"] == "full"
+    catalog, damaged = access(mongo_config, "reviews").catalog(), "20260101T000000Z-000000"
+    assert VerifyBackup(task_id="verify", handoff=taken)._verify(catalog)["depth"] == "full"
     chosen = run.do(ChooseBackup(task_id="choose_backup", source="reviews"))
     assert chosen["backup_id"] == taken["backup_id"]
     with pytest.raises(GuardError, match="was exchanged since it was chosen"):
-        run.do(CreateScratch(task_id="create_scratch", backup={**chosen, "seal": "of a repaired one"}))
-    assert run.xcom_pull("create_scratch", DAMAGED) is None, "it is no damage"
-    scratch = run.do(CreateScratch(task_id="create_scratch", backup=chosen))
+        run.do(CreateScratch(task_id="create_scratch", handoff={**chosen, "seal": "of a repaired one"}))
+    assert run.xcom_pull("create_scratch", "facts") is None, "it is no damage"
+    scratch = run.do(CreateScratch(task_id="create_scratch", handoff=chosen))
     assert scratch["scratch"] in mongo_database.client.list_database_names()
-    restored = run.do(RestoreBackup(task_id="restore", backup=scratch))
-    proven = run.do(ProveRestore(task_id="prove", backup=restored))
+    restored = run.do(RestoreScratch(task_id="restore", handoff=scratch))
+    proven = run.do(ProveScratch(task_id="prove", handoff=restored))
     catalog.store.put(manifest_key("reviews", damaged), b"{}")
     catalog.add_evidence("reviews", damaged, EvidenceKind.VERIFIED, {}, qualifier="full")
-    compared = run.do(CompareWithProduction(task_id="compare_with_production", backup=proven))
-    run.do(RunApplicationChecks(task_id="run_application_checks", backup=compared))
-    documented = run.do(DocumentResult(task_id="document_result", source="reviews", tested=chosen))
+    compared = run.do(CompareWithProduction(task_id="compare_with_production", handoff=proven))
+    run.do(RunApplicationChecks(task_id="run_application_checks", handoff=compared))
+    names = ["choose_backup", "create_scratch", "restore", "prove", "compare_with_production", "run_application_checks"]
+    steps = named(names, names)
+    documented = run.do(DocumentRestoreTest(task_id="document_result", source="reviews", steps=steps))
     assert documented["passed"]
     assert documented["remarks"] == []
-    run.do(DropScratch(task_id="drop_scratch", backup=scratch))
+    run.do(DropScratch(task_id="drop_scratch", handoff=scratch))
     assert scratch["scratch"] not in mongo_database.client.list_database_names()
     assert catalog.entry("reviews", taken["backup_id"]).proven
 
@@ -83,19 +83,14 @@ def test_production_is_known_from_its_newest_backup_when_it_is_away(
     mongo_database: MongoDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    catalog = connections.catalog(mongo_config, "primary")
-    with connections.codec(mongo_config, "reviews", Cancellation()) as codec:
-        writer = BackupWriter(catalog.store, "reviews", new_backup_id(datetime.now(UTC)), codec)
-        source, engine = connections.live_source(mongo_config, "reviews"), connections.engine(mongo_config, "reviews")
-        take_backup(source, engine, writer, Cancellation())
-    [reached] = production_collections(mongo_config)
+    reviews = MongoAccess(mongo_config, "reviews")
+    back_up(reviews)
+    [reached] = reviews.production()
     mongo_connection(monkeypatch, "mongo_reviews", "127.0.0.1:1", schema="x", extra={"serverSelectionTimeoutMS": 200})
-    [remembered] = production_collections(mongo_config)
+    [remembered] = reviews.production()
     assert remembered.collections == reached.collections
     assert remembered.name == "reviews"
-    assert production_databases(mongo_config) == []
-    scratch = scratch_target(mongo_config, "reviews", mongo_database.name)
-    assert isinstance(scratch, MongoScratch)
+    scratch = reviews.copy_server().scratch(mongo_database.name)
     with pytest.raises(GuardError, match="is the production database reviews"):
         scratch.drop()
 
@@ -112,14 +107,14 @@ def test_connections_that_lead_nowhere(
 ) -> None:
     mongo_connection(monkeypatch, "mongo_reviews", "127.0.0.1:1", **connection)
     with pytest.raises(ConfigError, match=message) as caught:
-        connections.live_source(mongo_config, "reviews")
+        access(mongo_config, "reviews").source()
     assert "mongo_reviews" in str(caught.value)
 
 
 def test_a_connection_that_airflow_does_not_have(mongo_config: PlaybookConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_MONGO_REVIEWS")
     with pytest.raises(ConfigError, match=r"sources\.yaml: sources\.reviews\.connection names"):
-        connections.live_source(mongo_config, "reviews")
+        access(mongo_config, "reviews").source()
 
 
 def test_options_of_the_connection_reach_the_driver(
@@ -127,7 +122,7 @@ def test_options_of_the_connection_reach_the_driver(
 ) -> None:
     extra = {"ssl": True, "allow_insecure": True, "replicaSet": "rs0", "authSource": "users"}
     mongo_connection(monkeypatch, "mongo_reviews", "db:27017", schema="shop", login="u", password="p@:/", extra=extra)
-    server = connections.mongo_server(mongo_config.source("reviews"), "reviews")  # type: ignore[arg-type]
+    server = MongoAccess(mongo_config, "reviews").server
     assert server.label == "shop at db:27017 as u"
     assert server.at_primary().options == {**server.options, "readPreference": "primary"}
     assert server.uri == "mongodb://u:p%40%3A%2F@db:27017/shop"

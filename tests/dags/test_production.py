@@ -9,15 +9,20 @@ import pytest
 import yaml
 
 from backup_playbook.config import load_config
+from backup_playbook.connections.postgres import PostgresAccess
 from backup_playbook.core.errors import ConfigError, GuardError, RestoreError
-from backup_playbook.dag_parts import connections
-from backup_playbook.dag_parts.restore_targets import production_databases, scratch_database
 from backup_playbook.engines.postgres import recovery_preflight
 from backup_playbook.engines.postgres.row_counts import count_rows
-from backup_playbook.operators.full_restore import TESTED_ON, PlanRestore
+from backup_playbook.forms.restore import TESTED_ON
+from backup_playbook.operators.full_restore import PlanRestore
+from backup_playbook.operators.handoffs import Restoring
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import connect
 from tests.integration.postgres.lab import source_of
+
+
+def shop() -> PostgresAccess:
+    return PostgresAccess(load_config(), "shop")
 
 
 def test_production_under_another_name_is_never_dropped(live: str, postgres18: PostgresServer) -> None:
@@ -28,7 +33,7 @@ def test_production_under_another_name_is_never_dropped(live: str, postgres18: P
         connection.execute(f"ALTER DATABASE {live} RENAME TO {disguise}")
         connection.execute(f"COMMENT ON DATABASE {disguise} IS '{json.dumps(mark)}'")
     try:
-        scratch = scratch_database(load_config(), "shop", disguise)
+        scratch = shop().copy_server().scratch(disguise)
         # the source's connection leads to no database any more: its newest backup tells which one it was
         with pytest.raises(GuardError, match="is the production database shop"):
             scratch.drop()
@@ -40,10 +45,10 @@ def test_production_under_another_name_is_never_dropped(live: str, postgres18: P
 def test_identity_is_the_same_from_the_server_and_from_the_backup(
     live: str, postgres18: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [reached] = production_databases(load_config())
+    [reached] = shop().production()
     assert reached.name == live
     connect(monkeypatch, "postgres_shop", postgres18, "localhost", "no_such_database")
-    [remembered] = production_databases(load_config())
+    [remembered] = shop().production()
     assert remembered.is_same(reached)
 
 
@@ -53,13 +58,13 @@ def test_source_without_a_restore_test_has_no_target(live: str, tmp_path: Path) 
     del sources["sources"]["shop"]["restore_test"]
     file.write_text(yaml.safe_dump(sources))
     with pytest.raises(ConfigError, match="has no restore test"):
-        scratch_database(load_config(), "shop", "scratch_shop_00000000")
+        shop().copy_server()
 
 
 class Instance:
     """A task instance that remembers what it was told."""
 
-    dag_id = "restore_postgres"
+    dag_id = "restore_database"
 
     def __init__(self) -> None:
         self.said: dict[str, Any] = {}
@@ -75,23 +80,24 @@ FORM = {"target": "new_database", "database": "shop_copy", "server": TESTED_ON, 
 @pytest.fixture
 def plan(live: str) -> Plan:
     """`plan(**form)`: what plan_restore returns and says for the newest backup."""
-    [entry] = connections.catalog(load_config(), "primary").backups("shop")
-    manifest = connections.catalog(load_config(), "primary").manifest("shop", entry.backup_id)
-    chosen = {
-        "source": "shop",
-        "backup_id": entry.backup_id,
-        "repository": "primary",
-        "seal": manifest.seal,
-        "origin": manifest.origin_seal,
-        "taken_at": manifest.snapshot_at.isoformat(),
-        "remark": "",
-        "unverified": True,
-    }
+    [entry] = shop().catalog().backups("shop")
+    manifest = shop().catalog().manifest("shop", entry.backup_id)
+    chosen = Restoring(
+        source="shop",
+        backup_id=entry.backup_id,
+        repository="primary",
+        seal=manifest.seal,
+        origin=manifest.origin_seal,
+        taken_at=manifest.snapshot_at,
+        remark="",
+        unverified=True,
+        started_at=manifest.snapshot_at,
+    )
 
     def make(**form: Any) -> dict[str, Any]:
-        backup: Any = {**chosen, "started_at": "", "scratch": "", "phases": {}, "proof": {}}
-        context: Any = {"params": FORM | form, "ti": Instance(), "run_id": "test"}
-        return {**PlanRestore(task_id="plan_restore", backup=backup).execute(context), **context["ti"].said}
+        arguments: Any = {"handoff": chosen.as_json(), **FORM, **form}
+        context: Any = {"ti": Instance(), "run_id": "test"}
+        return {**PlanRestore(task_id="plan_restore", **arguments).execute(context), **context["ti"].said}
 
     return make
 
@@ -143,7 +149,7 @@ def test_plan_refuses_a_database_that_exists(plan: Plan, live: str) -> None:
 
 def test_plan_refuses_a_server_without_room(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery_preflight, "_free_bytes", lambda _: 10)
-    with pytest.raises(RestoreError, match="The server staging has 10 B free"):
+    with pytest.raises(RestoreError, match=r"The server of .* has 10 B free"):
         plan()
 
 

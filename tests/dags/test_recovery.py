@@ -13,15 +13,15 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
 from backup_playbook.config import CommandMaintenance, HttpCall, HttpMaintenance
+from backup_playbook.connections.maintenance import MaintenanceError, switch
 from backup_playbook.core.errors import ConfigError, RestoreError
-from backup_playbook.dag_parts.approval import NOBODY, ApprovePlan, approved_by
-from backup_playbook.dag_parts.maintenance import MaintenanceError, switch
-from backup_playbook.dag_parts.recovery_ending import STEPS
-from backup_playbook.dag_parts.recovery_planning import refuse_a_second_recovery
 from backup_playbook.engines.scratch import Scratch
-from backup_playbook.operators.restore import past_moment
+from backup_playbook.operators.approval import NOBODY, ApprovePlan, approved_by
+from backup_playbook.operators.choose import past_moment
+from backup_playbook.operators.planning import refuse_a_second_recovery
 from backup_playbook.streams.processes import Cancellation
 from include.sample.server import ShopServer
+from tests.dags.run_of_tasks import named
 
 PUT, DELETE = HttpCall(method="PUT", path="/api/maintenance"), HttpCall(method="DELETE", path="/api/maintenance")
 IS_ON = HttpCall(path="/api/maintenance", contains='"maintenance": true')
@@ -40,20 +40,22 @@ def dag(dagbag: DagBag) -> DAG:
 def test_graph(dag: DAG) -> None:
     assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
         "choose_backup": {"plan_recovery"},
-        "plan_recovery": {"approve_plan", "switch_maintenance_on", "create_scratch", "switch_maintenance_off"},
+        "plan_recovery": {"approve_plan", "switch_maintenance_off"},
         "approve_plan": {"switch_maintenance_on", "create_scratch", "promote_copy"},
         "switch_maintenance_on": {"create_scratch"},
         "create_scratch": {"restore", "drop_scratch"},
         "restore": {"prove"},
-        "prove": {"run_application_checks"},
+        "prove": {"run_application_checks", "promote_copy", "switch_maintenance_off"},
         "run_application_checks": {"promote_copy"},
-        "promote_copy": {"switch_maintenance_off", "collect_evidence", "drop_scratch"},
-        "switch_maintenance_off": {"document_recovery"},
+        "promote_copy": {"switch_maintenance_off", "collect_evidence"},
+        # it takes back what is half exchanged: only then the copy may go
+        "switch_maintenance_off": {"document_recovery", "drop_scratch"},
         "collect_evidence": {"document_recovery"},
         "document_recovery": set(),
         "drop_scratch": set(),
     }
-    assert set(STEPS) == set(dag.task_ids) - {"document_recovery", "drop_scratch"}
+    documented: Any = dag.task_dict["document_recovery"]
+    assert set(documented.steps.ids) == set(dag.task_ids) - {"document_recovery", "drop_scratch"}
 
 
 def test_users_are_let_in_and_the_result_is_told_whatever_happened(dag: DAG) -> None:
@@ -68,7 +70,7 @@ def test_nothing_happens_before_a_person_has_approved(dag_id: str, dagbag: DagBa
     dag = dagbag.dags[dag_id]
     approval = dag.task_dict["approve_plan"]
     assert isinstance(approval, ApprovePlan)
-    assert (approval.defaults, approval.ignore_downstream_trigger_rules, approval.retries) == (None, True, 0)
+    assert (approval.defaults, approval.ignore_downstream_trigger_rules, approval.retries) == (None, False, 0)
     assert approval.response_timeout
     before = {task.task_id for task in approval.get_flat_relatives(upstream=True)}
     assert before <= {"choose_backup", "plan_recovery", "plan_rollback", "plan_release"}
@@ -86,7 +88,7 @@ def test_exchange_whose_worker_died_is_taken_forward_at_once(dag_id: str, step: 
 
 
 @pytest.mark.parametrize("dag_id", RECOVERIES)
-def test_runs_by_the_button_only(dag_id: str, dagbag: DagBag) -> None:
+def test_runs_manually_only(dag_id: str, dagbag: DagBag) -> None:
     dag = dagbag.dags[dag_id]
     assert (dag.schedule, dag.max_active_runs, bool(dag.deadline)) == (None, 1, True)
 
@@ -126,13 +128,12 @@ def test_moments_of_a_form() -> None:
 
 
 def test_unattended_drills_are_refused_as_shipped() -> None:
-    approval = ApprovePlan(task_id="approve_plan", subject="s", plan="plan_recovery", drill="True")
+    approval = ApprovePlan(task_id="approve_plan", subject="s", plan=named(["plan_recovery"])[0], drill="True")
     with pytest.raises(ConfigError, match="not allowed here"):
         approval.execute({})
 
 
 def test_who_approved() -> None:
-    assert approved_by(None) == ""
     approved = {"chosen_options": ["Approve"]}
     assert approved_by({**approved, "responded_by_user": {"id": "7", "name": "Ada"}}) == "Ada"
     assert approved_by({**approved, "responded_by_user": None}) == NOBODY
@@ -164,7 +165,7 @@ def test_maintenance_mode_that_does_not_take_effect(application: ShopServer) -> 
     with pytest.raises(MaintenanceError) as caught:
         switch(deaf, on=True, cancellation=Cancellation())
     assert "answered without '\"maintenance\": true'" in caught.value.what
-    assert caught.value.remedy.startswith("Switch it on by hand")
+    assert caught.value.remedy.startswith("Switch it on manually")
 
 
 def test_application_that_is_healthy_is_asked_for_it(application: ShopServer) -> None:
@@ -220,10 +221,10 @@ class _Host:
 @pytest.mark.parametrize(
     ("source", "owner", "refused"),
     [
-        ("shop", "restore_postgres|theirs|shop", True),
-        ("shop", "restore_postgres|ended|shop", False),
+        ("shop", "restore_database|theirs|shop", True),
+        ("shop", "restore_database|ended|shop", False),
         ("shop", "recover_corrupted_database|ours|shop", False),
-        ("other", "restore_postgres|theirs|other", False),
+        ("other", "restore_database|theirs|other", False),
     ],
 )
 def test_second_recovery_of_a_source_is_refused(source: str, owner: str, refused: bool) -> None:

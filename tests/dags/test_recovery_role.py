@@ -11,20 +11,13 @@ import pytest
 import yaml
 
 from backup_playbook.config import load_config
+from backup_playbook.connections.s3 import catalog
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import EvidenceKind
-from backup_playbook.dag_parts import connections
-from backup_playbook.operators.recovery import (
-    CheckCopy,
-    CollectEvidence,
-    CreateCopy,
-    DropCopy,
-    PlanRecovery,
-    PromoteCopy,
-    ProveCopy,
-    RestoreCopy,
-)
-from backup_playbook.operators.restore import ChooseBackup
+from backup_playbook.operators.checks import RunApplicationChecks
+from backup_playbook.operators.choose import ChooseBackup
+from backup_playbook.operators.recovery import CollectEvidence, PlanRecovery, PromoteCopy
+from backup_playbook.operators.restore import PRODUCTION, CreateScratch, DropScratch, ProveScratch, RestoreScratch
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import PROJECT, back_up
 from tests.dags.run_of_tasks import RunOfTasks
@@ -44,8 +37,9 @@ def recoverable(live: str, postgres18: PostgresServer, monkeypatch: pytest.Monke
         session.execute(f"ALTER TABLE notes OWNER TO {owner}")
         session.execute(f"GRANT SELECT ON notes TO pg_monitor; CREATE SCHEMA s AUTHORIZATION {owner}")
     manifest = back_up(postgres18.dsn(live), datetime.now(UTC))
-    catalog = connections.catalog(load_config(), "primary")
-    catalog.add_evidence("shop", manifest.backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
+    catalog(load_config(), "primary").add_evidence(
+        "shop", manifest.backup_id, EvidenceKind.VERIFIED, {}, qualifier="full"
+    )
     psql = [postgres18.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", f"owner={OWNER}", "-f", SCRIPT]
     environment = {**os.environ, "RECOVERY_PASSWORD": PASSWORD}
     subprocess.run([*psql, "-d", postgres18.dsn(live)], env=environment, check=True)
@@ -68,19 +62,19 @@ def test_recovers_a_whole_database(recoverable: str, postgres18: PostgresServer,
         session.execute("DELETE FROM notes")
     run = RunOfTasks()
     chosen = run.do(ChooseBackup(task_id="choose_backup", source="shop", repository="primary"))
-    planned = run.do(PlanRecovery(task_id="plan_recovery", backup=chosen))
-    made = run.do(CreateCopy(task_id="create_scratch", backup=planned))
-    restored = run.do(RestoreCopy(task_id="restore", backup=made))
-    proven = run.do(ProveCopy(task_id="prove", backup=restored))
+    planned = run.do(PlanRecovery(task_id="plan_recovery", handoff=chosen))
+    made = run.do(CreateScratch(task_id="create_scratch", handoff=planned, place=PRODUCTION))
+    restored = run.do(RestoreScratch(task_id="restore", handoff=made, place=PRODUCTION))
+    proven = run.do(ProveScratch(task_id="prove", handoff=restored, place=PRODUCTION))
     set_checks(tmp_path, "DELETE FROM notes RETURNING 0")
     with pytest.raises(VerificationError, match="cannot execute DELETE in a read-only transaction"):
-        run.do(CheckCopy(task_id="run_application_checks", backup=proven))
+        run.do(RunApplicationChecks(task_id="run_application_checks", handoff=proven, place=PRODUCTION))
     set_checks(tmp_path, "SELECT count(*) - 7 FROM notes")
-    checked = run.do(CheckCopy(task_id="run_application_checks", backup=proven))
-    promoted = run.do(PromoteCopy(task_id="promote_copy", backup=checked))
-    evidence = run.do(CollectEvidence(task_id="collect_evidence", backup=promoted))
-    run.do(DropCopy(task_id="drop_scratch", backup=made))
-    assert evidence["differences"] == [{"table": "public.notes", "before": 0, "after": 7}]
+    checked = run.do(RunApplicationChecks(task_id="run_application_checks", handoff=proven, place=PRODUCTION))
+    promoted = run.do(PromoteCopy(task_id="promote_copy", handoff=checked))
+    run.do(CollectEvidence(task_id="collect_evidence", handoff=promoted))
+    run.do(DropScratch(task_id="drop_scratch", handoff=made, place=PRODUCTION))
+    assert run.left["collect_evidence", "facts"]["differences"] == [{"table": "public.notes", "before": 0, "after": 7}]
     with postgres18.connect() as session:
         owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
         assert session.execute(owner, [recoverable]).fetchall() == [(OWNER,)]

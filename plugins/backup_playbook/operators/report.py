@@ -88,7 +88,8 @@ def ended(context: Context, steps: Steps, *, good: Sequence[str] = ("success", "
         facts |= left
         handoff = left.get("handoff") or (said(step) if step in steps.carriers else None) or handoff
     problem = str(said(failed, ERROR) or KILLED) if failed else ""
-    return Ended(failed.rpartition(".")[2], problem, facts, handoff)
+    label = failed.rpartition(".")[2] if mapped else failed
+    return Ended(label, problem, facts, handoff)
 
 
 def finish(
