@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from backup_playbook.core.errors import PlaybookError
 from bench import backup, catalog, dag_files, files, mongodb, promotion, report, restore, row_recovery, verification
@@ -62,7 +63,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     file = HERE / ("results.json" if size.name == "full" else f"results-{size.name}.json")
-    results = report.document(size.name, datetime.now(UTC).date().isoformat(), machine, sections)
+    results: Mapping[str, Any] = report.document(size.name, datetime.now(UTC).date().isoformat(), machine, sections)
     if len(arguments.only) < len(DISCIPLINES):
         results = report.merged(file, results)
     report.write(results, file)
