@@ -163,7 +163,7 @@ class Manifest(_Record):
 
     @cached_property
     def details_read(self) -> dict[type[Details], tuple[dict[str, Any], Details]]:
-        """What `Details.of` has read, with what it was read from."""
+        """Models that `Details.of` has read, with the dictionary that each was read from."""
         return {}
 
     @property
