@@ -67,7 +67,7 @@ def in_words(manifest: Manifest) -> str:
         "renamed": "renamed",
         "deleted": "deleted",
         "gone": "gone meanwhile",
-        "silently_changed": "changed in silence",
+        "silently_changed": "silently changed",
         "adopted": "stored by a run that was cut short",
         "healed": "put back into the current state",
     }

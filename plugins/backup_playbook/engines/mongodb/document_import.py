@@ -158,7 +158,7 @@ def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Confli
             kind="key reused",
             what=f"{counted(len(differing), 'document')} with other values now.",
             rows=tuple(differing[:ROWS_SHOWN]),
-            choices="`skip` leaves them as they are; `overwrite` puts those of the backup in their place.",
+            choices="`skip` leaves them as they are; `overwrite` replaces them by those of the backup.",
             solved_by=("skip", "overwrite"),
         )
     if taken := [one for one in compared if one.state == "taken"]:
