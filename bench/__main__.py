@@ -6,9 +6,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from backup_playbook.core.errors import PlaybookError
 from bench import backup, catalog, dag_files, files, mongodb, promotion, report, restore, row_recovery, verification
@@ -55,17 +57,37 @@ def main() -> int:
     os.environ["BACKUP_PLAYBOOK_PG_CLIENTS"] = str(client_bin_dirs()[0])
     try:
         with stand() as servers:
-            sections = [section for name in arguments.only for section in DISCIPLINES[name](servers, size, say)]
             machine = describe(servers.postgres)
+            sections, failed = _measure(arguments.only, servers, size, say)
     except (PlaybookError, EmbeddedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    results = report.document(size.name, datetime.now(UTC).date().isoformat(), machine, sections)
-    print(f"\n{report.to_markdown(results)}")
     file = HERE / ("results.json" if size.name == "full" else f"results-{size.name}.json")
-    report.write(results if len(arguments.only) == len(DISCIPLINES) else report.merged(file, results), file)
-    print(f"Written to {os.path.relpath(file)}.")
-    return 0
+    results: Mapping[str, Any] = report.document(size.name, datetime.now(UTC).date().isoformat(), machine, sections)
+    if len(arguments.only) < len(DISCIPLINES):
+        results = report.merged(file, results)
+    report.write(results, file)
+    print(f"\n{report.to_markdown(results)}\nWritten to {os.path.relpath(file)}.")
+    if failed:
+        print(f"bench: these failed, see above: {', '.join(failed)}", file=sys.stderr)
+    if missing := report.missing(results):
+        print(f"bench: these figures are not measured: {', '.join(missing)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _measure(names: Sequence[str], servers: Stand, size: Size, say: Say) -> tuple[list[report.Section], list[str]]:
+    """What the disciplines have measured, and which of them failed: one does not cost the results of the others."""
+    sections, failed = [], []
+    for name in names:
+        try:
+            sections += DISCIPLINES[name](servers, size, say)
+        except (PlaybookError, EmbeddedError) as error:
+            print(f"bench: {name}: {error}", file=sys.stderr)
+            failed.append(name)
+        except Exception:  # noqa: BLE001 - shown whole
+            traceback.print_exc()
+            failed.append(name)
+    return sections, failed
 
 
 if __name__ == "__main__":

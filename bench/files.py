@@ -21,8 +21,9 @@ from backup_playbook.core.errors import PlaybookError
 from backup_playbook.core.model import EncryptionRecord, Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.core.tree import Entry, FileType, current_folder, to_line
+from backup_playbook.engines.files.details import FilesDetails
 from backup_playbook.engines.files.engine import FilesEngine
-from backup_playbook.engines.files.shards import SHARDS, ShardWriter
+from backup_playbook.engines.files.shards import ShardWriter
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.objects import BackupWriter
@@ -201,14 +202,14 @@ def _list(store: ObjectStore, count: int, entry: Entry) -> None:
             to_line(entry._replace(path=path, sha256=sha256(path).hexdigest() if path != wanted else entry.sha256)),
         )
     shards.flush()
-    details = {
-        SHARDS: shards.shards, "files": count, "bytes": 0, "runs_since_rehash": 0, "current": current_folder(SOURCE),
-        "hashed": "",
-    }  # fmt: skip
+    details = FilesDetails(
+        previous="", runs_since_rehash=0, files=count, directories=0, symlinks=0, bytes=0, new_bytes=0, done={},
+        examples=(), current=current_folder(SOURCE), hashed="", shards=tuple(shards.shards),
+    )  # fmt: skip
     manifest = Manifest(
         backup_id=writer.backup_id, source=SOURCE, engine=FilesEngine.name, started_at=now, snapshot_at=now,
-        finished_at=now, tools={}, compression="zstd level 1", encryption=EncryptionRecord(), details=details,
-        objects=tuple(shards.objects), tables=(),
+        finished_at=now, tools={}, compression="zstd level 1", encryption=EncryptionRecord(),
+        details=details.written(), objects=tuple(shards.objects), tables=(),
     ).sealed()  # fmt: skip
     Catalog(store).seal(manifest, "")
 

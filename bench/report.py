@@ -33,13 +33,17 @@ class Goal:
 GOALS: Mapping[str, Goal] = {
     "backup_vs_playbook": Goal("x", at_least=4, note="how many times faster than the playbook's script"),
     "backup_vs_pg_dump_pipe": Goal("x", at_least=2, note="how many times faster than `pg_dump -Fc | aws s3 cp -`"),
-    "backup_vs_limit": Goal("x", at_most=1.3, note="its time against parallel COPY to /dev/null"),
+    "backup_vs_limit": Goal(
+        "x", at_most=1.5, note="its time, without the start of Python, against parallel COPY to /dev/null"
+    ),
     "backup_scratch_bytes": Goal("bytes", at_most=MIB, note="written to local disk, by all of its processes"),
     "huge_table_speedup": Goal("x", at_least=1.3, note="one huge table: all streams against one"),
     "backup_peak_rss_mb": Goal("MiB", at_most=300, note="resident memory of Python and all clients, at 1.3 GB"),
     "backup_peak_rss_4gb_mb": Goal("MiB", at_most=300, note="the same at 4 GB; at most 10 % more than at 1.3 GB"),
     "restore_vs_pg_restore": Goal(
-        "x", at_most=1.05, note="its time against `pg_restore -j` from a local directory; and no scratch disk"
+        "x",
+        at_most=1.1,
+        note="its time against `pg_restore -j` from a local directory and `vacuumdb --analyze-only`; no scratch disk",
     ),
     "restore_vs_playbook": Goal("x", at_least=1.2, note="how many times faster than the playbook's `gunzip; psql`"),
     "restore_data_vs_playbook": Goal("x", at_least=1.6, note="the same where the only indexes are primary keys"),
@@ -143,6 +147,11 @@ def merged(file: Path, results: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
+def missing(results: Mapping[str, Any]) -> list[str]:
+    """Which figures a full run should have, and these results do not."""
+    return [name for name in GOALS if name not in results["figures"]] if results["size"] == "full" else []
+
+
 def write(results: Mapping[str, Any], json_file: Path) -> None:
     """The document, and beside it the same for people."""
     json_file.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -164,6 +173,9 @@ def to_markdown(results: Mapping[str, Any]) -> str:
         value = f"{_number(figure['value'])} {figure['unit']}"
         met = "yes" if figure["met"] else "**no**"
         lines.append(f"| {name} | {value} | {spread} | {figure['goal']} | {met} | {_cell(figure['note'])} |")
+    lines += [
+        f"| {name} | | | {GOALS[name]} | **not measured** | {_cell(GOALS[name].note)} |" for name in missing(results)
+    ]
     for section in results["measurements"].values():
         if section["facts"] or section["series"]:
             lines += ["", *_section_lines(section)]

@@ -183,8 +183,13 @@ def _pg_restore(stand: Stand, database: str, say: Say) -> Iterator[Restorer]:
     say("taking the backup of pg_restore ...")
     dump, environment = stand.scratch / "dump", stand.environment(database)
     dump_command = ["pg_dump", "-Fd", f"--jobs={STREAMS}", f"--file={dump}", environment["DATABASE_URL"]]
-    restore_command = f'pg_restore -j {STREAMS} -e -d "$DATABASE_URL" "$DUMP"'
-    what = f"`pg_restore -j {STREAMS}` from a directory of `pg_dump -Fd` on the local disk"
+    # without the planner's statistics a restored database is slow: ours has them, too
+    analyze_command = f'vacuumdb -q -j {STREAMS} --analyze-only -d "$DATABASE_URL"'
+    restore_command = f'pg_restore -j {STREAMS} -e -d "$DATABASE_URL" "$DUMP" && {analyze_command}'
+    what = (
+        f"`pg_restore -j {STREAMS}` from a directory of `pg_dump -Fd` on the local disk, and "
+        f"`vacuumdb -j {STREAMS} --analyze-only`"
+    )
     try:
         execute("pg_dump", dump_command, environment)
         yield Restorer(stand, "pg_restore", what, ["bash", "-c", restore_command], DUMP=str(dump))

@@ -43,6 +43,15 @@ def backup(production: Scene, s3: S3Gateway, tmp_path_factory: pytest.TempPathFa
     return lab, lab.backup(production.source())
 
 
+@pytest.fixture(scope="module")
+def good(production: Scene) -> object:
+    """What applications find when it is as it was backed up."""
+    production.begin()
+    found = production.contents()
+    production.end()
+    return found
+
+
 @pytest.fixture
 def scene(production: Scene) -> Iterator[Scene]:
     """As it was backed up."""

@@ -57,8 +57,7 @@ def copy_beside(scene: Scene, backup: tuple[Lab, Manifest], now: datetime = NOW)
 
 
 @pytest.fixture
-def recovery(scene: Scene, backup: tuple[Lab, Manifest]) -> Recovery:
-    good = scene.contents()
+def recovery(scene: Scene, good: object, backup: tuple[Lab, Manifest]) -> Recovery:
     scene.damage()
     bad, rows = scene.contents(), scene.rows()
     exchange = copy_beside(scene, backup)
@@ -80,19 +79,14 @@ def test_rows_are_counted_as_they_are_now(scene: Scene) -> None:
     assert scene.live.count() == scene.counted(ORDERS - 1)
 
 
-def test_inspection_touches_nothing(scene: Scene, backup: tuple[Lab, Manifest]) -> None:
+def test_inspection_touches_nothing_and_names_missing_rights(scene: Scene, backup: tuple[Lab, Manifest]) -> None:
     lab, manifest = backup
-    then = scene.contents()
-    scene.live.inspect(lab.reader(manifest), quarantine_name(scene.name, NOW))
-    assert scene.contents() == then
-    assert scene.leftovers() == set()
-
-
-def test_missing_rights_are_named_before_anything_is_touched(scene: Scene, backup: tuple[Lab, Manifest]) -> None:
-    lab, manifest = backup
+    then, quarantine = scene.contents(), quarantine_name(scene.name, NOW)
+    scene.live.inspect(lab.reader(manifest), quarantine)
     with pytest.raises(RestoreError, match="weak") as caught:
-        scene.without_rights().inspect(lab.reader(manifest), quarantine_name(scene.name, NOW))
+        scene.without_rights().inspect(lab.reader(manifest), quarantine)
     assert "Nothing was touched" in caught.value.remedy
+    assert scene.contents() == then
     assert scene.leftovers() == set()
 
 
@@ -247,10 +241,10 @@ def test_proven_scratch_is_kept_under_a_name(scene: Scene, backup: tuple[Lab, Ma
     assert scene.contents() == then
 
 
-@pytest.mark.parametrize("name", ["scratch_shop_00000000", "Shop", "shop;", "shop copy"])
-def test_name_that_means_something_is_not_given(scene: Scene, name: str) -> None:
-    with pytest.raises(RestoreError, match="Nothing was done"):
-        scene.staging.require_room(name, 0)
+def test_name_that_means_something_is_not_given(production: Scene) -> None:
+    for name in ("scratch_shop_00000000", "Shop", "shop;", "shop copy"):
+        with pytest.raises(RestoreError, match="Nothing was done"):
+            production.staging.require_room(name, 0)
 
 
 def test_what_is_no_scratch_is_not_kept(scene: Scene) -> None:

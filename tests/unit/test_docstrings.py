@@ -17,7 +17,6 @@ PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 Documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 NOT_YET = {
-    "backup_playbook/engines",
     "backup_playbook/connections",
     "backup_playbook/dag_parts",
     "backup_playbook/forms",

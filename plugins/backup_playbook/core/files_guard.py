@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from backup_playbook.core.details import TreeDetails
 from backup_playbook.core.tree import Outcome
 
 FEW = 10
@@ -78,11 +79,12 @@ def reason_to_stop(losses: Losses, limits: DeleteLimits) -> str:
 def warnings(details: Mapping[str, Any]) -> list[str]:
     """Sentences on a backup that a person should read, from its manifest's details, although it is good."""
     found = []
-    outcomes = details.get("outcomes", {})
-    if unreadable := details.get("unreadable", outcomes.get(Outcome.UNREADABLE, 0)):
+    tree = TreeDetails.model_validate(details)
+    unreadable = tree.outcomes.get(Outcome.UNREADABLE, 0) if tree.unreadable is None else tree.unreadable
+    if unreadable:
         found.append(f"{unreadable:,} unreadable, of which it has at most what earlier backups stored")
-    if not details.get("files", 1):
+    if tree.files == 0:
         found.append("it has no files: is the source mounted, and the right one?")
-    if gone := details.get("mounts_gone"):
-        found.append(f"no file systems of their own any more: {', '.join(gone)}")
+    if tree.mounts_gone:
+        found.append(f"no file systems of their own any more: {', '.join(tree.mounts_gone)}")
     return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from backup_playbook.core.details import MomentDetails, TreeDetails
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.words import counted as counted
 
 
 def shares_contents(manifest: Manifest) -> bool:
     """Whether backups share contents, as those of files do: their objects only name the contents."""
-    return "current" in manifest.details
+    return bool(TreeDetails.of(manifest).current)
 
 
 def shows_until(manifest: Manifest) -> datetime:
@@ -18,11 +19,10 @@ def shows_until(manifest: Manifest) -> datetime:
 
     That is the time of its snapshot. Where each file or collection was read at a time of its own, it is the end.
     """
-    details = manifest.details
-    one_moment = details.get("consistency", "snapshot") == "snapshot" and not details.get("unsnapshotted")
-    return manifest.snapshot_at if one_moment and not shares_contents(manifest) else manifest.finished_at
+    of_one_moment = not shares_contents(manifest) and MomentDetails.of(manifest).of_one_moment
+    return manifest.snapshot_at if of_one_moment else manifest.finished_at
 
 
 def data_bytes(manifest: Manifest) -> int:
     """Size of the source's data, as it is at the source."""
-    return int(manifest.details["bytes"]) if shares_contents(manifest) else manifest.content_bytes
+    return TreeDetails.of(manifest).bytes if shares_contents(manifest) else manifest.content_bytes

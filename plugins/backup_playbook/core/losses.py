@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from backup_playbook.core.details import TreeDetails
 from backup_playbook.core.holdings import shares_contents
 from backup_playbook.core.model import Manifest
 
@@ -38,8 +39,7 @@ class Loss:
 def counts_of(manifest: Manifest) -> Counts:
     """Rows by table, or files by folder at the top of a tree where the manifest has them."""
     if shares_contents(manifest):
-        found: dict[str, int] = manifest.details.get("folders", {})
-        return found
+        return TreeDetails.of(manifest).folders
     return {f"{table.namespace}.{table.name}": table.rows for table in manifest.tables}
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from backup_playbook.core.details import Details
 from backup_playbook.core.errors import VerificationError
 
 FORMAT: Final = 1
@@ -160,6 +161,11 @@ class Manifest(_Record):
                 found[part.object].append((table, part))
         return dict(found)
 
+    @cached_property
+    def details_read(self) -> dict[type[Details], tuple[dict[str, Any], Details]]:
+        """Models that `Details.of` has read, with the dictionary that each was read from."""
+        return {}
+
     @property
     def rows(self) -> int:
         """Number of rows of all tables."""
@@ -178,7 +184,7 @@ class Manifest(_Record):
     @property
     def origin_seal(self) -> str:
         """Seal of the original, when this is a copy that names other versions; else its own."""
-        return str(self.details.get("copy_of", self.seal))
+        return Details.of(self).copy_of or self.seal
 
     def sealed(self) -> Self:
         """Copy of the manifest with its seal."""

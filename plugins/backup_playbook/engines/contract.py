@@ -44,7 +44,7 @@ class Target(Protocol):
 
     @property
     def label(self) -> str:
-        """For messages: what and where it is."""
+        """Name in messages: kind and place."""
         ...
 
     def create(self, manifest: Manifest) -> None:
@@ -129,8 +129,11 @@ class ScratchTarget(Target, Protocol):
 
 @dataclass(frozen=True)
 class CopyOptions:
-    """Choices for a copy. only: schemas and tables whose rows are restored; empty: all. leave_out: definitions that it
-    goes without. owners: with owners and grants. An engine that cannot do one of them ignores it; the form says so."""
+    """Choices for a copy. An engine that lacks one ignores it; the form says so.
+
+    only: schemas and tables whose rows are restored; empty: all. leave_out: definitions that it goes without.
+    owners: with owners and grants.
+    """
 
     only: Sequence[str] = ()
     leave_out: Sequence[str] = ()
@@ -199,11 +202,11 @@ class Engine(Protocol):
         ...
 
     def check_manifest(self, manifest: Manifest) -> list[str]:
-        """What the manifest lacks to be a complete backup of this engine, in sentences; empty when nothing."""
+        """List, in sentences, what the manifest lacks to be a complete backup of this engine."""
         ...
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
-        """A bash script that restores this backup with stock tools, from `repository_url` (s3://bucket/prefix)."""
+        """Write a bash script that restores with stock tools from `repository_url` (s3://bucket/prefix)."""
         ...
 
 
@@ -230,7 +233,7 @@ class SharesContent(Protocol):
     def check_shared(
         self, reader: BackupReader, streams: int, cancellation: Cancellation, *, read: bool
     ) -> list[VerificationError]:
-        """What of the shared content that the backup names is not as it says.
+        """Find shared content that is not as the backup says.
 
         read: compare contents; else what the object store knows of them.
         """

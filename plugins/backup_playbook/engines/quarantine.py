@@ -1,4 +1,4 @@
-"""What was replaced and is kept: what engines say of it in the same words."""
+"""Quarantines: databases that were replaced and are kept, in words that engines share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from backup_playbook.core.errors import GuardError
 
 @dataclass(frozen=True)
 class Quarantine:
-    """live: the name that it had. by: the run that replaced it. comment: what a Postgres database had as its comment.
+    """A replaced database. live: its former name. by: the run that replaced it.
 
-    bytes: 0 where nobody counts them.
+    comment: the one that a Postgres database had. bytes: 0 where nobody counts them.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Quarantine:
 
 
 def wanted_quarantine(found: Sequence[Quarantine], source: str, wanted: str, label: str) -> Quarantine:
-    """found: those of the source, newest first. wanted: a name, or `newest`. Raises GuardError when there is none."""
+    """Choose a quarantine. found: the source's, newest first. wanted: a name, or `newest`. Raises GuardError."""
     for one in found:
         if wanted in ("newest", one.name):
             return one

@@ -300,7 +300,7 @@ def test_what_cannot_be_exchanged_is_said_before(
     said = str(caught.value)
     assert "shop lacks bypassDocumentValidation, collMod, createCollection" in said
     assert 'grantRolesToUser("shop", [{role: "readWrite"' in said
-    assert "cannot be put aside: weather." in said
+    assert "cannot be set aside: weather." in said
     assert "have no room" in said
     live.drop_collection("weather")
     live.drop_collection("x" * 80)

@@ -15,11 +15,11 @@ from backup_playbook.core.model import ObjectKind
 from backup_playbook.core.row_recovery import RowRecoveryError
 from backup_playbook.engines.mongodb.archive import consistency_note
 from backup_playbook.engines.mongodb.connection import MongoServer
+from backup_playbook.engines.mongodb.document_conflicts import unique_indexes
 from backup_playbook.engines.mongodb.document_import import import_documents, preview_documents
 from backup_playbook.engines.mongodb.document_search import load_documents, raw, require_collection, wanted_documents
 from backup_playbook.engines.mongodb.dump import MongoSource
 from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer, read_collections_identity
-from backup_playbook.engines.mongodb.unique import unique_indexes
 from backup_playbook.engines.scratch import scratch_name
 from embedded.mongo import MongoServer as EmbeddedMongo
 from tests.conftest import MongoDatabase

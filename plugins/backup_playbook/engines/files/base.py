@@ -12,6 +12,7 @@ from backup_playbook.core.errors import PlaybookError, RepositoryError, Verifica
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.naming import is_backup_id
 from backup_playbook.core.tree import Entry, FileType, current_folder
+from backup_playbook.engines.files.details import FilesDetails
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog, CatalogEntry, reached
 from backup_playbook.repository.layout import EvidenceName, objects_folder
@@ -71,7 +72,7 @@ def base_of(catalog: Catalog, source: str, codec: Codec, backup_id: str, *, whol
         log.warning("%s, the newest backup, is damaged: nothing stored is relied on.", newest.backup_id)
         return Base(newest.backup_id, readable(catalog, backups[1:], codec), since=newest.taken_at)
     for entry in backups:
-        shared = entry.backup_id >= reader.manifest.details.get("relies_on", "")
+        shared = entry.backup_id >= FilesDetails.of(reader.manifest).relies_on
         if shared and _casts_doubt(entry, newest):
             log.warning("%s is, or was, rejected: nothing stored is relied on.", entry.backup_id)
             return Base(newest.backup_id, readable(catalog, backups, codec), since=entry.last_read(datetime.now(UTC)))

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from backup_playbook.core.errors import RepositoryError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.tree import Entry, key_of
+from backup_playbook.engines.files.details import FilesDetails
 from backup_playbook.engines.files.engine import FilesEngine
-from backup_playbook.engines.files.shards import SHARDS, entries
+from backup_playbook.engines.files.shards import entries
 from backup_playbook.engines.files.source import FilesOptions, FilesSource
 from backup_playbook.engines.files.steps import remove_all_but_named
 from backup_playbook.engines.files.verify import verified
@@ -92,7 +93,7 @@ def copy_files(
 
 
 def _as_copy(manifest: Manifest, made: Manifest) -> Manifest:
-    of_the_copy = (SHARDS, "done", "previous", "relies_on")
-    details = {**manifest.details, **{name: made.details[name] for name in of_the_copy}}
+    of_the_copy = {"shards", "done", "previous", "relies_on"}
+    details = {**manifest.details, **FilesDetails.of(made).model_dump(mode="json", include=of_the_copy)}
     details["copy_of"] = manifest.origin_seal
     return manifest.model_copy(update={"objects": made.objects, "details": details, "seal": ""}).sealed()

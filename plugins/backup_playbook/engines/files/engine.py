@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.core.words import EngineWords, counted
 from backup_playbook.engines.contract import Engine, SharesContent
+from backup_playbook.engines.files.details import FilesDetails, ShardDetails
 from backup_playbook.engines.files.restore_script import render
-from backup_playbook.engines.files.shards import SHARDS, check_shard
+from backup_playbook.engines.files.shards import check_shard
 from backup_playbook.engines.files.source import ENGINE
 from backup_playbook.engines.files.verify import check_versions
 
@@ -24,12 +25,12 @@ class FilesEngine:
 
     def summary(self, manifest: Manifest) -> str:
         """Return `12,000 files`."""
-        return counted(manifest.details["files"], self.words.row)
+        return counted(FilesDetails.of(manifest).files, self.words.row)
 
     def check_manifest(self, manifest: Manifest) -> list[str]:
         """List what the manifest lacks, or names twice."""
         named = [item.name for item in manifest.objects]
-        described = [shard["object"] for shard in manifest.details.get(SHARDS, ())]
+        described = [shard.object for shard in ShardDetails.of(manifest).shards]
         problems = [f"{item.name} is no part of a tree." for item in manifest.objects if item.kind != ObjectKind.TREE]
         if not named:
             problems.append("It has no tree.")

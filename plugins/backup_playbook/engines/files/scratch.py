@@ -17,6 +17,7 @@ from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.proof import Proof
 from backup_playbook.core.tree import merge
+from backup_playbook.engines.files.details import FilesDetails
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.place import Place
 from backup_playbook.engines.files.restore import WITHOUT_XATTRS, FilesRestore
@@ -59,7 +60,7 @@ class ScratchDirectory:
                 f"There is no directory {self.base} on this worker.",
                 "Make it, or correct `directory` of this target in targets.yaml.",
             )
-        needed, free = int(manifest.details["bytes"]), shutil.disk_usage(self.base).free
+        needed, free = FilesDetails.of(manifest).bytes, shutil.disk_usage(self.base).free
         if not self.path and needed > free:
             raise RestoreError(
                 f"{self.base} has {human_bytes(free)} free, and the backup has {human_bytes(needed)}.",

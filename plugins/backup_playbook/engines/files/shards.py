@@ -16,6 +16,7 @@ from backup_playbook.core.errors import PlaybookError, RepositoryError, RestoreE
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.tree import Entry, from_document
 from backup_playbook.engines.files.batches import batches
+from backup_playbook.engines.files.details import Shard, ShardDetails
 from backup_playbook.repository.objects import BackupReader, BackupWriter
 from backup_playbook.repository.s3errors import is_missing, is_of_object
 from backup_playbook.streams.blocks import Blocks
@@ -25,8 +26,6 @@ PARSED_AT_ONCE = 1_000
 """Lines parsed as one JSON array: one by one, they take Python twice as long."""
 _ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 _REMEDY = "Use another backup, or the off-site copy."
-SHARDS = "shards"
-"""Key in the manifest's details: a list of `{object, first, last, entries}`, paths percent-encoded."""
 
 
 @dataclass
@@ -36,7 +35,7 @@ class ShardWriter:
     writer: BackupWriter
     name: str
     objects: list[StoredObject] = field(default_factory=list)
-    shards: list[dict[str, Any]] = field(default_factory=list)
+    shards: list[Shard] = field(default_factory=list)
     _lines: list[bytes] = field(default_factory=list)
     _first: bytes = b""
     _last: bytes = b""
@@ -58,7 +57,7 @@ class ShardWriter:
         item = self.writer.write(f"{self.name}-{len(self.objects):05}.jsonl", ObjectKind.TREE, [content])
         first, last = quote_from_bytes(self._first), quote_from_bytes(self._last)
         self.objects.append(item)
-        self.shards.append({"object": item.name, "first": first, "last": last, "entries": len(self._lines)})
+        self.shards.append(Shard(object=item.name, first=first, last=last, entries=len(self._lines)))
         self._lines = []
 
 
@@ -91,7 +90,7 @@ def below(
     damaged: called with the error of each unusable shard, and the others are read; without it, the first one is raised:
     a VerificationError for a shard that is gone or changed, a RepositoryError for one that may not be read now.
     """
-    shards = {shard["object"]: shard for shard in reader.manifest.details[SHARDS] if _may_hold(shard, path)}
+    shards = {shard.object: shard for shard in ShardDetails.of(reader.manifest).shards if _may_hold(shard, path)}
     for item in reader.objects(ObjectKind.TREE):
         if item.name in shards:
             found = _entries(lines(reader.content(item)), item)
@@ -100,7 +99,7 @@ def below(
                     yield entry
 
 
-def _whole(found: Iterator[Entry], shard: dict[str, Any], damaged: Callable[[PlaybookError], object]) -> list[Entry]:
+def _whole(found: Iterator[Entry], shard: Shard, damaged: Callable[[PlaybookError], object]) -> list[Entry]:
     """Read all entries of a shard, or none."""
     try:
         return list(found)
@@ -111,7 +110,7 @@ def _whole(found: Iterator[Entry], shard: dict[str, Any], damaged: Callable[[Pla
         if not is_of_object(error):
             raise
         cause, kind = error, VerificationError if is_missing(error) else RepositoryError
-    paths = f"{shard['entries']:,} paths from {unquote(shard['first'])!r} to {unquote(shard['last'])!r}"
+    paths = f"{shard.entries:,} paths from {unquote(shard.first)!r} to {unquote(shard.last)!r}"
     damaged(kind(f"The list of {paths} cannot be used: {cause.what}", cause.remedy))
     return []
 
@@ -149,8 +148,8 @@ def left_out(reader: BackupReader, names: Iterable[str]) -> Callable[[Entry], bo
     return lambda entry: entry.path in paths or entry.path.startswith(folders)
 
 
-def _may_hold(shard: dict[str, Any], path: bytes) -> bool:
-    first, last = unquote_to_bytes(shard["first"]), unquote_to_bytes(shard["last"])
+def _may_hold(shard: Shard, path: bytes) -> bool:
+    first, last = unquote_to_bytes(shard.first), unquote_to_bytes(shard.last)
     return first[: len(path)] <= path <= last or last.startswith(path)
 
 
@@ -162,12 +161,12 @@ def check_shard(manifest: Manifest, item: StoredObject, content: Blocks) -> None
         ordered = ordered and last < path
         first, last = first or path, path
         count += 1
-    said: dict[str, Any] = next((shard for shard in manifest.details[SHARDS] if shard["object"] == item.name), {})
-    found = {"object": item.name, "first": quote_from_bytes(first), "last": quote_from_bytes(last), "entries": count}
+    said = next((shard for shard in ShardDetails.of(manifest).shards if shard.object == item.name), None)
+    found = Shard(object=item.name, first=quote_from_bytes(first), last=quote_from_bytes(last), entries=count)
     if found != said or not ordered:
+        wanted = said.entries if said else 0
         raise VerificationError(
-            f"{item.name} has {count} entries where the manifest says {said.get('entries')}, or other paths, or "
-            "another order.",
+            f"{item.name} has {count} entries where the manifest says {wanted}, or other paths, or another order.",
             _REMEDY,
         )
 

@@ -6,15 +6,16 @@ import logging
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
+from backup_playbook.core.details import Details
 from backup_playbook.core.errors import ConfigError, PlaybookError, SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.tree import Outcome, current_folder, hashed_folder
 from backup_playbook.engines.files.base import Base, CurrentState, base_of, is_damage, taken
+from backup_playbook.engines.files.details import FilesDetails, ScanDetails
 from backup_playbook.engines.files.plan import Action, Plan, Step
-from backup_playbook.engines.files.shards import SHARDS, ShardWriter
+from backup_playbook.engines.files.shards import ShardWriter
 from backup_playbook.engines.files.sync import Sync
 from backup_playbook.engines.files.trees import Tree
 from backup_playbook.repository.catalog import Catalog
@@ -27,7 +28,6 @@ from backup_playbook.streams.processes import Cancellation
 log = logging.getLogger(__name__)
 
 ENGINE = "files"
-_OF_THE_SCAN = ("previous", "relies_on", "runs_since_rehash", "losses", "mounts_gone")
 _DONE = ("uploaded", "renamed", "same", "silently_changed", "deleted", "gone", "adopted", "healed")
 GONE_NAMED = 10
 """Most paths that the guard names to the person who is asked."""
@@ -89,7 +89,8 @@ class FilesSource:
 
     def _scan(self, base: Base, writer: BackupWriter, cancellation: Cancellation) -> Manifest:
         previous = base.known if base.trusted and not self.anew else None
-        run = previous.manifest.details["runs_since_rehash"] + 1 if previous else 0
+        relied_on = FilesDetails.of(previous.manifest) if previous else None
+        run = relied_on.runs_since_rehash + 1 if relied_on else 0
         rehash = not previous or run >= self.options.rehash_every
         plan = Plan(self.tree, base.known, rehash, cancellation, _current_state(base, writer))
         shards, counts, gone = ShardWriter(writer, "plan"), Counter[str](), _Gone()
@@ -98,22 +99,23 @@ class FilesSource:
             gone.look_at(step)
             shards.add(step.entry.path, step.to_line())
         shards.flush()
-        before = base.known.manifest.details.get("losses", {}) if base.known else {}
+        before = FilesDetails.of(base.known.manifest).losses if base.known else {}
         # a tree of dumps, say, which are written anew every night
         lost = plan.losses(usual=before.get("rewritten", 0) > before.get("before", 0) / 2)
-        details = {
-            "newest": base.newest,
-            "known": base.known_id,
-            "previous": base.known_id if previous else "",
-            "relies_on": previous.manifest.details.get("relies_on", "") if previous else writer.backup_id,
-            "runs_since_rehash": 0 if rehash else run,
-            "plan": dict(counts),
-            "losses": asdict(lost) | {"rewritten": plan.counts["rewritten"]},
-            "hidden": plan.counts["hidden"],
-            "mounts_gone": plan.mounts_gone,
-            "gone": gone.names,
-            "entries": plan.counts["entries"],
-        }
+        details = ScanDetails(
+            newest=base.newest,
+            known=base.known_id,
+            previous=base.known_id if previous else "",
+            relies_on=relied_on.relies_on if relied_on else writer.backup_id,
+            runs_since_rehash=0 if rehash else run,
+            plan=dict(counts),
+            losses=asdict(lost) | {"rewritten": plan.counts["rewritten"]},
+            hidden=plan.counts["hidden"],
+            mounts_gone=tuple(plan.mounts_gone),
+            gone=tuple(gone.names),
+            entries=plan.counts["entries"],
+            shards=tuple(shards.shards),
+        )
         log.info(
             "%d entries: %d new, %d changed, %d with other attributes, %d gone%s.",
             plan.counts["entries"], counts["add"], counts["change"], counts["touch"], counts["remove"],
@@ -129,37 +131,51 @@ class FilesSource:
         catalog = Catalog(writer.store)
         _require_newest(catalog, writer, draft)
         known = None
-        if backup_id := draft.details["known"]:
-            known = BackupReader(writer.store, catalog.manifest(writer.source, backup_id), writer.codec)
+        found = ScanDetails.of(draft)
+        if found.known:
+            known = BackupReader(writer.store, catalog.manifest(writer.source, found.known), writer.codec)
         sync = Sync(
             self.tree, self._current(writer.store), writer, known, self.options.files_at_once, cancellation,
             self.options.limits, losses(draft).files,
-            anew=not draft.details["previous"], outdated=draft.details["newest"] > writer.backup_id,
+            anew=not found.previous, outdated=found.newest > writer.backup_id,
         )  # fmt: skip
         shards = sync.run(BackupReader(writer.store, draft, writer.codec))
-        details = {
-            **{name: draft.details[name] for name in _OF_THE_SCAN},
-            **summary(sync.counts),
-            "unreadable": draft.details["hidden"] + sync.counts[f"outcome_{Outcome.UNREADABLE}"],
-            "examples": sync.examples,
-            "folders": dict(sync.folders),
-            "current": current_folder(writer.source),
-            "hashed": hashed_folder(writer.source),
-        }
+        counts = sync.counts
+        details = FilesDetails(
+            previous=found.previous,
+            relies_on=found.relies_on,
+            runs_since_rehash=found.runs_since_rehash,
+            losses=found.losses,
+            mounts_gone=found.mounts_gone,
+            files=counts["type_file"],
+            directories=counts["type_directory"],
+            symlinks=counts["type_symlink"],
+            hard_links=counts["hard_links"],
+            bytes=counts["bytes"],
+            new_bytes=counts["new_bytes"],
+            done={name: counts[name] for name in _DONE},
+            outcomes={
+                name.removeprefix("outcome_"): number for name, number in counts.items() if name.startswith("outcome_")
+            },
+            unreadable=found.hidden + counts[f"outcome_{Outcome.UNREADABLE}"],
+            examples=tuple(sync.examples),
+            folders=dict(sync.folders),
+            current=current_folder(writer.source),
+            hashed=hashed_folder(writer.source),
+            shards=tuple(shards.shards),
+        )
         return self._manifest(writer, shards, draft.started_at, details)
 
     def _current(self, store: ObjectStore) -> ObjectStore:
         options = replace(store.options, storage_class=self.options.storage_class)
         return ObjectStore(store.client, bucket=store.bucket, prefix=store.prefix, name=store.name, options=options)
 
-    def _manifest(
-        self, writer: BackupWriter, shards: ShardWriter, started_at: datetime, details: dict[str, Any]
-    ) -> Manifest:
+    def _manifest(self, writer: BackupWriter, shards: ShardWriter, started_at: datetime, details: Details) -> Manifest:
         return writer.manifest(
             ENGINE,
             started_at=started_at,
             snapshot_at=started_at,
-            details={**self.tree.details, **details, SHARDS: shards.shards},
+            details={**self.tree.details, **details.written()},
             objects=shards.objects,
         )
 
@@ -182,29 +198,14 @@ class _Gone:
 
 def losses(draft: Manifest) -> Losses:
     """Read the losses that `scan` counted."""
-    found = dict(draft.details["losses"])
-    found.pop("rewritten")
-    return Losses(**found)
+    found = ScanDetails.of(draft).losses
+    return Losses(**{name: number for name, number in found.items() if name != "rewritten"})
 
 
 def forget(writer: BackupWriter, draft: Manifest) -> None:
     """Remove what `scan` wrote for `sync`."""
     folder = objects_folder(writer.source, writer.backup_id)
     writer.store.delete(folder + item.name for item in draft.objects)
-
-
-def summary(counts: Counter[str]) -> dict[str, Any]:
-    """Write the manifest's counts of files, bytes, and what became of how many."""
-    return {
-        "files": counts["type_file"],
-        "directories": counts["type_directory"],
-        "symlinks": counts["type_symlink"],
-        "hard_links": counts["hard_links"],
-        "bytes": counts["bytes"],
-        "new_bytes": counts["new_bytes"],
-        "done": {name: counts[name] for name in _DONE},
-        "outcomes": {name.removeprefix("outcome_"): counts[name] for name in counts if name.startswith("outcome_")},
-    }
 
 
 def _current_state(base: Base, writer: BackupWriter) -> CurrentState | None:
@@ -221,7 +222,7 @@ def _current_state(base: Base, writer: BackupWriter) -> CurrentState | None:
 def _require_newest(catalog: Catalog, writer: BackupWriter, draft: Manifest) -> None:
     """Raise SourceError when a newer backup was sealed since the scan: the plan would turn it back."""
     newest = max((entry.backup_id for entry in taken(catalog, writer.source)), default="")
-    if newest > max(draft.details["newest"], writer.backup_id):
+    if newest > max(ScanDetails.of(draft).newest, writer.backup_id):
         raise SourceError(
             f"Since this run has scanned {writer.source}, the backup {newest} was sealed: the scan is of "
             f"{draft.started_at:%Y-%m-%d %H:%M} UTC, and carried out now it would turn the current state back.",

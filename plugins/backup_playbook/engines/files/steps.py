@@ -10,6 +10,7 @@ from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.tree import Outcome
 from backup_playbook.core.words import counted
+from backup_playbook.engines.files.details import FilesDetails
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import manifest_key, objects_folder
@@ -60,19 +61,20 @@ def remove_all_but_named(store: ObjectStore, manifest: Manifest) -> None:
 
 def in_words(manifest: Manifest) -> str:
     """Describe a backup: `12,000 files, 3.1 GB: 12 uploaded (40 MB), 2 renamed, 1 deleted; 1 unreadable`."""
-    details, done = manifest.details, manifest.details["done"]
+    details = FilesDetails.of(manifest)
+    done = details.done
     words = {
         "renamed": "renamed",
         "deleted": "deleted",
         "gone": "gone meanwhile",
-        "silently_changed": "changed in silence",
+        "silently_changed": "silently changed",
         "adopted": "stored by a run that was cut short",
         "healed": "put back into the current state",
     }
-    news = [f"{done['uploaded']:,} uploaded ({human_bytes(details['new_bytes'])})"]
+    news = [f"{done['uploaded']:,} uploaded ({human_bytes(details.new_bytes)})"]
     news += [f"{done[name]:,} {word}" for name, word in words.items() if done.get(name)]
-    odd = [f"{count:,} {outcome}" for outcome, count in details["outcomes"].items() if outcome != Outcome.UNREADABLE]
-    if linked := details.get("hard_links"):
+    odd = [f"{count:,} {outcome}" for outcome, count in details.outcomes.items() if outcome != Outcome.UNREADABLE]
+    if linked := details.hard_links:
         odd.append(f"{linked:,} with other names (hard links), each to be a file of its own")
-    text = f"{counted(details['files'], 'file')}, {human_bytes(details['bytes'])}: {', '.join(news)}"
-    return "; ".join(filter(None, [text, ", ".join(odd), *warnings(details)]))
+    text = f"{counted(details.files, 'file')}, {human_bytes(details.bytes)}: {', '.join(news)}"
+    return "; ".join(filter(None, [text, ", ".join(odd), *warnings(manifest.details)]))

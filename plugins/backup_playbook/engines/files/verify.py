@@ -14,6 +14,7 @@ from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.tree import Entry, current_folder, key_of
 from backup_playbook.engines.files.base import CURRENT_DIFFERS, later_runs, may_be_ours, taken
 from backup_playbook.engines.files.batches import in_order
+from backup_playbook.engines.files.details import FilesDetails
 from backup_playbook.engines.files.shards import entries
 from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import objects_folder
@@ -46,7 +47,7 @@ def check_versions(
     A backup that read every file at its source is read whole as well: shared contents are read again as often as
     `rehash_every` says. read: compare contents; else the store's checksums.
     """
-    whole = reader.manifest.details["runs_since_rehash"] == 0
+    whole = FilesDetails.of(reader.manifest).runs_since_rehash == 0
     source, stored = reader.manifest.source, QuickRequests(reader.store)
     # also of a backup whose own verification never came to its end, or that was repaired: others name what was damaged
     backups = taken(Catalog(reader.store), source)

@@ -34,12 +34,12 @@ from backup_playbook.core.row_recovery import (
 from backup_playbook.core.words import counted
 from backup_playbook.engines.mongodb.collections import WORDS, for_people
 from backup_playbook.engines.mongodb.connection import MongoServer, explained
+from backup_playbook.engines.mongodb.document_conflicts import unique_indexes
 from backup_playbook.engines.mongodb.document_search import WantedDocuments, found_documents, raw
 from backup_playbook.engines.mongodb.document_undo import UNDO_COMMAND, Written, take_back, undo_document
+from backup_playbook.engines.mongodb.document_write import write_if_unchanged
 from backup_playbook.engines.mongodb.exact import empty_again
 from backup_playbook.engines.mongodb.scratch import MongoScratch
-from backup_playbook.engines.mongodb.unchanged import write_if_unchanged
-from backup_playbook.engines.mongodb.unique import unique_indexes
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Confli
             kind="key reused",
             what=f"{counted(len(differing), 'document')} with other values now.",
             rows=tuple(differing[:ROWS_SHOWN]),
-            choices="`skip` leaves them as they are; `overwrite` puts those of the backup in their place.",
+            choices="`skip` leaves them as they are; `overwrite` replaces them by those of the backup.",
             solved_by=("skip", "overwrite"),
         )
     if taken := [one for one in compared if one.state == "taken"]:

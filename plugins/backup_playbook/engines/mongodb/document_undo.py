@@ -29,9 +29,9 @@ from backup_playbook.core.holdings import counted
 from backup_playbook.core.masking import shortened
 from backup_playbook.engines.mongodb.collections import for_people
 from backup_playbook.engines.mongodb.connection import short
+from backup_playbook.engines.mongodb.document_write import write_if_unchanged
 from backup_playbook.engines.mongodb.exact import has_empty_timestamp
 from backup_playbook.engines.mongodb.ranges import RAW
-from backup_playbook.engines.mongodb.unchanged import write_if_unchanged
 
 UNDO_COMMAND = "python -m backup_playbook.engines.mongodb.document_undo"
 NAMED = 20

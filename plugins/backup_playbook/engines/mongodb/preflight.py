@@ -81,7 +81,7 @@ def _fixed(database: Database[Document], manifest: Manifest) -> Iterator[tuple[s
     if fixed:
         names = ", ".join(sorted(fixed)[:NAMED])
         yield (
-            f"Time series, system collections and clustered ones that expire cannot be put aside: {names}.",
+            f"Time series, system collections and clustered ones that expire cannot be set aside: {names}.",
             _ELSEWHERE,
         )
 

@@ -20,10 +20,10 @@ from backup_playbook.core.proof import Proof, TableProof
 from backup_playbook.engines.mongodb.archive import left_out, read_collections
 from backup_playbook.engines.mongodb.collections import TTL, Collection, in_set, list_collections, list_indexes, to_json
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
+from backup_playbook.engines.mongodb.definitions import create_indexes
 from backup_playbook.engines.mongodb.documents import DocumentCounter
 from backup_playbook.engines.mongodb.dump import read_documents
 from backup_playbook.engines.mongodb.legacy import not_kept, same_index, same_options, up_to_date
-from backup_playbook.engines.mongodb.making import create_indexes
 from backup_playbook.engines.mongodb.ranges import IdRange, between
 from backup_playbook.engines.mongodb.snapshot_time import SnapshotTime
 from backup_playbook.repository.objects import BackupReader

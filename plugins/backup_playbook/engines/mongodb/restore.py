@@ -20,10 +20,10 @@ from backup_playbook.core.model import Manifest, StoredObject, TableRecord
 from backup_playbook.engines.mongodb.archive import read_collections
 from backup_playbook.engines.mongodb.collections import TTL, Collection, identity, list_collections, list_indexes
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
+from backup_playbook.engines.mongodb.definitions import create_collection, create_indexes
 from backup_playbook.engines.mongodb.documents import batches
 from backup_playbook.engines.mongodb.exact import empty_again
 from backup_playbook.engines.mongodb.legacy import up_to_date
-from backup_playbook.engines.mongodb.making import create_collection, create_indexes
 from backup_playbook.engines.mongodb.ranges import RAW
 from backup_playbook.engines.restore import timed
 from backup_playbook.repository.objects import BackupReader

@@ -98,8 +98,29 @@ class MongoScratchServer:
         log.info("The scratch %s is gone.", name)
 
 
+class MongoTarget:
+    """Answers that all copies in MongoDB share."""
+
+    name: str
+
+    def identify(self) -> str:
+        """Return nothing: the name, and the marks of a set, are enough."""
+        return ""
+
+    def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
+        """Return nothing: MongoDB's backups have no owners."""
+        return ""
+
+    def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
+        """Raise RestoreError: SQL is for Postgres."""
+        raise RestoreError(
+            f"{self.name} cannot be asked in SQL.",
+            "Checks with a `query` are for Postgres: use a command or a page instead.",
+        )
+
+
 @dataclass(frozen=True)
-class MongoScratch:
+class MongoScratch(MongoTarget):
     """A scratch as the target of one restore; see `engines.contract.ScratchTarget`. streams: how many load at once."""
 
     host: MongoScratchServer
@@ -145,18 +166,6 @@ class MongoScratch:
         """Compare the scratch with the backup."""
         return prove(self.server, reader, cancellation, streams=self.streams)
 
-    def identify(self) -> str:
-        """Return nothing: the name is enough."""
-        return ""
-
-    def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
-        """Return nothing: MongoDB's backups have no owners."""
-        return ""
-
-    def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
-        """Raise RestoreError: SQL is for Postgres."""
-        raise no_sql(self.label)
-
     def keep(self, name: str) -> None:
         """Make the proven copy an ordinary database; see `engines.contract.ScratchTarget`."""
         if name != self.name:
@@ -182,13 +191,6 @@ class MongoScratch:
                     f"The database {self.name} on {self.host.server.label} is not a scratch.",
                     "Nothing was written. Start the restore again: it makes a new one.",
                 )
-
-
-def no_sql(label: str) -> RestoreError:
-    """Return the error for a query in SQL."""
-    return RestoreError(
-        f"{label} cannot be asked in SQL.", "Checks with a `query` are for Postgres: use a command or a page instead."
-    )
 
 
 def _recognise(client: MongoClient[Document], name: str) -> Scratch | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pymongo.database import Database
 
@@ -17,7 +17,7 @@ from backup_playbook.engines.mongodb.connection import Document, MongoServer, ex
 from backup_playbook.engines.mongodb.promotion import keep_exposed
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
-from backup_playbook.engines.mongodb.scratch import no_sql
+from backup_playbook.engines.mongodb.scratch import MongoTarget
 from backup_playbook.engines.mongodb.sets import CollectionSet, collections_of, drop_set, read_sets, save_set, views_of
 from backup_playbook.engines.scratch import Scratch
 from backup_playbook.repository.objects import BackupReader
@@ -58,7 +58,7 @@ class LiveMongo:
 
 
 @dataclass(frozen=True)
-class MongoCopy:
+class MongoCopy(MongoTarget):
     """A copy as the target of one restore; see `engines.contract.ScratchTarget`. streams: how many load at once."""
 
     host: LiveMongo
@@ -103,18 +103,6 @@ class MongoCopy:
         with self.host.server.connect() as database:
             save_set(database, replace(self._mark(database), collections=collections_of(database, self.name)))
         return proof
-
-    def identify(self) -> str:
-        """Return nothing: the proof notes in the set which collections were proven."""
-        return ""
-
-    def lacks_for_owners(self, reader: BackupReader) -> str:  # noqa: ARG002 - of the contract
-        """Return nothing: MongoDB's backups have no owners."""
-        return ""
-
-    def ask(self, query: str) -> Any:  # noqa: ARG002 - of the contract
-        """Raise RestoreError: SQL is for Postgres."""
-        raise no_sql(self.label)
 
     def keep(self, name: str) -> None:
         """Raise GuardError: the copy is there to be promoted."""

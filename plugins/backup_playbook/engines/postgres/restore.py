@@ -42,6 +42,7 @@ from backup_playbook.engines.postgres.rights import ALL_RIGHTS, require_rights, 
 from backup_playbook.engines.postgres.row_digests import keeps_order
 from backup_playbook.engines.postgres.sequences import SEQUENCES_PER_QUERY, read_setval_lines
 from backup_playbook.engines.postgres.session import known_to, libpq_options, set_statements
+from backup_playbook.engines.postgres.statistics import analyze
 from backup_playbook.engines.postgres.table_of_contents import Entry
 from backup_playbook.engines.restore import timed
 from backup_playbook.repository.objects import BackupReader
@@ -59,13 +60,6 @@ _SETTINGS: Mapping[str, str] = {
     "statement_timeout": "0",
     "lock_timeout": "0",
 }
-# partitioned tables come last: theirs need what is in their partitions
-_ANALYZED = """
-SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-ORDER BY c.relkind = 'p', 1
-"""
 # `streams` indexes are built at once: with parallel workers on top of that, the server needs a tenth more CPU time
 _INDEX_SETTINGS: Mapping[str, str] = {"max_parallel_maintenance_workers": "0"}
 
@@ -175,7 +169,8 @@ class Restore:
         self._build(entries)
         with self._connect() as connection:
             self._apply_settings(connection)
-        self._analyze()
+        connect = partial(self._loading, "The planner's statistics")
+        analyze(connect, self._codec, self.options.streams, self.cancellation)
         self._create_event_triggers(entries)
 
     def _build(self, entries: Sequence[Entry]) -> None:
@@ -185,25 +180,6 @@ class Restore:
     def _create_event_triggers(self, entries: Sequence[Entry]) -> None:
         """Create event triggers, at the very end: one of `login` fires for every connection."""
         self._define("Event triggers", [one for one in entries if is_event_trigger(one)], 1)
-
-    def _analyze(self) -> None:
-        """Give the planner its statistics: no backup holds them, and a copy that goes live without is slow."""
-        with self._loading("The planner's statistics") as connection:
-            try:
-                connection.execute("ANALYZE")
-            except psycopg.Error as error:  # such as of a foreign table, or a function in an index
-                log.info("One table after the other: %s", error)
-                self._analyze_each(connection)
-
-    def _analyze_each(self, connection: Connection[TupleRow]) -> None:
-        for (table,) in connection.execute(_ANALYZED).fetchall():
-            try:
-                connection.execute(f"ANALYZE {table}".encode(self._codec))
-            except psycopg.Error as error:
-                log.warning(
-                    "The planner knows nothing of %s, which is restored all the same: %s ANALYZE it when this is "
-                    "corrected.", table, error,
-                )  # fmt: skip
 
     def _apply_settings(self, connection: Connection[TupleRow]) -> None:
         if self.options.owners:
