@@ -12,8 +12,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 
 from backup_playbook.core.errors import ConfigError
-from backup_playbook.dag_parts.sources import list_sources
-from backup_playbook.operators.base import is_true
+from backup_playbook.operators.announcement import ListSources
+from backup_playbook.operators.base import is_true, text, texts
 
 
 @pytest.fixture
@@ -45,6 +45,18 @@ def test_steps_are_tried_twice_and_what_cannot_change_once(dag: DAG) -> None:
     once = {"list_sources", "announce_result"}
     assert {task_id for task_id, count in retries.items() if count == 0} == once
     assert {count for task_id, count in retries.items() if task_id not in once} == {1}
+
+
+def test_announcement_looks_at_every_step(dag: DAG) -> None:
+    stages = dag.task_dict["announce_result"].stages
+    found = [(stage.task_id, stage.means, stage.only_offsite, stage.unsafe) for stage in stages]
+    assert found == [
+        ("protect.dump_compress_upload", "there is no new backup", False, True),
+        ("protect.verify", "the new backup is not verified", False, True),
+        ("protect.copy_offsite", "there is no off-site copy", True, True),
+        ("protect.verify_offsite", "the off-site copy is not verified", True, True),
+        ("prune", "old backups were not removed", False, False),
+    ]
 
 
 def next_run(dag: DAG, last: datetime | None) -> datetime:
@@ -86,7 +98,7 @@ def test_form_refuses(dag: DAG, name: str, value: Any) -> None:
 
 def test_first_task_refuses_a_source_that_left_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"no source 'shopp'.*\n.*shop"):
-        list_sources.function(params={"sources": ["shop", "shopp"]})
+        ListSources(task_id="list_sources", sources='["shop", "shopp"]').execute({})
 
 
 def test_booleans_of_templates() -> None:
@@ -94,3 +106,12 @@ def test_booleans_of_templates() -> None:
     for value in ("", "yes", "None", "{{ params.hold }}"):
         with pytest.raises(ValueError, match="Expected True or False"):
             is_true(value)
+
+
+def test_lists_and_texts_of_templates() -> None:
+    for value in ('["007", "[x]"]', ["007", "[x]"], ("007", "[x]")):
+        assert texts(value) == ("007", "[x]")
+    assert texts("null") == texts(None) == texts("[]") == ()
+    with pytest.raises(ValueError, match="Expected a list of texts"):
+        texts('"shop"')
+    assert [text(value) for value in ("None", "", None, "007")] == ["", "", "", "007"]

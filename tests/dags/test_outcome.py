@@ -1,20 +1,27 @@
 """What a run says at its end, from the states of its steps."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from backup_playbook.core.progress import human_age
-from backup_playbook.dag_parts.outcome import Outcome, headline, outcome, severity
-from backup_playbook.dag_parts.standing import LastVerified
-from backup_playbook.operators.backup import TakenBackup
+from backup_playbook.notifiers.protection import LastVerified
+from backup_playbook.operators.handoffs import Taken
+from backup_playbook.operators.outcome import Outcome, Stage, headline, outcome, severity
 
-STEPS = ["dump_compress_upload", "verify", "copy_offsite", "verify_offsite", "prune"]
+STAGES = [
+    Stage("protect.dump_compress_upload", "there is no new backup"),
+    Stage("protect.verify", "the new backup is not verified"),
+    Stage("protect.copy_offsite", "there is no off-site copy", only_offsite=True),
+    Stage("protect.verify_offsite", "the off-site copy is not verified", only_offsite=True),
+    Stage("prune", "old backups were not removed", unsafe=False),
+]
 
 
-def taken(**verified: str) -> TakenBackup:
-    return TakenBackup(
+def taken(**verified: str) -> Taken:
+    return Taken(
         source="shop",
         backup_id="20261123T020004Z-7f3a91",
         seal="",
@@ -30,25 +37,22 @@ def taken(**verified: str) -> TakenBackup:
 
 
 RESULTS = {
-    "dump_compress_upload": taken(),
-    "verify": taken(primary="full"),
-    "copy_offsite": taken(primary="full"),
-    "verify_offsite": taken(primary="full", offsite="full"),
+    "protect.dump_compress_upload": taken(),
+    "protect.verify": taken(primary="full"),
+    "protect.copy_offsite": taken(primary="full"),
+    "protect.verify_offsite": taken(primary="full", offsite="full"),
 }
 
 
-def states(*found: str) -> dict[str, str | None]:
-    return {f"{step}_0": state for step, state in zip(STEPS, found, strict=True)}
-
-
-def shop(*found: str, offsite: bool = True) -> Outcome:
-    return outcome("shop", 0, states(*found), RESULTS, offsite=offsite)
+def shop(*found: str, offsite: bool = True, results: Mapping[str, Taken] = RESULTS) -> Outcome:
+    states = {f"{stage.task_id}_0": state for stage, state in zip(STAGES, found, strict=True)}
+    return outcome("shop", 0, STAGES, states, results, offsite=offsite)
 
 
 GOOD = shop(*["success"] * 5)
 UNVERIFIED = shop("success", "failed", "upstream_failed", "upstream_failed", "success")
 UNTIDY = shop("success", "success", "success", "success", "failed")
-UNEXPANDED = outcome("shop", 0, {"dump_compress_upload": "upstream_failed"}, {}, offsite=True)
+UNEXPANDED = outcome("shop", 0, STAGES, {"protect.dump_compress_upload": "upstream_failed"}, {}, offsite=True)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ UNEXPANDED = outcome("shop", 0, {"dump_compress_upload": "upstream_failed"}, {},
     ],
 )
 def test_first_step_without_success_decides(found: Outcome, failed: str | None, safe: bool) -> None:
-    assert (found.failed, found.safe) == (failed, safe)
+    assert (found.failed and found.failed.label, found.safe) == (failed, safe)
 
 
 def test_results_of_an_earlier_try_are_not_reported() -> None:
@@ -92,8 +96,8 @@ def test_headline_says_what_is_at_risk(outcomes: list[Outcome], level: str, text
 
 
 def test_lost_rows_are_one_line_and_no_green_that_nobody_reads() -> None:
-    fewer = {step: {**result, "lost": "public.payments 30,058 -> 20,060"} for step, result in RESULTS.items()}
-    item = outcome("shop", 0, states(*["success"] * 5), fewer, offsite=True)  # type: ignore[arg-type]
+    lost = {"lost": "public.payments 30,058 -> 20,060"}
+    item = shop(*["success"] * 5, results={step: one.model_copy(update=lost) for step, one in RESULTS.items()})
     assert item.line().endswith("*Fewer than in the backup before:* public.payments 30,058 -> 20,060.")
     assert (severity([item]), headline([item])) == ("medium", f"{headline([GOOD])}; look at what it says of shop")
 
@@ -124,6 +128,6 @@ def test_error_is_told_without_its_remedy_and_not_at_length() -> None:
 
 
 def test_a_good_backup_that_warns_is_no_mere_information() -> None:
-    warned = replace(GOOD, taken=TakenBackup(**{**taken(), "warned": True}))
+    warned = replace(GOOD, taken=taken().model_copy(update={"warned": True}))
     assert severity([GOOD, warned]) == "medium"
     assert headline([warned]) == "shop is backed up and verified; look at what it says of shop"

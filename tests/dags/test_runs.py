@@ -15,11 +15,10 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from backup_playbook.config import load_config
 from backup_playbook.config.load import DEFAULT_FOLDER
 from backup_playbook.core.errors import RepositoryError, SourceError
-from backup_playbook.dag_parts import standing
-from backup_playbook.dag_parts.deadlines import backed_up_in_time, finished_within
-from backup_playbook.dag_parts.standing import LastVerified
-from backup_playbook.notifiers import runs
+from backup_playbook.forms.deadlines import backed_up_in_time, finished_within
+from backup_playbook.notifiers import protection, runs
 from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.protection import LastVerified
 from backup_playbook.notifiers.runs import ERROR, TOLD, RunFailed, RunLate, RunRecovered, keep_error, tell
 
 RUN_ID = "manual__2026-11-23T02:00:00+00:00"
@@ -50,7 +49,7 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     """All messages of the test; no repository is asked."""
     messages: list[Message] = []
     monkeypatch.setattr(runs, "deliver", lambda message: messages.append(message) or True)
-    monkeypatch.setattr(standing, "last_verified", lambda source, _: LastVerified(f"B-{source}", timedelta(hours=5)))
+    monkeypatch.setattr(protection, "last_verified", lambda source, _: LastVerified(f"B-{source}", timedelta(hours=5)))
     return messages
 
 
@@ -165,7 +164,7 @@ def test_repository_that_does_not_answer_is_asked_once(
         asked.append(source)
         raise error
 
-    monkeypatch.setattr(standing, "last_verified", fail)
+    monkeypatch.setattr(protection, "last_verified", fail)
     RunFailed().notify(context(Instance(), params={"sources": ["a", "b"]}))
     assert delivered[0].lines[1:] == ("How old the newest verified backups are cannot be told: The bucket is gone.",)
     assert asked == ["a"]

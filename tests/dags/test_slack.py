@@ -96,7 +96,8 @@ class TestShape:
         assert message["text"].startswith(":red_circle: shop is not safely backed up"), "what a phone shows"
 
     def test_text_of_an_error_calls_nobody(self, outbox: Outbox, connected: SlackReceiver) -> None:
-        assert slack.send("high", "a <!here> & b", ["<!channel>", "<http://evil|Open it in Airflow>"])
+        lines = ("<!channel>", "<http://evil|Open it in Airflow>")
+        assert slack.deliver(Message(severity="high", headline="a <!here> & b", lines=lines))
         message = connected.messages()[-1]
         assert "<" not in json.dumps(message)
         assert render(message).splitlines()[0] == "*:red_circle: a &lt;!here&gt; &amp; b*"
@@ -111,9 +112,9 @@ class TestShape:
         ]
 
     def test_long_messages_keep_every_line(self, outbox: Outbox, connected: SlackReceiver) -> None:
-        lines = [f"line {number} {'x' * 200}" for number in range(100)]
-        assert slack.send("info", "long", lines)
-        assert render(connected.messages()[-1]).splitlines()[1:] == lines
+        lines = tuple(f"line {number} {'x' * 200}" for number in range(100))
+        assert slack.deliver(Message(severity="info", headline="long", lines=lines))
+        assert tuple(render(connected.messages()[-1]).splitlines()[1:]) == lines
 
     @pytest.mark.parametrize("lines", [["y" * 9000], ["z" * 2899] * 200, [f"a{'<' * 2000}"]])
     def test_limits_of_slack(self, lines: list[str]) -> None:

@@ -13,8 +13,8 @@ from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
 from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 from slack_sdk.webhook import WebhookClient
 
-from backup_playbook.dag_parts.standing import LastVerified
 from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.protection import LastVerified
 from embedded.slack import SlackReceiver
 from embedded.slack_server import render
 
