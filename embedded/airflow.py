@@ -118,7 +118,7 @@ class AirflowServer(Daemon):
     def _write_config(self, port: int) -> None:
         """Before Airflow does: its components would each generate one, with different secrets, at the same time.
 
-        With all settings in it, `AIRFLOW_HOME=... airflow ...` works by hand.
+        With all settings in it, `AIRFLOW_HOME=... airflow ...` works manually.
         """
         home = self.home
         home.mkdir(exist_ok=True)

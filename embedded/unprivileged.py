@@ -75,7 +75,7 @@ def remove_home(home: Path) -> None:
 
 
 def orphaned_homes() -> list[Path]:
-    """Homes below SHARED_ROOT whose directory is gone (someone removed the stack's directory by hand)."""
+    """Homes below SHARED_ROOT whose directory is gone (someone removed the stack's directory manually)."""
     if server_user() is None:
         return []  # they belong to root
     origins = sorted((SHARED_ROOT / "servers").glob(f"*.{_ORIGIN}"))

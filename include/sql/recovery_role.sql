@@ -1,6 +1,6 @@
--- The role of `recovery.connection`: it puts a restored copy in the place of the live database, and brings rows back. Run
--- once per server, as a superuser (psql 15 or newer); `owner` is the role that owns the database and what is in it, and the
--- last line is repeated for each role that owns some of it:
+-- The role of `recovery.connection`: it replaces the live database by a restored copy, and brings rows back. Run once per
+-- server, as a superuser (psql 15 or newer); `owner` is the role that owns the database and what is in it, and the last
+-- line is repeated for each role that owns some of it:
 --
 --     RECOVERY_PASSWORD=... psql -X -v ON_ERROR_STOP=1 -v owner=shop_owner -d shop -f include/sql/recovery_role.sql
 --

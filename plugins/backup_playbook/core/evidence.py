@@ -1,7 +1,7 @@
 """Evidence: small immutable documents beside a manifest that say what became of its backup, a model for each kind.
 
 Writers say all that a model has. Readers take what is there: earlier releases left some of it out, and people write
-evidence by hand. What every document says of itself (`at`, `source`, ...) comes from `Catalog.add_evidence`.
+evidence manually. What every document says of itself (`at`, `source`, ...) comes from `Catalog.add_evidence`.
 """
 
 from __future__ import annotations

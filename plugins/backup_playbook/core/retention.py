@@ -11,7 +11,7 @@ The rules are the playbook's ("daily 30 days, weekly 12 weeks, monthly 12 months
 * **A backup that is not verified never takes a period from one that is.** It fills a period only while nothing better
   is left of it: deleting the only copy of March because a check of it failed turns one bad block into a lost month.
 * **Nothing goes before something verified replaced it**, and everything of the last 48 hours stays, so that the backup
-  taken by hand before a migration outlives the night.
+  taken manually before a migration outlives the night.
 * The newest ``keep_newest`` verified backups, the newest proven one, and whatever is held always stay.
 * A backup dated in the future (a worker's clock was wrong) stays and counts for nothing, until its time has come.
 """

@@ -208,7 +208,7 @@ class Catalog:
             what = "another backup of the same source" if manifest.source == source else "a backup of another source"
             raise VerificationError(
                 f"{self.store.url}/{key} is the manifest of {manifest.source}/{manifest.backup_id}, {what}.",
-                "Someone copied it here by hand: remove it, and use the backup from its own place.",
+                "Someone copied it here manually: remove it, and use the backup from its own place.",
             )
         return manifest
 
@@ -250,7 +250,7 @@ class Catalog:
         body = body or {} if isinstance(evidence, EvidenceKind) else evidence.body()
         answered = _ANSWERED.get(kind, kind)
         digest = ""
-        # a hold is released by hand, too, by somebody who does not know how to name it
+        # a hold is released manually, too, by somebody who does not know how to name it
         if answered in _ANSWERED.values() and kind is not EvidenceKind.HELD:
             findings = (seen or self.entry(source, backup_id)).findings(answered)
             digest = digest_of(reached(kind, qualifier, findings))

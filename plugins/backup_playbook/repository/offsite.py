@@ -76,7 +76,7 @@ def has_copy(target: Catalog, manifest: Manifest) -> bool:
     if target.manifest(source, backup_id).origin_seal != manifest.origin_seal:
         raise VerificationError(
             f"{target.store.url} holds another backup under the id {backup_id}.",
-            "Find out who wrote it, and remove it by hand: nothing is overwritten.",
+            "Find out who wrote it, and remove it manually: nothing is overwritten.",
         )
     return True
 

@@ -51,7 +51,7 @@ _REMEDIES = {
     "InvalidAccessKeyId": "Correct the access key in the Airflow connection of this repository.",
     "SignatureDoesNotMatch": "Correct the secret key in the Airflow connection of this repository.",
     "NoSuchKey": "The object is gone: use another backup, or the off-site copy.",
-    "NoSuchVersion": "This version of the object is gone, by a lifecycle rule or by hand: use another backup, or the "
+    "NoSuchVersion": "This version of the object is gone, by a lifecycle rule or manually: use another backup, or the "
     "off-site copy; and find out who removes versions.",
     "ExpiredToken": _RENEW,
     "InvalidToken": _RENEW,

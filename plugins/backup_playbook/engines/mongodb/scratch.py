@@ -91,7 +91,7 @@ class MongoScratchServer:
                 raise GuardError(
                     f"The database {name} on {self.server.label} is not a scratch: it lacks the collection "
                     f"{SCRATCH_MARK} that every scratch has.",
-                    "Nothing was dropped. If it is one, and you want it gone, drop it by hand.",
+                    "Nothing was dropped. If it is one, and you want it gone, drop it manually.",
                 )
             with explained(f"The scratch {name} on {self.server.label} could not be dropped", RestoreError):
                 database.client.drop_database(name)

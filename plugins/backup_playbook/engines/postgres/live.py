@@ -117,8 +117,8 @@ class PostgresLive:
             raise PlaybookError(
                 f"The recovery failed, and production cannot be used: {counted(len(unreadable), 'table')} "
                 f"cannot be read, such as {table}: {why}",
-                "Clear the first red task of the run to try again. If users are to be let in, switch the maintenance "
-                "mode off by hand.",
+                "Clear the first red task of the run to try again. If users are to be served, switch maintenance "
+                "mode off manually.",
             )
 
     def investigate(self, live: str, quarantine: str, cancellation: Cancellation) -> Investigation:
@@ -145,7 +145,7 @@ class PostgresLive:
         if kept is None or live is None:
             raise GuardError(
                 f"{found.name} was {found.live}, and there is no database {found.live} now.",
-                f"Nothing was touched. If it was renamed by hand, rename it back to {found.live}.",
+                f"Nothing was touched. If it was renamed manually, rename it back to {found.live}.",
             )
         return Replaced(found, str(kept.database_oid), str(live.database_oid))
 

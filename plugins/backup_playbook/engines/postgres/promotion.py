@@ -119,7 +119,7 @@ class Promotion:
                 names = ", ".join(list(sessions.values())[:_SESSIONS_NAMED])
                 raise RestoreError(
                     f"{len(sessions)} sessions of {self.swap.live} did not end in {self.drain_seconds:g} s: {names}.",
-                    "Nothing was renamed, and the database accepts connections again. End them by hand "
+                    "Nothing was renamed, and the database accepts connections again. End them manually "
                     "(SELECT pg_terminate_backend(pid), as a superuser if they are one's), and clear this task.",
                 )
             for pid in sessions:

@@ -63,7 +63,7 @@ def inspect_live(server: PostgresServer, live: str, content_bytes: int) -> Inspe
         if row is None:
             raise RestoreError(
                 f"{server.label} has no database {live}.",
-                "If an earlier promotion was undone by hand, rename it back; if it was dropped, restore it under this "
+                "If an earlier promotion was undone manually, rename it back; if it was dropped, restore it under this "
                 "name with restore_database and the target `new database`.",
             )
         oid, accepts, size, prepared, slots, subscriptions, tablespace, half_dropped, template = row

@@ -135,7 +135,7 @@ class ScratchServer:
                 raise GuardError(
                     f"The database {name} on {self.server.label} is not a scratch: it lacks the comment that every "
                     "scratch carries.",
-                    "Nothing was dropped. If it is one, and you want it gone, drop it by hand.",
+                    "Nothing was dropped. If it is one, and you want it gone, drop it manually.",
                 )
             with explained(f"The scratch {name} on {self.server.label} could not be dropped"):
                 if subscriptions := subscriptions_of(connection, name):
