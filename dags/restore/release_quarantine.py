@@ -8,7 +8,8 @@
 |---|---|
 | `plan_release` | finds the quarantine; refuses unless a backup that was taken later is proven by a restore |
 | `approve_plan` | waits for a person |
-| `drop_quarantine` | drops it, and tells people |
+| `drop_quarantine` | drops it |
+| `document_result` | the report, in the repository; tells people |
 
 **When it fails:** nothing was dropped. `plan_release` says which backup is missing: take one, let
 `monthly_restore_test` prove it, and clear the task.
@@ -21,7 +22,7 @@ from backup_playbook.forms.defaults import ALERTS, BY_BUTTON
 from backup_playbook.forms.fields import drill_param, quarantine_param
 from backup_playbook.forms.sources import longest_rto, source_param, sources
 from backup_playbook.operators.approval import ApprovePlan
-from backup_playbook.operators.quarantine import DropQuarantine, PlanRelease
+from backup_playbook.operators.quarantine import DocumentQuarantine, DropQuarantine, PlanRelease
 
 RECOVERABLE = sources("database", recovery=True)
 
@@ -48,8 +49,15 @@ def release_quarantine():
         plan=planned,
         drill="{{ params.drill }}",
     )
-    planned >> approved
-    DropQuarantine(task_id="drop_quarantine", handoff=planned.output, approval=approved.output)
+    done = DropQuarantine(task_id="drop_quarantine", handoff=planned.output, approval=approved.output)
+    documented = DocumentQuarantine(
+        task_id="document_result",
+        source="{{ params.source }}",
+        kind="release",
+        steps=[planned, approved, done],
+        trigger_rule="all_done",
+    )
+    planned >> approved >> done >> documented
 
 
 release_quarantine()

@@ -1,7 +1,6 @@
 """# Roll back a promotion
 
-**When:** a recovery has replaced the live database by a restored one, and that was a
-mistake.
+**When:** a recovery has replaced the live database by a restored one, and that was a mistake.
 
 **What:** the quarantine and the live database are exchanged again: in Postgres with owners, grants and settings, in one
 transaction; in MongoDB collection by collection, with the views, and documents expire again.
@@ -10,7 +9,8 @@ transaction; in MongoDB collection by collection, with the views, and documents 
 |---|---|
 | `plan_rollback` | finds the quarantine; says how old it is, and what its return means |
 | `approve_plan` | waits for a person |
-| `bring_back_quarantine` | exchanges the two (Postgres: ends all connections first); tells people |
+| `bring_back_quarantine` | exchanges the two (Postgres: ends all connections first) |
+| `document_result` | the report, in the repository; tells people |
 
 What was live becomes a quarantine itself: run this again to take the rollback back.
 
@@ -25,7 +25,7 @@ from backup_playbook.forms.defaults import ALERTS, AT_ONCE, BY_BUTTON
 from backup_playbook.forms.fields import drill_param, quarantine_param
 from backup_playbook.forms.sources import longest_rto, source_param, sources
 from backup_playbook.operators.approval import ApprovePlan
-from backup_playbook.operators.quarantine import BringBackQuarantine, PlanRollback
+from backup_playbook.operators.quarantine import BringBackQuarantine, DocumentQuarantine, PlanRollback
 
 RECOVERABLE = sources("database", recovery=True)
 
@@ -52,8 +52,17 @@ def rollback_promotion():
         plan=planned,
         drill="{{ params.drill }}",
     )
-    planned >> approved
-    BringBackQuarantine(task_id="bring_back_quarantine", handoff=planned.output, approval=approved.output, **AT_ONCE)
+    done = BringBackQuarantine(
+        task_id="bring_back_quarantine", handoff=planned.output, approval=approved.output, **AT_ONCE
+    )
+    documented = DocumentQuarantine(
+        task_id="document_result",
+        source="{{ params.source }}",
+        kind="rollback",
+        steps=[planned, approved, done],
+        trigger_rule="all_done",
+    )
+    planned >> approved >> done >> documented
 
 
 rollback_promotion()

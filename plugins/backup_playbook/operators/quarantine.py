@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Context
+from airflow.sdk import BaseOperator, Context
 
 from backup_playbook.core.errors import GuardError
+from backup_playbook.core.markdown import code
 from backup_playbook.core.progress import human_age, human_bytes
-from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import run_url, tell
+from backup_playbook.core.report import Report
+from backup_playbook.forms.dag_names import ROLLBACK
+from backup_playbook.notifiers.runs import run_url
 from backup_playbook.operators.approval import leave_plan
 from backup_playbook.operators.base import HandoffOperator, SourceOperator, run_of
 from backup_playbook.operators.handoffs import ReplacedDatabase
 from backup_playbook.operators.production import ChangesProduction
+from backup_playbook.operators.report import ended, finish, leave_facts, steps_of
 
 if TYPE_CHECKING:
     from backup_playbook.engines.quarantine import Quarantine
@@ -27,6 +30,7 @@ class QuarantinePlan(SourceOperator):
     :param wanted: its name, or `newest`.
     """
 
+    carries = True
     template_fields: Sequence[str] = ("source", "wanted")
 
     def __init__(self, *, wanted: str, **arguments: Any) -> None:
@@ -49,6 +53,7 @@ class QuarantinePlan(SourceOperator):
             live=found.live,
             live_id=replaced.live_id,
             next_quarantine=quarantine_name(found.live, now),
+            planned_at=now,
         ).as_json()
 
     def describe(self, found: Quarantine, now: datetime) -> str:
@@ -87,21 +92,11 @@ class PlanRelease(QuarantinePlan):
         )
 
 
-class QuarantineStep(ChangesProduction, HandoffOperator[ReplacedDatabase]):
-    """A step on the quarantine that the plan named."""
+class BringBackQuarantine(ChangesProduction, HandoffOperator[ReplacedDatabase]):
+    """Exchange the live database and the quarantine. Can be repeated."""
 
     template_fields: Sequence[str] = ("given", "approval")
     model = ReplacedDatabase
-
-    def tell(self, context: Context, headline: str, line: str) -> None:
-        """Tell people what was done."""
-        instance = context["ti"]
-        link = run_url(instance.dag_id, instance.run_id)
-        tell(instance, Message(severity="info", headline=headline, lines=(line,), link=link))
-
-
-class BringBackQuarantine(QuarantineStep):
-    """Exchange the live database and the quarantine. Can be repeated."""
 
     def execute(self, context: Context) -> None:
         """Exchange them."""
@@ -120,19 +115,66 @@ class BringBackQuarantine(QuarantineStep):
             returning=Quarantine(known.quarantine, self.source, known.live, now, by, known.comment),
         )
         done = self.access.live().promote(exchange)
-        self.tell(
+        leave_facts(
             context,
-            f"{self.source} is what it was before the recovery",
-            f"`{known.quarantine}` is {known.live} again; the exchange took {done.unreachable_seconds:.2f} s. "
+            headline=f"{self.source} is what it was before the recovery",
+            in_short=f"`{known.quarantine}` is {known.live} again; the exchange took {done.unreachable_seconds:.2f} s. "
             f"What was live is `{known.next_quarantine}`.",
+            undo=f"run {ROLLBACK} with the quarantine {code(known.next_quarantine)}",
         )
 
 
-class DropQuarantine(QuarantineStep):
+class DropQuarantine(ChangesProduction, HandoffOperator[ReplacedDatabase]):
     """Drop it for good."""
 
+    template_fields: Sequence[str] = ("given", "approval")
+    model = ReplacedDatabase
+
     def execute(self, context: Context) -> None:
-        """Drop it, and say so."""
+        """Drop it."""
         name = self.handoff.quarantine
         self.access.live().release(name)
-        self.tell(context, f"A quarantine of {self.source} was released", f"`{name}` is dropped.")
+        leave_facts(context, headline=f"A quarantine of {self.source} was released", in_short=f"`{name}` is dropped.")
+
+
+class DocumentQuarantine(SourceOperator):
+    """Write the report of what became of a quarantine, and tell people. Fails when a step did.
+
+    :param steps: the steps of the run, in their order.
+    :param kind: `rollback` or `release`.
+    """
+
+    def __init__(self, *, steps: Sequence[BaseOperator], kind: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.steps = steps_of(steps)
+        self.kind = kind
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write down what became of the run."""
+        end, instance, now = ended(context, self.steps), context["ti"], datetime.now(UTC)
+        known = ReplacedDatabase.read(end.handoff) if end.handoff else None
+        name = known.quarantine if known else "no quarantine"
+        headline, in_short = end.facts.get("headline", ""), end.facts.get("in_short", "")
+        if end.failed:
+            headline, in_short = f"The {self.kind} of {name} of {self.source} failed at {end.failed}", end.problem
+        elif end.rejected_by:
+            headline = f"The {self.kind} of {name} of {self.source} was rejected; nothing was touched"
+            in_short = f"Rejected by {end.rejected_by}."
+        report = Report(
+            kind=self.kind,
+            source=self.source,
+            headline=headline,
+            in_short=in_short,
+            failed_step=end.failed,
+            problem=end.problem,
+            repository=self.access.repositories[0],
+            run_id=instance.run_id,
+            run_url=run_url(instance.dag_id, instance.run_id),
+            started_at=known.planned_at if known else now,
+            finished_at=now,
+            approved_by=end.approved_by,
+            undo=end.facts.get("undo", ""),
+            details={"handoff": known.as_json() if known else None},
+        )
+        remedy = "open the red task, correct what its error names, and clear it." if end.failed else ""
+        return finish(context, report, self.access, remedy=remedy)
