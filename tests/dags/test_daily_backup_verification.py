@@ -13,11 +13,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from backup_playbook.config import load_config
 from backup_playbook.core.health import Finding
 from backup_playbook.core.model import EncryptionRecord
-from backup_playbook.dag_parts import verification
-from backup_playbook.dag_parts.defaults import NIGHTLY
+from backup_playbook.core.schedule import last_due
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import TOLD
-from backup_playbook.operators.verification import Assessment, expected
+from backup_playbook.operators import findings
+from backup_playbook.operators.findings import ReportFindings
+from backup_playbook.operators.handoffs import Assessment
+from backup_playbook.operators.verification import expected
+from tests.dags.run_of_tasks import named
 
 SOURCES = ["shop", "crm"]
 LATE = Finding("shop/today", "high", "shop", "There is no backup of 2026-11-23.", "It is 25 h old.", "Run it now.")
@@ -31,7 +34,7 @@ def dag(dagbag: DagBag) -> DAG:
 
 def test_graph(dag: DAG) -> None:
     assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
-        "list_sources": {"check.scrub", "check.assess"},
+        "list_sources": {"check.scrub", "check.assess", "report_findings"},
         "check.scrub": {"check.assess"},
         "check.assess": {"report_findings"},
         "report_findings": set(),
@@ -49,11 +52,14 @@ def test_assessment_and_report_run_whatever_happened(dag: DAG) -> None:
 
 
 def test_a_backup_is_due_by_the_schedule_of_its_own_dag(dagbag: DagBag) -> None:
-    assert dagbag.dags["nightly_database_backup"].timetable.expression == NIGHTLY
     config, now = load_config(), datetime(2026, 11, 23, 3, 0, 4, tzinfo=UTC)
     promised = expected(config, "shop", now)
     assert promised.due == datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
     assert (promised.minimum_size, promised.encryption) == (1_000_000, EncryptionRecord())
+    for source in config.sources:
+        promised = expected(config, source, now)
+        timetable = dagbag.dags[promised.dags.back_up].timetable
+        assert last_due(timetable.expression, config.objectives_of(source).backed_up_within, now) == promised.due
     of_files = config.airflow.model_copy(update={"file_backups": "0 6 * * *"})
     late = replace(config, policies=config.policies.model_copy(update={"airflow": of_files}))
     promised = expected(late, "uploads", now)
@@ -77,6 +83,7 @@ class Airflow:
     sources: list[str] | None = field(default_factory=lambda: list(SOURCES))
     findings: dict[str, list[Finding] | None] = field(default_factory=dict)
     """None: `assess` of the source died."""
+    accepted_for: str = ""
     pushed: dict[str, Any] = field(default_factory=dict)
     dag_id: str = "daily_backup_verification"
     run_id: str = "manual__1"
@@ -93,28 +100,30 @@ class Airflow:
         return self.delivers
 
     def xcom_pull(self, task_ids: str, map_indexes: int = -1) -> Any:
-        if task_ids == "list_sources":
-            return self.sources
         assert task_ids == "check.assess"
-        findings = self.findings.get(SOURCES[map_indexes], [])
-        if findings is None:
-            return None
         source = SOURCES[map_indexes]
-        return Assessment(source=source, in_short="All good.", findings=[asdict(item) for item in findings])
+        found = self.findings.get(source, [])
+        if found is None:
+            return None
+        told = tuple(asdict(item) for item in found)
+        accepted = source == self.accepted_for
+        return Assessment(source=source, in_short="All good.", findings=told, accepted=accepted).as_json()
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = value
 
-    def report(self, **findings: list[Finding] | None) -> list[str]:
+    def report(self, accept: str = "", **found: list[Finding] | None) -> list[str]:
         """One run; the headlines of its messages."""
-        self.findings, self.messages, self.pushed = findings, [], {}
-        self.lines = verification.report_findings.function(ti=self)
+        self.findings, self.messages, self.pushed = found, [], {}
+        [assessed] = named(["check.assess"])
+        report = ReportFindings(task_id="report_findings", sources=self.sources, assessed=assessed, accept=accept)
+        self.lines = report.execute({"ti": self})
         return self.headlines
 
-    def red(self, **findings: list[Finding] | None) -> tuple[str, list[str]]:
+    def red(self, accept: str = "", **found: list[Finding] | None) -> tuple[str, list[str]]:
         """A run that fails: its error, and its headlines."""
         with pytest.raises(AirflowFailException) as failure:
-            self.report(**findings)
+            self.report(accept, **found)
         return str(failure.value), self.headlines
 
     @property
@@ -125,8 +134,8 @@ class Airflow:
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
     airflow = Airflow()
-    monkeypatch.setattr(verification, "Variable", airflow)
-    monkeypatch.setattr(verification, "deliver", airflow.deliver)
+    monkeypatch.setattr(findings, "Variable", airflow)
+    monkeypatch.setattr(findings, "deliver", airflow.deliver)
     return airflow
 
 
@@ -152,9 +161,9 @@ def test_problem_is_told_once_and_its_end_once(airflow: Airflow) -> None:
     assert (message.lines, message.remedy) == (("It is 25 h old.",), "Run it now.")
     assert message.link.endswith("/dags/daily_backup_verification/runs/manual__1")
     assert airflow.red(shop=[replace(LATE, what="Still none.")], crm=[SMALL])[1] == []
-    assert airflow.report(crm=[SMALL]) == ["over high: Over: shop: There is no backup of 2026-11-23."]
+    assert airflow.report(crm=[SMALL]) == ["over high: Resolved: shop: There is no backup of 2026-11-23."]
     assert airflow.lines == ["medium: crm: It is small. What to do: Compare."]
-    assert airflow.report() == ["over medium: Over: crm: It is small.", ALL_WELL]
+    assert airflow.report() == ["over medium: Resolved: crm: It is small.", ALL_WELL]
 
 
 def test_repository_that_is_away_is_one_message_for_all_sources(airflow: Airflow) -> None:
@@ -166,8 +175,8 @@ def test_repository_that_is_away_is_one_message_for_all_sources(airflow: Airflow
     ]
     assert airflow.red(shop=[away[0]], crm=[away[1]])[1] == ["critical: crm, shop: No answer."]
     assert airflow.messages[0].lines == ("*crm*: It is 25 h old.", "*shop*: It is 25 h old.")
-    assert airflow.red(crm=[away[1]])[1] == ["over critical: Over: shop: No answer."]
-    assert airflow.report()[0] == "over critical: Over: crm: No answer."
+    assert airflow.red(crm=[away[1]])[1] == ["over critical: Resolved: shop: No answer."]
+    assert airflow.report()[0] == "over critical: Resolved: crm: No answer."
 
 
 def test_another_severity_is_news(airflow: Airflow) -> None:
@@ -183,9 +192,9 @@ def test_what_was_not_delivered_is_told_again(airflow: Airflow) -> None:
     assert airflow.red(shop=[LATE])[1] == [SHOP_LATE]
     assert airflow.pushed == {TOLD: True}
     airflow.delivers = False
-    assert airflow.report() == ["over high: Over: shop: There is no backup of 2026-11-23.", ALL_WELL]
+    assert airflow.report() == ["over high: Resolved: shop: There is no backup of 2026-11-23.", ALL_WELL]
     airflow.delivers = True
-    assert airflow.report() == ["over high: Over: shop: There is no backup of 2026-11-23.", ALL_WELL]
+    assert airflow.report() == ["over high: Resolved: shop: There is no backup of 2026-11-23.", ALL_WELL]
 
 
 def test_red_run_says_nothing_twice(airflow: Airflow) -> None:
@@ -204,9 +213,17 @@ def test_source_whose_assessment_died_hides_no_other(airflow: Airflow) -> None:
 def test_run_without_sources_is_no_all_clear(airflow: Airflow) -> None:
     airflow.sources = None
     error, headlines = airflow.red()
-    assert "list_sources" in error
+    assert "open the red task" in error
     assert headlines == []
     assert TOLD not in airflow.pushed
+
+
+def test_word_of_a_person_that_met_no_backup_is_no_silence(airflow: Airflow) -> None:
+    airflow.accepted_for = "crm"
+    assert airflow.report("20261123T020004Z-7f3a91") == [ALL_WELL]
+    airflow.accepted_for = ""
+    error, _ = airflow.red("20261123T020004Z-7f3a91")
+    assert "Nothing was accepted: no source has a backup 20261123T020004Z-7f3a91" in error
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"open": []}', '{"open": {"x": {"colour": "red"}}}', "7"])
