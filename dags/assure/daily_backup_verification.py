@@ -8,7 +8,7 @@
 |---|---|
 | `scrub` | reads a share of the older backups again, in every repository, so that each is read within `reread_within` |
 | `assess` | compares what the repositories hold with what the configuration promises |
-| `report_findings` | tells people what is new and what is over, and makes the run red when data is at risk |
+| `report_findings` | tells people what is new and what is resolved, and makes the run red when data is at risk |
 
 | `assess` asks | if not |
 |---|---|

@@ -1,8 +1,8 @@
 """# Repair a backup
 
-**When:** a verification has rejected a backup (an object is damaged or missing, a manifest was
-changed) and another repository has a verified copy of it. Or when an object cannot be read (a failing disk): then name
-the backup's id, and the repository.
+**When:** a verification has rejected a backup (an object is damaged or missing, a manifest was changed) and another
+repository has a verified copy of it. Or when an object cannot be read (a failing disk): then name the backup's id, and
+the repository.
 
 **What:** what is damaged is brought back from the other repository, compared with the manifest on its way, and then the
 whole backup is read again. Nothing that is right is touched.

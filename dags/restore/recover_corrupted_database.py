@@ -1,7 +1,8 @@
 """# Recover a corrupted database
 
-**When:** the data of a production database is wrong or cannot be read: a migration that went wrong,
-a bug that wrote nonsense, damaged pages. For a few deleted rows or documents there is a gentler way.
+**When:** the data of a production database is wrong or cannot be read: a migration that went wrong, a bug that wrote
+nonsense, damaged pages. For a few deleted rows or documents there are `recover_deleted_rows` and
+`recover_deleted_documents`, which stop nobody's work.
 
 **What:** the last good backup is restored beside the live database and proven, then the two are exchanged. Nothing live
 is touched before a person has read the plan and approved it.

@@ -15,7 +15,13 @@ import requests
 from embedded.airflow import AirflowServer
 from embedded.stack import PROJECT
 
-RECOVERIES = ["recover_corrupted_database", "recover_deleted_rows", "recover_deleted_documents", "restore_files"]
+RECOVERIES = [
+    "recover_corrupted_database",
+    "recover_deleted_rows",
+    "recover_deleted_documents",
+    "restore_database",
+    "restore_files",
+]
 PASSWORD = "it's a pass word"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (PROJECT / "README.md").read_text(), re.M | re.S)
 
