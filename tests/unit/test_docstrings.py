@@ -16,15 +16,6 @@ pytestmark = pytest.mark.drift
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 Documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
-NOT_YET = {
-    "backup_playbook/connections",
-    "backup_playbook/dag_parts",
-    "backup_playbook/forms",
-    "backup_playbook/notifiers",
-    "backup_playbook/operators",
-}
-"""Folders whose docstrings are still the old ones. Whoever finishes one removes it here, and from pyproject.toml."""
-
 BEGINS_BADLY = re.compile(
     r"\W*("
     # half sentences, which leave the reader to find their subject
@@ -61,23 +52,10 @@ def _definitions(
             yield from _definitions(child, prefix, public=public)
 
 
-def faults_by_folder() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for file in sorted(PLUGINS.rglob("*.py")):
-        name = file.relative_to(PLUGINS)
-        found.setdefault(str(name.parent), []).extend(f"{name}: {fault}" for fault in faults(file.read_text()))
-    return found
-
-
 def test_docstrings_are_there_and_begin_well() -> None:
-    found = faults_by_folder()
-    assert found
-    assert [fault for folder, ones in found.items() if folder not in NOT_YET for fault in ones] == []
-
-
-def test_a_folder_that_is_done_is_not_excused() -> None:
-    found = faults_by_folder()
-    assert {folder for folder in NOT_YET if folder in found and not found[folder]} == set()
+    files = sorted(PLUGINS.rglob("*.py"))
+    assert files
+    assert [f"{file.relative_to(PLUGINS)}: {fault}" for file in files for fault in faults(file.read_text())] == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from airflow.providers.mongo.hooks.mongo import MongoHook
 
-from backup_playbook.config import MongoSource
+from backup_playbook.config.mongodb import MongoSource
 from backup_playbook.connections.base import DatabaseAccess
 from backup_playbook.connections.lookup import airflow_connection
 from backup_playbook.core.errors import ConfigError
@@ -45,26 +45,33 @@ class MongoAccess(DatabaseAccess[CollectionsIdentity]):
         return server
 
     def source(self) -> Source:
+        """Return the live database as a source of backups."""
         return dump.MongoSource(self.server, self.settings.streams, leave_out=self.settings.leave_out)
 
     def copy_server(self, target: str = "") -> CopyServer:
+        """Return a server of targets.yaml."""
         name = target or self.restore_test_target()
         server = server_of(self.target(name).connection, f"targets.yaml: targets.{name}.connection", "admin")
         return MongoScratchServer(server.at_primary(), self.production, self.settings.streams)
 
     def live(self) -> LiveDatabase:
+        """Return the production database, as the user who may write to it."""
         return MongoLive(self.name, self._writable(), self.server, self.settings.streams)
 
     def records(self, wanted: WantedRecords) -> RecordRecovery:
+        """Return a recovery of these documents."""
         return MongoRecords(self._writable(), wanted)
 
     def count(self) -> Mapping[str, int]:
+        """Count the documents of production now."""
         return count_documents(self.server)
 
     def identity(self) -> CollectionsIdentity:
+        """Read the UUIDs of the live collections."""
         return read_collections_identity(self.server)
 
     def identity_in(self, manifest: Manifest) -> CollectionsIdentity:
+        """Return those of the collections that were backed up."""
         return source_identity(manifest)
 
     def _writable(self) -> MongoServer:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from airflow.sdk import Connection
 from psycopg import pq
 
-from backup_playbook.config import PostgresSource
+from backup_playbook.config.postgres import PostgresSource
 from backup_playbook.connections.base import DatabaseAccess
 from backup_playbook.connections.lookup import airflow_connection
 from backup_playbook.core.guards import DatabaseIdentity
@@ -44,6 +44,7 @@ class PostgresAccess(DatabaseAccess[DatabaseIdentity]):
         return server_of(connection, self.settings.database)
 
     def source(self) -> Source:
+        """Return the live database as a source of backups."""
         return dump.PostgresSource(
             server=self.server,
             streams=self.settings.streams,
@@ -53,11 +54,13 @@ class PostgresAccess(DatabaseAccess[DatabaseIdentity]):
         )
 
     def copy_server(self, target: str = "") -> CopyServer:
+        """Return a server of targets.yaml."""
         name = target or self.restore_test_target()
         connection = airflow_connection(self.target(name).connection, f"targets.yaml: targets.{name}.connection")
         return ScratchServer(server_of(connection), self.production, self.settings.streams)
 
     def live(self) -> LiveDatabase:
+        """Return the production database, as the role that may exchange it."""
         readable = self.server
         return PostgresLive(
             source=self.name,
@@ -69,21 +72,26 @@ class PostgresAccess(DatabaseAccess[DatabaseIdentity]):
         )
 
     def records(self, wanted: WantedRecords) -> RecordRecovery:
+        """Return a recovery of these rows."""
         return PostgresRecords(self._as_recovery_role().at(self.server.database), wanted)
 
     def contents(
         self, reader: BackupReader, table: str, keys: Sequence[str], cancellation: Cancellation
     ) -> tuple[Sequence[TableRecord], Sequence[Row]]:
+        """Return the tables of a backup, and rows of one of them."""
         records = [find_record(reader.manifest, table)] if table else reader.manifest.tables
         return records, lookup_rows(reader, records[0], keys, cancellation) if keys else []
 
     def count(self) -> Mapping[str, int]:
+        """Count the rows of production now."""
         return count_rows(self.server)
 
     def identity(self) -> DatabaseIdentity:
+        """Read the identity of the live database."""
         return read_identity(self.server)
 
     def identity_in(self, manifest: Manifest) -> DatabaseIdentity:
+        """Return that of the database that was backed up."""
         return source_identity(manifest)
 
     def _as_recovery_role(self) -> PostgresServer:

@@ -22,7 +22,7 @@ class Table(BaseModel):
 
 
 class Report(BaseModel):
-    """How a run ended. kind: names the file, such as `restore-test`.
+    """The end of a run. kind: names the file, such as `restore-test`.
 
     headline: what happened, to what. in_short: what it means, for the message. failed_step, problem: empty when all
     went well. took: until what was restored was ready, without waits for people. repository: where the report goes

@@ -9,7 +9,7 @@ from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
 
 class RunQueued(BaseDeadlineReference):
-    """As DeadlineReference.DAGRUN_QUEUED_AT, but for a run that is cleared: its deadline stays where it was.
+    """A DeadlineReference.DAGRUN_QUEUED_AT under which the deadline of a run that is cleared stays where it was.
 
     Airflow 3.3.2 answers 500 when a run is cleared whose deadline is of that kind and not over yet
     (apache/airflow#70368), and "clear the red task" is what our messages advise. Nor do the objectives wait longer

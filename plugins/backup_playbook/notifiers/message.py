@@ -1,4 +1,4 @@
-"""What people are told, and how it looks in Slack: one shape for all messages. Pure."""
+"""Messages to people, and their look in Slack: one shape for all of them. Pure."""
 
 from __future__ import annotations
 
@@ -39,18 +39,20 @@ class Message(BaseModel):
 
     @property
     def title(self) -> str:
+        """The headline behind the symbol of its severity."""
         return f"{_ALL_WELL if self.over else _SYMBOLS.get(self.severity, _ALL_WELL)} {self.headline}"
 
     @property
     def paragraphs(self) -> Sequence[str]:
+        """Its lines, and what to do."""
         return [*self.lines, *([f"*What to do:* {self.remedy}"] if self.remedy else [])]
 
     def text(self) -> str:
-        """For the log, and for the notification on a phone."""
+        """Return it for the log, and for the notification on a phone."""
         return "\n".join([self.title, *self.paragraphs, *([self.link] if self.link else [])])
 
     def payload(self, mention: str = "", since: datetime | None = None) -> dict[str, Any]:
-        """What the webhook takes. mention: put before the title. since: when it could not be delivered."""
+        """Return what the webhook takes. mention: put before the title. since: when it could not be delivered."""
         title = f"*{_escape(self.title)}*"
         if mention and not self.over:
             title = f"{mention} {title}"
@@ -66,7 +68,7 @@ class Message(BaseModel):
 
 
 def _joined(lines: Iterator[str]) -> Iterator[str]:
-    """The lines in as few sections as fit."""
+    """Join lines to as few sections as fit."""
     section = ""
     for line in lines:
         if section and len(section) + len(line) >= _SECTION_CHARACTERS:
@@ -82,10 +84,10 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def _cut(text: str) -> str:
-    """Never within an escaped character."""
+    """Cut a text to what a section takes, never within an escaped character."""
     return text if len(text) <= _SECTION_CHARACTERS else re.sub("&[a-z]*$", "", text[:_SECTION_CHARACTERS]) + " ..."
 
 
 def _escape(text: str) -> str:
-    """What an error says is text: `<!channel>` in it must not call anybody."""
+    """Escape what an error says: `<!channel>` in it must not call anybody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

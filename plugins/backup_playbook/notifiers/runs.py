@@ -1,4 +1,4 @@
-"""What people hear of a run that cannot speak for itself: it failed, works again, or is late.
+"""Messages of a run that cannot speak for itself: it failed, works again, or is late.
 
 Airflow calls RunFailed and RunRecovered in the dag processor, within its `dag_file_processor_timeout` (50 s), and
 RunLate in the triggerer: none of them needs a worker that still lives.
@@ -59,6 +59,7 @@ class RunFailed(BaseNotifier):
     """Tell that a run failed: on_failure_callback of a DAG."""
 
     def notify(self, context: Mapping[str, Any]) -> None:
+        """Tell it, unless a task of the run has."""
         reason, instance = context.get("reason", ""), context.get("ti")
         if reason == "task_failure" and _told(instance):
             return
@@ -78,6 +79,7 @@ class RunRecovered(BaseNotifier):
     """Tell of the first success after a failure, of this run or of the one before: on_success_callback of a DAG."""
 
     def notify(self, context: Mapping[str, Any]) -> None:
+        """Tell it, unless a task of the run has."""
         instance, run = context.get("ti"), context.get("dag_run")
         if not instance or not run or _told(instance):
             return
@@ -106,12 +108,13 @@ class RunLate(BaseNotifier):
         self.time = timedelta(seconds=seconds)
 
     async def async_notify(self, context: Mapping[str, Any]) -> None:
+        """Tell it from the triggerer."""
         from asgiref.sync import sync_to_async
 
         await sync_to_async(self.notify)(context)
 
     def notify(self, context: Mapping[str, Any]) -> None:
-        """The context of a deadline has nothing but `dag_run`, as the REST API shows it, and `deadline`."""
+        """Tell, from the context of a deadline: nothing but `dag_run`, as the REST API shows it, and `deadline`."""
         run = context["dag_run"]
         dag_id, run_id, state = run["dag_id"], run["dag_run_id"], run["state"]
         since = datetime.fromisoformat(run["queued_at"])
@@ -160,6 +163,7 @@ def _waits_for_a_person(dag_id: str, run_id: str) -> str:
 
 
 def run_url(dag_id: str, run_id: str) -> str:
+    """Return the address of the page of a run."""
     return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
 
 

@@ -66,7 +66,7 @@ class _Slack:
         self._broken: dict[str, SlackError] = {}
 
     def post(self, message: Message, since: datetime | None = None) -> None:
-        """Raises SlackError. Without a route there is nothing to do."""
+        """Post a message, when its severity has a route. Raises SlackError."""
         route: Route | None = getattr(self._routes, message.severity)
         if not route:
             return
@@ -101,7 +101,7 @@ def _post(route: Route, payload: dict[str, Any]) -> None:
 
 
 def _deliver_waiting(slack: _Slack, outbox: Outbox) -> bool:
-    """False when its repository does not answer as it should."""
+    """Deliver what waits; return False when its repository does not answer as it should."""
     try:
         for item in outbox.waiting(datetime.now(UTC)):
             message = _read(item)
@@ -120,7 +120,7 @@ def _deliver_waiting(slack: _Slack, outbox: Outbox) -> bool:
 
 
 def _keep(outboxes: Sequence[Outbox], message: Message, error: SlackError) -> bool:
-    """Puts it into an outbox. The log gets all of it, at ERROR when that is the only place."""
+    """Put a message into an outbox. The log gets all of it, at ERROR when that is the only place."""
     for outbox in () if error.useless else outboxes:
         try:
             outbox.put(message.model_dump_json().encode(), datetime.now(UTC))
@@ -143,7 +143,7 @@ def _read(item: Waiting) -> Message | None:
 
 
 def _open_outboxes(config: PlaybookConfig) -> list[Outbox]:
-    """Of the repositories that have a working connection."""
+    """Open those of the repositories that have a working connection."""
     found = []
     for name in config.repositories:
         try:

@@ -85,7 +85,7 @@ class HandoffOperator(PlaybookOperator, Generic[T]):
 
     @property
     def source(self) -> str:  # type: ignore[override]
-        # the name of a task in the grid is asked for also when no step before it has left anything
+        """The source of the hand-off; empty when no step before has left anything: the grid asks even then."""
         return str(self.given.get("source", "")) if isinstance(self.given, dict) else ""
 
 

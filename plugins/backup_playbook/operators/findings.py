@@ -93,7 +93,7 @@ def _unassessed(source: str) -> Finding:
 
 
 class _News:
-    """What people know already is in an Airflow Variable; only what was delivered is added to it, or taken from it."""
+    """The news since the last run. An Airflow Variable keeps what people know already, no more than was delivered."""
 
     def __init__(self, link: str) -> None:
         self._link = link
@@ -160,7 +160,7 @@ def _headline(*together: Finding | OpenProblem) -> str:
 
 
 def _together(by_key: Mapping[str, T]) -> list[list[T]]:
-    """What concerns every source alike, a repository that does not answer, is one message; all else has its own."""
+    """Group what concerns every source alike, such as a repository that does not answer; all else stands alone."""
     groups: dict[str, list[T]] = {}
     for key, one in by_key.items():
         check = key.partition("/")[2]

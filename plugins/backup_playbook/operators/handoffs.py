@@ -1,4 +1,4 @@
-"""What goes from task to task: frozen models, one for each kind of run."""
+"""Hand-offs from task to task: frozen models, one for each kind of run."""
 
 from __future__ import annotations
 

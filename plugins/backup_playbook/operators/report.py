@@ -54,12 +54,12 @@ class Ended:
 
     @property
     def rejected_by(self) -> str:
-        """Who has rejected the plan; empty when nobody has."""
+        """The person who has rejected the plan; empty when nobody has."""
         return str(self.facts.get("rejected_by", ""))
 
     @property
     def approved_by(self) -> str:
-        """Who has approved the plan; empty when nobody has, or none was to be."""
+        """The person who has approved the plan; empty when nobody has, or none was to be."""
         return str(self.facts.get("approved_by", ""))
 
 
