@@ -6,34 +6,13 @@ problem is reported at once. Secrets are not here: they are in Airflow connectio
 
 from backup_playbook.config.alerts import AlertRoutes, Route
 from backup_playbook.config.encryption import Encryption, GpgPassphrase, GpgRecipients
-from backup_playbook.config.file_trees import FilesSource, FilesTarget, OtherBucket
+from backup_playbook.config.file_trees import OtherBucket
 from backup_playbook.config.load import PlaybookConfig, load_config
-from backup_playbook.config.models import (
-    ApplicationCheck,
-    CommandCheck,
-    DatabaseSource,
-    HttpCheck,
-    MongoRestoreTest,
-    MongoSource,
-    MongoTarget,
-    PostgresSource,
-    PostgresTarget,
-    RepositorySettings,
-    RestoreTest,
-    Source,
-    SqlCheck,
-    Target,
-)
+from backup_playbook.config.models import RepositorySettings, Source, Target
 from backup_playbook.config.policies import AirflowSettings, Objectives, RetentionSettings, Sweep
-from backup_playbook.config.recovery import (
-    CommandMaintenance,
-    HttpCall,
-    HttpMaintenance,
-    Maintenance,
-    MongoRecovery,
-    RecoverySettings,
-    SourceRecovery,
-)
+from backup_playbook.config.protected import DatabaseSource
+from backup_playbook.config.recovery import CommandMaintenance, HttpCall, HttpMaintenance, Maintenance, RecoverySettings
+from backup_playbook.config.restore_test import ApplicationCheck, CommandCheck, HttpCheck, RestoreTest, SqlCheck
 
 __all__ = [
     "AirflowSettings",
@@ -43,30 +22,21 @@ __all__ = [
     "CommandMaintenance",
     "DatabaseSource",
     "Encryption",
-    "FilesSource",
-    "FilesTarget",
     "GpgPassphrase",
     "GpgRecipients",
     "HttpCall",
     "HttpCheck",
     "HttpMaintenance",
     "Maintenance",
-    "MongoRecovery",
-    "MongoRestoreTest",
-    "MongoSource",
-    "MongoTarget",
     "Objectives",
     "OtherBucket",
     "PlaybookConfig",
-    "PostgresSource",
-    "PostgresTarget",
     "RecoverySettings",
     "RepositorySettings",
     "RestoreTest",
     "RetentionSettings",
     "Route",
     "Source",
-    "SourceRecovery",
     "SqlCheck",
     "Sweep",
     "Target",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from backup_playbook.config.strict import Strict
-from backup_playbook.config.values import Name, Size
+from backup_playbook.config.values import Name, NonEmpty, Size
 
 
 class Protected(Strict):
@@ -57,4 +57,13 @@ class Protected(Strict):
     minimum_size: Size = Field(
         default=100_000_000,
         description="A backup that is stored in fewer bytes is suspicious, and the daily verification says so.",
+    )
+
+
+class DatabaseSource(Protected):
+    """Settings that all kinds of databases have."""
+
+    database: NonEmpty | None = Field(
+        default=None,
+        description="The database, if not the one that the connection names.",
     )

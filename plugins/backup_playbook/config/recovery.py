@@ -46,32 +46,12 @@ class CommandMaintenance(Strict):
 Maintenance = Annotated[HttpMaintenance | CommandMaintenance, Field(discriminator="by")]
 
 
-class _Recovery(Strict):
+class Recovery(Strict):
+    """Writing to production itself; an engine adds what it needs for that."""
+
     maintenance: Maintenance | None = Field(
         default=None,
         description="null: the application has none. It then meets errors while its database is exchanged.",
-    )
-
-
-class SourceRecovery(_Recovery):
-    """Writing to production itself; without it, a source is only ever restored elsewhere."""
-
-    connection: ConnectionId = Field(
-        description=(
-            "Airflow connection (type Postgres) of a role that may write to the database, create, rename and drop "
-            "databases of its server, and end connections; a plan names the grants that it lacks."
-        ),
-    )
-
-
-class MongoRecovery(_Recovery):
-    """Writing to a production MongoDB database."""
-
-    connection: ConnectionId = Field(
-        description=(
-            "Airflow connection (type MongoDB) of a user with the role `readWrite` on the database; restore_database "
-            "needs `dbAdmin` too."
-        ),
     )
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from botocore.config import Config
 
@@ -18,7 +18,6 @@ from backup_playbook.connections import keys, s3
 from backup_playbook.connections.backups import Backups
 from backup_playbook.connections.repositories import Repositories
 from backup_playbook.core.errors import ConfigError, GuardError, PlaybookError
-from backup_playbook.core.guards import CollectionsIdentity, DatabaseIdentity
 from backup_playbook.core.model import Manifest, TableRecord
 from backup_playbook.engines.contract import CopyServer, DatabaseEngine, Engine, Source
 from backup_playbook.engines.live_database import LiveDatabase
@@ -30,9 +29,13 @@ from backup_playbook.repository.offsite import copy_backup
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 log = logging.getLogger(__name__)
 
-Identity = TypeVar("Identity", DatabaseIdentity, CollectionsIdentity)
+Identity = TypeVar("Identity", bound="DataclassInstance")
+"""A dataclass with a `name` for messages, and with what an engine recognises its databases by."""
 
 IDENTITIES_AT_ONCE = 8
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from backup_playbook.config import FilesSource
+from backup_playbook.config.file_trees import FilesSource
 from backup_playbook.connections.base import Access
 from backup_playbook.connections.repositories import Repositories
 from backup_playbook.connections.s3 import other_bucket

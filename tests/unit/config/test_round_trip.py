@@ -20,19 +20,12 @@ from backup_playbook.config import (
     HttpCall,
     HttpCheck,
     HttpMaintenance,
-    MongoRecovery,
-    MongoRestoreTest,
-    MongoSource,
-    MongoTarget,
     Objectives,
-    PostgresSource,
-    PostgresTarget,
     RecoverySettings,
     RepositorySettings,
     RestoreTest,
     RetentionSettings,
     Route,
-    SourceRecovery,
     SqlCheck,
     Sweep,
     load_config,
@@ -44,7 +37,9 @@ from backup_playbook.config.models import (
     SourcesFile,
     TargetsFile,
 )
+from backup_playbook.config.mongodb import MongoRecovery, MongoRestoreTest, MongoSource, MongoTarget
 from backup_playbook.config.policies import PoliciesFile
+from backup_playbook.config.postgres import PostgresSource, PostgresTarget, SourceRecovery
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 connections = st.from_regex(r"[A-Za-z0-9_.-]{1,30}", fullmatch=True)
