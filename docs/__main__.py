@@ -39,6 +39,7 @@ def _sections() -> Iterator[str]:
 
 
 def main() -> int:
+    """Write the page; returns the exit code."""
     PAGE.write_text(page())
     print(f"Wrote {PAGE.relative_to(PROJECT)}.")
     return 0

@@ -30,7 +30,7 @@ class NoSuchBackupError(PlaybookError):
     """A backup that does not exist, or is not fit to be restored."""
 
 
-class Moment(Protocol):
+class Dated(Protocol):
     """A piece of evidence."""
 
     @property
@@ -54,7 +54,7 @@ class Backup(Protocol):
         """Start of the backup."""
 
     @property
-    def verified(self) -> Moment | None:
+    def verified(self) -> Dated | None:
         """Newest verification, unless the backup is rejected."""
 
     @property
@@ -66,7 +66,7 @@ class Backup(Protocol):
         """Whether a restored copy differed from the backup."""
 
     @property
-    def proven(self) -> Moment | None:
+    def proven(self) -> Dated | None:
         """Newest restore that was proven equal, unless another one was not."""
 
     def misdated(self, now: datetime) -> bool:
@@ -134,7 +134,7 @@ def _by_id(
     newest_first: Sequence[AnyBackup], backup_id: str, now: datetime, *, allow_unverified: bool, allow_damaged: bool
 ) -> AnyBackup:
     source = newest_first[0].source
-    remedy = "Choose one that list_recovery_points shows"
+    remedy = "Choose one that is listed for the source"
     if sound := next((one for one in newest_first if is_sound(one, now)), None):
         remedy += f", such as {sound.backup_id}, the newest verified one"
     for one in newest_first:
