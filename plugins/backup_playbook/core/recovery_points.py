@@ -160,10 +160,10 @@ def _by_id(
 class Contents:
     """Contents of a backup, as the manifest and the store tell. Sizes in bytes.
 
-    holding: amount of data, in words. stored_bytes: None where backups share contents.
+    summary: amount of data, in words. stored_bytes: None where backups share contents.
     """
 
-    holding: str
+    summary: str
     tables: int
     rows: int
     content_bytes: int
@@ -311,7 +311,7 @@ def _line(point: RecoveryPoint, offsite: Sequence[str], now: datetime) -> str:
         sizes = human_bytes(contents.content_bytes)
         if contents.stored_bytes:
             sizes += f" stored as {human_bytes(contents.stored_bytes)}"
-        words.append(f"{contents.holding}, {sizes}, {contents.storage_class}")
+        words.append(f"{contents.summary}, {sizes}, {contents.storage_class}")
     if point.retrieval:
         words.append(f"retrieval takes up to {human_age(point.retrieval)}")
     took = f"about {human_seconds(point.restore.total_seconds())}" if point.restore else "not measured yet"
