@@ -38,6 +38,7 @@ def skipped_tests(junit_xml: Path) -> dict[str, str]:
 
 
 def main(junit_xml: Path, allow_list: Path) -> int:
+    """Compare the skipped tests with the list of those that may be; returns the exit code."""
     if not junit_xml.is_file():
         print("No test results were written: the test run died before its end.", file=sys.stderr)
         return 1

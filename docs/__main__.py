@@ -95,6 +95,7 @@ def _sections(pages: Mapping[str, DagPage]) -> Iterator[str]:
 
 
 def main() -> int:
+    """Write the pages; returns the exit code."""
     for path, text in ((PAGE, page()), (README, readme())):
         path.write_text(text)
         print(f"Wrote {path.relative_to(PROJECT)}.")

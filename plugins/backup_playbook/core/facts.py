@@ -129,8 +129,8 @@ class SourceFacts:
         if not sound:
             return "It has no verified backup at all."
         age, rpo = now - sound[0].taken_at, self.expected.rpo
-        kept = "older than" if age > rpo else "within"
+        compared = "older than" if age > rpo else "within"
         return (
-            f"Its last good backup{where} is {sound[0].backup_id}, {human_age(age)} old, {kept} the RPO of "
+            f"Its last good backup{where} is {sound[0].backup_id}, {human_age(age)} old, {compared} the RPO of "
             f"{human_age(rpo)}."
         )

@@ -30,7 +30,7 @@ class NoSuchBackupError(PlaybookError):
     """A backup that does not exist, or is not fit to be restored."""
 
 
-class Moment(Protocol):
+class Dated(Protocol):
     """A piece of evidence."""
 
     @property
@@ -54,7 +54,7 @@ class Backup(Protocol):
         """Start of the backup."""
 
     @property
-    def verified(self) -> Moment | None:
+    def verified(self) -> Dated | None:
         """Newest verification, unless the backup is rejected."""
 
     @property
@@ -66,7 +66,7 @@ class Backup(Protocol):
         """Whether a restored copy differed from the backup."""
 
     @property
-    def proven(self) -> Moment | None:
+    def proven(self) -> Dated | None:
         """Newest restore that was proven equal, unless another one was not."""
 
     def misdated(self, now: datetime) -> bool:
@@ -134,7 +134,7 @@ def _by_id(
     newest_first: Sequence[AnyBackup], backup_id: str, now: datetime, *, allow_unverified: bool, allow_damaged: bool
 ) -> AnyBackup:
     source = newest_first[0].source
-    remedy = "Choose one that list_recovery_points shows"
+    remedy = "Choose one that is listed for the source"
     if sound := next((one for one in newest_first if is_sound(one, now)), None):
         remedy += f", such as {sound.backup_id}, the newest verified one"
     for one in newest_first:
@@ -160,10 +160,10 @@ def _by_id(
 class Contents:
     """Contents of a backup, as the manifest and the store tell. Sizes in bytes.
 
-    holding: amount of data, in words. stored_bytes: None where backups share contents.
+    summary: amount of data, in words. stored_bytes: None where backups share contents.
     """
 
-    holding: str
+    summary: str
     tables: int
     rows: int
     content_bytes: int
@@ -311,7 +311,7 @@ def _line(point: RecoveryPoint, offsite: Sequence[str], now: datetime) -> str:
         sizes = human_bytes(contents.content_bytes)
         if contents.stored_bytes:
             sizes += f" stored as {human_bytes(contents.stored_bytes)}"
-        words.append(f"{contents.holding}, {sizes}, {contents.storage_class}")
+        words.append(f"{contents.summary}, {sizes}, {contents.storage_class}")
     if point.retrieval:
         words.append(f"retrieval takes up to {human_age(point.retrieval)}")
     took = f"about {human_seconds(point.restore.total_seconds())}" if point.restore else "not measured yet"

@@ -21,7 +21,7 @@ def give_back_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
-class Room:
+class MemoryLimit:
     """A limit of bytes in use at the same time. A piece that is larger than the limit waits until it is alone."""
 
     def __init__(self, most_bytes: int) -> None:

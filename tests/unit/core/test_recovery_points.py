@@ -61,7 +61,7 @@ def test_unverified_is_a_choice_only_by_its_id_and_when_allowed() -> None:
         ([VERIFIED], "latest_proven", None, "shop has 1 backup here", "the newest is 20261121T020004Z-7f3a91"),
         (BACKUPS, "latest", TODAY - 30 * DAY, "taken before 2026-10-24 02:00:04 UTC", "oldest verified backup is"),
         (BACKUPS, "20260101T000000Z-000000", None, "no backup '20260101T000000Z-000000'", VERIFIED.backup_id),
-        (BACKUPS, "; drop", None, "no backup '; drop'", "list_recovery_points"),
+        (BACKUPS, "; drop", None, "no backup '; drop'", "Choose one that is listed"),
         (BACKUPS, UNVERIFIED.backup_id, None, "was never verified", "`allow_unverified`"),
         (BACKUPS, REJECTED.backup_id, None, "was rejected by its last verification", VERIFIED.backup_id),
         ([REJECTED], REJECTED.backup_id, None, "was rejected", "rejected-*.json"),

@@ -1,11 +1,11 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from backup_playbook.streams.memory import Room
+from backup_playbook.streams.memory import MemoryLimit
 
 
 def test_what_does_not_fit_waits_until_there_is_room() -> None:
-    room, entered = Room(10), threading.Event()
+    room, entered = MemoryLimit(10), threading.Event()
 
     def enter() -> None:
         with room.hold(5):
@@ -19,7 +19,7 @@ def test_what_does_not_fit_waits_until_there_is_room() -> None:
 
 
 def test_what_is_larger_than_all_room_gets_it_alone() -> None:
-    room, inside, most = Room(10), 0, 0
+    room, inside, most = MemoryLimit(10), 0, 0
     lock = threading.Lock()
 
     def enter() -> None:
@@ -39,7 +39,7 @@ def test_what_is_larger_than_all_room_gets_it_alone() -> None:
 
 
 def test_a_failure_makes_room_again() -> None:
-    room = Room(10)
+    room = MemoryLimit(10)
     for _ in range(3):
         try:
             with room.hold(10):

@@ -32,7 +32,7 @@ from backup_playbook.engines.mongodb.raw_batches import RawBatches
 from backup_playbook.engines.mongodb.snapshot_time import SnapshotTime, choose_snapshot_time, require_unchanged
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.blocks import BLOCK_BYTES, tap
-from backup_playbook.streams.memory import Room
+from backup_playbook.streams.memory import MemoryLimit
 from backup_playbook.streams.parallel import Job, run_by_size
 from backup_playbook.streams.processes import Cancellation
 from backup_playbook.streams.progress import Progress
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 128 << 20
 USERS = {"users": {"db": "{}"}, "roles": {"db": "{}"}, "version": {"_id": "authSchema"}}
 """Collections of `admin` with the users and roles of a database, and how to find them."""
-FETCHES = Room(16 << 20)
+FETCHES = MemoryLimit(16 << 20)
 """The driver takes a batch apart in several copies: those of the largest documents come one after the other."""
 
 

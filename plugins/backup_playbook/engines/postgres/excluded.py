@@ -56,12 +56,8 @@ def has_cron(manifest: Manifest) -> bool:
     return any(item["name"] == PG_CRON for item in manifest.details.get("extensions", ()))
 
 
-def left_out(manifest: Manifest) -> tuple[str, ...]:
+def left_out(manifest: Manifest) -> Iterator[str]:
     """List in words what no restored copy of this backup gets."""
-    return tuple(_left_out(manifest))
-
-
-def _left_out(manifest: Manifest) -> Iterator[str]:
     excluded = manifest.details.get(DETAIL)
     if excluded is None:
         yield from ("subscriptions", "user mappings of foreign servers")

@@ -46,12 +46,10 @@ _OPERATOR = """(SELECT 'OPERATOR(' || pg_catalog.quote_ident(n.nspname) || '.' |
   FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid = {})"""
 _OPERATORS = f"""
 ARRAY(SELECT {_OPERATOR.format("e.oid")} FROM unnest({{}}) WITH ORDINALITY e(oid, place) ORDER BY e.place)"""
-_EQUAL = """coalesce({}, '=')""".format(
-    _OPERATOR.format("""(
-  SELECT m.amopopr FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily
-    AND m.amopstrategy = 3 AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
-  WHERE c.opcmethod = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'btree') AND c.oid = {})""")
-)
+_EQUALITY = """(SELECT m.amopopr FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily
+  AND m.amopstrategy = 3 AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+  WHERE c.opcmethod = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'btree') AND c.oid = {})"""
+_EQUAL = f"coalesce({_OPERATOR.format(_EQUALITY)}, '=')"
 # {}: expressions for an array of numbers of columns, and for their table
 _COLUMN_NAMES = """
 ARRAY(SELECT a.attname::text FROM unnest({}) WITH ORDINALITY k(attnum, place)

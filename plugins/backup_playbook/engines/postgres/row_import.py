@@ -145,11 +145,7 @@ class _Import:
     def _overwriting(self, number: int, table: StagedTable) -> Overwriting:
         """Overwrite the columns that the backup has; the values of others stay as they are."""
         source = f"{table.name} s JOIN replaced_{table.name} r ON {table.same_key('s', 'r')}"
-
-        def value(name: str) -> str:
-            return f"{'s' if name in table.columns else 'r'}.{quoted(name)}"
-
-        return Overwriting(table, number, self._staging.way(table), source, "s", table.columns, value)
+        return Overwriting(table, number, self._staging.way(table), source, "s", table.columns)
 
     def _require_equal(self, table: StagedTable) -> None:
         ((count,),) = self._staging.ask(

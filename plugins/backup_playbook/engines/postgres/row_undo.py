@@ -123,7 +123,7 @@ def _park(staging: Staging) -> Iterator[str]:
 def _take_back(staging: Staging) -> str:
     """Take all rows back in one statement, as they came: they may refer to each other in a circle."""
     back = [
-        Overwriting(table, number, staging.way(table), f"replaced_{table.name} r", "r", table.live.stored, _of_replaced)
+        Overwriting(table, number, staging.way(table), f"replaced_{table.name} r", "r", table.live.stored)
         for number, table in enumerate(staging.tables)
         if _has_replaced(staging, table)
     ]
@@ -137,10 +137,6 @@ def _take_back(staging: Staging) -> str:
     deletions += [part for item in back if (part := item.deletion)]
     parts = [*deletions, *(item.writing(all_gone(deletions)) for item in back)]
     return f"WITH {', '.join(parts)} SELECT {inserted} AS deleted, {written} AS put_back"
-
-
-def _of_replaced(name: str) -> str:
-    return f"r.{quoted(name)}"
 
 
 def _has_replaced(staging: Staging, table: StagedTable) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backup_playbook.engines.postgres.inventory import quoted
@@ -22,7 +22,7 @@ _UNUSED: Mapping[str, str] = {
 class Overwriting:
     """Parts of a WITH that give rows of `table` the values of `source`, whose key is that of `alias`.
 
-    value: of a column, as an expression on `source`. columns: those that it has values for.
+    columns: those that it has values for; others keep theirs, which `r` has in it.
     """
 
     table: StagedTable
@@ -31,7 +31,6 @@ class Overwriting:
     source: str
     alias: str
     columns: Sequence[str]
-    value: Callable[[str], str]
 
     @property
     def deletion(self) -> str | None:
@@ -47,13 +46,13 @@ class Overwriting:
         """Part that writes the rows. gone: a condition that is met, and known, when all deletions are done."""
         if self.way == "anew":
             listed = ", ".join(map(quoted, self.table.live.stored))
-            values = ", ".join(map(self.value, self.table.live.stored))
+            values = ", ".join(map(self._value, self.table.live.stored))
             command = (
                 f"INSERT INTO {self.table.target} ({listed}) OVERRIDING SYSTEM VALUE SELECT {values} "
                 f"FROM {self.source} WHERE {gone}"
             )
         elif given := _settable(self.table, self.columns):
-            values = ", ".join(f"{quoted(name)} = {self.value(name)}" for name in given)
+            values = ", ".join(f"{quoted(name)} = {self._value(name)}" for name in given)
             command = (
                 f"UPDATE {self.table.rows} t SET {values} FROM {self.source} "
                 f"WHERE {self.table.same_key(self.alias, 't')} AND {gone}"
@@ -61,6 +60,9 @@ class Overwriting:
         else:
             return f"u{self.number} AS (SELECT WHERE false)"
         return f"u{self.number} AS ({command} RETURNING 1)"
+
+    def _value(self, name: str) -> str:
+        return f"{self.alias if name in self.columns else 'r'}.{quoted(name)}"
 
 
 def all_gone(deletions: Sequence[str]) -> str:

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 _MARK = {"backup_playbook": "scratch"}
 # from CREATE DATABASE to its comment: whoever looks for scratches waits until both are done, or their worker is dead
 _LOCK = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('backup_playbook scratch'))"
+_NAMES = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^scratch_' ORDER BY datname"
 
 # what CREATE DATABASE calls a column of pg_database; a version's catalog has some of them only
 _LOCALE_WORDS = {"datcollate": "LC_COLLATE", "datctype": "LC_CTYPE", "daticurules": "ICU_RULES"}
@@ -96,7 +97,8 @@ class ScratchServer:
         """List all scratch databases, also those of other runs and of killed workers. Raises SourceError."""
         with self.server.connect(autocommit=True) as connection:
             connection.execute(_LOCK)
-            return [found for name in _names(connection) if (found := self._recognise(connection, name))]
+            names = connection.execute(_NAMES).fetchall()
+            return [found for (name,) in names if (found := self._recognise(connection, name))]
 
     def create(
         self, scratch: Scratch, properties: dict[str, Any], *, owned: bool = False, encoding: str | None = None
@@ -273,11 +275,6 @@ class ScratchDatabase:
     def drop(self) -> None:
         """Drop the scratch, if it is still there."""
         self.host.drop(self.name)
-
-
-def _names(connection: Connection[TupleRow]) -> list[str]:
-    query = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^scratch_' ORDER BY datname"
-    return [name for (name,) in connection.execute(query).fetchall()]
 
 
 def _locale(connection: Connection[TupleRow], properties: dict[str, Any]) -> str:
