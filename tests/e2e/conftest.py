@@ -59,7 +59,7 @@ def good_night(playground: Playground, command_lines: CommandLines) -> Run:
 
 @pytest.fixture(scope="session")
 def rough_night(good_night: Run, playground: Playground) -> Run:
-    """All sources by the button, to be held, nothing to be removed. One database does not exist, one password is wrong,
+    """All sources, to be held, nothing to be removed. One database does not exist, one password is wrong,
     and the process that backs up `shop` is killed while it waits for a lock."""
     before = len(playground.stack.slack.messages())
     with playground.stack.shop.connect("shop") as blocker, blocker.transaction():

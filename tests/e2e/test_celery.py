@@ -38,7 +38,7 @@ class Cluster:
 
 
 def compose_environment(stack: Stack, directory: Path, redis_port: int, api_port: int) -> dict[str, str]:
-    """That of the worker, with this machine's addresses in the place of the containers' names."""
+    """That of the worker, with this machine's addresses instead of the containers' names."""
     addresses = {
         "@metadata/": f"@{LOOPBACK}:{stack.staging.port}/",
         "redis:6379": f"{LOOPBACK}:{redis_port}",

@@ -68,7 +68,7 @@ def damaged(first: Checked, check: Check, folder: Path, good_night: Run) -> Chec
 
 @pytest.fixture(scope="module")
 def repaired(damaged: Checked, check: Check, playground: Playground) -> Checked:
-    """By the button that the alert names, from the other repository."""
+    """By the DAG that the alert names, from the other repository."""
     run_id = playground.client.trigger("repair_backup", {"source": "shop"})
     assert playground.client.wait_for_run("repair_backup", run_id, seconds=120) == "success"
     return check()
@@ -109,7 +109,7 @@ def test_damaged_backup_is_critical_and_nothing_is_told_twice(damaged: Checked, 
 def test_end_is_told_once_it_is_repaired(repaired: Checked) -> None:
     assert repaired.state == "success"
     [text] = repaired.told
-    assert text.startswith("*:white_check_mark: Over: shop: The backup")
+    assert text.startswith("*:white_check_mark: Resolved: shop: The backup")
     assert "<!channel>" not in text
 
 

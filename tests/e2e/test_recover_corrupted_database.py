@@ -1,6 +1,5 @@
 """A corrupted database, while the shop serves its users: rejected, approved, recovered, rolled back; by REST."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ import pytest
 import requests
 from selenium import webdriver
 
-from backup_playbook.core.recovery_report import RecoveryReport
+from backup_playbook.core.report import Report
 from embedded.airflow_client import AirflowClient, Json
 from embedded.slack_server import render
 from tests.e2e.browser import run_page, show_form, show_graph, show_question
@@ -100,10 +99,14 @@ def rolled_back(recovered: Answered, playground: Playground) -> Iterator[Answere
     answer(playground, "rollback_promotion", "Approve", source="shop")
 
 
-def test_rejected_plan_touches_nothing(rejected: Answered, playground: Playground) -> None:
+def test_rejected_plan_touches_nothing_and_is_reported(rejected: Answered, playground: Playground) -> None:
     steps = rejected.states
-    assert {steps.pop(step) for step in ("choose_backup", "plan_recovery", "approve_plan")} == {"success"}
+    done = ("choose_backup", "plan_recovery", "approve_plan", "document_recovery")
+    assert {steps.pop(step) for step in done} == {"success"}
     assert set(steps.values()) == {"skipped"}
+    report = report_of(rejected, playground)
+    assert report.headline.startswith("Recovery of shop was rejected by ")
+    assert (report.passed, report.undo) == (True, "")
 
 
 def test_plan_names_what_is_lost_and_how_to_undo(rejected: Answered, intact: int) -> None:
@@ -155,21 +158,21 @@ def test_page_of_the_choice_shows_what_is_in_the_backups(recovered: Answered, in
 def test_recovered_database_is_served(recovered: Answered, intact: int, playground: Playground) -> None:
     assert recovered.state == "success"
     report = report_of(recovered, playground)
-    assert (report.recovered, report.failed_step) == (True, "")
+    assert (report.headline, report.failed_step) == (f"shop was recovered from {report.backup_id}", "")
     assert report.approved_by.endswith(f"who chose: Restore {report.backup_id}")
-    assert report.unreachable_seconds is not None
-    assert report.unreachable_seconds < 2
-    assert report.maintenance_window
+    assert report.details["handoff"]["replacing"]["exchanged"]["unreachable_seconds"] < 2
+    assert report.facts["maintenance mode"]
+    [table] = report.tables
     # the shop's triggers write down what is deleted
-    assert {one.table for one in report.differences} == {"public.audit_log", f"public.{TABLE}"}
-    assert (f"public.{TABLE}", 0, intact) in [(one.table, one.before, one.after) for one in report.differences]
+    assert {row[0] for row in table.rows} == {"public.audit_log", f"public.{TABLE}"}
+    assert (f"public.{TABLE}", "0", f"{intact:,}") in table.rows
 
 
-def report_of(recovered: Answered, playground: Playground) -> RecoveryReport:
-    address = recovered.result("document_recovery")["report"]
+def report_of(run: Answered, playground: Playground) -> Report:
+    address = run.result("document_recovery")["report"]
     bucket, _, key = address.removeprefix("s3://").partition("/")
     stored = playground.stack.s3_primary.client().get_object(Bucket=bucket, Key=key.removesuffix("md") + "json")
-    return RecoveryReport.model_validate(json.loads(stored["Body"].read()))
+    return Report.model_validate_json(stored["Body"].read())
 
 
 def test_recovery_is_told_with_the_way_back(recovered: Answered) -> None:

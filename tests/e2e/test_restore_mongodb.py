@@ -26,7 +26,7 @@ def has_late(playground: Playground, collection: str = "reviews") -> bool:
 def replaced(playground: Playground, next_night: Run) -> Iterator[Answered]:
     with MongoClient[Any](playground.stack.mongo.uri) as client:
         client[REVIEWS_DATABASE]["reviews"].insert_one({"_id": LATE})
-    yield answer(playground, "restore_mongodb", "Approve", source="reviews", target="production")
+    yield answer(playground, "restore_database", "Approve", source="reviews", target="production")
     server = MongoServer(playground.stack.mongo.uri, REVIEWS_DATABASE)
     drop_quarantine(server, "reviews", find_quarantine(server, "reviews", "newest").name)
     with MongoClient[Any](playground.stack.mongo.uri) as client:
@@ -52,6 +52,6 @@ def test_production_is_replaced_after_staging_and_approval(replaced: Answered, p
 def test_quarantine_comes_back(replaced: Answered, brought_back: Answered, playground: Playground) -> None:
     assert brought_back.state == "success"
     assert has_late(playground)
-    assert "which restore_mongodb replaced" in brought_back.plan
+    assert "which restore_database replaced" in brought_back.plan
     exchanged = brought_back.result("plan_rollback")["next_quarantine"]
     assert not has_late(playground, f"{exchanged}.reviews")

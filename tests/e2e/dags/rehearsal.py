@@ -8,8 +8,8 @@ from datetime import timedelta
 from airflow.sdk import Param, dag, task
 
 from backup_playbook.core.errors import SourceError
-from backup_playbook.dag_parts.deadlines import finished_within
-from backup_playbook.dag_parts.defaults import ALERTS, BACKUP_DEFAULTS
+from backup_playbook.forms.deadlines import finished_within
+from backup_playbook.forms.defaults import ALERTS, BACKUP_DEFAULTS
 
 
 @dag(

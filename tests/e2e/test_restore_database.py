@@ -1,20 +1,18 @@
-"""A full restore, while the shop serves: into a new database, and in the place of production; by REST."""
+"""A full restore, while the shop serves: into a new database, and to production, which the copy replaces; by REST."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
-from backup_playbook.core.recovery_report import RecoveryReport
-from backup_playbook.core.restore_report import RestoreReport
+from backup_playbook.core.report import Report
 from embedded.slack_server import render
 from tests.e2e.playground import Playground, Run
 from tests.e2e.test_monthly_restore_test import scratches, stored
 from tests.e2e.test_recover_corrupted_database import Answered, answer, health
 
-DAG_ID = "restore_postgres"
+DAG_ID = "restore_database"
 NEW = "shop_to_look_at"
 LATE = "written after the backup"
 
@@ -75,12 +73,18 @@ def test_plan_and_message_say_how_to_undo_it(copied: Answered) -> None:
     assert undo in text
 
 
+def report_of(run: Answered, playground: Playground) -> Report:
+    address = run.result("document_restore")["report"]
+    return Report.model_validate_json(stored(playground, address.removesuffix("md") + "json"))
+
+
 def test_report_of_the_copy(copied: Answered, playground: Playground) -> None:
-    address = copied.result("document_restore")["report"]
-    report = RestoreReport.model_validate(json.loads(stored(playground, address.removesuffix("md") + "json")))
-    assert (report.title, report.kept, report.passed) == ("Restore", NEW, True)
-    assert report.checks
-    assert all(check.ok for check in report.checks)
+    report = report_of(copied, playground)
+    assert (report.headline, report.passed) == ("Restore of shop: restored and proven equal", True)
+    assert report.facts["stays as"] == f"`{NEW}`"
+    assert report.undo == f'`DROP DATABASE "{NEW}" WITH (FORCE);`'
+    assert report.details["checks"]
+    assert all(check["ok"] for check in report.details["checks"])
     assert playground.catalog("shop", report.backup_id)
 
 
@@ -97,10 +101,9 @@ def test_part_on_staging(part: Answered, playground: Playground) -> None:
     assert broken in part.plan
     [text] = [text for text in part.told if "shop was restored as shop__restored_" in text]
     assert broken in text
-    address = part.result("document_restore")["report"]
-    report = RestoreReport.model_validate(json.loads(stored(playground, address.removesuffix("md") + "json")))
-    assert [table.table for table in report.proven] == ["public.orders"]
-    assert any(broken in words for words in report.left_out)
+    report = report_of(part, playground)
+    assert [row[0] for table in report.tables if table.title == "Proof" for row in table.rows] == ["public.orders"]
+    assert broken in report.facts["not in the copy"]
 
 
 def test_production_is_replaced_after_approval(replaced: Answered, playground: Playground) -> None:
@@ -113,10 +116,11 @@ def test_production_is_replaced_after_approval(replaced: Answered, playground: P
 
 
 def test_report_of_the_replacement(replaced: Answered, playground: Playground) -> None:
-    address = replaced.result("document_restore")["report"]
-    report = RecoveryReport.model_validate(json.loads(stored(playground, address.removesuffix("md") + "json")))
-    assert (report.recovered, report.failed_step) == (True, "")
+    report = report_of(replaced, playground)
+    assert (report.headline, report.failed_step) == (f"shop was recovered from {report.backup_id}", "")
     assert report.approved_by
     assert any(phase.startswith("staging, ") for phase in report.phases)
+    quarantine = report.details["handoff"]["replacing"]["quarantine"]
+    assert quarantine in report.undo
     with playground.stack.shop.connect() as connection:
-        assert connection.execute("SELECT FROM pg_database WHERE datname = %s", [report.quarantine]).fetchall()
+        assert connection.execute("SELECT FROM pg_database WHERE datname = %s", [quarantine]).fetchall()
