@@ -6,6 +6,9 @@ from typing import Any
 from unittest.mock import MagicMock
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
+
+from backup_playbook.notifiers.runs import ERROR
 
 
 class RunOfTasks:
@@ -42,7 +45,18 @@ class RunOfTasks:
             "task": operator,
             "outlet_events": MagicMock(),
         }
-        self.left[self.task_id, "return_value"] = done = getattr(operator, method)(context, **arguments)
+        try:
+            done = getattr(operator, method)(context, **arguments)
+        except AirflowSkipException:
+            self.states[self.task_id] = "skipped"
+            raise
+        except DownstreamTasksSkipped as skipped:
+            self.states |= {self.task_id: "success"} | dict.fromkeys(skipped.tasks, "skipped")
+            raise
+        except Exception as error:
+            self.xcom_push(ERROR, str(error))
+            raise
+        self.left[self.task_id, "return_value"] = done
         self.states[self.task_id] = "success"
         return done
 

@@ -10,14 +10,20 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    TaskAwaitingInput,
+)
 
 from backup_playbook.config import load_config
+from backup_playbook.connections.s3 import catalog
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import NoSuchBackupError
-from backup_playbook.dag_parts import approval, connections, recovery_ending
-from backup_playbook.dag_parts.approval import (
+from backup_playbook.engines.postgres.promotion import Promotion
+from backup_playbook.notifiers import runs
+from backup_playbook.notifiers.message import Message
+from backup_playbook.operators import approval, recovery
+from backup_playbook.operators.approval import (
     BEHIND,
     CHOICES,
     CHOSEN,
@@ -27,26 +33,22 @@ from backup_playbook.dag_parts.approval import (
     ApprovePlan,
     require_answer,
 )
-from backup_playbook.engines.postgres.promotion import Promotion
-from backup_playbook.notifiers.message import Message
-from backup_playbook.operators.documents import ImportDocuments
-from backup_playbook.operators.file_restore import RestoreFiles
-from backup_playbook.operators.quarantine import BringBackQuarantine, DropQuarantine, QuarantineStep
-from backup_playbook.operators.recovery import (
-    CreateCopy,
-    DropCopy,
-    PlanRecovery,
-    PromoteCopy,
-    ProveCopy,
-    RestoreCopy,
-    SwitchMaintenanceOff,
-    SwitchMaintenanceOn,
+from backup_playbook.operators.choose import ChooseBackup, asked_for
+from backup_playbook.operators.records import ChooseRecordsBackup, FindRecords
+from backup_playbook.operators.recovery import PlanRecovery, PromoteCopy, SwitchMaintenanceOff, SwitchMaintenanceOn
+from backup_playbook.operators.report import FACTS
+from backup_playbook.operators.restore import (
+    PRODUCTION,
+    CreateScratch,
+    DropScratch,
+    ProveScratch,
+    RestoreScratch,
 )
-from backup_playbook.operators.restore import ChooseBackup, CreateScratch, DropScratch, asked_for
-from backup_playbook.operators.rows import ChooseRowsBackup, FindRows, ImportRows
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import back_up
-from tests.dags.run_of_tasks import RunOfTasks
+from tests.dags.run_of_tasks import RunOfTasks, named
+
+PEOPLE: dict[str, Any] = {"table": "people", "keys": ["7"]}
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def run() -> RunOfTasks:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     """What Slack would have got."""
     messages: list[Message] = []
-    for module in (approval, recovery_ending):
+    for module in (approval, recovery, runs):
         monkeypatch.setattr(module, "deliver", messages.append)
     monkeypatch.setattr("airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **_: None)
     return messages
@@ -67,11 +69,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 @pytest.fixture
 def backups(live: str, postgres18: PostgresServer) -> list[Manifest]:
     """Oldest first: of 7 rows, verified; of 8, rejected; of 9, which nobody has checked; of 10, proven. 2 are left."""
-    catalog = connections.catalog(load_config(), "primary")
-    found, now = (
-        [catalog.manifest("shop", catalog.backups("shop")[0].backup_id)],
-        datetime.now(UTC) - timedelta(minutes=9),
-    )
+    primary, now = catalog(load_config(), "primary"), datetime.now(UTC) - timedelta(minutes=9)
+    found = [primary.manifest("shop", primary.backups("shop")[0].backup_id)]
     for number in (1, 2, 3):
         sql(postgres18, live, "INSERT INTO notes VALUES (0)")
         found.append(back_up(postgres18.dsn(live), now + timedelta(minutes=number)))
@@ -79,7 +78,7 @@ def backups(live: str, postgres18: PostgresServer) -> list[Manifest]:
     kinds = (EvidenceKind.VERIFIED, EvidenceKind.REJECTED, None, EvidenceKind.RESTORED)
     for manifest, kind in zip(found, kinds, strict=True):
         if kind:
-            catalog.add_evidence("shop", manifest.backup_id, kind, {}, qualifier="full")
+            primary.add_evidence("shop", manifest.backup_id, kind, {}, qualifier="full")
     return found
 
 
@@ -97,12 +96,13 @@ def choose(run: RunOfTasks, backup: str = "latest", *, allow: bool = False) -> A
 
 
 def plan(run: RunOfTasks, chosen: Any, *, offer: bool = False, allow: bool = False) -> Any:
-    operator = PlanRecovery(task_id="plan_recovery", backup=chosen, choose=str(offer), allow_unverified=str(allow))
+    operator = PlanRecovery(task_id="plan_recovery", handoff=chosen, choose=str(offer), allow_unverified=str(allow))
     return run.do(operator)
 
 
 def approve(drill: str = "False") -> ApprovePlan:
-    return ApprovePlan(task_id="approve_plan", subject="Recovery of shop", plan="plan_recovery", drill=drill)
+    [planned, chosen] = named(["plan_recovery", "choose_backup"])
+    return ApprovePlan(task_id="approve_plan", subject="Recovery of shop", plan=planned, asked=chosen, drill=drill)
 
 
 def answered(*options: str) -> dict[str, Any]:
@@ -129,16 +129,15 @@ def test_plan_for_rows_says_that_their_backup_is_unverified(
     sql(postgres18, live, "CREATE TABLE people AS SELECT 7 AS id; ALTER TABLE people ADD PRIMARY KEY (id)")
     wanted = back_up(postgres18.dsn(live), datetime.now(UTC)).backup_id
     sql(postgres18, live, "DELETE FROM people")
-    run.params = {"table": "people", "keys": ["7"], "where": "", "children": "restore", "on_conflict": "stop"}
-    arguments: dict[str, Any] = {"source": "shop", "backup": wanted, "repository": "primary"}
+    arguments: dict[str, Any] = {"source": "shop", "backup": wanted, "repository": "primary"} | PEOPLE
     with pytest.raises(NoSuchBackupError, match="was never verified"):
-        run.do(ChooseRowsBackup(task_id="choose_backup", **arguments))
-    chosen = run.do(ChooseRowsBackup(task_id="choose_backup", allow_unverified="True", **arguments))
-    made = run.do(CreateScratch(task_id="create_scratch", backup=chosen))
+        run.do(ChooseRecordsBackup(task_id="choose_backup", **arguments))
+    chosen = run.do(ChooseRecordsBackup(task_id="choose_backup", allow_unverified="True", **arguments))
+    made = run.do(CreateScratch(task_id="create_scratch", handoff=chosen))
     try:
-        run.do(FindRows(task_id="find_rows", backup=made))
+        run.do(FindRecords(task_id="find_rows", handoff=made, **PEOPLE))
     finally:
-        run.do(DropScratch(task_id="drop_scratch", backup=made))
+        run.do(DropScratch(task_id="drop_scratch", handoff=made))
     assert run.xcom_pull("find_rows", PLAN).startswith("**UNVERIFIED: nobody has checked this backup.**")
     assert "UNVERIFIED" in run.xcom_pull("find_rows", IN_SHORT)
 
@@ -239,26 +238,6 @@ def test_plan_that_was_made_anew_is_not_approved_by_its_first_page(run: RunOfTas
         run.do(again, "execute_complete", event=answered(first.options[0]))
 
 
-@pytest.mark.parametrize("step", [SwitchMaintenanceOn, CreateCopy, PromoteCopy, ImportRows, ImportDocuments,
-                                  BringBackQuarantine, DropQuarantine, RestoreFiles])  # fmt: skip
-def test_nothing_live_is_changed_when_the_approval_was_marked_as_successful_by_hand(
-    run: RunOfTasks, step: type[BaseOperator]
-) -> None:
-    known: dict[str, Any] = {"replaced" if issubclass(step, QuarantineStep) else "backup": {}}
-    run.params = {"destination": "in_place"}
-    context: Any = {"ti": run, "params": run.params}
-    with pytest.raises(ApprovalError, match="Nobody has approved this"):
-        step(task_id="step", approval=None, **known).pre_execute(context)
-    assert "approval" in step.template_fields
-
-
-def test_nobody_answers(run: RunOfTasks) -> None:
-    event = {"error": "The response timeout has passed.", "error_type": "timeout"}
-    with pytest.raises(ApprovalError, match=r"nobody has approved it within 4 h 00 min. Nothing was touched") as caught:
-        run.do(approve(), "execute_complete", event=event)
-    assert caught.value.remedy.startswith("Start a new run")
-
-
 @pytest.fixture
 def maintenance(live: str, tmp_path: Path) -> Path:
     """A file that exists while the maintenance mode is on."""
@@ -273,12 +252,12 @@ def maintenance(live: str, tmp_path: Path) -> Path:
 @pytest.fixture
 def proven(run: RunOfTasks, backups: list[Manifest], maintenance: Path) -> Iterator[Any]:
     """A run that is ready to promote: what `prove` returned."""
-    planned = plan(run, choose(run))
-    run.do(SwitchMaintenanceOn(task_id="switch_maintenance_on", backup=planned))
-    made = run.do(CreateCopy(task_id="create_scratch", backup=planned))
-    restored = run.do(RestoreCopy(task_id="restore", backup=made))
-    yield run.do(ProveCopy(task_id="prove", backup=restored))
-    run.do(DropCopy(task_id="drop_scratch", backup=made))
+    known = planned = plan(run, choose(run))
+    run.do(SwitchMaintenanceOn(task_id="switch_maintenance_on", handoff=planned))
+    for step, operator in (("create_scratch", CreateScratch), ("restore", RestoreScratch), ("prove", ProveScratch)):
+        known = run.do(operator(task_id=step, handoff=known, place=PRODUCTION))
+    yield known
+    run.do(DropScratch(task_id="drop_scratch", handoff=known, place=PRODUCTION))
 
 
 def killed_while(proven: Any, run: RunOfTasks, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
@@ -286,15 +265,18 @@ def killed_while(proven: Any, run: RunOfTasks, monkeypatch: pytest.MonkeyPatch, 
     if not (pid := os.fork()):
         monkeypatch.setattr(Promotion, method, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
         try:
-            run.do(PromoteCopy(task_id="promote_copy", backup=proven))
+            run.do(PromoteCopy(task_id="promote_copy", handoff=proven))
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     run.states["promote_copy"] = "failed"
 
 
-def end(planned: Any) -> SwitchMaintenanceOff:
-    return SwitchMaintenanceOff(task_id="switch_maintenance_off", backup=planned)
+def open_again(run: RunOfTasks, proven: Any) -> None:
+    """The step that ends maintenance mode, after a recovery that has promoted nothing."""
+    [switched] = named(["switch_maintenance_on"])
+    arguments = {"handoff": run.xcom_pull("plan_recovery"), "switched_on": switched, "proven": proven, "promoted": None}
+    run.do(SwitchMaintenanceOff(task_id="switch_maintenance_off", **arguments))
 
 
 def test_database_that_a_killed_promotion_left_closed_is_opened(
@@ -309,8 +291,10 @@ def test_database_that_a_killed_promotion_left_closed_is_opened(
     with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
         sql(postgres18, live, "SELECT 1")
     assert maintenance.exists()
-    assert run.do(end(run.xcom_pull("plan_recovery")))
-    assert run.xcom_pull("switch_maintenance_off", recovery_ending.STATE) == "closed"
+    open_again(run, proven)
+    facts = run.xcom_pull("switch_maintenance_off", FACTS)
+    assert facts["state"] == "closed"
+    assert facts["maintenance_off"]
     assert sql(postgres18, live, "SELECT count(*) FROM notes") == [(2,)]
     assert not maintenance.exists()
 
@@ -328,7 +312,7 @@ def test_maintenance_mode_stays_on_while_production_is_unusable(
     [(path,)] = sql(postgres18, live, "SELECT pg_relation_filepath('notes')")
     (postgres18.data / path).unlink()
     with pytest.raises(AirflowFailException, match="production cannot be used: 1 table cannot be read"):
-        run.do(end(run.xcom_pull("plan_recovery")))
+        open_again(run, proven)
     assert maintenance.exists()
     assert (told[-1].severity, "still on" in told[-1].headline) == ("critical", True)
-    assert "public.notes" in run.xcom_pull("switch_maintenance_off", recovery_ending.LEFT_ON)
+    assert "public.notes" in run.xcom_pull("switch_maintenance_off", FACTS)["left_on"]

@@ -108,16 +108,13 @@ def recovery_report(step: SourceOperator, context: Context, known: Restoring, en
         "lost": f"Lost: the writes of {human_age(ready - known.taken_at)}, since {utc(known.taken_at)}; they are in "
         f"{replacing.quarantine}.",
     }
-    words: tuple[str, ...] = (
-        (said["took"], said["lost"], end.problem, maintenance) if promoted_at else (end.problem, maintenance)
-    )
-    if end.rejected_by:
-        words = (f"Rejected by {end.rejected_by}. Nothing was touched.",)
+    words = (*((said["took"], said["lost"]) if promoted_at else ()), end.problem, maintenance)
+    approved_by = cell(end.approved_by) or "nobody"
     undo = {"source": step.source, "quarantine": replacing.quarantine}
     facts = {
         **({"replaced": f"{cell(replacing.live)}, kept as {code(replacing.quarantine)}"} if promoted_at else {}),
         **({"exchange": _exchange(access, known)} if exchanged else {}),
-        "waited for approval": f"{_span(waited)}; approved by {cell(end.approved_by) or 'nobody'}",
+        **({} if end.rejected_by else {"waited for approval": f"{_span(waited)}; approved by {approved_by}"}),
         **({"maintenance mode": _span(window)} if window is not None else {}),
         **{title.lower(): cell("; ".join(what)) for title, what in not_covered(known).items()},
         **{title: cell(end.facts[key]) for key, title in FOUND.items() if end.facts.get(key)},
@@ -158,7 +155,7 @@ def _headline(known: Restoring, end: Ended, *, promoted: bool) -> str:
         after = ", after production was exchanged" if promoted else "; production is what it was"
         return f"Recovery of {known.source} failed at {end.failed}{after}"
     if end.rejected_by:
-        return f"Recovery of {known.source} was rejected; nothing was touched"
+        return f"Recovery of {known.source} was rejected by {end.rejected_by}; nothing was touched"
     return f"{known.source} was recovered from {known.backup_id}"
 
 
