@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from backup_playbook.core.recovery_plan import Candidate, RecoveryPlan
-from backup_playbook.core.recovery_report import Difference, RecoveryReport
 from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.mongodb.engine import MongoEngine
 from backup_playbook.engines.mongodb.live import MongoLive
@@ -96,71 +94,6 @@ def test_production_that_cannot_be_counted() -> None:
 
 def test_nothing_was_measured_yet() -> None:
     assert "restore with proof not measured yet" in replace(PLAN, estimate=None).to_markdown(NOW)
-
-
-def report(**changes: Any) -> RecoveryReport:
-    facts: dict[str, Any] = {
-        "source": "shop",
-        "live": "shop",
-        "backup_id": PLAN.backup_id,
-        "taken_at": TAKEN,
-        "engine": "postgres",
-        "repository": "primary",
-        "quarantine": QUARANTINE,
-        "run_id": "run",
-        "run_url": "http://airflow/run",
-        "started_at": NOW,
-        "finished_at": NOW + timedelta(minutes=50),
-        "waited": timedelta(minutes=40),
-        "approved_by": "Ada",
-        "promoted_at": NOW + timedelta(minutes=45),
-        "unreachable_seconds": 0.131,
-        "sessions_ended": 20,
-        "exchanged": "the live name refused connections for 0.13 s; 20 sessions were ended",
-        "undo_dag": "bring_back",
-        "maintenance": "The maintenance mode is off again.",
-        "maintenance_window": timedelta(minutes=6),
-        "phases": {"restore: data": 30.0, "prove": 5.0, "promote": 0.2},
-        "rto_objective": timedelta(minutes=30),
-        "differences": (Difference(table="public.orders", before="invalid page", after=1000),),
-        "amcheck": "no damage found",
-    }
-    return RecoveryReport(**{**facts, **changes})
-
-
-def test_report_of_a_recovery() -> None:
-    found = report()
-    assert found.rto == timedelta(minutes=5)
-    assert "Took 5 min 00 s without the wait for approval, within the RTO" in found.in_short()
-    assert "the writes of 8 h 45 min" in found.in_short()
-    text = found.to_markdown()
-    assert "approved by Ada" in text
-    assert "refused connections for 0.13 s; 20 sessions were ended" in text
-    assert f'bring_back --conf \'{{"source": "shop", "quarantine": "{QUARANTINE}"}}\'' in text
-    assert "| public.orders | invalid page | 1,000 |" in text
-    assert RecoveryReport.model_validate_json(found.to_json()) == found
-
-
-def test_report_says_what_equal_does_not_cover() -> None:
-    text = report(recomputed=("the rows of 2 materialised views",), left_out=("1 subscription",)).to_markdown()
-    assert "- not in the copy: 1 subscription\n- computed anew, and not compared: the rows of 2 mat" in text
-
-
-def test_report_of_a_failure_says_that_production_is_what_it_was() -> None:
-    found = report(failed_step="prove", problem="It differs.", promoted_at=None, unreachable_seconds=None)
-    assert found.headline() == "Recovery of shop failed at prove; production is what it was"
-    assert found.undo() == "Nothing is to be undone."
-    assert "- replaced:" not in found.to_markdown()
-
-
-def test_report_of_a_failure_after_the_exchange() -> None:
-    found = report(failed_step="switch_maintenance_off", problem="No answer.")
-    assert "after production was exchanged" in found.headline()
-    assert "No answer." in found.in_short()
-
-
-def test_a_late_recovery_is_over_its_objective() -> None:
-    assert "*over* the RTO" in report(waited=timedelta()).in_short()
 
 
 def test_mongodb_is_exchanged_in_another_way() -> None:
