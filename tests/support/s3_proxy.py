@@ -132,7 +132,7 @@ class S3Proxy:
 def fails_once_at_each_request(proxy: S3Proxy, run: Callable[[], object], error: type[Exception]) -> Iterator[Request]:
     """Run again and again; a run fails at its first request, the next at its second. Yields the request that failed.
 
-    It fails also when the run asks again: what quick.py leaves to botocore is asked twice.
+    It fails also when the run asks again: what small_objects.py leaves to botocore is asked twice.
     The last run, where none is left to fail, has to succeed.
     """
     number = 1

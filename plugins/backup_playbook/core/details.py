@@ -6,6 +6,7 @@ has a default, and keys without a field are left alone.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -80,3 +81,22 @@ class MomentDetails(Details):
     def of_one_moment(self) -> bool:
         """Whether everything was read as it was at one moment."""
         return self.consistency == "snapshot" and not self.unsnapshotted
+
+
+def shares_contents(manifest: Manifest) -> bool:
+    """Whether backups share contents, as those of files do: their objects only name the contents."""
+    return bool(TreeDetails.of(manifest).current)
+
+
+def shows_until(manifest: Manifest) -> datetime:
+    """Moment after which nothing is in the backup.
+
+    That is the time of its snapshot. Where each file or collection was read at a time of its own, it is the end.
+    """
+    of_one_moment = not shares_contents(manifest) and MomentDetails.of(manifest).of_one_moment
+    return manifest.snapshot_at if of_one_moment else manifest.finished_at
+
+
+def data_bytes(manifest: Manifest) -> int:
+    """Size of the source's data, as it is at the source."""
+    return TreeDetails.of(manifest).bytes if shares_contents(manifest) else manifest.content_bytes

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from backup_playbook.core.details import TreeDetails
-from backup_playbook.core.holdings import shares_contents
+from backup_playbook.core.details import TreeDetails, shares_contents
 from backup_playbook.core.model import Manifest
 
 LOST_SHARE = 0.1

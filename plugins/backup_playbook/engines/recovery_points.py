@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from backup_playbook.core.holdings import data_bytes, shares_contents
+from backup_playbook.core.details import data_bytes, shares_contents
 from backup_playbook.core.recovery_points import (
     Contents,
     RecoveryPoint,

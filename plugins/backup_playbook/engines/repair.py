@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from backup_playbook.core.details import shares_contents
 from backup_playbook.core.errors import RepositoryError, VerificationError
-from backup_playbook.core.holdings import shares_contents
 from backup_playbook.core.model import Manifest, StoredObject
 from backup_playbook.engines.scrub import answers, first_seal
 from backup_playbook.repository.catalog import Catalog, CatalogEntry

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from backup_playbook.core.details import data_bytes
 from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.core.evidence import Evidence, Restored
 from backup_playbook.core.facts import Rejection, Unreadable
-from backup_playbook.core.holdings import data_bytes
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import RATES_CONSIDERED
 from backup_playbook.repository.catalog import LISTINGS_AT_ONCE, Catalog, CatalogEntry

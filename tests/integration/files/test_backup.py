@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from backup_playbook.core.details import data_bytes
 from backup_playbook.core.errors import RepositoryError, SourceError, VerificationError
 from backup_playbook.core.files_guard import DeleteLimits
-from backup_playbook.core.holdings import data_bytes
 from backup_playbook.core.tree import FileType, Outcome
 from backup_playbook.engines.backup import Depth
 from backup_playbook.engines.files.engine import FilesEngine

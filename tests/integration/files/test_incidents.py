@@ -10,7 +10,7 @@ from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.engines.backup import take_backup
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.to_bucket import BucketRestore
-from backup_playbook.repository import quick
+from backup_playbook.repository import small_objects
 from backup_playbook.repository.removal import remove_backup
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
@@ -98,7 +98,7 @@ def test_after_a_rejection_losses_are_guarded_and_what_is_gone_goes(lab: FilesLa
 def test_a_content_that_its_disk_does_not_give_hides_no_other(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_many(lab)
     first = lab.backup()
-    monkeypatch.setattr(quick, "SMALL_BYTES", 0)  # it is botocore that says what cannot be read
+    monkeypatch.setattr(small_objects, "SMALL_BYTES", 0)  # it is botocore that says what cannot be read
     refuse_to_read(monkeypatch, lab.store, lambda key: key.endswith("uploads/03"))
     with pytest.raises(RepositoryError, match=r"uploads/03 .*InternalError"):
         lab.verify(first)
@@ -194,7 +194,7 @@ def test_credentials_that_cannot_be_read_are_no_files_that_are_gone(
     lab: FilesLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.write("a")
-    monkeypatch.setattr("backup_playbook.repository.quick.QuickRequests.put", _no_token)
+    monkeypatch.setattr("backup_playbook.repository.small_objects.SmallObjects.put", _no_token)
     with pytest.raises(Exception, match=r"Cannot write .*No such file"):
         lab.backup()
 

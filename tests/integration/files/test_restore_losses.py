@@ -14,8 +14,8 @@ from backup_playbook.engines.files.bucket import BucketTree
 from backup_playbook.engines.files.scratch import ScratchDirectory
 from backup_playbook.engines.files.source import FilesSource
 from backup_playbook.engines.files.to_bucket import BucketRestore
-from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import explained
+from backup_playbook.repository.small_objects import SmallObjects
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
@@ -119,9 +119,9 @@ def test_one_object_that_cannot_be_read_and_a_store_that_cannot(
 ) -> None:
     for name in "abc":
         lab.write(name)
-    manifest, read = lab.backup(), QuickRequests.read
+    manifest, read = lab.backup(), SmallObjects.read
 
-    def refuse(self: QuickRequests, key: str, version: str, size: int) -> Blocks:
+    def refuse(self: SmallObjects, key: str, version: str, size: int) -> Blocks:
         if not key.endswith("/b"):
             return read(self, key, version, size)
         with explained(f"read {key}"):
@@ -129,7 +129,7 @@ def test_one_object_that_cannot_be_read_and_a_store_that_cannot(
                 raise ClientError({"Error": {"Code": code, "Message": "no"}}, "GetObject")
             raise EndpointConnectionError(endpoint_url="http://store")
 
-    monkeypatch.setattr(QuickRequests, "read", refuse)
+    monkeypatch.setattr(SmallObjects, "read", refuse)
     of_all = code in ("ExpiredToken", "")
     with pytest.raises(RepositoryError if of_all else RestoreError) as caught:
         restore(lab, manifest, tmp_path / "copy")

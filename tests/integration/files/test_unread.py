@@ -29,8 +29,8 @@ from backup_playbook.engines.files.retention import remove_unnamed
 from backup_playbook.engines.files.source import losses
 from backup_playbook.engines.files.steps import in_words
 from backup_playbook.repository.layout import manifest_key, objects_folder
-from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.removal import remove_backup
+from backup_playbook.repository.small_objects import SmallObjects
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import SOURCE, FilesLab
 from tests.support.ordinary_user import ordinary_user
@@ -267,7 +267,7 @@ def test_an_upload_without_a_version_stops_the_run(
     lab: FilesLab, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.write("a")
-    monkeypatch.setattr(QuickRequests, "put", lambda *_: version)
+    monkeypatch.setattr(SmallObjects, "put", lambda *_: version)
     with pytest.raises(RepositoryError, match="without a version") as caught:
         lab.backup()
     assert "versioning" in caught.value.remedy

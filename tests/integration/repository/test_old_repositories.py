@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from backup_playbook.core.details import data_bytes
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.evidence import MODELS
 from backup_playbook.core.facts import Dags, Expected
 from backup_playbook.core.health import assess
-from backup_playbook.core.holdings import data_bytes
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import as_text, choose_backup, restore_rate
 from backup_playbook.engines.backup import Depth, Verification

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backup_playbook.repository.quick import QuickRequests
+from backup_playbook.repository.small_objects import SmallObjects
 from backup_playbook.repository.store import StoreOptions
 from backup_playbook.repository.upload import upload
 from tests.conftest import Bucket
@@ -60,7 +60,7 @@ def test_what_is_asked_to_be_encrypted_is(make_store: MakeStore, bucket: Bucket,
     upload(store, "small", [b"x"])
     upload(store, "large", [bytes(part + 1)], first_part=part)
     store.put_once("once", b"x")
-    QuickRequests(store).put("quick", b"x")
+    SmallObjects(store).put("quick", b"x")
     for item in store.list(""):
         found = store.client.head_object(Bucket=bucket.name, Key=store.path(item.key))
         assert found["ServerSideEncryption"] == algorithm

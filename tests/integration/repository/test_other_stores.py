@@ -13,7 +13,7 @@ from backup_playbook.repository import versions as versions_module
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.listing import LISTED
 from backup_playbook.repository.objects import BackupWriter
-from backup_playbook.repository.quick import QuickRequests
+from backup_playbook.repository.small_objects import SmallObjects
 from backup_playbook.repository.store import ObjectStore, StoreOptions
 from backup_playbook.repository.upload import upload
 from backup_playbook.repository.versions import Version, delete_versions, list_versions
@@ -68,7 +68,7 @@ def test_encryption_is_asked_for_on_every_path(make_store: MakeStore, bucket: Bu
     upload(store, "objects/small", [b"x"], tags={"backup-tier": "daily"})
     upload(store, "objects/large", [bytes(PART + 1)], first_part=PART)
     store.put_once("catalog/x", b"{}")
-    QuickRequests(store).put("current/x", b"x")
+    SmallObjects(store).put("current/x", b"x")
     assert len(list(store.list(""))) == 4
     with pytest.raises(RepositoryError, match="AccessDenied") as caught:
         make_store(bucket.name).put("x", b"")

@@ -3,8 +3,8 @@
 import pytest
 
 from backup_playbook.core.errors import RepositoryError
-from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
+from backup_playbook.repository.small_objects import SmallObjects
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import (
     Version,
@@ -27,7 +27,7 @@ def versioned(store: ObjectStore, s3: S3Gateway) -> ObjectStore:
 
 def test_every_version_is_listed_read_copied_and_removed(versioned: ObjectStore) -> None:
     first, second = versioned.put("a/x", b"1").version, versioned.put("a/x", b"22").version
-    quick = QuickRequests(versioned)
+    quick = SmallObjects(versioned)
     other = quick.put("a/y é+ ", b"333")
     assert len({first, second, other}) == 3
     assert all((first, second, other)), "a bucket that keeps versions names each"
@@ -50,7 +50,7 @@ def test_every_version_is_listed_read_copied_and_removed(versioned: ObjectStore)
 def test_pages_of_versions(versioned: ObjectStore) -> None:
     """versitygw 1.7 repeats the last one of a page."""
     keys = [f"k{number:04}" for number in range(1001)]
-    quick = QuickRequests(versioned)
+    quick = SmallObjects(versioned)
     for key in keys:
         quick.put(key, b"")
     assert [item.path for item in list_versions(versioned, "")] == keys

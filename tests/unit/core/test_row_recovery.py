@@ -2,15 +2,11 @@
 
 import pytest
 
-from backup_playbook.core.row_recovery import (
+from backup_playbook.core.row_recovery import Conflict, Preview, PreviewRow, RowRecoveryError, TablePreview
+from backup_playbook.core.row_tables import (
     Column,
-    Conflict,
     ForeignKey,
-    Preview,
-    PreviewRow,
-    RowRecoveryError,
     TableName,
-    TablePreview,
     TableShape,
     column_conflicts,
     search_order,

@@ -17,8 +17,8 @@ from backup_playbook.core.tree import Entry, Outcome, key_of
 from backup_playbook.engines.files.plan import Action, Identity, Step, identity
 from backup_playbook.engines.files.trees import Tree, why_unreadable
 from backup_playbook.engines.files.verify import fault_of, verified
-from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
 from backup_playbook.repository.s3errors import code_of, is_missing
+from backup_playbook.repository.small_objects import SMALL_BYTES, SmallObjects
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import Uploaded, first_part_bytes, upload
 from backup_playbook.repository.versions import NO_VERSIONS, Version, copy_version
@@ -111,11 +111,11 @@ class Contents:
         """Say why a backup that relies on no other cannot name this old content; empty when it can."""
         if not (self.anew and old.stored):
             return ""
-        return fault_of(lambda: self._watched(verified(self._quick, key_of(self.source, old), old)))
+        return fault_of(lambda: self._watched(verified(self._small_objects, key_of(self.source, old), old)))
 
     @cached_property
-    def _quick(self) -> QuickRequests:
-        return QuickRequests(self.store)
+    def _small_objects(self) -> SmallObjects:
+        return SmallObjects(self.store)
 
     def _offer(self, step: Step, old: Entry | None) -> _Offer:
         now = step.entry
@@ -154,11 +154,11 @@ class Contents:
         entry = now._replace(hashed_key=False, sha256=digest, version=version, added=self.backup_id)
         key = key_of(self.source, entry)
         try:
-            size, checksum = self._quick.stored_checksum(key, version)
+            size, checksum = self._small_objects.stored_checksum(key, version)
             if size != now.size:
                 return None
             if self.anew or checksum != b64encode(bytes.fromhex(digest)).decode():
-                drain(verified(self._quick, key, entry))
+                drain(verified(self._small_objects, key, entry))
         except VerificationError:
             return None
         except RepositoryError as error:
@@ -176,7 +176,7 @@ class Contents:
         if there := self._there(found, digest, offer):
             return there
         try:
-            kept, version = self._at_key(found, lambda key: self._quick.put(key, body))
+            kept, version = self._at_key(found, lambda key: self._small_objects.put(key, body))
         except OSError as error:  # of credentials that cannot be read, say: not of the file
             raise RepositoryError(
                 f"Cannot write {self.store.url}/{key_of(self.source, found)}: {error}.",

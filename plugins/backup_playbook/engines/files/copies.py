@@ -21,8 +21,8 @@ from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.objects import BackupReader, BackupWriter
 from backup_playbook.repository.offsite import has_copy
-from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing
+from backup_playbook.repository.small_objects import SmallObjects
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.processes import Cancellation
 
@@ -41,8 +41,8 @@ class BackupTree:
         return {}
 
     @cached_property
-    def _stored(self) -> QuickRequests:
-        return QuickRequests(self.reader.store)
+    def _stored(self) -> SmallObjects:
+        return SmallObjects(self.reader.store)
 
     def scan(self, cancellation: Cancellation) -> Iterator[Entry]:
         """Read the tree of the backup."""

@@ -17,7 +17,7 @@ from backup_playbook.engines.files.base import CurrentState, Found
 from backup_playbook.engines.files.shards import documents
 from backup_playbook.engines.files.trees import Tree, why_unreadable
 from backup_playbook.repository.objects import BackupReader
-from backup_playbook.repository.quick import SMALL_BYTES
+from backup_playbook.repository.small_objects import SMALL_BYTES
 from backup_playbook.streams.blocks import sha256_of
 from backup_playbook.streams.processes import Cancellation
 

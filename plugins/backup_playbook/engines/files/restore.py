@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from backup_playbook.core.errors import RestoreError, UnequalError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, FileType, Outcome, innermost_first, key_of, placed, unsafe
+from backup_playbook.core.words import counted
 from backup_playbook.engines.files.batches import batches, in_order
 from backup_playbook.engines.files.file_system import kind_of, mode_without_acl, owner_of
 from backup_playbook.engines.files.place import PathError, Place
@@ -21,7 +21,7 @@ from backup_playbook.engines.files.shards import below, left_out, resolve
 from backup_playbook.engines.files.unrestored import PROBLEMS_TOLD, Unrestored
 from backup_playbook.engines.files.verify import verified
 from backup_playbook.repository.objects import BackupReader
-from backup_playbook.repository.quick import QuickRequests
+from backup_playbook.repository.small_objects import SmallObjects
 from backup_playbook.streams.blocks import sha256_of
 from backup_playbook.streams.processes import Cancellation
 
@@ -55,8 +55,8 @@ class FilesRestore:
     counts: Counter[str] = field(default_factory=Counter)
 
     @cached_property
-    def _stored(self) -> QuickRequests:
-        return QuickRequests(self.reader.store)
+    def _stored(self) -> SmallObjects:
+        return SmallObjects(self.reader.store)
 
     @cached_property
     def _wanted(self) -> bytes:

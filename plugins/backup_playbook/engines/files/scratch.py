@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backup_playbook.core.errors import GuardError, RestoreError, UnequalError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.core.proof import Proof
 from backup_playbook.core.tree import merge
+from backup_playbook.core.words import counted
 from backup_playbook.engines.files.details import FilesDetails
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.place import Place

@@ -17,7 +17,7 @@ from backup_playbook.engines.files.plan import Action, Identity, Step, identity,
 from backup_playbook.engines.files.shards import ShardWriter, documents
 from backup_playbook.engines.files.trees import Tree
 from backup_playbook.repository.objects import BackupReader, BackupWriter
-from backup_playbook.repository.quick import SMALL_BYTES
+from backup_playbook.repository.small_objects import SMALL_BYTES
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.processes import Cancellation
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from botocore.exceptions import ClientError
 
 from backup_playbook.core.errors import RepositoryError, UnequalError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, key_of, unsafe
+from backup_playbook.core.words import counted
 from backup_playbook.engines.files.batches import batches
 from backup_playbook.engines.files.contents import KEY_REFUSED
 from backup_playbook.engines.files.place import PathError
@@ -21,8 +21,8 @@ from backup_playbook.engines.files.shards import below, left_out, resolve
 from backup_playbook.engines.files.unrestored import PROBLEMS_TOLD, Unrestored
 from backup_playbook.engines.files.verify import fault_of, verified
 from backup_playbook.repository.objects import BackupReader
-from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
 from backup_playbook.repository.s3errors import code_of
+from backup_playbook.repository.small_objects import SMALL_BYTES, SmallObjects
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.upload import first_part_bytes, upload
 from backup_playbook.streams.processes import Cancellation
@@ -47,12 +47,12 @@ class BucketRestore:
     counts: Counter[str] = field(default_factory=Counter)
 
     @cached_property
-    def _stored(self) -> QuickRequests:
-        return QuickRequests(self.reader.store)
+    def _stored(self) -> SmallObjects:
+        return SmallObjects(self.reader.store)
 
     @cached_property
-    def _restored(self) -> QuickRequests:
-        return QuickRequests(self.store)
+    def _restored(self) -> SmallObjects:
+        return SmallObjects(self.store)
 
     @cached_property
     def _wanted(self) -> bytes:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from backup_playbook.core.errors import PlaybookError, RepositoryError, RestoreError, VerificationError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.tree import Entry, key_of
+from backup_playbook.core.words import counted
 from backup_playbook.engines.files.place import PathError
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.repository.s3errors import is_missing, is_of_object

@@ -20,8 +20,8 @@ from backup_playbook.repository.catalog import Catalog, CatalogEntry
 from backup_playbook.repository.layout import objects_folder
 from backup_playbook.repository.listing import ListedVersion
 from backup_playbook.repository.objects import BackupReader, UnreadableObjects, no_checksum
-from backup_playbook.repository.quick import QuickRequests
 from backup_playbook.repository.s3errors import is_missing, is_of_object
+from backup_playbook.repository.small_objects import SmallObjects
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.repository.versions import NO_VERSIONS, list_versions
 from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
@@ -48,7 +48,7 @@ def check_versions(
     `rehash_every` says. read: compare contents; else the store's checksums.
     """
     whole = FilesDetails.of(reader.manifest).runs_since_rehash == 0
-    source, stored = reader.manifest.source, QuickRequests(reader.store)
+    source, stored = reader.manifest.source, SmallObjects(reader.store)
     # also of a backup whose own verification never came to its end, or that was repaired: others name what was damaged
     backups = taken(Catalog(reader.store), source)
     unread = {one.backup_id for one in backups if not one.verified or one.latest(EvidenceKind.REJECTED)}
@@ -104,7 +104,7 @@ def _heir(backup_id: str, backups: Sequence[CatalogEntry]) -> Callable[[str], bo
     return is_heir
 
 
-def verified(stored: QuickRequests, key: str, entry: Entry, version: str | None = None) -> Iterator[bytes]:
+def verified(stored: SmallObjects, key: str, entry: Entry, version: str | None = None) -> Iterator[bytes]:
     """Read a content, and compare it with the entry at its end. Raises VerificationError: commit nothing before.
 
     version: "" for the newest, instead of the entry's own.
@@ -133,11 +133,11 @@ def fault_of(read: Callable[[], Blocks]) -> str:
     return ""
 
 
-def _check_content(stored: QuickRequests, key: str, entry: Entry) -> None:
+def _check_content(stored: SmallObjects, key: str, entry: Entry) -> None:
     drain(verified(stored, key, entry))
 
 
-def _check_checksum(stored: QuickRequests, key: str, entry: Entry) -> None:
+def _check_checksum(stored: SmallObjects, key: str, entry: Entry) -> None:
     found = stored.stored_checksum(key, entry.version)[1]
     if found is None:
         raise no_checksum(f"{stored.store.url}/{key}")

@@ -25,8 +25,8 @@ from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 from pymongo.write_concern import WriteConcern
 
 from backup_playbook.core.errors import RestoreError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.masking import shortened
+from backup_playbook.core.words import counted
 from backup_playbook.engines.mongodb.collections import for_people
 from backup_playbook.engines.mongodb.connection import short
 from backup_playbook.engines.mongodb.document_write import write_if_unchanged

@@ -14,9 +14,9 @@ from functools import partial
 from pymongo.database import Database
 
 from backup_playbook.core.errors import RestoreError, UnequalError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, TablePart, TableRecord
 from backup_playbook.core.proof import Proof, TableProof
+from backup_playbook.core.words import counted
 from backup_playbook.engines.mongodb.archive import left_out, read_collections
 from backup_playbook.engines.mongodb.collections import TTL, Collection, in_set, list_collections, list_indexes, to_json
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained

@@ -15,8 +15,8 @@ from pymongo.write_concern import WriteConcern
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.guards import CollectionsIdentity, require_no_production_collections
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, StoredObject, TableRecord
+from backup_playbook.core.words import counted
 from backup_playbook.engines.mongodb.archive import read_collections
 from backup_playbook.engines.mongodb.collections import TTL, Collection, identity, list_collections, list_indexes
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained

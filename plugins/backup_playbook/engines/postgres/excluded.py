@@ -8,8 +8,8 @@ from typing import Any, LiteralString
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest
+from backup_playbook.core.words import counted
 from backup_playbook.engines.postgres.inventory import quoted, read_row, some_of
 
 DETAIL = "excluded"

@@ -8,8 +8,8 @@ from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from backup_playbook.core.errors import RestoreError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import Manifest, ObjectKind, TableRecord
+from backup_playbook.core.words import counted
 from backup_playbook.engines.postgres.archive import REFRESH, is_large_object, is_left_out, restorable
 from backup_playbook.engines.postgres.excluded import left_out
 from backup_playbook.engines.postgres.generated import DETAIL as GENERATED

@@ -17,9 +17,9 @@ from functools import partial
 from typing import Literal
 
 from backup_playbook.core.errors import ProcessFailedError, RestoreError, UnequalError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.model import ObjectKind, TableRecord
 from backup_playbook.core.proof import Proof, TableProof
+from backup_playbook.core.words import counted
 from backup_playbook.engines.postgres.archive import (
     REFRESH,
     SCHEMA_SECTIONS,

@@ -11,15 +11,8 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
-from backup_playbook.core.row_recovery import (
-    Column,
-    ForeignKey,
-    RowRecoveryError,
-    Selection,
-    TableName,
-    TableShape,
-    select_rows,
-)
+from backup_playbook.core.row_recovery import RowRecoveryError
+from backup_playbook.core.row_tables import Column, ForeignKey, Selection, TableName, TableShape, select_rows
 from backup_playbook.core.server_words import message
 from backup_playbook.engines.postgres.inventory import quoted
 

@@ -21,7 +21,8 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from backup_playbook.core.errors import RestoreError
-from backup_playbook.core.row_recovery import Condition, RowRecoveryError, TableShape
+from backup_playbook.core.row_recovery import RowRecoveryError
+from backup_playbook.core.row_tables import Condition, TableShape
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import TREE, create_temporary, said
 from backup_playbook.engines.postgres.session import SETTINGS, set_statements

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from psycopg import errors
 
-from backup_playbook.core.holdings import counted
-from backup_playbook.core.row_recovery import Conflict, ForeignKey, label
+from backup_playbook.core.row_recovery import Conflict
+from backup_playbook.core.row_tables import ForeignKey, label
+from backup_playbook.core.words import counted
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import (
     UniqueConstraint,

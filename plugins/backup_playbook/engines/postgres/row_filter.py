@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from backup_playbook.core.row_recovery import Column
+from backup_playbook.core.row_tables import Column
 from backup_playbook.engines.postgres.inventory import literal, quoted
 
 # types whose values have one spelling each, so that equal ones are equal as text

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 import psycopg
 
 from backup_playbook.core.errors import RestoreError
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError, State
+from backup_playbook.core.words import counted
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.row_catalog import Trigger, read_triggers, said

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from backup_playbook.core.holdings import counted
-from backup_playbook.core.row_recovery import Condition, RowRecoveryError, TableShape
+from backup_playbook.core.row_recovery import RowRecoveryError
+from backup_playbook.core.row_tables import Condition, TableShape
+from backup_playbook.core.words import counted
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import columns_of, create_temporary, read_shape, rows_of

@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 
 from backup_playbook.core.model import Manifest, ObjectKind, TablePart, TableRecord
-from backup_playbook.core.row_recovery import RowRecoveryError, parse_key
+from backup_playbook.core.row_recovery import RowRecoveryError
+from backup_playbook.core.row_tables import parse_key
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.row_catalog import require_characters

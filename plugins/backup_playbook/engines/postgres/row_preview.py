@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from psycopg import errors
 
-from backup_playbook.core.holdings import counted
 from backup_playbook.core.masking import shortened
-from backup_playbook.core.row_recovery import ForeignKey, Preview, PreviewRow, State, TablePreview, label
+from backup_playbook.core.row_recovery import Preview, PreviewRow, State, TablePreview
+from backup_playbook.core.row_tables import ForeignKey, label
+from backup_playbook.core.words import counted
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import columns_of
 from backup_playbook.engines.postgres.row_conflicts import ROWS_SHOWN, find_conflicts

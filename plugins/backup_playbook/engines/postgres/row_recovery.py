@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from backup_playbook.core.row_recovery import ForeignKey, Selection, TableShape, cascades
+from backup_playbook.core.row_tables import ForeignKey, Selection, TableShape, cascades
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.row_catalog import choose_rows, find_table, read_foreign_keys
 from backup_playbook.engines.postgres.row_condition import understand

@@ -16,15 +16,8 @@ from functools import partial
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.model import ObjectKind, TablePart, TableRecord
-from backup_playbook.core.row_recovery import (
-    ForeignKey,
-    RowRecoveryError,
-    Selection,
-    TableName,
-    TableShape,
-    label,
-    search_order,
-)
+from backup_playbook.core.row_recovery import RowRecoveryError
+from backup_playbook.core.row_tables import ForeignKey, Selection, TableName, TableShape, label, search_order
 from backup_playbook.engines.postgres.copy_commands import copy_in
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.leave_out import drop_all_checks

@@ -13,15 +13,8 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.masking import in_words
-from backup_playbook.core.row_recovery import (
-    Conflict,
-    ForeignKey,
-    OnConflict,
-    TableName,
-    TableShape,
-    column_conflicts,
-    label,
-)
+from backup_playbook.core.row_recovery import Conflict, OnConflict
+from backup_playbook.core.row_tables import ForeignKey, TableName, TableShape, column_conflicts, label
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import (

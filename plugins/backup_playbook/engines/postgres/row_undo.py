@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from backup_playbook.core.row_recovery import ForeignKey
+from backup_playbook.core.row_tables import ForeignKey
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.row_catalog import Trigger, columns_of, read_shape, refers, rows_of
 from backup_playbook.engines.postgres.row_staging import STATE, StagedTable, Staging

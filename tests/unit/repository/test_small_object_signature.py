@@ -1,4 +1,4 @@
-"""The signature of a quick request is botocore's."""
+"""The signature of a request about a small object is botocore's."""
 
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_playbook.repository.quick import Request, signed
+from backup_playbook.repository.small_objects import Request, signed
 
 NOW = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)

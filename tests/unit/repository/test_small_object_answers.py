@@ -1,4 +1,4 @@
-"""What quick requests make of answers: of whatever is not simply a success, botocore's way is left to judge."""
+"""Answers to requests about small objects: all but a plain success is left to botocore to judge."""
 
 import ssl
 import threading
@@ -14,11 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from backup_playbook.repository.quick import SMALL_BYTES, QuickRequests
+from backup_playbook.repository.small_objects import SMALL_BYTES, SmallObjects
 from backup_playbook.repository.store import ObjectStore, Put
 
 TAKEN = b"HTTP/1.1 200 OK\r\nx-amz-version-id: one\r\nContent-Length: 0\r\n\r\n"
-Serve = Callable[..., tuple[QuickRequests, list[bytes]]]
+Serve = Callable[..., tuple[SmallObjects, list[bytes]]]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
     def start(
         *answers: bytes, certificate: Path | None = None, trusted: bool = True
-    ) -> tuple[QuickRequests, list[bytes]]:
+    ) -> tuple[SmallObjects, list[bytes]]:
         waiting, requests = list(answers), list[bytes]()
 
         class Handler(StreamRequestHandler):
@@ -60,7 +60,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         monkeypatch.setattr(ObjectStore, "put", lambda *_: Put(None, "by botocore"))
         monkeypatch.setattr(ObjectStore, "read", lambda *_: iter([b"by botocore"]))
         monkeypatch.setattr(ObjectStore, "stored_checksum", lambda *_: (11, "by botocore"))
-        return QuickRequests(ObjectStore(client, bucket="bucket", prefix="p")), requests
+        return SmallObjects(ObjectStore(client, bucket="bucket", prefix="p")), requests
 
     yield start
     for server in servers:
@@ -94,7 +94,7 @@ def test_server_is_asked_who_it_is(serve: Serve, certificate: Path) -> None:
     assert (len(requests), others) == (2, [])
 
 
-def versions(puts: QuickRequests, count: int) -> Sequence[str]:
+def versions(puts: SmallObjects, count: int) -> Sequence[str]:
     return [puts.put(f"{number} ü", b"body") for number in range(count)]
 
 
@@ -145,7 +145,7 @@ FOUND = b"HTTP/1.1 200 OK\r\nx-amz-checksum-sha256: sum\r\nContent-Length: 4\r\n
 GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n"
 
 
-def read(quick: QuickRequests, size: int = 4) -> bytes:
+def read(quick: SmallObjects, size: int = 4) -> bytes:
     return b"".join(quick.read("a", "v+/", size))
 
 

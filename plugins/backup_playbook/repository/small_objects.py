@@ -44,7 +44,7 @@ OF_THIS_OBJECT = frozenset({404, 405, 429})
 log = logging.getLogger(__name__)
 
 
-class QuickRequests:
+class SmallObjects:
     """A client of one store for small objects, used by any number of threads, each with its own connection."""
 
     def __init__(self, store: ObjectStore) -> None:
