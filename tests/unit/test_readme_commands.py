@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,12 @@ def anchors(page: Path) -> set[str]:
 def test_links_to_a_heading_find_it(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]*\.md)?#([^)]+)\)", page.read_text())
     assert [anchor for file, anchor in links if anchor not in anchors(page.parent / (file or page.name))] == []
+
+
+def test_the_page_on_the_layout_has_a_line_for_each_package() -> None:
+    layout = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    lines = re.findall(r"^\| `([a-z]+)/` \|", (PROJECT / "docs/README.md").read_text(), re.M)
+    assert lines == [package for layer in layout for package in layer.split(" | ")]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
