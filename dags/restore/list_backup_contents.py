@@ -1,6 +1,6 @@
 """# What is in a backup?
 
-**When:** manually, whenever somebody asks "was it in there?".
+**When:** somebody asks "was it in there?".
 
 **What:** `choose_backup` finds the backup, and `list_contents` writes to its log, and returns, its tables with rows,
 sizes and keys. With a table and keys, it reads the objects that can hold these rows, and returns them, without

@@ -1,6 +1,6 @@
 """# Which versions of a file are there?
 
-**When:** manually: a file is gone or wrong, and somebody asks since when.
+**When:** a file is gone or wrong, and somebody asks since when.
 
 **What:** `list_versions` writes to its log, and returns, the versions of a file with their dates, sizes and ids, and
 when it was deleted; of a folder (a slash at its end) those of all files that are, or were, in it: at most 1,000.

@@ -1,8 +1,8 @@
 """# Recover deleted documents
 
-**When:** manually, when some documents of a MongoDB database were deleted, or changed, by mistake. Nothing else of
-production is touched, and nobody has to stop working. Sources need a `recovery` in `sources.yaml`, whose user has the
-role `readWrite`, and a restore test, on whose server documents are looked for.
+**When:** some documents of a MongoDB database were deleted, or changed, by mistake. Nothing else of production is
+touched, and nobody has to stop working. Sources need a `recovery` in `sources.yaml`, whose user has the role
+`readWrite`, and a restore test, on whose server documents are looked for.
 
 **What:** the documents are found in the last backup before it, and put back.
 

@@ -1,7 +1,7 @@
 """# Recover deleted rows
 
-**When:** manually, when some rows of a production database were deleted, or changed, by mistake: a user with all
-their orders, a day of bookings. Nothing else of production is touched, and nobody has to stop working.
+**When:** some rows of a production database were deleted, or changed, by mistake: a user with all their orders, a day
+of bookings. Nothing else of production is touched, and nobody has to stop working.
 
 **What:** the rows, and their dependent rows, are found in the last backup before the deletion, and put back.
 

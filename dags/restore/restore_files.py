@@ -1,6 +1,6 @@
 """# Restore files
 
-**When:** manually: files were deleted, overwritten or encrypted; or a directory is wanted as it was.
+**When:** files were deleted, overwritten or encrypted; or a directory is wanted as it was.
 
 **What:** everything, a folder or a file, as it was in a backup: the newest one, the newest before a moment, one by its
 id, or the one that has a file in a version that `list_file_versions` shows.
