@@ -123,7 +123,9 @@ class RunLate(BaseNotifier):
             message = Message(
                 severity="medium",
                 headline=f"{dag_id} still waits for an answer",
-                lines=(f"Since {since:%Y-%m-%d %H:%M:%S} UTC; it waits at `{task}`; {human_age(self.time)} are over.",),
+                lines=(
+                    f"Since {since:%Y-%m-%d %H:%M:%S} UTC; it waits at `{task}`; {human_age(self.time)} have passed.",
+                ),
                 remedy="open it, read the plan under Required Actions, and answer.",
                 link=run_url(dag_id, run_id),
             )

@@ -189,7 +189,7 @@ def _remedy_of_code(code: int) -> str:
     if code == _SNAPSHOT_UNAVAILABLE:
         return (
             "The collection was changed while the backup ran, by createIndexes, collMod or a rename: run it again when "
-            "that is over."
+            "that has ended."
         )
     if code == _SNAPSHOT_TOO_OLD:
         return (

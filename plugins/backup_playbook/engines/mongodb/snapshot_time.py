@@ -91,7 +91,7 @@ def require_unchanged(
     if gone:
         raise SourceError(
             f"{', '.join(gone)} of {label} was dropped, renamed or made anew while the backup ran.",
-            "Run the backup again when that is over; name collections that come and go in `leave_out`.",
+            "Run the backup again when that has ended; name collections that come and go in `leave_out`.",
         )
 
 

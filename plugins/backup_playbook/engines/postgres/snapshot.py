@@ -167,13 +167,13 @@ class Snapshot:
             raise SourceError(
                 f"A schema of {self.server.label} was renamed while it was being read: {moved[0].label} is "
                 f"{now.get(moved[0].oid)} now. Rows of another table may have been read in its place.",
-                "Nothing was kept. Run it again when that migration is over.",
+                "Nothing was kept. Run it again when that migration has ended.",
             )
         if other_types:
             raise SourceError(
                 f"A type of {self.server.label} was changed while it was being read: {other_types[0]}. Rows may have "
                 "been written with labels or attributes that they did not have.",
-                "Nothing was kept. Run it again when that migration is over.",
+                "Nothing was kept. Run it again when that migration has ended.",
             )
 
     def _refuse_poolers(self) -> None:
