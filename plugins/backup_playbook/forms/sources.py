@@ -58,7 +58,9 @@ def backup_form(names: list[str]) -> dict[str, Param]:
     """Return the form of a nightly backup that is started manually."""
     return {
         "sources": sources_param(names),
-        "hold": Param(False, type="boolean", title="Hold", description="Keep this backup until release_hold ends it."),
+        "hold": Param(
+            False, type="boolean", title="Hold", description="Keep this backup until release_hold releases it."
+        ),
         "reason": optional_text_param("Reason", "Why: stored with a hold.", maxLength=500),
         "dry_run": Param(False, type="boolean", title="Prune: dry run", description="Only show what would be removed."),
     }
