@@ -8,13 +8,12 @@ from backup_playbook.core.report import Report
 from backup_playbook.engines.postgres.engine import PostgresEngine
 from backup_playbook.engines.postgres.live import PostgresLive
 from backup_playbook.operators.handoffs import Exchanged, Proven, Replacing, Restoring
-from backup_playbook.operators.recovery_report import DocumentRecovery, recovery_report
-from backup_playbook.operators.report import Ended
-from backup_playbook.operators.restore_report import DocumentRestore, DocumentRestoreTest, restore_report
+from backup_playbook.operators.recovery_report import DocumentRecovery
+from backup_playbook.operators.report import Ended, Ending
+from backup_playbook.operators.restore_report import DocumentRestore, DocumentRestoreTest
 
 NOW = datetime.now(UTC)
 QUARANTINE = "shop__quarantine_20261123_120000"
-CONTEXT: Any = {"ti": SimpleNamespace(dag_id="a_dag", run_id="a run")}
 TABLE = SimpleNamespace(namespace="public", name="users", rows=1200, bytes=3 << 20)
 MANIFEST = SimpleNamespace(tables=(TABLE,), content_bytes=3 << 20)
 
@@ -25,6 +24,8 @@ class Access:
     engine = database_engine = PostgresEngine()
     settings = SimpleNamespace(restore_test=SimpleNamespace(target="staging"))
     backups = SimpleNamespace(manifest=lambda *_: MANIFEST)
+
+    name = "shop"
 
     def __init__(self, rto: timedelta) -> None:
         self.config = SimpleNamespace(objectives_of=lambda _: SimpleNamespace(rto=rto))
@@ -57,8 +58,16 @@ def ended(failed: str = "", problem: str = "", **facts: Any) -> Ended:
 
 def restored(end: Ended, step: Any = DocumentRestoreTest, rto: int = 60, **changes: Any) -> Report:
     operator = step(task_id="document_result", source="shop", steps=[])
+    return built(operator, known(**changes), end, rto)
+
+
+def built(operator: Ending, known: Restoring, end: Ended, rto: int) -> Report:
     operator.__dict__["access"] = Access(timedelta(minutes=rto))
-    return restore_report(operator, CONTEXT, known(**changes), end)
+    common: Any = {
+        "kind": operator.kind, "source": "shop", "failed_step": end.failed, "problem": end.problem, "run_id": "a run",
+        "run_url": "", "started_at": known.started_at, "finished_at": NOW, "approved_by": end.approved_by,
+    }  # fmt: skip
+    return Report(**common | operator.describe(known, end, NOW))
 
 
 def test_restore_test() -> None:
@@ -108,13 +117,12 @@ def test_what_equal_does_not_cover_is_said() -> None:
 
 def recovered(end: Ended, rto: int = 30, *, promoted: bool = True) -> Report:
     operator = DocumentRecovery(task_id="document_recovery", source="shop", steps=[])
-    operator.__dict__["access"] = Access(timedelta(minutes=rto))
     done = Exchanged(promoted_at=NOW - timedelta(minutes=5), unreachable_seconds=0.131, sessions_ended=20)
     replacing = Replacing(
         live="shop", live_id="7", quarantine=QUARANTINE, planned_at=NOW - timedelta(minutes=49),
         exchanged=done if promoted else None,
     )  # fmt: skip
-    return recovery_report(operator, CONTEXT, known(replacing=replacing), end)
+    return built(operator, known(replacing=replacing), end, rto)
 
 
 APPROVED = {"approved_by": "Ada", "approved_at": (NOW - timedelta(minutes=9)).isoformat()}

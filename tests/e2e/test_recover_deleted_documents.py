@@ -50,7 +50,7 @@ def test_documents_are_back(approved: Answered, playground: Playground, before: 
 
 def test_undo_takes_them_back(approved: Answered, playground: Playground, before: list[Any], tmp_path: Path) -> None:
     file = tmp_path / "undo.json"
-    file.write_bytes(stored(playground, approved.result("document_result")["undo"]))
+    file.write_bytes(stored(playground, approved.result("import_documents")["undo"]))
     module = "backup_playbook.engines.mongodb.document_undo"
     environment = {"PYTHONPATH": "plugins", "MONGODB_URI": playground.stack.mongo.uri}
     result = subprocess.run(

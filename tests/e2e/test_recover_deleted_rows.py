@@ -100,7 +100,7 @@ def test_rows_are_in_the_backup(approved: Answered, playground: Playground) -> N
 
 
 def test_undo_script_takes_them_back(approved: Answered, playground: Playground, tmp_path: Path) -> None:
-    script = approved.result("document_result")["undo"]
+    script = approved.result("import_rows")["undo"]
     assert script.startswith(f"s3://{PRIMARY_BUCKET}/")
     file = tmp_path / "undo.sql"
     file.write_bytes(stored(playground, script))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-
-from airflow.sdk import BaseOperator, Context
 
 from backup_playbook.core.evidence import Restored
 from backup_playbook.core.markdown import cell
@@ -14,10 +12,9 @@ from backup_playbook.core.progress import human_seconds
 from backup_playbook.core.report import Report
 from backup_playbook.core.words import counted
 from backup_playbook.notifiers.message import Severity
-from backup_playbook.notifiers.runs import run_url
-from backup_playbook.operators.base import SourceOperator, texts
+from backup_playbook.operators.base import texts
 from backup_playbook.operators.handoffs import Restoring
-from backup_playbook.operators.report import Ended, ended, finish, steps_of
+from backup_playbook.operators.report import Ended, Ending
 
 COUNTED = {
     "file": "files", "directory": "folders", "symlink": "links", "right_already": "right already",
@@ -30,66 +27,48 @@ COUNTED = {
 KEPT_NEWER = "kept_newer"
 
 
-class DocumentFilesRestore(SourceOperator):
-    """Write the report of a restore of files, and evidence beside the backup; tell people where their files are.
+class DocumentFilesRestore(Ending):
+    """End a restore of files: its report, evidence beside the backup, and where the files are.
 
-    Fails when a step of the restore did.
-
-    :param steps: the steps of the restore, in their order.
+    :param steps: the steps of the restore, in the order in which they can fail.
     :param target: of targets.yaml, where a new directory was made.
     :param leave_out: paths that a person could do without.
     """
 
+    kind = "files-restore"
     template_fields: Sequence[str] = ("source", "target", "leave_out")
 
-    def __init__(
-        self, *, steps: Sequence[BaseOperator], target: str = "", leave_out: Sequence[str] | str = (), **arguments: Any
-    ) -> None:
+    def __init__(self, *, target: str = "", leave_out: Sequence[str] | str = (), **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.steps = steps_of(steps)
         self.target = target
         self.leave_out = leave_out
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Write down what became of the run."""
-        end, instance, now = ended(context, self.steps), context["ti"], datetime.now(UTC)
-        known = Restoring.read(end.handoff) if end.handoff else None
-        headline, severity, remedy = outcome_of(self.source, end, texts(self.leave_out))
-        phases = known.phases if known else {}
+    def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:  # noqa: ARG002
+        """Return what the report says."""
         said = [
             str(end.facts.get("planned", "")),
             _counted("restored", end.facts.get("restored")),
             _counted("proven", end.facts.get("compared")),
-            ", ".join(f"{name} in {human_seconds(seconds)}" for name, seconds in phases.items()),
+            ", ".join(
+                f"{name} in {human_seconds(seconds)}" for name, seconds in (known.phases if known else {}).items()
+            ),
         ]
-        report = Report(
-            kind="files-restore",
-            source=self.source,
-            headline=headline,
-            in_short=". ".join(filter(None, ["; ".join(filter(None, said)), end.problem])),
-            failed_step=end.failed,
-            problem=end.problem,
-            backup_id=known.backup_id if known else "",
-            taken_at=known.taken_at if known else None,
-            repository=known.repository if known else self.access.repositories[0],
-            run_id=instance.run_id,
-            run_url=run_url(instance.dag_id, instance.run_id),
-            started_at=known.started_at if known else now,
-            finished_at=now,
-            approved_by=end.approved_by,
-            phases=phases,
-            rto_objective=self.config.objectives_of(self.source).rto,
-            facts={"restored into": cell(end.facts["root"])} if "root" in end.facts else {},
-            remarks=tuple(end.facts.get("remarks") or ()),
-            details={"handoff": known.as_json() if known else None, **end.facts},
-        )
+        return {
+            "headline": outcome_of(self.source, end, texts(self.leave_out))[0],
+            "in_short": ". ".join(filter(None, ["; ".join(filter(None, said)), end.problem])),
+            "facts": {"restored into": cell(end.facts["root"])} if "root" in end.facts else {},
+            "remarks": tuple(end.facts.get("remarks") or ()),
+        }
 
-        def write_evidence(address: str) -> list[str]:
-            return self._evidence(known, end, report, address) if known else []
+    def severity(self, end: Ended) -> Severity:
+        """Return how grave it is for people: newer files that stayed are worth a look."""
+        return outcome_of(self.source, end, ())[1]
 
-        return finish(context, report, self.access, write_evidence=write_evidence, severity=severity, remedy=remedy)
+    def remedy_of(self, end: Ended) -> str:
+        """Return what people can do."""
+        return outcome_of(self.source, end, ())[2]
 
-    def _evidence(self, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
+    def write_evidence(self, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
         """Write evidence: the backup is damaged, or all of it was proven. Returns what could not be written."""
         backups, damaged = self.access.backups, end.facts.get("damaged")
         if end.failed:

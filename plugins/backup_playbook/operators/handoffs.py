@@ -163,7 +163,7 @@ class Restoring(Handoff):
 class ReplacedDatabase(Handoff):
     """A quarantine, and what has its name now. next_quarantine: what that becomes when they are exchanged."""
 
-    planned_at: datetime
+    started_at: datetime
     quarantine: str
     quarantine_id: str
     comment: str | None

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from backup_playbook.core.errors import GuardError
 from backup_playbook.core.markdown import code
 from backup_playbook.core.progress import human_age, human_bytes
-from backup_playbook.core.report import Report
 from backup_playbook.forms.dag_names import ROLLBACK
-from backup_playbook.notifiers.runs import run_url
 from backup_playbook.operators.approval import leave_plan
 from backup_playbook.operators.base import HandoffOperator, SourceOperator, run_of
 from backup_playbook.operators.handoffs import ReplacedDatabase
 from backup_playbook.operators.production import ChangesProduction
-from backup_playbook.operators.report import ended, finish, leave_facts, steps_of
+from backup_playbook.operators.report import Ended, Ending, leave_facts
 
 if TYPE_CHECKING:
     from backup_playbook.engines.quarantine import Quarantine
@@ -53,7 +51,7 @@ class QuarantinePlan(SourceOperator):
             live=found.live,
             live_id=replaced.live_id,
             next_quarantine=quarantine_name(found.live, now),
-            planned_at=now,
+            started_at=now,
         ).as_json()
 
     def describe(self, found: Quarantine, now: datetime) -> str:
@@ -137,44 +135,24 @@ class DropQuarantine(ChangesProduction, HandoffOperator[ReplacedDatabase]):
         leave_facts(context, headline=f"A quarantine of {self.source} was released", in_short=f"`{name}` is dropped.")
 
 
-class DocumentQuarantine(SourceOperator):
-    """Write the report of what became of a quarantine, and tell people. Fails when a step did.
+class DocumentQuarantine(Ending):
+    """End a rollback or a release: its report, and the message.
 
-    :param steps: the steps of the run, in their order.
+    :param steps: the steps of the run, in the order in which they can fail.
     :param kind: `rollback` or `release`.
     """
 
-    def __init__(self, *, steps: Sequence[BaseOperator], kind: str, **arguments: Any) -> None:
+    model = ReplacedDatabase
+
+    def __init__(self, *, kind: str, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.steps = steps_of(steps)
         self.kind = kind
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Write down what became of the run."""
-        end, instance, now = ended(context, self.steps), context["ti"], datetime.now(UTC)
-        known = ReplacedDatabase.read(end.handoff) if end.handoff else None
-        name = known.quarantine if known else "no quarantine"
-        headline, in_short = end.facts.get("headline", ""), end.facts.get("in_short", "")
+    def describe(self, known: ReplacedDatabase | None, end: Ended, now: datetime) -> dict[str, Any]:  # noqa: ARG002
+        """Return what the report says."""
+        run = f"The {self.kind} of {known.quarantine if known else 'no quarantine'} of {self.source}"
         if end.failed:
-            headline, in_short = f"The {self.kind} of {name} of {self.source} failed at {end.failed}", end.problem
-        elif end.rejected_by:
-            headline = f"The {self.kind} of {name} of {self.source} was rejected; nothing was touched"
-            in_short = f"Rejected by {end.rejected_by}."
-        report = Report(
-            kind=self.kind,
-            source=self.source,
-            headline=headline,
-            in_short=in_short,
-            failed_step=end.failed,
-            problem=end.problem,
-            repository=self.access.repositories[0],
-            run_id=instance.run_id,
-            run_url=run_url(instance.dag_id, instance.run_id),
-            started_at=known.planned_at if known else now,
-            finished_at=now,
-            approved_by=end.approved_by,
-            undo=end.facts.get("undo", ""),
-            details={"handoff": known.as_json() if known else None},
-        )
-        remedy = "open the red task, correct what its error names, and clear it." if end.failed else ""
-        return finish(context, report, self.access, remedy=remedy)
+            return {"headline": f"{run} failed at {end.failed}", "in_short": end.problem}
+        if end.rejected_by:
+            return {"headline": f"{run} was rejected by {end.rejected_by}; nothing was touched"}
+        return {name: end.facts.get(name, "") for name in ("headline", "in_short", "undo")}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.markdown import cell
@@ -20,14 +20,13 @@ from backup_playbook.core.masking import HIDDEN
 from backup_playbook.core.report import Report, Table
 from backup_playbook.core.row_recovery import Preview, RecoveredRows, State, not_restored
 from backup_playbook.core.words import counted
-from backup_playbook.notifiers.runs import run_url
 from backup_playbook.operators.approval import leave_plan
-from backup_playbook.operators.base import PlaybookOperator, SourceOperator, is_true, texts
+from backup_playbook.operators.base import PlaybookOperator, is_true, texts
 from backup_playbook.operators.choose import ChooseBackup
 from backup_playbook.operators.handoffs import Restoring
 from backup_playbook.operators.production import ChangesProduction
 from backup_playbook.operators.recovery_report import recovery_evidence
-from backup_playbook.operators.report import Ended, ended, finish, leave_facts, steps_of
+from backup_playbook.operators.report import Ended, Ending, leave_facts
 from backup_playbook.operators.restore import CopyStep, begin_anew
 
 if TYPE_CHECKING:
@@ -183,55 +182,32 @@ class VerifyRecords(RecordStep, CopyStep):
         return found
 
 
-class DocumentRecords(SourceOperator):
-    """Write the report of a recovery of records, and tell people. Fails when a step of the recovery did.
+class DocumentRecords(Ending):
+    """End a recovery of records: its report, evidence of damage, and the message.
 
     :param steps: the steps of the recovery, in the order in which they can fail.
     """
 
-    def __init__(self, *, steps: Sequence[BaseOperator], **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.steps = steps_of(steps)
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Write down what became of the run."""
-        end, instance, now = ended(context, self.steps), context["ti"], datetime.now(UTC)
-        known = Restoring.read(end.handoff) if end.handoff else None
+    def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:  # noqa: ARG002
+        """Return what the report says."""
         recovered = RecoveredRows.model_validate(end.facts["recovered"]) if "recovered" in end.facts else None
         undo = recovered.undo if recovered else ""
         waited = timedelta()
         if answered := end.facts.get("approved_at"):
             waited = datetime.fromisoformat(answered) - datetime.fromisoformat(end.facts["planned_at"])
-        report = Report(
-            kind=kind_of(self.access),
-            source=self.source,
-            headline=headline_of(self.access, end, recovered),
-            in_short=" ".join(filter(None, (end.problem, written(end, recovered)))),
-            failed_step=end.failed,
-            problem=end.problem,
-            backup_id=known.backup_id if known else "",
-            taken_at=known.taken_at if known else None,
-            repository=known.repository if known else self.access.repositories[0],
-            run_id=instance.run_id,
-            run_url=run_url(instance.dag_id, instance.run_id),
-            started_at=known.started_at if known else now,
-            finished_at=now,
-            approved_by=end.approved_by,
-            phases=known.phases if known else {},
-            took=recovered.finished_at - known.started_at - waited if recovered and known else None,
-            rto_objective=self.config.objectives_of(self.source).rto,
-            tables=shown(known.preview) if known and known.preview else (),
-            remarks=(known.remark,) if known and known.remark else (),
-            undo=f"fetch {undo} and {self.access.engine.words.undo_records}." if undo else "",
-            details={"handoff": known.as_json() if known else None, **end.facts},
-        )
+        return {
+            "kind": kind_of(self.access),
+            "headline": headline_of(self.access, end, recovered),
+            "in_short": " ".join(filter(None, (end.problem, written(end, recovered)))),
+            "took": recovered.finished_at - known.started_at - waited if recovered and known else None,
+            "tables": shown(known.preview) if known and known.preview else (),
+            "remarks": (known.remark,) if known and known.remark else (),
+            "undo": f"fetch {undo} and {self.access.engine.words.undo_records}." if undo else "",
+        }
 
-        def write_evidence(address: str) -> list[str]:
-            return recovery_evidence(self.access, known, end, report, address) if known else []
-
-        remedy = "open the red task, correct what its error names, and clear it." if end.failed else ""
-        done = finish(context, report, self.access, write_evidence=write_evidence, remedy=remedy)
-        return {**done, "undo": undo}
+    def write_evidence(self, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
+        """Write that the backup is damaged."""
+        return recovery_evidence(self.access, known, end, report, address)
 
 
 def kind_of(access: Access) -> str:

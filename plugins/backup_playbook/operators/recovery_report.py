@@ -4,61 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.core.evidence import Restored
 from backup_playbook.core.markdown import cell, code
 from backup_playbook.core.progress import human_age, human_seconds
 from backup_playbook.core.report import Report, Table, utc
 from backup_playbook.forms.dag_names import ROLLBACK
-from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import run_url, tell
-from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.handoffs import Restoring
-from backup_playbook.operators.report import Ended, ended, finish, steps_of
+from backup_playbook.operators.report import Ended, Ending
 
 if TYPE_CHECKING:
     from backup_playbook.connections.base import Access
 
-REMEDY = "open the red task and the report, correct the cause, and clear the task."
 
-
-class DocumentRecovery(SourceOperator):
-    """Write the report and the evidence of a recovery, and tell people. Fails when a step of the recovery did.
+class DocumentRecovery(Ending):
+    """End a recovery: its report, evidence beside the backup, and the message.
 
     :param steps: the steps of the recovery, in the order in which they can fail.
     """
 
-    def __init__(self, *, steps: Sequence[BaseOperator], **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.steps = steps_of(steps)
+    kind = "recovery"
+    remedy = "open the red task and the report, correct the cause, and clear the task."
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Write down what became of the run."""
-        end = ended(context, self.steps)
-        known = Restoring.read(end.handoff) if end.handoff else None
+    def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:
+        """Return what the report says."""
         if known is None or known.replacing is None:
-            instance = context["ti"]
-            message = Message(
-                severity="high",
-                headline=f"A recovery of {self.source} could not be planned; nothing was touched",
-                lines=(end.problem,),
-                remedy=REMEDY,
-                link=run_url(instance.dag_id, instance.run_id),
-            )
-            tell(instance, message)
-            raise AirflowFailException("\n".join([message.headline, *message.paragraphs]))
-        report = recovery_report(self, context, known, end)
+            headline = f"A recovery of {self.source} could not be planned; nothing was touched"
+            return {"headline": headline, "in_short": end.problem}
+        return recovery_report(self.access, known, end, now)
 
-        def write_evidence(address: str) -> list[str]:
-            return recovery_evidence(self.access, known, end, report, address)
-
-        remedy = REMEDY if end.failed else ""
-        return finish(context, report, self.access, write_evidence=write_evidence, remedy=remedy)
+    def write_evidence(self, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
+        """Write that the backup is damaged, or that it was restored and proven."""
+        return recovery_evidence(self.access, known, end, report, address)
 
 
 def recovery_evidence(access: Access, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
@@ -88,10 +67,9 @@ def recovery_evidence(access: Access, known: Restoring, end: Ended, report: Repo
     return access.backups.add_proof(known.backup_id, known.origin, proof)
 
 
-def recovery_report(step: SourceOperator, context: Context, known: Restoring, end: Ended) -> Report:
-    """Return the report of a run that was to replace production."""
+def recovery_report(access: Access, known: Restoring, end: Ended, finished: datetime) -> dict[str, Any]:
+    """Return what the report of a run says that was to replace production."""
     assert known.replacing
-    access, instance, finished = step.access, context["ti"], datetime.now(UTC)
     replacing, exchanged = known.replacing, known.replacing.exchanged
     promoted_at = exchanged.promoted_at if exchanged else None
     if end.facts.get("state") == "promoted":
@@ -99,7 +77,7 @@ def recovery_report(step: SourceOperator, context: Context, known: Restoring, en
     waited = timedelta()
     if answered := end.facts.get("approved_at"):
         waited = max(datetime.fromisoformat(answered) - replacing.planned_at, waited)
-    ready, objective = promoted_at or finished, access.config.objectives_of(step.source).rto
+    ready, objective = promoted_at or finished, access.config.objectives_of(access.name).rto
     took = ready - known.started_at - waited
     maintenance, window = _maintenance(end.facts)
     met = "within" if took <= objective else "*over*"
@@ -110,7 +88,7 @@ def recovery_report(step: SourceOperator, context: Context, known: Restoring, en
     }
     words = (*((said["took"], said["lost"]) if promoted_at else ()), end.problem, maintenance)
     approved_by = cell(end.approved_by) or "nobody"
-    undo = {"source": step.source, "quarantine": replacing.quarantine}
+    undo = {"source": access.name, "quarantine": replacing.quarantine}
     facts = {
         **({"replaced": f"{cell(replacing.live)}, kept as {code(replacing.quarantine)}"} if promoted_at else {}),
         **({"exchange": _exchange(access, known)} if exchanged else {}),
@@ -123,28 +101,15 @@ def recovery_report(step: SourceOperator, context: Context, known: Restoring, en
         (one["table"], _shown(one["before"]), _shown(one["after"])) for one in end.facts.get("differences") or ()
     )
     tables = Table(title="Rows before and after", head=("table", "in the quarantine", "restored"), rows=differences)
-    return Report(
-        kind="recovery",
-        source=step.source,
-        headline=_headline(known, end, promoted=promoted_at is not None),
-        in_short=" ".join(filter(None, words)),
-        failed_step=end.failed,
-        problem=end.problem,
-        backup_id=known.backup_id,
-        taken_at=known.taken_at,
-        repository=known.repository,
-        run_id=instance.run_id,
-        run_url=run_url(instance.dag_id, instance.run_id),
-        started_at=known.started_at,
-        finished_at=finished,
-        phases=known.phases,
-        took=took,
-        rto_objective=objective,
-        facts=facts,
-        tables=(tables,) if differences else (),
-        undo=code(f"airflow dags trigger {ROLLBACK} --conf '{json.dumps(undo)}'") if promoted_at else "",
-        details={"handoff": known.as_json(), "state": end.facts.get("state")},
-    )
+    return {
+        "kind": "recovery",
+        "headline": _headline(known, end, promoted=promoted_at is not None),
+        "in_short": " ".join(filter(None, words)),
+        "took": took,
+        "facts": facts,
+        "tables": (tables,) if differences else (),
+        "undo": code(f"airflow dags trigger {ROLLBACK} --conf '{json.dumps(undo)}'") if promoted_at else "",
+    }
 
 
 FOUND = {"amcheck": "pg_amcheck of the quarantine", "log": "server log"}

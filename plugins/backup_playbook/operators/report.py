@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NamedTuple
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.core.report import Report
 from backup_playbook.notifiers.message import Message, Severity
-from backup_playbook.notifiers.runs import ERROR, KILLED, task_states, tell
-
-if TYPE_CHECKING:
-    from backup_playbook.connections.base import Access
+from backup_playbook.notifiers.runs import ERROR, KILLED, run_url, task_states, tell
+from backup_playbook.operators.base import SourceOperator
+from backup_playbook.operators.handoffs import Handoff, Restoring
 
 FACTS = "facts"
 """XCom of a step, also of one that fails: what it has to say for the report, a dictionary."""
 
 DONE = "done"
-"""XCom of an ending, also of one that fails: what `finish` returns."""
+"""XCom of an ending, also of one that fails: what it returns."""
 
 
 class Steps(NamedTuple):
@@ -92,39 +92,86 @@ def ended(context: Context, steps: Steps, *, good: Sequence[str] = ("success", "
     return Ended(label, problem, facts, handoff)
 
 
-def finish(
-    context: Context,
-    report: Report,
-    access: Access,
-    *,
-    write_evidence: Callable[[str], list[str]] | None = None,
-    severity: Severity | None = None,
-    remedy: str = "",
-    announce: bool = True,
-) -> dict[str, Any]:
-    """Store the report, write the evidence, tell people, and fail when a step did.
+class Ending(SourceOperator):
+    """End a run: store its report, write the evidence, tell people, and fail when a step did.
 
-    write_evidence: takes the address of the report; returns what could not be written, a sentence each. severity: of
-    the message; by default `info`, or `high` for a failure. remedy: for the message. announce: False where people are
-    told of many at once. Returns `report` (address), `in_short`, `remarks` and `passed`.
+    Returns, and leaves under DONE also when it fails: `source`, `report` (address), `in_short`, `remarks`, `passed`.
+
+    :param steps: the steps of the run, in the order in which they can fail.
     """
-    address, lost = access.backups.keep_report(report.repository, report.name, report.to_json(), report.to_markdown())
-    missing = [*([lost] if lost else []), *(write_evidence(address) if write_evidence else [])]
-    remarks = [*report.remarks, *missing]
-    lines = [report.in_short, *remarks]
-    lines += [f"To undo: {report.undo}"] if report.undo else []
-    lines += [f"Report: {address}"] if address else []
-    message = Message(
-        severity=severity or ("info" if report.passed else "high"),
-        headline=report.headline,
-        lines=tuple(filter(None, lines)),
-        remedy=remedy,
-        link=report.run_url,
-    )
-    if announce:
-        tell(context["ti"], message)
-    done = {"report": address, "in_short": report.in_short, "remarks": remarks, "passed": report.passed}
-    context["ti"].xcom_push(DONE, {"source": report.source, **done})
-    if not report.passed:
-        raise AirflowFailException("\n".join([report.headline, *message.paragraphs]))
-    return {"source": report.source, **done}
+
+    kind: str = ""
+    """The kind of the report, unless `describe` tells it."""
+    model: ClassVar[type[Handoff]] = Restoring
+    good: ClassVar[Sequence[str]] = ("success", "skipped")
+    """States of a step that has not failed."""
+    remedy: ClassVar[str] = "open the red task, correct what its error names, and clear it."
+    announces: ClassVar[bool] = True
+    """Whether people are told; of many runs they are told at once."""
+
+    def __init__(self, *, steps: Sequence[BaseOperator], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.steps = steps_of(steps)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write down what became of the run."""
+        instance, now = context["ti"], datetime.now(UTC)
+        end = ended(context, self.steps, good=self.good)
+        known: Any = self.model.read(end.handoff) if end.handoff else None
+        common = {
+            "kind": self.kind,
+            "source": self.source,
+            "failed_step": end.failed,
+            "problem": end.problem,
+            "backup_id": getattr(known, "backup_id", ""),
+            "taken_at": getattr(known, "taken_at", None),
+            "repository": getattr(known, "repository", self.access.repositories[0]),
+            "run_id": instance.run_id,
+            "run_url": run_url(instance.dag_id, instance.run_id),
+            "started_at": getattr(known, "started_at", now),
+            "finished_at": now,
+            "approved_by": end.approved_by,
+            "phases": getattr(known, "phases", {}),
+            "rto_objective": self.config.objectives_of(self.source).rto,
+            "details": {"handoff": known and known.as_json(), **end.facts},
+        }
+        report = Report(**common | self.describe(known, end, now))
+        backups = self.access.backups
+        address, lost = backups.keep_report(report.repository, report.name, report.to_json(), report.to_markdown())
+        missing = [*([lost] if lost else []), *(self.write_evidence(known, end, report, address) if known else [])]
+        remarks = [*report.remarks, *missing]
+        message = Message(
+            severity=self.severity(end),
+            headline=report.headline,
+            lines=tuple(filter(None, [report.in_short, *remarks, _undo(report), address and f"Report: {address}"])),
+            remedy=self.remedy_of(end),
+            link=report.run_url,
+        )
+        if self.announces:
+            tell(instance, message)
+        told = {"source": self.source, "in_short": report.in_short, "remarks": remarks}
+        done = {**told, "report": address, "passed": report.passed}
+        instance.xcom_push(DONE, done)
+        if not report.passed:
+            raise AirflowFailException("\n".join([report.headline, *message.paragraphs]))
+        return done
+
+    def describe(self, known: Any, end: Ended, now: datetime) -> dict[str, Any]:
+        """Return what the report says beyond what is common to all: at least `headline`. known: None at the worst."""
+        raise NotImplementedError
+
+    def write_evidence(self, known: Any, end: Ended, report: Report, address: str) -> list[str]:  # noqa: ARG002
+        """Write evidence beside the backup; return what could not be written, a sentence each."""
+        return []
+
+    def severity(self, end: Ended) -> Severity:
+        """Return how grave it is for people."""
+        return "high" if end.failed else "info"
+
+    def remedy_of(self, end: Ended) -> str:
+        """Return what people can do; empty when nothing is to be done."""
+        return self.remedy if end.failed else ""
+
+
+def _undo(report: Report) -> str:
+    return f"To undo: {report.undo}" if report.undo else ""

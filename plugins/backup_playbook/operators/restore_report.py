@@ -3,90 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
-
-from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from backup_playbook.core.markdown import cell, code
 from backup_playbook.core.progress import human_bytes, human_seconds
 from backup_playbook.core.report import Report, Table
 from backup_playbook.core.words import counted
-from backup_playbook.notifiers.runs import run_url
-from backup_playbook.operators.base import SourceOperator
 from backup_playbook.operators.handoffs import Restoring
 from backup_playbook.operators.recovery_report import not_covered, recovery_evidence, recovery_report
-from backup_playbook.operators.report import DONE, Ended, ended, finish, steps_of
+from backup_playbook.operators.report import Ended, Ending
+
+if TYPE_CHECKING:
+    from backup_playbook.connections.base import Access
 
 
-class DocumentRestoreTest(SourceOperator):
-    """Write the report of a restore test, and evidence beside the backup: it was restored and proven, or it is damaged.
+class DocumentRestoreTest(Ending):
+    """End a restore test: its report, and evidence beside the backup: restored and proven, or damaged.
 
-    Fails when a step of the test did.
-
-    :param steps: the steps of the test, in their order.
+    :param steps: the steps of the test, in the order in which they can fail.
     """
 
     kind = "restore-test"
-    title = "Restore test"
-    good: Sequence[str] = ("success",)
-    remedy = ""
+    title: ClassVar[str] = "Restore test"
+    good: ClassVar[Sequence[str]] = ("success",)
     announces = False
-    """Of many tests, people are told at once."""
 
-    def __init__(self, *, steps: Sequence[BaseOperator], **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.steps = steps_of(steps)
+    def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:
+        """Return what the report says."""
+        if known is None:
+            nothing = f"There is no backup of {self.source} to restore: {end.problem}"
+            return {"headline": f"{self.title} of {self.source}: no backup", "in_short": nothing}
+        return restore_report(self.access, self.title, known, end, now)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Write down what became of the run."""
-        end = ended(context, self.steps, good=self.good)
-        if end.handoff is None:
-            return self._nothing_chosen(context, end)
-        known = Restoring.read(end.handoff)
-        report = self.report(context, known, end)
-
-        def write_evidence(address: str) -> list[str]:
-            return recovery_evidence(self.access, known, end, report, address)
-
-        return finish(
-            context, report, self.access, write_evidence=write_evidence, remedy=self.remedy if end.failed else "",
-            announce=self.announces,
-        )  # fmt: skip
-
-    def report(self, context: Context, known: Restoring, end: Ended) -> Report:
-        """Build the report."""
-        return restore_report(self, context, known, end)
-
-    def _nothing_chosen(self, context: Context, end: Ended) -> dict[str, Any]:
-        in_short = f"There is no backup of {self.source} to restore: {end.problem}"
-        context["ti"].xcom_push(
-            DONE, {"source": self.source, "passed": False, "in_short": in_short, "remarks": [], "report": ""}
-        )
-        raise AirflowFailException(in_short)
+    def write_evidence(self, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
+        """Write that the backup is damaged, or that it was restored and proven."""
+        return recovery_evidence(self.access, known, end, report, address)
 
 
 class DocumentRestore(DocumentRestoreTest):
-    """Write the report of a restore, or, when production was to be replaced, that of the recovery; tell people."""
+    """End a restore: its report, or, when production was to be replaced, that of the recovery; tell people.
+
+    :param steps: the steps of both ways, in the order in which they can fail.
+    """
 
     kind = "restore"
     title = "Restore"
     good = ("success", "skipped")
-    remedy = "open the red task, correct what its error names, and clear it. Nothing live was touched."
     announces = True
 
-    def report(self, context: Context, known: Restoring, end: Ended) -> Report:
-        """Build the report."""
-        if known.replacing:
-            return recovery_report(self, context, known, end)
-        return restore_report(self, context, known, end)
+    def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:
+        """Return what the report says."""
+        if known and known.replacing:
+            return recovery_report(self.access, known, end, now)
+        return super().describe(known, end, now)
 
 
-def restore_report(step: DocumentRestoreTest, context: Context, known: Restoring, end: Ended) -> Report:
-    """Return the report of a copy that was restored, or failed to be."""
-    access, instance, finished = step.access, context["ti"], datetime.now(UTC)
-    took, objective = finished - known.started_at, access.config.objectives_of(step.source).rto
+def restore_report(access: Access, title: str, known: Restoring, end: Ended, finished: datetime) -> dict[str, Any]:
+    """Return what the report of a copy says that was restored, or failed to be."""
+    took, objective = finished - known.started_at, access.config.objectives_of(access.name).rto
     met = "within" if took <= objective else "*over*"
     manifest = access.backups.manifest(known.repository, known.backup_id) if known.proof else None
     proven = [
@@ -121,37 +96,20 @@ def restore_report(step: DocumentRestoreTest, context: Context, known: Restoring
         **{title.lower(): cell("; ".join(what)) for title, what in beside.items()},
         **({"stays as": code(stays)} if stays else {}),
     }
-    return Report(
-        kind=step.kind,
-        source=step.source,
-        headline=f"{step.title} of {step.source}: {verdict}",
-        in_short=in_short,
-        failed_step=end.failed,
-        problem=end.problem,
-        backup_id=known.backup_id,
-        taken_at=known.taken_at,
-        repository=known.repository,
-        run_id=instance.run_id,
-        run_url=run_url(instance.dag_id, instance.run_id),
-        started_at=known.started_at,
-        finished_at=finished,
-        phases=known.phases,
-        took=took,
-        rto_objective=objective,
-        facts=facts,
-        tables=tuple(filter(lambda table: table.rows, (_checks(checks), _comparison(comparison), _proof(proven)))),
-        remarks=(
-            *(
-                [f"It took longer than the RTO of {human_seconds(objective.total_seconds())}."]
-                if took > objective
-                else []
-            ),
+    tables = (_checks(checks), _comparison(comparison), _proof(proven))
+    return {
+        "headline": f"{title} of {access.name}: {verdict}",
+        "in_short": in_short,
+        "took": took,
+        "facts": facts,
+        "tables": tuple(table for table in tables if table.rows),
+        "remarks": (
+            *([f"It took longer than the RTO of {rto}."] if took > objective else []),
             *([known.remark] if known.remark else []),
             *(f"Compared with production: {one['table']} {one['remark']}." for one in comparison if one["remark"]),
         ),
-        undo=code(undo) if undo else "",
-        details={"handoff": known.as_json(), "checks": checks, "comparison": comparison},
-    )
+        "undo": code(undo) if undo else "",
+    }
 
 
 def _checks(checks: Sequence[dict[str, Any]]) -> Table:
