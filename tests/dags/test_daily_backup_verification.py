@@ -14,6 +14,7 @@ from backup_playbook.config import load_config
 from backup_playbook.core.health import Finding
 from backup_playbook.core.model import EncryptionRecord
 from backup_playbook.core.schedule import last_due
+from backup_playbook.forms.dag_names import RELEASE, ROLLBACK
 from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.runs import TOLD
 from backup_playbook.operators import findings
@@ -69,6 +70,7 @@ def test_a_backup_is_due_by_the_schedule_of_its_own_dag(dagbag: DagBag) -> None:
 
 def test_the_names_of_dags_in_remedies_are_those_of_dags(dagbag: DagBag) -> None:
     config = load_config()
+    assert {ROLLBACK, RELEASE} <= dagbag.dags.keys()
     for source in config.sources:
         assert set(astuple(expected(config, source, datetime.now(UTC)).dags)) <= dagbag.dags.keys()
 

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from threading import Timer
+from urllib.parse import quote
 
 import backup_playbook
+from backup_playbook.config import ApplicationCheck, CommandCheck, HttpCheck, SqlCheck
 from backup_playbook.core.errors import CancelledError, ProcessFailedError
+from backup_playbook.engines.contract import ScratchTarget
 from backup_playbook.streams.processes import Cancellation, output
 
 PROJECT = Path(backup_playbook.__file__).parents[2]
@@ -18,6 +21,20 @@ PROJECT = Path(backup_playbook.__file__).parents[2]
 HTTP_SECONDS = 30
 PRINTED_BYTES = 64 << 10
 """So much of what a program printed is kept, from its end."""
+
+
+def run_check(check: ApplicationCheck, copy: ScratchTarget, cancellation: Cancellation) -> tuple[bool, str]:
+    """Ask a restored copy one thing. Returns whether the answer is right, and the answer, or what was wrong."""
+    match check:
+        case SqlCheck():
+            found = copy.ask(check.query)
+            ok = bool(found == check.expect)
+            return ok, f"{found}" if ok else f"found {found!r} instead of {check.expect!r}"
+        case CommandCheck():
+            return call_program(check.command, check.timeout, cancellation, DATABASE_URL=copy.url)
+        case HttpCheck():
+            path = check.path.replace("{database}", quote(copy.name, safe=""))
+            return call_page(check.connection, "GET", path, check.status, check.contains)
 
 
 def call_program(

@@ -34,7 +34,7 @@ def destination_param() -> Param:
 
 def files_target_param() -> Param:
     """Return the field for the target of a new directory."""
-    names = [name for name, target in load_config().targets.items() if target.engine == "files"]
+    names = [name for name, target in load_config().targets.items() if target.kind == "files"]
     return Param(
         names[0] if names else "",
         type="string",

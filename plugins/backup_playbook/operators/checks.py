@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from backup_playbook.config import ApplicationCheck, CommandCheck, HttpCheck, SqlCheck
+from backup_playbook.config import ApplicationCheck
 from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.operators.report import leave_facts
 from backup_playbook.operators.restore import CopyStep, RestoreStep
@@ -94,20 +93,11 @@ class RunApplicationChecks(CopyStep):
 
     def _run(self, check: ApplicationCheck, scratch: ScratchTarget) -> dict[str, Any]:
         """Run a check. Whatever goes wrong is its result."""
-        from backup_playbook.connections.application import call_page, call_program
+        from backup_playbook.connections.application import run_check
 
         started = time.monotonic()
         try:
-            match check:
-                case SqlCheck():
-                    found = scratch.ask(check.query)
-                    ok = bool(found == check.expect)
-                    detail = f"{found}" if ok else f"found {found!r} instead of {check.expect!r}"
-                case CommandCheck():
-                    ok, detail = call_program(check.command, check.timeout, self.cancellation, DATABASE_URL=scratch.url)
-                case HttpCheck():
-                    path = check.path.replace("{database}", quote(scratch.name, safe=""))
-                    ok, detail = call_page(check.connection, "GET", path, check.status, check.contains)
+            ok, detail = run_check(check, scratch, self.cancellation)
         except PlaybookError as error:
             ok, detail = False, str(error)
         self.log.info("%s: %s. %s", check.name, "ok" if ok else "FAILED", detail)
