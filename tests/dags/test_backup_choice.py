@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from backup_playbook.config import load_config
+from backup_playbook.connections import backup_choice
+from backup_playbook.connections.backups import Backups
 from backup_playbook.core.errors import PlaybookError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.recovery_points import NoSuchBackupError
-from backup_playbook.dag_parts import backup_choice
 from backup_playbook.repository.catalog import CatalogEntry
 from tests.support.backups import listed, manifest
 
@@ -62,7 +63,7 @@ def test_what_was_read_after_the_moment_is_not_taken(
 ) -> None:
     def choose(before: datetime | None, wanted: str = "latest") -> str:
         found = backup_choice.find_backup(
-            load_config(), "shop", [["primary"]], wanted, before, now=NOW, allow_unverified=False
+            Backups(load_config(), "shop"), [["primary"]], wanted, before, now=NOW, allow_unverified=False
         )
         return found.entry.backup_id
 
@@ -78,7 +79,7 @@ def test_what_was_read_after_the_moment_is_not_taken(
 def test_a_damaged_manifest_hides_no_older_backup(monkeypatch: pytest.MonkeyPatch) -> None:
     def choose(wanted: str) -> backup_choice.Choice:
         return backup_choice.find_backup(
-            load_config(), "shop", [["primary"]], wanted, None, now=NOW, allow_unverified=False
+            Backups(load_config(), "shop"), [["primary"]], wanted, None, now=NOW, allow_unverified=False
         )
 
     ids = [listed(at).backup_id for at in BEGUN]

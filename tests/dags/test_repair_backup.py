@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from backup_playbook.config import load_config
+from backup_playbook.connections import s3 as stores
 from backup_playbook.core.errors import RepositoryError
 from backup_playbook.core.model import EvidenceKind
-from backup_playbook.dag_parts import connections
 from backup_playbook.operators import repair
-from backup_playbook.operators.backup import VerifyBackup
-from backup_playbook.operators.files import CopyFilesOffsite, ScanFiles, SealFiles, SyncFiles
+from backup_playbook.operators.backup import CopyOffsite, VerifyBackup
+from backup_playbook.operators.files import ScanFiles, SealFiles, SyncFiles
 from backup_playbook.operators.repair import CopySound, FindDamage, VerifyRepaired
 from backup_playbook.repository.catalog import Catalog
 from embedded.s3 import S3Gateway
@@ -30,21 +30,21 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def catalog(name: str) -> Catalog:
-    return connections.catalog(load_config(), name)
+    return stores.catalog(load_config(), name)
 
 
 def night(run: RunOfTasks) -> str:
     """A backup of the files in both repositories, verified in both; returns its id."""
     scanned = run.do(ScanFiles(task_id="scan", source=SOURCE))
-    synced = run.do(SyncFiles(task_id="sync", scanned=scanned))
-    sealed = run.do(SealFiles(task_id="seal", scanned=synced))
-    copied = run.do(CopyFilesOffsite(task_id="copy_offsite", backup=verified(run, sealed, offsite=False)))
+    synced = run.do(SyncFiles(task_id="sync", handoff=scanned))
+    sealed = run.do(SealFiles(task_id="seal", handoff=synced))
+    copied = run.do(CopyOffsite(task_id="copy_offsite", handoff=verified(run, sealed, offsite=False)))
     verified(run, copied, offsite=True)
     return str(sealed["backup_id"])
 
 
 def verified(run: RunOfTasks, backup: Any, *, offsite: bool) -> Any:
-    return run.do(VerifyBackup(task_id="verify", backup=backup, offsite=offsite))
+    return run.do(VerifyBackup(task_id="verify", handoff=backup, offsite=offsite))
 
 
 def find(run: RunOfTasks, backup: str = "newest_rejected", where: str = "any") -> Any:
@@ -71,7 +71,7 @@ def test_files_of_a_damaged_backup_come_back_from_the_other_repository(
     reject("primary", backup_id)
     found = find(run)
     assert (found["damaged"], found["sound"], found["backup_id"]) == ("primary", "offsite", backup_id)
-    run.do(VerifyRepaired(task_id="verify", found=run.do(CopySound(task_id="copy_sound", found=found))))
+    run.do(VerifyRepaired(task_id="verify", handoff=run.do(CopySound(task_id="copy_sound", handoff=found))))
     [entry] = catalog("primary").backups(SOURCE)
     assert entry.verified
     assert catalog("primary").store.get("current/uploads/b") == b"b" * 1000

@@ -8,19 +8,23 @@ import pytest
 import yaml
 
 from backup_playbook.config import PlaybookConfig, load_config
+from backup_playbook.connections import s3 as stores
+from backup_playbook.connections.backups import Backups
+from backup_playbook.connections.postgres import PostgresAccess
 from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
+from backup_playbook.core.evidence import Restored
 from backup_playbook.core.model import EvidenceKind
 from backup_playbook.core.recovery_points import NoSuchBackupError
-from backup_playbook.dag_parts import connections, recovery_ending
-from backup_playbook.dag_parts.recovery import newest_proof
-from backup_playbook.dag_parts.repositories import add_proof
-from backup_playbook.dag_parts.restore_targets import production_databases
-from backup_playbook.dag_parts.standing import last_verified
+from backup_playbook.notifiers import runs
 from backup_playbook.notifiers.message import Message
+from backup_playbook.notifiers.protection import last_verified
 from backup_playbook.notifiers.slack import deliver
 from backup_playbook.operators.backup import CopyOffsite
-from backup_playbook.operators.restore import ChooseBackup, RestoreStep
-from backup_playbook.operators.rows import keep_undo
+from backup_playbook.operators.choose import ChooseBackup
+from backup_playbook.operators.handoffs import Exchanged, Proven, Replacing, Restoring, Taken
+from backup_playbook.operators.records import ImportRecords
+from backup_playbook.operators.recovery_report import DocumentRecovery
+from backup_playbook.operators.restore import RestoreStep
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import manifest_key, objects_folder
 from backup_playbook.repository.outbox import Outbox
@@ -28,11 +32,15 @@ from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
 from tests.dags.conftest import back_up, connect
-from tests.dags.run_of_tasks import RunOfTasks
+from tests.dags.run_of_tasks import RunOfTasks, named
 
 KEYS = {"login": "x", "password": "not the key"}
 NONSENSE = {"extra": {"endpoint_url": "no address"}}
 NO_ENDPOINT = {"extra": {"endpoint_url": "http://127.0.0.1:9", "region_name": "us-east-1"}}
+PROOF = Restored(
+    report=None, seconds={}, rto_seconds=None, content_bytes=None, target=None, repository="primary", paths=None,
+    run=None,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -48,7 +56,7 @@ def config(
     (folder / "repositories.yaml").write_text(yaml.safe_dump(repositories))
     s3.create_bucket(f"{bucket.name}-2")
     monkeypatch.setenv("AIRFLOW_CONN_S3_OFFSITE", json.dumps(_connection(s3)))
-    [taken] = connections.catalog(load_config(), "primary").backups("shop")
+    [taken] = stores.catalog(load_config(), "primary").backups("shop")
     copy_offsite(taken.backup_id)
     return load_config()
 
@@ -60,10 +68,18 @@ def _connection(s3: S3Gateway, **more: Any) -> dict[str, Any]:
 
 def copy_offsite(backup_id: str) -> None:
     """Verified, copied, and verified there."""
-    primary, offsite = (connections.catalog(load_config(), name) for name in ("primary", "offsite"))
+    primary, offsite = (stores.catalog(load_config(), name) for name in ("primary", "offsite"))
     primary.add_evidence("shop", backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
-    RunOfTasks().do(CopyOffsite(task_id="copy_offsite", backup={"source": "shop", "backup_id": backup_id}))
+    copy(backup_id)
     offsite.add_evidence("shop", backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
+
+
+def copy(backup_id: str) -> None:
+    taken = Taken(
+        source="shop", backup_id=backup_id, seal="", tables=1, rows=7, content_bytes=1, stored_bytes=1,
+        encryption="none", seconds=1, summary="",
+    )  # fmt: skip
+    RunOfTasks().do(CopyOffsite(task_id="copy_offsite", handoff=taken.as_json()))
 
 
 @pytest.fixture
@@ -78,7 +94,7 @@ def choose(repository: str = "any", **more: Any) -> Any:
 
 
 def catalogs(config: PlaybookConfig) -> list[Catalog]:
-    return [connections.catalog(config, name) for name in ("primary", "offsite")]
+    return [stores.catalog(config, name) for name in ("primary", "offsite")]
 
 
 def test_backup_is_read_where_it_is(config: PlaybookConfig, s3: S3Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,13 +142,13 @@ def test_newest_good_copy_is_taken_wherever_it_is(
 
 
 def test_error_in_the_middle_names_the_other_copy(config: PlaybookConfig) -> None:
-    step = RestoreStep(task_id="restore", backup=choose())
+    step = RestoreStep(task_id="restore", handoff=choose())
     primary, _ = catalogs(config)
-    folder = objects_folder("shop", step.tested["backup_id"])
+    folder = objects_folder("shop", step.handoff.backup_id)
     with pytest.raises(RepositoryError) as refused, step.reader():
         b"".join(primary.store.read(f"{folder}gone.zst"))
     assert "choose `offsite` in the field Repository" in refused.value.remedy
-    primary.store.put(manifest_key("shop", step.tested["backup_id"]), b"{}")
+    primary.store.put(manifest_key("shop", step.handoff.backup_id), b"{}")
     with pytest.raises(VerificationError, match="is not a manifest") as damaged, step.reader():
         pass
     assert "choose `offsite` in the field Repository" in damaged.value.remedy
@@ -141,13 +157,13 @@ def test_error_in_the_middle_names_the_other_copy(config: PlaybookConfig) -> Non
 def test_undo_goes_where_the_backup_was_read_and_else_nothing_is_written(
     away: PlaybookConfig, monkeypatch: pytest.MonkeyPatch, s3: S3Gateway
 ) -> None:
-    step = RestoreStep(task_id="import_rows", backup=choose())
+    step = ImportRecords(task_id="import_rows", handoff=choose(), table="notes")
     _, offsite = catalogs(away)
-    address = keep_undo(step, "rows-{}-undo.sql", b"DELETE ...")
+    address = step.keep_undo(b"DELETE ...")
     assert offsite.store.get(address.removeprefix(f"{offsite.store.url}/")) == b"DELETE ..."
     monkeypatch.setenv("AIRFLOW_CONN_S3_OFFSITE", json.dumps(_connection(s3, **KEYS)))
     with pytest.raises(RepositoryError, match=r"^offsite: Cannot write .*; primary: Cannot write "):
-        keep_undo(step, "rows-{}-undo.sql", b"DELETE ...")
+        step.keep_undo(b"DELETE ...")
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -155,17 +171,21 @@ def test_recovery_that_happened_is_green_whatever_becomes_of_its_report(
     away: PlaybookConfig, s3: S3Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lost: bool
 ) -> None:
     told: list[Message] = []
-    monkeypatch.setattr("backup_playbook.notifiers.runs.deliver", told.append)
-    run, now = RunOfTasks(), datetime.now(UTC).isoformat()
-    exchange = {"promoted_at": now, "unreachable_seconds": 0.1, "sessions_ended": 0}
-    recovery = choose() | {
-        "live": "shop", "quarantine": "shop__quarantine_1", "planned_at": now, "exchange": exchange,
-        "scratch": "scratch_shop_1", "phases": {"restore: data": 1.0}, "proof": {"tables": 1},
-    }  # fmt: skip
-    run.left["promote_copy", "return_value"] = recovery
+    monkeypatch.setattr(runs, "deliver", told.append)
+    run, now = RunOfTasks(), datetime.now(UTC)
+    replacing = Replacing(
+        live="shop", live_id="1", quarantine="shop__quarantine_1", planned_at=now, candidate_id="2",
+        exchanged=Exchanged(promoted_at=now, unreachable_seconds=0.1, sessions_ended=0),
+    )  # fmt: skip
+    recovery = Restoring.read(choose()).adding(
+        scratch="scratch_shop_1", phases={"restore: data": 1.0}, proof=Proven(tables=1, schema_objects=1),
+        replacing=replacing,
+    )  # fmt: skip
+    run.left["promote_copy", "return_value"], run.states["promote_copy"] = recovery, "success"
     if lost:
         monkeypatch.setenv("AIRFLOW_CONN_S3_OFFSITE", json.dumps(_connection(s3, **KEYS)))
-    done = recovery_ending.document_recovery.function(ti=run)
+    steps = named(["promote_copy"], ["promote_copy"])
+    done = run.do(DocumentRecovery(task_id="document_recovery", source="shop", steps=steps))
     [message] = told
     assert message.headline.startswith("shop was recovered from ")
     if lost:
@@ -176,7 +196,9 @@ def test_recovery_that_happened_is_green_whatever_becomes_of_its_report(
     else:
         assert done["report"].startswith(catalogs(away)[1].store.url)
         assert "primary does not know of this proof" in message.text()
-        assert newest_proof(away, "shop").backup_id == recovery["backup_id"]
+        proven = Backups(away, "shop").proven(datetime.now(UTC))
+        assert proven
+        assert proven.backup_id == recovery["backup_id"]
 
 
 def test_proof_is_known_to_every_verified_copy_of_the_same_backup(
@@ -185,15 +207,15 @@ def test_proof_is_known_to_every_verified_copy_of_the_same_backup(
     primary, offsite = catalogs(config)
     unread = back_up(postgres18.dsn(live), datetime.now(UTC) + timedelta(seconds=1))
     primary.add_evidence("shop", unread.backup_id, EvidenceKind.VERIFIED, {})
-    RunOfTasks().do(CopyOffsite(task_id="copy", backup={"source": "shop", "backup_id": unread.backup_id}))
+    copy(unread.backup_id)
     read = next(one for one in primary.backups("shop") if one.backup_id != unread.backup_id).backup_id
     for backup_id in (read, unread.backup_id):
         origin = primary.manifest("shop", backup_id).origin_seal
-        assert add_proof(config, "shop", backup_id, "primary", origin, {"seconds": {}}) == []
+        assert Backups(config, "shop").add_proof(backup_id, origin, PROOF) == []
     assert {one.backup_id for one in primary.backups("shop") if one.proven} == {read, unread.backup_id}
     assert [one.backup_id for one in offsite.backups("shop") if one.proven] == [read]
     offsite.add_evidence("shop", unread.backup_id, EvidenceKind.VERIFIED, {})
-    RunOfTasks().do(CopyOffsite(task_id="copy", backup={"source": "shop", "backup_id": read}))
+    copy(read)
     names = [[one.evidence for one in catalog.backups("shop")] for catalog in (primary, offsite)]
     proofs = [[[one for one in some if one.kind is EvidenceKind.RESTORED] for some in both] for both in names]
     assert proofs[0] == proofs[1]
@@ -203,9 +225,9 @@ def test_proof_is_known_to_every_verified_copy_of_the_same_backup(
 def test_production_is_recognised_by_a_backup_in_any_repository(
     away: PlaybookConfig, live: str, postgres18: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [reached] = production_databases(away)
+    [reached] = PostgresAccess(away, "shop").production()
     connect(monkeypatch, "postgres_shop", postgres18, "localhost", "no_such_database")
-    [remembered] = production_databases(away)
+    [remembered] = PostgresAccess(away, "shop").production()
     assert remembered.is_same(reached)
 
 
