@@ -85,7 +85,7 @@ def test_only_objects_that_can_hold_an_id_are_read(recovery: Recovery, monkeypat
     monkeypatch.setattr(type(reader), "content", lambda self, item: (read.append(item.name), content(self, item))[1])
     preview = recovery.find("100", "101", "nobody")
     assert preview.tables[0].counts == {"equal": 2}
-    assert preview.remarks == ("1 of 3 ids are not in the backup.",)
+    assert preview.remarks == ("1 of 3 keys are not in the backup.",)
     documents = [name for name in read if ".bson" in name]
     assert 0 < len(documents) <= 2
     assert all("people" in name for name in read)

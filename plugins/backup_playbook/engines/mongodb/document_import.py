@@ -6,10 +6,8 @@ was written is taken back when a later write fails, and what undoes all of it is
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,19 +17,10 @@ from pymongo.collection import Collection as DriverCollection
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
+from backup_playbook.core.compared_records import Compared, preview_of
 from backup_playbook.core.errors import PlaybookError, RestoreError
 from backup_playbook.core.masking import masked, shortened
-from backup_playbook.core.row_recovery import (
-    Conflict,
-    OnConflict,
-    Preview,
-    PreviewRow,
-    RecoveredRows,
-    RowRecoveryError,
-    State,
-    TablePreview,
-)
-from backup_playbook.core.words import counted
+from backup_playbook.core.row_recovery import OnConflict, Preview, RecoveredRows, RowRecoveryError, State
 from backup_playbook.engines.mongodb.collections import WORDS, for_people
 from backup_playbook.engines.mongodb.connection import MongoServer, explained
 from backup_playbook.engines.mongodb.document_conflicts import unique_indexes
@@ -43,35 +32,14 @@ from backup_playbook.engines.mongodb.scratch import MongoScratch
 
 log = logging.getLogger(__name__)
 
-ROWS_SHOWN = 20
 _DocumentsOf = DriverCollection[RawBSONDocument]
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A document of the backup beside production. now: the one with its `_id`. taken: unique indexes in its way."""
+class Document(Compared):
+    """A document of the backup beside production; `then` and `now` are BSON."""
 
-    then: RawBSONDocument
-    now: RawBSONDocument | None
-    taken: tuple[str, ...]
-
-    @property
-    def state(self) -> State:
-        """State in production."""
-        if self.now is not None and self.now.raw == self.then.raw:
-            return "equal"
-        if self.taken:
-            return "taken"
-        return "missing" if self.now is None else "differs"
-
-    @property
-    def key(self) -> str:
-        """Its `_id`, as a form takes it."""
-        return shortened(for_people(self.then["_id"]))
-
-    def is_written(self, on_conflict: OnConflict) -> bool:
-        """Check whether an import writes it."""
-        return self.state == "missing" or (self.state == "differs" and on_conflict == "overwrite")
+    document: RawBSONDocument
 
 
 def preview_documents(live: MongoServer, scratch: MongoScratch, wanted: WantedDocuments) -> Preview:
@@ -121,68 +89,36 @@ def remaining_documents(live: MongoServer, scratch: MongoScratch, wanted: Wanted
     return preview_documents(live, scratch, wanted).tables[0].counts
 
 
-def _compare(live: _DocumentsOf, found: Sequence[RawBSONDocument]) -> list[Compared]:
+def _compare(live: _DocumentsOf, found: Sequence[RawBSONDocument]) -> list[Document]:
     uniques = unique_indexes(live)
 
-    def look(then: RawBSONDocument) -> Compared:
-        now = live.find_one({"_id": {"$eq": then["_id"]}})
-        if now is not None and now.raw == then.raw:
-            return Compared(then, now, ())
-        return Compared(then, now, tuple(index.name for index in uniques if index.is_taken(live, then)))
-
-    return [look(then) for then in found]
-
-
-def _preview(wanted: WantedDocuments, compared: Sequence[Compared]) -> Preview:
-    digest = hashlib.sha256()
-    for one in compared:
-        digest.update(hashlib.sha256(one.then.raw).digest())
-        digest.update(hashlib.sha256(one.now.raw if one.now is not None else b"").digest())
-    # what is to be written comes first
-    shown = sorted(compared, key=lambda one: one.state == "equal")[:ROWS_SHOWN]
-    missing = len(wanted.ids) - len(compared)
-    remarks = (f"{missing} of {len(wanted.ids)} ids are not in the backup.",) if missing > 0 else ()
-    table = TablePreview(
-        table=wanted.collection,
-        counts=dict(Counter(one.state for one in compared)),
-        rows=tuple(PreviewRow(key=one.key, state=one.state, values=_values(one.then)) for one in shown),
-    )
-    conflicts = tuple(_conflicts(wanted.collection, compared))
-    return Preview(tables=(table,), conflicts=conflicts, remarks=remarks, fingerprint=digest.hexdigest(), words=WORDS)
-
-
-def _conflicts(collection: str, compared: Sequence[Compared]) -> Iterator[Conflict]:
-    if differing := [one.key for one in compared if one.state == "differs"]:
-        yield Conflict(
-            table=collection,
-            kind="key reused",
-            what=f"{counted(len(differing), 'document')} with other values now.",
-            rows=tuple(differing[:ROWS_SHOWN]),
-            choices="`skip` leaves them as they are; `overwrite` replaces them by those of the backup.",
-            solved_by=("skip", "overwrite"),
-        )
-    if taken := [one for one in compared if one.state == "taken"]:
-        indexes = ", ".join(sorted({name for one in taken for name in one.taken}))
-        yield Conflict(
-            table=collection,
-            kind="unique value taken",
-            what=f"Another document has now a value that is unique ({indexes}) of {counted(len(taken), 'document')}.",
-            rows=tuple(one.key for one in taken[:ROWS_SHOWN]),
-            choices="`skip` leaves these out; or change the other document first.",
-            solved_by=("skip",),
+    def look(document: RawBSONDocument) -> Document:
+        now = live.find_one({"_id": {"$eq": document["_id"]}})
+        same = now is not None and now.raw == document.raw
+        taken = [] if same else [index.name for index in uniques if index.is_taken(live, document)]
+        values = {name: value for name, value in document.items() if name != "_id"}
+        return Document(
+            key=shortened(for_people(document["_id"])),
+            values=shortened(for_people(masked(values))),
+            then=bytes(document.raw),
+            now=None if now is None else bytes(now.raw),
+            taken=taken,
+            document=document,
         )
 
-
-def _values(document: RawBSONDocument) -> str:
-    return shortened(for_people(masked({name: value for name, value in document.items() if name != "_id"})))
+    return [look(document) for document in found]
 
 
-def _written(todo: Sequence[Compared]) -> list[Written]:
-    return [Written(bytes(one.then.raw), None if one.now is None else bytes(one.now.raw)) for one in todo]
+def _preview(wanted: WantedDocuments, compared: Sequence[Document]) -> Preview:
+    return preview_of(wanted.collection, compared, len(wanted.ids), WORDS)
 
 
-def _write(live: _DocumentsOf, todo: Sequence[Compared], undo: str) -> None:
-    done: list[Compared] = []
+def _written(todo: Sequence[Document]) -> list[Written]:
+    return [Written(one.then, one.now) for one in todo]
+
+
+def _write(live: _DocumentsOf, todo: Sequence[Document], undo: str) -> None:
+    done: list[Document] = []
     try:
         with explained(f"The documents could not be written to {live.full_name}", RestoreError):
             for one in todo:
@@ -198,7 +134,7 @@ def _write(live: _DocumentsOf, todo: Sequence[Compared], undo: str) -> None:
         raise
 
 
-def _take_back(live: _DocumentsOf, done: Sequence[Compared], undo: str, failure: BaseException) -> None:
+def _take_back(live: _DocumentsOf, done: Sequence[Document], undo: str, failure: BaseException) -> None:
     """Raise RestoreError when documents stay written: then the failure's own words are not true."""
     try:
         take_back(live, _written(done)).require_all(live.full_name)
@@ -211,20 +147,20 @@ def _take_back(live: _DocumentsOf, done: Sequence[Compared], undo: str, failure:
         ) from failure
 
 
-def _write_one(live: _DocumentsOf, one: Compared) -> None:
+def _write_one(live: _DocumentsOf, one: Document) -> None:
     try:
         if one.now is None:
-            live.insert_one(one.then)
-            empty_again(live, [one.then.raw])
-        elif not write_if_unchanged(live, bytes(one.now.raw), bytes(one.then.raw)):
+            live.insert_one(one.document)
+            empty_again(live, [one.then])
+        elif not write_if_unchanged(live, one.now, one.then):
             raise _changed(f"while documents were written: {one.key}")
     except DuplicateKeyError as error:
         raise _changed(f"while documents were written: {one.key}: {error.details}") from error
 
 
-def _require_read_back(live: _DocumentsOf, one: Compared) -> None:
-    found: Any = live.find_one({"_id": {"$eq": one.then["_id"]}})
-    if found is None or found.raw != one.then.raw:
+def _require_read_back(live: _DocumentsOf, one: Document) -> None:
+    found: Any = live.find_one({"_id": {"$eq": one.document["_id"]}})
+    if found is None or found.raw != one.then:
         raise RestoreError(
             f"{one.key} of {live.full_name} is not read back as it was written.",
             "What was written was taken back. Find out who changes it (an application, a trigger); then start again.",
