@@ -5,7 +5,9 @@
 | postgres | yes | yes, of rows |
 | mongodb  | yes | yes, of documents |
 | files    | no: `restore_files` writes into production itself | no: `restore_files` restores single files |
+| sqlite   | yes | yes, of rows |
 
+SQLite is the example in tests/support/example_engine: to add an engine, start there.
 `test_live_databases.py` holds the table to what the configuration lets people ask for. A new engine joins with a line
 here and a scene of its own (see `scenes.py`).
 """
@@ -16,6 +18,7 @@ ABILITIES: Mapping[str, Sequence[str]] = {
     "postgres": ("LiveDatabase", "RecordRecovery"),
     "mongodb": ("LiveDatabase", "RecordRecovery"),
     "files": (),
+    "sqlite": ("LiveDatabase", "RecordRecovery"),
 }
 
 

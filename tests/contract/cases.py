@@ -1,7 +1,9 @@
 """What the conformance suite needs to know of each engine: something live, and how to compare a copy of it."""
 
+import sqlite3
 import subprocess
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +32,10 @@ from tests.integration.files import lab as files
 from tests.integration.files.restore_sh import run_restore_sh
 from tests.integration.mongodb import lab as mongodb
 from tests.integration.postgres.lab import SOURCE, Lab, dump_text, server_of, source_of
+from tests.support.example_engine.copies import Directory, SqliteScratch
+from tests.support.example_engine.database import SUFFIX, Database
+from tests.support.example_engine.dump import SqliteDump
+from tests.support.example_engine.engine import SqliteEngine
 
 
 class Case(Protocol):
@@ -213,3 +219,63 @@ class FilesCase:
         return files.state(self._restored)
 
     def close(self) -> None: ...
+
+
+class SqliteCase:
+    engine = SqliteEngine()
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._restored = directory, directory
+        with closing(sqlite3.connect(self._database("origin").path)) as session:
+            session.execute("CREATE TABLE big (id INTEGER PRIMARY KEY, v TEXT)")
+            session.executemany("INSERT INTO big VALUES (?, ?)", ((i, f"{i:030}") for i in range(20_000)))
+            session.execute('CREATE TABLE small (id INTEGER PRIMARY KEY AUTOINCREMENT, "the ""v" NOT NULL)')
+            values = ("two\nlines", "a NUL: \0", b"\xff", 1.5, "", "it's")
+            session.executemany('INSERT INTO small ("the ""v") VALUES (?)', ((value,) for value in values))
+            session.execute("CREATE TRIGGER none AFTER INSERT ON small BEGIN DELETE FROM small; DELETE FROM big; END")
+            session.execute("PRAGMA user_version = 7")
+            session.commit()
+
+    def source(self) -> Source:
+        return SqliteDump(self._database("origin"))
+
+    def undivided(self) -> Source:
+        return self.source()
+
+    def unreachable(self) -> Source:
+        return SqliteDump(Database(self._directory / "net" / "127.0.0.1" / f"shop{SUFFIX}"))
+
+    def restore(self, lab: Lab, manifest: Manifest) -> "subprocess.CompletedProcess[str]":
+        self._restored = lab.directory / "restored.sqlite3"
+        script = lab.restore_script(manifest)
+        return run_restore_sh(script, lab.directory, lab.s3.shell_environment(), str(self._restored))
+
+    def target(self) -> SqliteScratch:
+        return Directory(self._directory).scratch(scratch_name(SOURCE))
+
+    def damage(self, target: Target) -> None:
+        assert isinstance(target, SqliteScratch)
+        with closing(sqlite3.connect(target.database.path)) as session:
+            session.execute("UPDATE small SET id = 77 WHERE id = 1")
+            session.commit()
+
+    def exists(self, target: Target) -> bool:
+        assert isinstance(target, SqliteScratch)
+        return any(found.name == target.name for found in target.host.list_scratches())
+
+    def original(self) -> object:
+        return self._state(self._database("origin").path)
+
+    def restored(self) -> object:
+        return self._state(self._restored)
+
+    def close(self) -> None: ...
+
+    def _database(self, name: str) -> Database:
+        return Directory(self._directory).database(name)
+
+    @staticmethod
+    def _state(path: Path) -> object:
+        with closing(sqlite3.connect(path)) as session:
+            rows = [session.execute(f"SELECT * FROM {table} ORDER BY id").fetchall() for table in ("big", "small")]
+            return rows, sorted(session.iterdump()), session.execute("PRAGMA user_version").fetchone()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,19 @@ from tests.contract.abilities import engines_with
 from tests.contract.mongodb_scene import MongoScene
 from tests.contract.postgres_scene import PostgresScene
 from tests.contract.scenes import Scene
+from tests.contract.sqlite_scene import SqliteScene
 from tests.integration.postgres.lab import Lab
 
-SCENES = {"postgres": (PostgresScene, "postgres18"), "mongodb": (MongoScene, "mongo")}
+SCENES = {
+    "postgres": (PostgresScene, "postgres18"),
+    "mongodb": (MongoScene, "mongo"),
+    "sqlite": (SqliteScene, "directory"),
+}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("live")
 
 
 @pytest.fixture(scope="session")

@@ -19,16 +19,18 @@ from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer, client_bin_dirs
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
-from tests.contract.cases import Case, FilesCase, MongoCase, PostgresCase
+from tests.contract.abilities import ABILITIES
+from tests.contract.cases import Case, FilesCase, MongoCase, PostgresCase, SqliteCase
 from tests.integration.postgres.lab import SOURCE, Lab, assert_restored
 from tests.support.bytes_engine import BytesEngine
 from tests.support.damage import flip_a_bit
 
 
-@pytest.fixture(scope="module", params=["postgres", "mongodb", "files"])
+@pytest.fixture(scope="module", params=list(ABILITIES))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    if request.param == "files":
-        yield FilesCase(tmp_path_factory.mktemp("files"))
+    if request.param in ("files", "sqlite"):
+        of_files: Case = {"files": FilesCase, "sqlite": SqliteCase}[request.param](tmp_path_factory.mktemp("files"))
+        yield of_files
         return
     if request.param == "mongodb":
         made: Case = MongoCase(request.getfixturevalue("mongo"))

@@ -16,6 +16,7 @@ from backup_playbook.streams.processes import Cancellation
 from tests.contract.abilities import ABILITIES
 from tests.contract.scenes import ORDERS, Scene
 from tests.integration.postgres.lab import SOURCE, Lab
+from tests.support.example_engine.settings import SqliteSource
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -67,7 +68,7 @@ def recovery(scene: Scene, good: object, backup: tuple[Lab, Manifest]) -> Recove
 
 def test_every_engine_says_what_it_can_do() -> None:
     """Production of a source is changed only where its configuration has `recovery`."""
-    models = get_args(get_args(Source)[0])
+    models = (*get_args(get_args(Source)[0]), SqliteSource)
     can = {get_args(one.model_fields["engine"].annotation)[0]: "recovery" in one.model_fields for one in models}
     assert {engine: bool(abilities) for engine, abilities in ABILITIES.items()} == can
     assert ABILITIES["files"] == ()
