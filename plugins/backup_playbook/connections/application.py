@@ -56,7 +56,7 @@ def call_program(
     except ProcessFailedError as error:
         return False, "\n".join([printed.decode(errors="replace"), error.what])
     except CancelledError:
-        return False, f"not done after {timeout.total_seconds():g} s"
+        return False, f"not done after {timeout.total_seconds():g} s, or ended with its task"
     finally:
         clock.cancel()
     return True, printed.decode(errors="replace").strip()
