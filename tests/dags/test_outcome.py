@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowFailException
 
 from backup_playbook.core.progress import human_age
+from backup_playbook.notifiers import runs
+from backup_playbook.notifiers.message import Message
 from backup_playbook.notifiers.protection import LastVerified
+from backup_playbook.operators import announcement
 from backup_playbook.operators.handoffs import Taken
 from backup_playbook.operators.outcome import Outcome, Stage, headline, outcome, severity
 
@@ -131,3 +137,59 @@ def test_a_good_backup_that_warns_is_no_mere_information() -> None:
     warned = replace(GOOD, taken=taken().model_copy(update={"warned": True}))
     assert severity([GOOD, warned]) == "medium"
     assert headline([warned]) == "shop is backed up and verified; look at what it says of shop"
+
+
+class Run:
+    """A night of `shop`, `crm` and `gone`, as its announcement sees it."""
+
+    dag_id, run_id = "nightly_database_backup", "manual__1"
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+        good = {f"{stage.task_id}_0": "success" for stage in STAGES}
+        failed = {
+            f"{STAGES[0].task_id}_1": "success",
+            f"{STAGES[1].task_id}_1": "failed",
+            f"{STAGES[4].task_id}_1": "success",
+        }
+        self.states = good | failed
+
+    def get_task_states(self, **_: Any) -> Any:
+        return {self.run_id: self.states}
+
+    def xcom_pull(self, *, task_ids: str, map_indexes: int, key: str = "return_value") -> Any:
+        if key == "error":
+            return (
+                "The bucket is gone.\nWhat to do: Look for it."
+                if (task_ids, map_indexes) == (STAGES[1].task_id, 1)
+                else None
+            )
+        found = RESULTS.get(task_ids) if map_indexes == 0 or task_ids == STAGES[0].task_id else None
+        return found and found.as_json()
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def test_announcement_begins_with_what_failed(dagbag: DagBag, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Message] = []
+    monkeypatch.setattr(runs, "deliver", lambda message: told.append(message) or True)
+    monkeypatch.setattr(announcement, "last_verified", lambda source: LastVerified())
+    announce: Any = dagbag.dags["nightly_database_backup"].task_dict["announce_result"].prepare_for_execution()
+    announce.sources, run = '["shop", "crm", "gone"]', Run()
+    with pytest.raises(AirflowFailException) as failure:
+        announce.execute({"ti": run})
+    assert str(failure.value).startswith(
+        "2 of 3 databases are not safely backed up. crm: `verify` failed: the new backup is not verified. The bucket "
+        "is gone; gone: `dump_compress_upload` not started: there is no new backup. What to do: "
+    )
+    [message] = told
+    assert (message.severity, message.headline) == ("high", "2 of 3 databases are not safely backed up")
+    assert [line[:6] for line in message.lines] == ["*crm* ", "*gone*", "*shop*"]
+    assert message.lines[0].endswith(
+        "*`verify` failed: the new backup is not verified.* The bucket is gone. It has no verified backup at all."
+    )
+    assert run.pushed == {runs.TOLD: True}
+    announce.sources = ["shop"]
+    assert announce.execute({"ti": run}) == [RESULTS["protect.verify_offsite"].as_json()]
+    assert told[-1].headline == "shop is backed up and verified"

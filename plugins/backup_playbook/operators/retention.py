@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
@@ -25,7 +25,6 @@ class ApplyRetention(SourceOperator):
     :param dry_run: only log the plan.
     """
 
-    means: ClassVar[str] = "old backups were not removed"
     template_fields: Sequence[str] = ("source", "dry_run")
 
     def __init__(self, *, dry_run: bool | str = False, **arguments: Any) -> None:
