@@ -102,7 +102,7 @@ def test_copy_that_stays() -> None:
     kept = restored(
         ended(), DocumentRestore, kept="shop_copy", target="staging", left_out=("the rows of 3 other tables",)
     )
-    assert kept.headline == "Restore of shop: restored and proven equal"
+    assert kept.headline == "shop was restored as shop_copy on staging"
     assert kept.undo == '`DROP DATABASE "shop_copy" WITH (FORCE);`'
     assert "- stays as: `shop_copy`" in kept.to_markdown()
     assert "- not in the copy: the rows of 3 other tables" in kept.to_markdown()

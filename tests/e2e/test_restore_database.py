@@ -80,7 +80,7 @@ def report_of(run: Answered, playground: Playground) -> Report:
 
 def test_report_of_the_copy(copied: Answered, playground: Playground) -> None:
     report = report_of(copied, playground)
-    assert (report.headline, report.passed) == ("Restore of shop: restored and proven equal", True)
+    assert (report.headline, report.passed) == (f"shop was restored as {NEW} on staging", True)
     assert report.facts["stays as"] == f"`{NEW}`"
     assert report.undo == f'`DROP DATABASE "{NEW}" WITH (FORCE);`'
     assert report.details["checks"]

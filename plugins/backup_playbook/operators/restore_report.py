@@ -56,7 +56,12 @@ class DocumentRestore(DocumentRestoreTest):
         """Return what the report says."""
         if known and known.replacing:
             return recovery_report(self.access, known, end, now)
-        return super().describe(known, end, now)
+        said = super().describe(known, end, now)
+        if known and known.kept:
+            where = f"as {known.kept} on {known.target}"
+            failed = f"Restore of {self.source} {where} failed at {end.failed}"
+            said["headline"] = failed if end.failed else f"{self.source} was restored {where}"
+        return said
 
 
 def restore_report(access: Access, title: str, known: Restoring, end: Ended, finished: datetime) -> dict[str, Any]:
