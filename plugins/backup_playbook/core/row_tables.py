@@ -117,7 +117,7 @@ def select_rows(keys: Sequence[str], where: str, table: TableShape) -> Selection
     if not table.key:
         raise RowRecoveryError(
             f"{table.label} has no primary key: nobody could tell its rows apart.",
-            "Restore the table into a database of its own, and copy the rows by hand.",
+            "Restore the table into a database of its own, and copy the rows manually.",
         )
     return Selection(tuple(dict.fromkeys(parse_key(key, table.label, table.key) for key in keys)), where)
 

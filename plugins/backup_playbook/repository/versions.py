@@ -20,7 +20,7 @@ class Version(NamedTuple):
 
 
 NO_VERSIONS = ("", "null")
-"""Answers of a store in the place of a version's id when it keeps none."""
+"""Answers of a store that keeps no versions, where the id of one would be."""
 _NEEDED = "the backups of files are versions of its objects, and the next run would overwrite the last one"
 
 

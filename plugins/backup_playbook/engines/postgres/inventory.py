@@ -310,7 +310,7 @@ def require_damage_to_show(facts: ServerFacts, label: str) -> None:
 def quoted(*names: str) -> str:
     """Write a name as an SQL identifier, always in double quotes.
 
-    By hand, like `literal`: libpq would look at the encoding of whatever connection was opened last.
+    Like `literal`, without libpq, which would look at the encoding of whatever connection was opened last.
     """
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
