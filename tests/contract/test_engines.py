@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from backup_playbook.core.details import Details
 from backup_playbook.core.errors import CancelledError, RestoreError, SourceError, VerificationError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.backup import Depth, Verification, take_backup
 from backup_playbook.engines.contract import Target
+from backup_playbook.engines.files.details import FilesDetails
+from backup_playbook.engines.mongodb.details import MongoDetails
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.layout import objects_folder
@@ -24,6 +28,8 @@ from tests.contract.cases import Case, FilesCase, MongoCase, PostgresCase, Sqlit
 from tests.integration.postgres.lab import SOURCE, Lab, assert_restored
 from tests.support.bytes_engine import BytesEngine
 from tests.support.damage import flip_a_bit
+
+DETAILS: dict[str, type[Details]] = {"postgres": PostgresDetails, "mongodb": MongoDetails, "files": FilesDetails}
 
 
 @pytest.fixture(scope="module", params=list(ABILITIES))
@@ -78,6 +84,12 @@ def test_the_manifest_names_exactly_what_is_stored(case: Case, lab: Lab) -> None
     assert manifest.started_at <= manifest.snapshot_at <= manifest.finished_at
     assert case.engine.check_manifest(manifest) == []
     assert lab.catalog.manifest(SOURCE, manifest.backup_id) == manifest
+
+
+def test_the_manifest_says_all_that_a_model_of_its_details_has(case: Case, lab: Lab) -> None:
+    manifest, model = back_up(case, lab), DETAILS[case.engine.name]
+    assert model.model_fields.keys() - manifest.details.keys() == {"copy_of"}
+    assert model.of(manifest).written().items() <= manifest.details.items()
 
 
 @pytest.mark.parametrize("depth", list(Depth))

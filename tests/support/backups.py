@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from backup_playbook.core.evidence import MODELS, Evidence
 from backup_playbook.core.model import (
     EncryptionRecord,
     EvidenceKind,
@@ -48,3 +49,8 @@ def manifest(
         finished_at=taken_at, tools={}, compression="zstd level 1", encryption=encryption or EncryptionRecord(),
         details={}, objects=(item,), tables=records,
     ).sealed()  # fmt: skip
+
+
+def said(kind: EvidenceKind, **told: object) -> Evidence:
+    """Evidence that says no more than this, as an earlier release or a person may have written it."""
+    return MODELS[kind].model_construct(**told)

@@ -20,6 +20,7 @@ from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import SOURCE, FilesLab
 from tests.integration.files.test_copies import copy, newest_of
+from tests.support.backups import said
 from tests.support.damage import flip_a_bit
 from tests.support.ordinary_user import ordinary_user
 
@@ -64,8 +65,10 @@ def test_a_copy_that_was_repaired_is_the_one_that_was_verified_first(lab: FilesL
     lab.write("a")
     manifest = lab.backup()
     copy(lab, offsite, manifest)
-    old = {"manifest_seal": newest_of(offsite).seal}  # as evidence was before it named the origin
-    offsite.catalog.add_evidence(SOURCE, manifest.backup_id, EvidenceKind.VERIFIED, old)
+    old = said(
+        EvidenceKind.VERIFIED, manifest_seal=newest_of(offsite).seal
+    )  # as evidence was before it named the origin
+    offsite.catalog.add_evidence(SOURCE, manifest.backup_id, old)
     for _ in range(2):
         broken(offsite, "a")
         assert scrubbed(offsite).rejected == 1

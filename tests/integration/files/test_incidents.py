@@ -17,6 +17,7 @@ from backup_playbook.streams.processes import Cancellation
 from tests.integration.files.lab import NOT_UTF8, SOURCE, FilesLab, state
 from tests.integration.files.restore_sh import run_restore_sh
 from tests.integration.files.test_restore import restore, script_of
+from tests.support.backups import said
 from tests.support.damage import flip_a_bit, refuse_to_read
 
 
@@ -80,7 +81,7 @@ def test_after_a_rejection_losses_are_guarded_and_what_is_gone_goes(lab: FilesLa
     lab.write("closed/inside")
     lab.write(NOT_UTF8)
     first = lab.backup()
-    lab.catalog.add_evidence(SOURCE, first.backup_id, EvidenceKind.REJECTED, {"what": "damaged"})
+    lab.catalog.add_evidence(SOURCE, first.backup_id, said(EvidenceKind.REJECTED, what="damaged"))
     for number in range(1, 30):
         (lab.root / f"{number:02}").rename(lab.root.parent / f"{number:02}")
     with pytest.raises(SourceError, match=r"29 of 32 files .* are lost"):
@@ -132,7 +133,7 @@ def test_after_a_rejection_what_cannot_be_read_is_kept(lab: FilesLab, monkeypatc
     lab.write("secret")
     lab.write("open")
     first = lab.backup()
-    lab.catalog.add_evidence(SOURCE, first.backup_id, EvidenceKind.REJECTED, {"what": "damaged"})
+    lab.catalog.add_evidence(SOURCE, first.backup_id, said(EvidenceKind.REJECTED, what="damaged"))
     scandir, real = os.scandir, os.open
 
     def refuse(path: bytes) -> object:
@@ -208,7 +209,7 @@ def test_one_rejected_backup_costs_one_full_upload(lab: FilesLab) -> None:
     old = lab.backup()
 
     def reject() -> None:
-        lab.catalog.add_evidence(SOURCE, old.backup_id, EvidenceKind.REJECTED, {"what": "damaged"})
+        lab.catalog.add_evidence(SOURCE, old.backup_id, said(EvidenceKind.REJECTED, what="damaged"))
 
     reject()
     anew = lab.backup()
@@ -217,7 +218,7 @@ def test_one_rejected_backup_costs_one_full_upload(lab: FilesLab) -> None:
     reject()  # the daily verification reads it again
     following = lab.backup()
     assert (following.details["previous"], following.details["done"]["uploaded"]) == (anew.backup_id, 0)
-    lab.catalog.add_evidence(SOURCE, anew.backup_id, EvidenceKind.REJECTED, {"what": "damaged"})
+    lab.catalog.add_evidence(SOURCE, anew.backup_id, said(EvidenceKind.REJECTED, what="damaged"))
     assert lab.backup().details["previous"] == ""
 
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from backup_playbook.core.errors import UnequalError
-from backup_playbook.engines.postgres.excluded import DETAIL as EXCLUDED
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.excluded import recomputed_by
-from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import Database, MakeScratch
 from tests.integration.postgres.lab import Lab, assert_restored, assert_same, backup_role_dsn, dump_text, source_of
@@ -165,7 +164,7 @@ def test_what_a_copy_computes_anew(
         before = lab.backup(source_of(postgres18.dsn(origin), chunk_bytes=128 << 10))
         session.execute("CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 * 3'")
     manifest = lab.backup(source_of(postgres18.dsn(origin), chunk_bytes=128 << 10))
-    assert {one["name"] for one in manifest.details[GENERATED]} == {"t", "parted_0", "moods"}
+    assert {one.name for one in PostgresDetails.of(manifest).generated or ()} == {"t", "parted_0", "moods"}
     lab.restore_into(good, before)
     assert lab.prove(good, before).recomputed == ("the rows of 1 materialised view",)
     lab.restore_into(bad, manifest)
@@ -182,7 +181,7 @@ def test_what_a_copy_computes_anew(
     assert "the backup is good" in caught.value.remedy
     asked = replace(bad, options=replace(bad.options, leave_out=lines))
     assert lab.prove(asked, manifest).recomputed[1:] == tuple(f"{line} (as asked)" for line in lines)
-    details = {name: value for name, value in manifest.details.items() if name not in (GENERATED, EXCLUDED)}
+    details = {name: value for name, value in manifest.details.items() if name not in ("generated", "excluded")}
     old = replace(lab.reader(manifest), manifest=manifest.model_copy(update={"details": details}))
     assert bad.prove(old, lab.cancellation).recomputed == (
         "the rows of 1 materialised view",
@@ -209,7 +208,7 @@ def test_what_is_not_in_a_backup(
         session.execute("CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w")
         session.execute("CREATE USER MAPPING FOR PUBLIC SERVER s")
     manifest = lab.backup(source_of(postgres18.dsn(origin)))
-    assert manifest.details[EXCLUDED] == {
+    assert manifest.details["excluded"] == {
         "subscriptions": 0, "user_mappings": 1, "materialised_views": 0, "extension_tables": ["public.lost"],
     }  # fmt: skip
     with postgres18.connect() as session:

@@ -11,6 +11,7 @@ from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import EvidenceName
 from backup_playbook.repository.store import ObjectStore
 from embedded.s3 import S3Gateway
+from tests.support.backups import said
 
 START = datetime(2019, 3, 1, 2, tzinfo=UTC)
 
@@ -99,9 +100,9 @@ def test_latest_word_counts(store: ObjectStore, folder: Path) -> None:
     catalog = Catalog(store)
     (entry,) = catalog.backups("shop")
     assert (entry.rejected, entry.held, entry.tier) == (False, False, "")
-    catalog.add_evidence("shop", identity, EvidenceKind.REJECTED, {"what": "a flipped bit"}, qualifier="full")
-    catalog.add_evidence("shop", identity, EvidenceKind.HELD, {"reason": "audit"})
-    catalog.add_evidence("shop", identity, EvidenceKind.TIERED, {}, qualifier="monthly")
+    catalog.add_evidence("shop", identity, said(EvidenceKind.REJECTED, what="a flipped bit"), qualifier="full")
+    catalog.add_evidence("shop", identity, said(EvidenceKind.HELD, reason="audit"))
+    catalog.add_evidence("shop", identity, said(EvidenceKind.TIERED), qualifier="monthly")
     (entry,) = catalog.backups("shop")
     assert (entry.verified, entry.rejected, entry.held, entry.tier) == (None, True, True, "monthly")
     rejected = entry.latest(EvidenceKind.REJECTED)

@@ -32,7 +32,7 @@ from backup_playbook.streams.encryption import Encryption, Keyring
 from backup_playbook.streams.processes import Cancellation
 from embedded.s3 import S3Gateway
 from tests.integration.repository.conftest import MakeStore
-from tests.support.backups import manifest
+from tests.support.backups import manifest, said
 from tests.support.bytes_engine import BytesEngine
 from tests.support.damage import flip_a_bit, refuse_to_read
 from tests.support.s3_proxy import Fault, Request, S3Proxy
@@ -150,8 +150,8 @@ def test_a_clock_that_was_ahead_hides_no_damage(
 def test_unequal_copy_is_a_finding_that_no_reading_ends(catalogs: Catalogs) -> None:
     old, newest = back_up(catalogs, age=DAY), back_up(catalogs)
     for catalog in catalogs.values():
-        body = {"what": "public.users has 3 rows instead of 4."}
-        catalog.add_evidence("shop", old.backup_id, EvidenceKind.UNEQUAL, body, qualifier="restore")
+        unequal = said(EvidenceKind.UNEQUAL, what="public.users has 3 rows instead of 4.")
+        catalog.add_evidence("shop", old.backup_id, unequal, qualifier="restore")
     assert scrub(catalogs).rejected == 0
     [finding] = findings(catalogs)
     assert (finding.severity, finding.key) == ("high", f"shop/unequal/{old.backup_id}")
@@ -336,12 +336,12 @@ def test_a_loss_is_found_by_the_night_and_by_the_day(catalogs: Catalogs) -> None
         taken = datetime.now(UTC) - days * DAY
         made = manifest(taken, {"payments": rows, "events": 4_000_000})
         catalogs["primary"].seal(made, "")
-        catalogs["primary"].add_evidence("shop", made.backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
+        catalogs["primary"].add_evidence("shop", made.backup_id, said(EvidenceKind.VERIFIED), qualifier="full")
     now = datetime.now(UTC)
     assert told(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
     older = manifest(now - 1.5 * DAY, {}).backup_id
     catalogs["primary"].store.put(manifest_key("shop", older), b"{}")
-    catalogs["primary"].add_evidence("shop", older, EvidenceKind.VERIFIED, {}, qualifier="full")
+    catalogs["primary"].add_evidence("shop", older, said(EvidenceKind.VERIFIED), qualifier="full")
     assert told(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
     facts = gather_facts("shop", EXPECTED, REPOSITORIES, catalogs.__getitem__, now)
     assert [one.what for one in assess(facts, now) if one.key == "shop/rows"] == [
@@ -360,8 +360,8 @@ def test_facts_of_a_night_take_few_requests(catalogs: Catalogs, proxy: S3Proxy) 
 def test_recovery_points(catalogs: Catalogs, make_store: MakeStore) -> None:
     proven, newest = back_up(catalogs, age=DAY), back_up(catalogs)
     times = {"restore": 3.0, "prove": 1.0}
-    body = {"content_bytes": proven.content_bytes, "seconds": times}
-    catalogs["primary"].add_evidence("shop", proven.backup_id, EvidenceKind.RESTORED, body, qualifier="primary")
+    restored = said(EvidenceKind.RESTORED, content_bytes=proven.content_bytes, seconds=times)
+    catalogs["primary"].add_evidence("shop", proven.backup_id, restored, qualifier="primary")
     points = find_recovery_points("shop", REPOSITORIES, catalogs.__getitem__, ENGINE, datetime.now(UTC))
     assert {kind: point.backup_id for kind, point in points.newest.items()} == {
         "proven": proven.backup_id,

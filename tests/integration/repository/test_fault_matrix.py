@@ -27,6 +27,7 @@ from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 from tests.conftest import Bucket
 from tests.integration.repository.conftest import MakeStore
+from tests.support.backups import said
 from tests.support.bytes_engine import BytesEngine
 from tests.support.s3_proxy import Fault, S3Proxy, every, from_on
 
@@ -57,7 +58,7 @@ class Night:
             streams=1,
             cancellation=cancellation,
         )
-        self.primary.add_evidence("shop", manifest.backup_id, EvidenceKind.COPIED, {}, qualifier="offsite")
+        self.primary.add_evidence("shop", manifest.backup_id, said(EvidenceKind.COPIED), qualifier="offsite")
         self.verify(self.offsite, manifest.backup_id)
         plan = removal.plan(self.primary, "shop", POLICY, datetime.now(UTC))
         removal.apply(self.primary, "shop", plan)

@@ -18,6 +18,7 @@ from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
 from tests.integration.repository.conftest import MakeStore
+from tests.support.backups import said
 from tests.support.bytes_engine import BytesEngine
 
 MIB = 1 << 20
@@ -69,7 +70,7 @@ def test_verdicts_on_the_content_are_known_to_all_copies(
 
     def note(kind: EvidenceKind, *catalogs: Catalog) -> None:
         for catalog in catalogs:
-            catalog.add_evidence("shop", manifest.backup_id, kind, {}, qualifier="restore")
+            catalog.add_evidence("shop", manifest.backup_id, said(kind), qualifier="restore")
 
     def share() -> int:
         return share_verdicts(one, other, "shop") + share_verdicts(other, one, "shop")

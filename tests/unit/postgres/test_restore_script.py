@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_playbook.core.model import EncryptionRecord, Manifest, ObjectKind, StoredObject, TablePart, TableRecord
+from backup_playbook.engines.postgres.details import PostgresDetails, Roles
 from backup_playbook.engines.postgres.restore_script import render
 
 NOW = datetime(2026, 11, 23, 2, 0, 4, tzinfo=UTC)
@@ -40,13 +41,15 @@ def manifest(names: list[str], collation: str, setting: str, recipient: str) -> 
         backup_id="20261123T020004Z-7f3a91", source="shop", engine="postgres", started_at=NOW, snapshot_at=NOW,
         finished_at=NOW, tools={}, compression="zstd level 1",
         encryption=EncryptionRecord(method="gpg_recipients", recipients=(recipient,)),
-        details={
-            "server_version": "18.4", "server_version_number": 180004, "encoding": "UTF8",
-            "database": {
+        details=PostgresDetails(
+            server_version="18.4", server_version_number=180004, system_identifier="1", snapshot_lsn="0/1",
+            taken_from_standby=False, encoding="UTF8", python_codec="utf-8", large_objects=0, large_object_digest=None,
+            sequences=0, extensions=(), roles=Roles(policies=(), owners=()),
+            database={
                 "encoding": "UTF8", "datcollate": collation,
                 "settings": [{"role": setting, "settings": [f"search_path={setting}", f"my.x={setting}"]}],
             },
-        },
+        ).written(),
         objects=(
             stored("schema.dump.zst", ObjectKind.SCHEMA), stored("globals.sql.zst", ObjectKind.GLOBALS),
             stored("sequences.sql.zst", ObjectKind.SEQUENCES),

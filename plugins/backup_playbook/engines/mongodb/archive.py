@@ -9,6 +9,7 @@ from bson.errors import BSONError
 from backup_playbook.core.errors import VerificationError
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.engines.mongodb.collections import Collection, metadata_file, object_name
+from backup_playbook.engines.mongodb.details import SNAPSHOT, MongoDetails
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.blocks import Blocks
 from backup_playbook.streams.parallel import Job, run_by_size
@@ -17,15 +18,16 @@ from backup_playbook.streams.processes import Cancellation
 
 def consistency_note(manifest: Manifest) -> str:
     """Tell people which collections were read at a time of their own; empty for one snapshot."""
-    if manifest.details["consistency"] != "snapshot":
+    details = MongoDetails.of(manifest)
+    if details.consistency != SNAPSHOT:
         return ", each collection at a moment of its own"
-    own = manifest.details.get("unsnapshotted")
+    own = details.unsnapshotted
     return f", but {', '.join(own)} at a moment of {'their' if len(own) > 1 else 'its'} own" if own else ""
 
 
 def left_out(manifest: Manifest) -> tuple[str, ...]:
     """List, in words, what no restored copy of this backup gets."""
-    search = manifest.details.get("search_indexes", {})
+    search = MongoDetails.of(manifest).search_indexes
     if search is None:
         return ("users and roles", "search indexes, if there are any: the user who took the backup may not list them")
     named = (f"the search indexes {', '.join(names)} of {name}" for name, names in sorted(search.items()))
@@ -34,13 +36,13 @@ def left_out(manifest: Manifest) -> tuple[str, ...]:
 
 def metadata_names(manifest: Manifest) -> dict[str, str]:
     """Map the objects that hold options and indexes to the names of their collections and views."""
-    names = (*(table.name for table in manifest.tables), *manifest.details["views"])
+    names = (*(table.name for table in manifest.tables), *MongoDetails.of(manifest).views)
     return {_metadata_object(manifest, name): name for name in names}
 
 
 def _metadata_object(manifest: Manifest, name: str) -> str:
     suffix = ".zst" if manifest.encryption.method == "none" else ".zst.gpg"
-    return object_name(metadata_file(manifest.details["database"], name)) + suffix
+    return object_name(metadata_file(MongoDetails.of(manifest).database, name)) + suffix
 
 
 def read_collections(reader: BackupReader, streams: int, cancellation: Cancellation) -> list[Collection]:

@@ -6,11 +6,13 @@ from pydantic import Field
 
 from backup_playbook.core.details import MomentDetails
 
+SNAPSHOT, PER_COLLECTION = "snapshot", "per collection"
+
 
 class MongoDetails(MomentDetails):
     """Facts about the server and the database.
 
-    consistency: `snapshot` or `per collection`; unsnapshotted: collections that were read at a moment of their own
+    consistency: SNAPSHOT or PER_COLLECTION; unsnapshotted: collections that were read at a moment of their own
     although the others were not. cluster_time: of the snapshot, seconds and ordinal. views: names. left_out:
     collections that are in no backup. search_indexes: names by collection; None when they could not be listed.
     collections: UUIDs by name.
@@ -23,5 +25,5 @@ class MongoDetails(MomentDetails):
     database: str
     views: tuple[str, ...]
     left_out: tuple[str, ...] = ()
-    search_indexes: dict[str, tuple[str, ...]] | None = Field(default_factory=dict)
+    search_indexes: dict[str, list[str]] | None = Field(default_factory=dict)
     collections: dict[str, str]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any
 
 import pymongo
 from pymongo.database import Database
@@ -26,6 +25,7 @@ from backup_playbook.engines.mongodb.connection import (
     deployment,
     explained,
 )
+from backup_playbook.engines.mongodb.details import PER_COLLECTION, SNAPSHOT, MongoDetails
 from backup_playbook.engines.mongodb.documents import BATCH_BYTES, DocumentCounter
 from backup_playbook.engines.mongodb.ranges import IdRange, split
 from backup_playbook.engines.mongodb.raw_batches import RawBatches
@@ -204,7 +204,7 @@ class _Dump:
             "mongodb",
             snapshot_at=self._snapshot_time.taken_at,
             tools={"pymongo": pymongo.version},
-            details=self._details(),
+            details=self._details().written(),
             objects=(one.item for one in written),
             tables=(
                 _record(self._database.name, item, parts[item.name])
@@ -213,20 +213,20 @@ class _Dump:
             ),
         )
 
-    def _details(self) -> dict[str, Any]:
+    def _details(self) -> MongoDetails:
         time = self._snapshot_time.cluster_time
-        return {
-            "server_version": self._server.version,
-            "deployment": self._server.kind,
-            "consistency": "snapshot" if time else "per collection",
-            "cluster_time": [time.time, time.inc] if time else None,
-            "unsnapshotted": list(self._snapshot_time.unsnapshotted),
-            "database": self._database.name,
-            "views": [item.name for item in self._snapshot_time.collections if item.is_view],
-            "left_out": list(self._source.leave_out),
-            "search_indexes": self._search,
-            "collections": {item.name: item.uuid for item in self._snapshot_time.collections if item.uuid},
-        }
+        return MongoDetails(
+            server_version=self._server.version,
+            deployment=self._server.kind,
+            consistency=SNAPSHOT if time else PER_COLLECTION,
+            cluster_time=(time.time, time.inc) if time else None,
+            unsnapshotted=tuple(self._snapshot_time.unsnapshotted),
+            database=self._database.name,
+            views=tuple(item.name for item in self._snapshot_time.collections if item.is_view),
+            left_out=tuple(self._source.leave_out),
+            search_indexes=self._search,
+            collections={item.name: item.uuid for item in self._snapshot_time.collections if item.uuid},
+        )
 
 
 def has_ranges(collection: Collection, server: Deployment) -> bool:

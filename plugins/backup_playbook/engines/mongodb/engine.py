@@ -10,6 +10,7 @@ from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.engines.contract import CopyOptions, DatabaseEngine, Scope
 from backup_playbook.engines.mongodb.archive import consistency_note, left_out, metadata_names, read_collection
 from backup_playbook.engines.mongodb.collections import WORDS
+from backup_playbook.engines.mongodb.details import MongoDetails
 from backup_playbook.engines.mongodb.documents import DocumentCounter
 from backup_playbook.engines.mongodb.kept import drop_statement
 from backup_playbook.engines.mongodb.restore_script import render
@@ -41,7 +42,7 @@ class MongoEngine:
 
     def database(self, manifest: Manifest) -> str:
         """Return the name of the database that was backed up."""
-        return str(manifest.details["database"])
+        return MongoDetails.of(manifest).database
 
     def undo_kept(self, name: str) -> str:
         """Return the statement that drops a kept copy."""

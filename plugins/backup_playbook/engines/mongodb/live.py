@@ -20,6 +20,7 @@ from backup_playbook.engines.live_database import (
 from backup_playbook.engines.mongodb.archive import left_out
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.counts import count_documents, count_exchanged
+from backup_playbook.engines.mongodb.details import MongoDetails
 from backup_playbook.engines.mongodb.preflight import inspect_live
 from backup_playbook.engines.mongodb.promotion import MongoPromotion
 from backup_playbook.engines.mongodb.quarantine import drop_quarantine, find_quarantine
@@ -77,7 +78,7 @@ class MongoLive:
         """Look whether a copy of this backup can replace the live database. Raises RestoreError."""
         manifest = reader.manifest
         free = inspect_live(self.server, manifest, quarantine)
-        stays = (f"{name} is not in backups, and stays as it is." for name in manifest.details.get("left_out", ()))
+        stays = (f"{name} is not in backups, and stays as it is." for name in MongoDetails.of(manifest).left_out)
         return Inspection("", (
             room_remark(free, manifest.content_bytes),
             f"No copy has these: {', '.join(left_out(manifest))}.",

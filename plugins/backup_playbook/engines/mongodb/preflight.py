@@ -11,6 +11,7 @@ from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.mongodb.collections import TTL, in_set, list_collections
 from backup_playbook.engines.mongodb.connection import HAS_NONE, Document, MongoServer, deployment
+from backup_playbook.engines.mongodb.details import MongoDetails
 from backup_playbook.engines.mongodb.kept import require_room
 
 LONGEST_NAMESPACE = 255
@@ -74,7 +75,7 @@ def _sharded(database: Database[Document]) -> Iterator[tuple[str, str]]:
 
 def _fixed(database: Database[Document], manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Find collections that MongoDB does not rename, or would empty once they are set aside."""
-    live = list_collections(database, manifest.details.get("left_out", ()))
+    live = list_collections(database, MongoDetails.of(manifest).left_out)
     fixed = {item.name for item in live if item.kind == "timeseries" or item.name.startswith("system.")}
     fixed |= {item.name for item in live if not item.is_view and TTL in item.options}
     fixed |= {table.name for table in manifest.tables if table.kind == "timeseries" or table.name.startswith("system.")}

@@ -21,6 +21,7 @@ from backup_playbook.engines.mongodb.archive import read_collections
 from backup_playbook.engines.mongodb.collections import TTL, Collection, identity, list_collections, list_indexes
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
 from backup_playbook.engines.mongodb.definitions import create_collection, create_indexes
+from backup_playbook.engines.mongodb.details import MongoDetails
 from backup_playbook.engines.mongodb.documents import batches
 from backup_playbook.engines.mongodb.exact import empty_again
 from backup_playbook.engines.mongodb.legacy import up_to_date
@@ -119,7 +120,8 @@ class Restore:
 
 def source_identity(manifest: Manifest) -> CollectionsIdentity:
     """Identify the backed-up database: no copy of it ever goes there, whatever the configuration says."""
-    return CollectionsIdentity(manifest.details["database"], frozenset(manifest.details["collections"].values()))
+    details = MongoDetails.of(manifest)
+    return CollectionsIdentity(details.database, frozenset(details.collections.values()))
 
 
 def require_empty(database: Database[Document], label: str, within: str = "") -> None:

@@ -13,12 +13,13 @@ from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.mongodb.archive import metadata_names
 from backup_playbook.engines.mongodb.collections import WORDS, Collection, bson_file, metadata_file
+from backup_playbook.engines.mongodb.details import PER_COLLECTION, SNAPSHOT, MongoDetails
 from backup_playbook.engines.stock_tools import fetched, fill, one_line
 
 _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 _CONSISTENCY = {
-    "snapshot": "The backup shows one moment of all collections.",
-    "per collection": "The backup shows each collection at a moment of its own: the server had no snapshots of them.",
+    SNAPSHOT: "The backup shows one moment of all collections.",
+    PER_COLLECTION: "The backup shows each collection at a moment of its own: the server had no snapshots of them.",
 }
 
 
@@ -30,23 +31,23 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "SIZE": human_bytes(manifest.content_bytes),
         "KILOBYTES": str(manifest.content_bytes // 1024 + 1),
         "SUMMARY": documents,
-        "DATABASE": shlex.quote(manifest.details["database"]),
-        "SERVER": shlex.quote(manifest.details["server_version"]),
+        "DATABASE": shlex.quote(MongoDetails.of(manifest).database),
+        "SERVER": shlex.quote(MongoDetails.of(manifest).server_version),
         "BODY": "\n".join(_body(manifest)),
     }
     return fill(_TEMPLATE, manifest, repository_url, words)
 
 
 def _consistency(manifest: Manifest) -> str:
-    own = manifest.details.get("unsnapshotted")
+    own = MongoDetails.of(manifest).unsnapshotted
     more = f" Capped collections are at a moment of their own: {', '.join(own)}." if own else ""
-    return _CONSISTENCY[manifest.details["consistency"]] + more
+    return _CONSISTENCY[MongoDetails.of(manifest).consistency] + more
 
 
 def _body(manifest: Manifest) -> Iterator[str]:
     objects = {item.name: item for item in manifest.objects}
     for name, collection in metadata_names(manifest).items():
-        yield f"get {fetched(objects[name])} {_file(metadata_file(manifest.details['database'], collection))}"
+        yield f"get {fetched(objects[name])} {_file(metadata_file(MongoDetails.of(manifest).database, collection))}"
     for table in manifest.tables:
         file = _file(bson_file(table.namespace, Collection(table.name, table.kind, {}).data_name))
         yield f'touch "$work/dump/"{file}'

@@ -21,6 +21,7 @@ from backup_playbook.core.proof import Proof
 from backup_playbook.engines.contract import WHOLE, CopyOptions, CopyServer, Room, ScratchTarget
 from backup_playbook.engines.mongodb.collections import SCRATCH_MARK, identity
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, deployment, explained, release
+from backup_playbook.engines.mongodb.details import MongoDetails
 from backup_playbook.engines.mongodb.kept import SERVERS_OWN, is_kept, keep, require_new, require_room
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
@@ -148,7 +149,7 @@ class MongoScratch(MongoTarget):
     def create(self, manifest: Manifest) -> None:
         """Make the scratch. Raises RestoreError when the server is older than the backup's."""
         with self.host.server.connect() as database:
-            found, needed = deployment(database), manifest.details["server_version"]
+            found, needed = deployment(database), MongoDetails.of(manifest).server_version
             if found.release < release(needed):
                 raise RestoreError(
                     f"{self.host.server.label} is MongoDB {found.version}, older than the {needed} that the backup "

@@ -14,6 +14,7 @@ from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
 from backup_playbook.engines.contract import ScratchHost, ScratchTarget
 from backup_playbook.engines.mongodb.connection import Document, MongoServer, explained
+from backup_playbook.engines.mongodb.details import MongoDetails
 from backup_playbook.engines.mongodb.promotion import keep_exposed
 from backup_playbook.engines.mongodb.proof import prove
 from backup_playbook.engines.mongodb.restore import Restore
@@ -83,7 +84,7 @@ class MongoCopy(MongoTarget):
 
     def create(self, manifest: Manifest) -> None:
         """Write the mark of the copy."""
-        now, left_out = datetime.now(UTC), tuple(manifest.details.get("left_out", ()))
+        now, left_out = datetime.now(UTC), MongoDetails.of(manifest).left_out
         made = CollectionSet(self.name, "scratch", manifest.source, self.owner, now, manifest.backup_id)
         with self.host.server.connect() as database:
             save_set(database, replace(made, left_out=left_out))

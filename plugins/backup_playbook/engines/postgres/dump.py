@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from psycopg import Connection
@@ -20,9 +19,8 @@ from backup_playbook.engines.postgres.archive import SCHEMA_SECTIONS
 from backup_playbook.engines.postgres.clients import find_clients
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.copy_commands import Pages, copy_out, page_range
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.encodings import of_streams
-from backup_playbook.engines.postgres.excluded import DETAIL as EXCLUDED
-from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
 from backup_playbook.engines.postgres.generated import GeneratedColumns
 from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
@@ -254,37 +252,37 @@ class _Dump:
             "postgres",
             snapshot_at=self._snapshot.taken_at,
             tools={"postgres_clients": self._programs.clients.version},
-            details=self._details(),
+            details=self._details().written(),
             objects=(item.item for item in written),
             tables=(_record(table, parts[table.oid]) for table in self._tables),
         )
 
-    def _details(self) -> dict[str, Any]:
+    def _details(self) -> PostgresDetails:
         server = self._contents.server
-        return {
-            "server_version": server.version,
-            "server_version_number": server.version_number,
-            "system_identifier": server.system_identifier,
-            "snapshot_lsn": server.lsn,
-            "taken_from_standby": server.standby,
-            "unlogged": server.unlogged,
-            "without_rows": [
-                [table.namespace, table.name]
+        return PostgresDetails(
+            server_version=server.version,
+            server_version_number=server.version_number,
+            system_identifier=server.system_identifier,
+            snapshot_lsn=server.lsn,
+            taken_from_standby=server.standby,
+            unlogged=tuple((namespace, name) for namespace, name in server.unlogged),
+            without_rows=tuple(
+                (table.namespace, table.name)
                 for table in self._contents.tables
                 if table.label in self._source.without_rows
-            ],
-            EXCLUDED: self._contents.excluded,
-            GENERATED: self._generated,
-            "encoding": self._programs.encoding,
-            "python_codec": self._codec,
-            "large_objects": server.large_objects,
-            "large_object_digest": self._large_object_digest,
-            "sequences": len(self._contents.sequences),
-            "extensions": self._contents.extensions,
-            "roles": self._contents.roles,
-            "role_passwords": self._role_passwords,
-            "database": self._contents.properties,
-        }
+            ),
+            excluded=self._contents.excluded,
+            generated=tuple(self._generated),
+            encoding=self._programs.encoding,
+            python_codec=self._codec,
+            large_objects=server.large_objects,
+            large_object_digest=self._large_object_digest,
+            sequences=len(self._contents.sequences),
+            extensions=tuple(self._contents.extensions),
+            roles=self._contents.roles,
+            role_passwords=self._role_passwords,
+            database=self._contents.properties,
+        )
 
 
 def _record(table: Table, parts: list[TablePart]) -> TableRecord:

@@ -8,7 +8,6 @@ when one of them is not UTF-8: LATIN1 has a character for every byte, so that no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -19,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from backup_playbook.core.errors import SourceError
 
-_NO_ENCODING = "SQL_ASCII"
+NO_ENCODING = "SQL_ASCII"
 _NOT_IN_PYTHON = frozenset(("EUC_TW", "MULE_INTERNAL"))
 # of all that a backup or a recovery reads: names, labels, settings, and comments of databases
 _NAMES = """
@@ -41,10 +40,10 @@ SELECT pg_catalog.sum(pg_catalog.length(pg_catalog.convert_to(name, 'SQL_ASCII')
 def settle(connection: Connection[TupleRow], label: str, wanted: str | None = None) -> None:
     """Give a new connection the encoding of its database, or the `wanted` one. Raises SourceError."""
     of_server = _parameter(connection, b"server_encoding")
-    encoding = wanted or ("UTF8" if of_server == _NO_ENCODING else of_streams(of_server))
+    encoding = wanted or ("UTF8" if of_server == NO_ENCODING else of_streams(of_server))
     if encoding != _parameter(connection, b"client_encoding"):
         _set(connection, label, encoding)
-    if of_server == _NO_ENCODING and not wanted and not _is_utf8(connection):
+    if of_server == NO_ENCODING and not wanted and not _is_utf8(connection):
         _set(connection, label, "LATIN1")
     for name in ("json", "jsonb"):
         connection.adapters.register_loader(name, _Json)
@@ -53,14 +52,6 @@ def settle(connection: Connection[TupleRow], label: str, wanted: str | None = No
 def of_streams(server_encoding: str) -> str:
     """Encoding of COPY text, and of what the client programs write."""
     return "UTF8" if server_encoding in _NOT_IN_PYTHON else server_encoding
-
-
-def of_backup(details: Mapping[str, Any]) -> str:
-    """Client encoding in which `python_codec` of a manifest's details reads and writes names."""
-    encoding = str(details["encoding"])
-    if encoding != _NO_ENCODING:
-        return encoding
-    return "LATIN1" if details["python_codec"] == "iso8859-1" else "UTF8"
 
 
 def _parameter(connection: Connection[TupleRow], name: bytes) -> str:

@@ -12,6 +12,7 @@ from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.contract import CopyOptions, DatabaseEngine, Scope
 from backup_playbook.engines.postgres.clients import find_clients
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.kept import drop_statement
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.partial import read_part
@@ -48,7 +49,7 @@ class PostgresEngine:
 
     def database(self, manifest: Manifest) -> str:
         """Return the name of the database that was backed up."""
-        return str(manifest.details["database"]["datname"])
+        return PostgresDetails.of(manifest).database_name
 
     def undo_kept(self, name: str) -> str:
         """Return the statement that drops a kept copy."""
@@ -76,10 +77,13 @@ class PostgresEngine:
             for kind in (ObjectKind.SCHEMA, ObjectKind.GLOBALS)
             if kinds.count(kind) != 1
         ]
-        for kind, detail in ((ObjectKind.LARGE_OBJECTS, "large_objects"), (ObjectKind.SEQUENCES, "sequences")):
-            if manifest.details.get(detail) and kind not in kinds:
-                count = manifest.details[detail]
-                problems.append(f"It counts {count} {detail.replace('_', ' ')} and has no object for them.")
+        details = PostgresDetails.of(manifest)
+        for kind, count, what in (
+            (ObjectKind.LARGE_OBJECTS, details.large_objects, "large objects"),
+            (ObjectKind.SEQUENCES, details.sequences, "sequences"),
+        ):
+            if count and kind not in kinds:
+                problems.append(f"It counts {count} {what} and has no object for them.")
         holders = {item.name for item in manifest.objects if item.kind in (ObjectKind.TABLE, ObjectKind.PACK)}
         problems += [f"{name} holds rows of no table." for name in sorted(holders - manifest.parts_by_object.keys())]
         problems += [f"Rows are said to be in {name}, which it does not name." for name in
@@ -131,7 +135,7 @@ def _check_pack(manifest: Manifest, item: StoredObject, content: Blocks) -> None
         raise VerificationError(
             f"{item.name} has {len(found)} tables where the manifest says {len(expected)}.", _REMEDY
         )
-    codec = manifest.details["python_codec"]
+    codec = PostgresDetails.of(manifest).python_codec
     for packed, (table, part) in zip(found, expected, strict=True):
         header = copy_from_line(table.target, table.columns).encode(codec)
         if (packed.header, packed.rows, packed.bytes, packed.sha256) != (header, part.rows, part.bytes, part.sha256):
@@ -144,7 +148,7 @@ def _check_pack(manifest: Manifest, item: StoredObject, content: Blocks) -> None
 
 def _check_archive(manifest: Manifest, item: StoredObject, content: Blocks) -> None:
     """Let pg_restore read the table of contents; the rest is read for the digests."""
-    clients = find_clients(manifest.details["server_version_number"] // 10_000)
+    clients = find_clients(PostgresDetails.of(manifest).major)
     try:
         listing = processes.run([clients.pg_restore, "-l"], stdin=content)
     except ProcessFailedError as error:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, LiteralString
+from typing import LiteralString
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.words import counted
+from backup_playbook.engines.postgres.details import Excluded, PostgresDetails
 from backup_playbook.engines.postgres.inventory import quoted, read_row, some_of
 
-DETAIL = "excluded"
-"""Key of a manifest's details for what `read_excluded` returns; older backups have none."""
 PG_CRON = "pg_cron"
 PG_CRON_SCHEMA = "cron"
 
@@ -38,12 +37,12 @@ ORDER BY 1, 2
 """
 
 
-def read_excluded(connection: Connection[TupleRow]) -> dict[str, Any]:
+def read_excluded(connection: Connection[TupleRow]) -> Excluded:
     """Read the counts, and the names of tables of extensions that have rows and are in no backup."""
     rows = connection.execute(_EXTENSION_TABLES, [PG_CRON]).fetchall()
     tables = [f"{namespace}.{name}" for namespace, name, readable in rows
               if not readable or _has_rows(connection, namespace, name)]  # fmt: skip
-    return {**read_row(connection, _COUNTS), "extension_tables": tables}
+    return Excluded(**read_row(connection, _COUNTS), extension_tables=tuple(tables))
 
 
 def _has_rows(connection: Connection[TupleRow], *name: str) -> bool:
@@ -53,30 +52,31 @@ def _has_rows(connection: Connection[TupleRow], *name: str) -> bool:
 
 def has_cron(manifest: Manifest) -> bool:
     """Whether the database has pg_cron, which no copy gets."""
-    return any(item["name"] == PG_CRON for item in manifest.details.get("extensions", ()))
+    return any(item.name == PG_CRON for item in PostgresDetails.of(manifest).extensions)
 
 
 def left_out(manifest: Manifest) -> Iterator[str]:
     """List in words what no restored copy of this backup gets."""
-    excluded = manifest.details.get(DETAIL)
+    details = PostgresDetails.of(manifest)
+    excluded = details.excluded
     if excluded is None:
         yield from ("subscriptions", "user mappings of foreign servers")
     else:
-        if count := excluded["subscriptions"]:
-            yield counted(count, "subscription")
-        if count := excluded["user_mappings"]:
-            yield f"{counted(count, 'user mapping')} of foreign servers"
-        if tables := excluded["extension_tables"]:
+        if excluded.subscriptions:
+            yield counted(excluded.subscriptions, "subscription")
+        if excluded.user_mappings:
+            yield f"{counted(excluded.user_mappings, 'user mapping')} of foreign servers"
+        if tables := excluded.extension_tables:
             yield (
                 f"the rows of {some_of(tables)} (tables of extensions, which these do not register for backups: a copy "
                 "has what CREATE EXTENSION writes into them)"
             )
     if has_cron(manifest):
         yield "pg_cron and its jobs"
-    if unlogged := manifest.details.get("unlogged"):
+    if unlogged := details.unlogged:
         names = [".".join(name) for name in unlogged]
         yield f"the contents of {some_of(names)} (unlogged: the standby that was read has none)"
-    if unwanted := manifest.details.get("without_rows"):
+    if unwanted := details.without_rows:
         yield f"the rows of {some_of(['.'.join(name) for name in unwanted])} (`without_rows` of the source)"
 
 
@@ -94,7 +94,7 @@ def recomputed(views: int, generated: int = 0, anew: Iterable[str] = ()) -> tupl
 
 def recomputed_by(manifest: Manifest) -> tuple[str, ...]:
     """List what a copy will compute anew, as far as it is known without one."""
-    excluded = manifest.details.get(DETAIL)
+    excluded = PostgresDetails.of(manifest).excluded
     if excluded is None:
         return ("the rows of materialised views", "the values of stored generated columns")
-    return recomputed(excluded["materialised_views"])
+    return recomputed(excluded.materialised_views)

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from backup_playbook.engines.postgres.copy_commands import copy_out
+from backup_playbook.engines.postgres.details import GeneratedDigest, Name
 from backup_playbook.engines.postgres.inventory import Table
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.plan import WHOLE_TABLES, PackStream, TableStream, plan_streams
@@ -19,12 +19,6 @@ from backup_playbook.engines.postgres.programs import SnapshotPrograms
 from backup_playbook.engines.postgres.row_digests import RowMultiset, keeps_order
 from backup_playbook.streams.blocks import Blocks, Digest, drain, tap
 from backup_playbook.streams.parallel import Job, run_jobs
-
-DETAIL = "generated"
-"""Key of a manifest's details for a list of `Digests`; older backups have none."""
-
-Name = tuple[str, str]
-Digests = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class GeneratedColumns:
     streams: int
     watched: Callable[[Blocks], Blocks]
 
-    def digests(self, tables: Sequence[Table]) -> list[Digests]:
+    def digests(self, tables: Sequence[Table]) -> list[GeneratedDigest]:
         """Digest all their stored generated columns, with the names of tables and columns.
 
         Rows that a copy has in no order of its own count for the table that distributes them, whatever their order is.
@@ -52,33 +46,33 @@ class GeneratedColumns:
             jobs.append(Job(stream.estimate, partial(read, stream)))  # type: ignore[arg-type]
         return [found for group in run_jobs(jobs, self.streams, self.programs.cancellation) for found in group]
 
-    def differences(self, tables: Sequence[Table], expected: Iterable[Digests]) -> dict[str, str]:
-        """Write a sentence for each table of a copy that does not have the `expected` values, by `line_of`."""
-        known = {(one["namespace"], one["name"]): one for one in expected}
+    def differences(self, tables: Sequence[Table], expected: Iterable[GeneratedDigest]) -> dict[str, str]:
+        """Write a sentence for each table of a copy that does not have the `expected` values, by `line`."""
+        known = {one.table: one for one in expected}
         compared = []
         for table in tables:
-            columns = known.get(table.target if not keeps_order(table) else (table.namespace, table.name), {})
-            if columns and set(columns["columns"]) == set(table.generated):
-                compared.append(replace(table, generated=columns["columns"]))
+            wanted = known.get(table.target if not keeps_order(table) else (table.namespace, table.name))
+            if wanted and set(wanted.columns) == set(table.generated):
+                compared.append(replace(table, generated=list(wanted.columns)))
         return {
-            line_of(one): f"The table {one['namespace']}.{one['name']} has other values than the backup in what is "
-            f"generated: {', '.join(one['columns'])}. The same rows: what computes them gives something else now."
+            one.line: f"The table {one.namespace}.{one.name} has other values than the backup in what is "
+            f"generated: {', '.join(one.columns)}. The same rows: what computes them gives something else now."
             for one in self.digests(compared)
-            if one["digest"] != known[one["namespace"], one["name"]]["digest"]
+            if one.digest != known[one.table].digest
         }
 
-    def _table(self, stream: TableStream) -> list[Digests]:
+    def _table(self, stream: TableStream) -> list[GeneratedDigest]:
         digest = Digest()
         drain(tap(self._rows(stream.table), digest.update))
         return [_entry((stream.table.namespace, stream.table.name), stream.table, digest.sha256)]
 
-    def _pack(self, stream: PackStream) -> list[Digests]:
+    def _pack(self, stream: PackStream) -> list[GeneratedDigest]:
         reader = PackReader()
         drain(tap(self.watched(self.programs.pack(stream.tables)), reader.update))
         return [_entry((table.namespace, table.name), table, packed.sha256)
                 for table, packed in zip(stream.tables, reader.finish(), strict=True)]  # fmt: skip
 
-    def _in_any_order(self, name: Name, group: Sequence[Table]) -> list[Digests]:
+    def _in_any_order(self, name: Name, group: Sequence[Table]) -> list[GeneratedDigest]:
         rows = RowMultiset()
         for table in group:  # each partition may have an order of columns of its own
             drain(tap(self._rows(replace(table, columns=group[0].columns)), rows.update))
@@ -86,11 +80,6 @@ class GeneratedColumns:
 
     def _rows(self, table: Table) -> Blocks:
         return self.watched(self.programs.copy(copy_out(table)))
-
-
-def line_of(one: Digests) -> str:
-    """Line of `leave_out` that lets these columns have other values in a copy."""
-    return f"GENERATED {one['namespace']} {one['name']}"
 
 
 def remedy_for(lines: Iterable[str]) -> str:
@@ -102,5 +91,5 @@ def remedy_for(lines: Iterable[str]) -> str:
     )
 
 
-def _entry(name: Name, table: Table, digest: str) -> Digests:
-    return {"namespace": name[0], "name": name[1], "columns": table.columns, "digest": digest}
+def _entry(name: Name, table: Table, digest: str) -> GeneratedDigest:
+    return GeneratedDigest(namespace=name[0], name=name[1], columns=tuple(table.columns), digest=digest)

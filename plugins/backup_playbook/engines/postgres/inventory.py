@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, class_row, dict_row
 
 from backup_playbook.core.errors import SourceError
+from backup_playbook.engines.postgres.details import Extension, Roles
 
 NAMES_SHOWN = 10
 
@@ -247,15 +248,15 @@ def read_database_properties(connection: Connection[TupleRow]) -> dict[str, Any]
     return properties
 
 
-def read_extensions(connection: Connection[TupleRow]) -> list[dict[str, str]]:
+def read_extensions(connection: Connection[TupleRow]) -> list[Extension]:
     """List name, version and schema of each, but for plpgsql."""
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with connection.cursor(row_factory=class_row(Extension)) as cursor:
         return cursor.execute(_EXTENSIONS).fetchall()
 
 
-def read_roles(connection: Connection[TupleRow]) -> dict[str, list[str]]:
-    """List roles that a restore needs: `policies` name some; `owners` own something, or are granted it."""
-    return read_row(connection, _ROLES)
+def read_roles(connection: Connection[TupleRow]) -> Roles:
+    """List roles that a restore needs."""
+    return Roles(**read_row(connection, _ROLES))
 
 
 def read_row(connection: Connection[TupleRow], query: str) -> dict[str, Any]:
@@ -325,7 +326,7 @@ def _some(names: list[str], one: str, many: str) -> str:
     return f"the {one} {names[0]}" if len(names) == 1 else f"{len(names)} {many}: {some_of(names)}"
 
 
-def some_of(names: list[str]) -> str:
+def some_of(names: list[str] | tuple[str, ...]) -> str:
     """Join the first names, and say how many more there are."""
     more = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

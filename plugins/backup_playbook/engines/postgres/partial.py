@@ -11,9 +11,8 @@ from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest, ObjectKind, TableRecord
 from backup_playbook.core.words import counted
 from backup_playbook.engines.postgres.archive import REFRESH, is_large_object, is_left_out, restorable
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.excluded import left_out
-from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
-from backup_playbook.engines.postgres.generated import line_of
 from backup_playbook.engines.postgres.leave_out import find_left_out, with_what_needs_it
 from backup_playbook.engines.postgres.rights import ALL_RIGHTS, Rights, forced, of_superusers
 from backup_playbook.engines.postgres.table_of_contents import Entry, read_entries
@@ -28,7 +27,7 @@ class Part:
 
     only: as it was asked for. tables: those whose rows come. entries: of the archive, in its order. absent: tables
     that do not come at all. left_out: all that the copy does not get, in words. checks: see `leave_out.LeftOut`.
-    anew: generated columns whose values may be others, see `generated.line_of`.
+    anew: generated columns whose values may be others, see `details.GeneratedDigest.line`.
     """
 
     only: tuple[str, ...]
@@ -77,7 +76,7 @@ def read_part(
     contents = _Contents(read_entries(b"".join(reader.content(item))), manifest)
     absent = frozenset(contents.absent())
     part = _Selecting(manifest, contents, absent).run(only) if only else _whole(manifest, contents, absent)
-    anew = {line_of(one) for one in manifest.details.get(GENERATED, ())}.intersection(leave_out)
+    anew = {one.line for one in PostgresDetails.of(manifest).generated or ()}.intersection(leave_out)
     asked = find_left_out(contents.entries, [name for name in leave_out if name not in anew], contents.codec)
     above = [] if rights.superuser else of_superusers(part.entries)
     hidden = [] if rights.sees_all_rows else forced(part.entries)
@@ -105,10 +104,10 @@ class _Contents:
     def __init__(self, entries: Sequence[Entry], manifest: Manifest) -> None:
         self.entries, self._manifest = entries, manifest
         self.by_number = {one.number: one for one in entries}
-        self.codec = str(manifest.details["python_codec"])
+        self.codec = PostgresDetails.of(manifest).python_codec
         self.tables = {one.number: self._name(one) for one in entries if one.kind == b"TABLE"}
         self._with_rows = {(one.namespace, one.name): one for one in manifest.tables}
-        self._emptied = {(one, other) for one, other in manifest.details.get("without_rows", ())}
+        self._emptied = set(PostgresDetails.of(manifest).without_rows)
         self._partitions: dict[int, list[int]] = defaultdict(list)
         for attach in self.of(b"TABLE ATTACH"):
             partition, *parent = self.tables_of(attach)
@@ -231,7 +230,7 @@ class _Selecting:
         yield from left_out(self._manifest)
         if empty := sum(1 for name, table in self._records.items() if name not in chosen and table.rows):
             yield f"the rows of {counted(empty, 'other table')}"
-        if count := self._manifest.details["large_objects"]:
+        if count := PostgresDetails.of(self._manifest).large_objects:
             yield counted(count, "large object")
         yield from keys
         yield from _unfilled(views)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -12,7 +11,7 @@ from psycopg.rows import TupleRow
 from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.postgres.clients import Clients, find_clients
-from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.excluded import PG_CRON
 
 # pg_restore of 17 and newer sets transaction_timeout, which older servers do not know
@@ -90,22 +89,22 @@ def user_objects(connection: Connection[TupleRow]) -> int:
 
 
 def _version(major: int, manifest: Manifest) -> Iterator[str]:
-    needed = manifest.details["server_version_number"] // 10_000
+    needed = PostgresDetails.of(manifest).major
     if major < needed:
         yield f"It is Postgres {major}, older than the backup's {needed}."
 
 
 def _extensions(connection: Connection[TupleRow], manifest: Manifest) -> Iterator[str]:
-    wanted: list[dict[str, Any]] = [item for item in manifest.details["extensions"] if item["name"] != PG_CRON]
+    wanted = [item for item in PostgresDetails.of(manifest).extensions if item.name != PG_CRON]
     query = """
         SELECT a.name::text, a.default_version, bool_or(v.version = a.default_version AND (NOT v.superuser OR v.trusted
                  OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)))
         FROM pg_catalog.pg_available_extensions a JOIN pg_catalog.pg_available_extension_versions v USING (name)
         WHERE a.name = ANY (%s) GROUP BY 1, 2"""
-    rows = connection.execute(query, [[item["name"] for item in wanted]]).fetchall()
+    rows = connection.execute(query, [[item.name for item in wanted]]).fetchall()
     available = {name: (version, creatable) for name, version, creatable in rows}
     for item in wanted:
-        name, version = item["name"], item["version"]
+        name, version = item.name, item.version
         if name not in available:
             yield f"The extension {name} {version} is not installed there."
             continue
@@ -136,13 +135,14 @@ def _older(has: str, needed: str) -> bool:
 
 
 def _roles(connection: Connection[TupleRow], manifest: Manifest, owners: bool) -> Iterator[str]:
-    roles = manifest.details["roles"]
-    settings = {entry["role"] for entry in manifest.details["database"].get("settings", ())} - {None}
-    wanted = {*roles["policies"], *((*roles["owners"], *settings) if owners else ())}
+    details = PostgresDetails.of(manifest)
+    roles = details.roles
+    settings = {entry["role"] for entry in details.settings} - {None}
+    wanted = {*roles.policies, *((*roles.owners, *settings) if owners else ())}
     names = sorted(wanted)
-    as_bytes = [name.encode(manifest.details["python_codec"]) for name in names]
-    encodings = of_backup(manifest.details), manifest.details["database"]["encoding"]
+    as_bytes = [name.encode(details.python_codec) for name in names]
+    encodings = details.client_encoding, details.database["encoding"]
     for (place,) in connection.execute(_MISSING_ROLES, [as_bytes, *encodings]).fetchall():
         role = names[place - 1]
-        use = "policies name it" if role in roles["policies"] else "it owns, may use, or has settings of something"
+        use = "policies name it" if role in roles.policies else "it owns, may use, or has settings of something"
         yield f"The role {role} does not exist there ({use})."

@@ -31,10 +31,9 @@ from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.constraint_triggers import switched_off
 from backup_playbook.engines.postgres.copy_commands import copy_out
 from backup_playbook.engines.postgres.database_properties import setting_statements
-from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.excluded import recomputed
-from backup_playbook.engines.postgres.generated import DETAIL as GENERATED
-from backup_playbook.engines.postgres.generated import GeneratedColumns, line_of, remedy_for
+from backup_playbook.engines.postgres.generated import GeneratedColumns, remedy_for
 from backup_playbook.engines.postgres.inventory import Table, quoted
 from backup_playbook.engines.postgres.large_objects import large_object_digest
 from backup_playbook.engines.postgres.packs import PackReader, archived_rows
@@ -81,7 +80,7 @@ def prove(
     Raises UnequalError with everything that differs in `problems`, SourceError when the copy cannot be read,
     RestoreError when `defined` is needed and cannot be made.
     """
-    server = replace(server, encoding=of_backup(reader.manifest.details))
+    server = replace(server, encoding=PostgresDetails.of(reader.manifest).client_encoding)
     with Snapshot(server, LOCK_TIMEOUT_SECONDS) as snapshot:
         return _Proving(snapshot, reader, cancellation, defined, options).run()
 
@@ -101,10 +100,10 @@ class _Proving:
         self._codec = snapshot.connection.info.encoding
         rights = ALL_RIGHTS if options.owners else rights_of(snapshot.connection)
         self._part = read_part(reader, options.only, options.leave_out, rights)
-        details = self._manifest.details
+        self._details = details = PostgresDetails.of(self._manifest)
         clients = clients_for(self._manifest, self._contents.server.major)
-        self._programs = SnapshotPrograms(snapshot, clients, details["encoding"], cancellation)
-        self._unlogged = {tuple(name) for name in (*details.get("unlogged", ()), *details.get("without_rows", ()))}
+        self._programs = SnapshotPrograms(snapshot, clients, details.encoding, cancellation)
+        self._unlogged = {*details.unlogged, *details.without_rows}
         self._proofs: list[TableProof] = []
         self._problems: list[str] = []
         self._anew: dict[str, str] = {}
@@ -132,9 +131,8 @@ class _Proving:
 
     def _compare_settings(self) -> None:
         """Compare the settings of the database, and of roles in it, which only a restore with owners brings."""
-        backed_up = self._manifest.details["database"]
-        name = quoted(backed_up["datname"])
-        expected = set(setting_statements(backed_up, name))
+        name = quoted(self._details.database_name)
+        expected = set(setting_statements(self._details.database, name))
         found = set(setting_statements(self._contents.properties, name))
         for statement in expected ^ found:
             where = "of the backup is missing" if statement in expected else "is not in the backup"
@@ -264,11 +262,11 @@ class _Proving:
         self._sequences = len(found)
 
     def _compare_large_objects(self) -> None:
-        expected = self._manifest.details["large_objects"] if self._part.whole else 0
+        expected = self._details.large_objects if self._part.whole else 0
         found = self._contents.server.large_objects
         if found != expected:
             self._problems.append(f"There are {found} large objects where the backup has {expected}.")
-        elif found and large_object_digest(self._snapshot.connection) != self._manifest.details["large_object_digest"]:
+        elif found and large_object_digest(self._snapshot.connection) != self._details.large_object_digest:
             self._problems.append(f"Not all of the {found} large objects have the numbers and bytes of the backup.")
 
     def _compare_schema(self) -> None:
@@ -285,13 +283,12 @@ class _Proving:
 
     def _compare_generated(self, pairs: Sequence[Pair]) -> None:
         columns = GeneratedColumns(self._programs, self._streams, lambda blocks: self._tracked(blocks, 0))
-        expected = [one for one in self._manifest.details.get(GENERATED, ()) if line_of(one) not in self._part.anew]
+        expected = [one for one in self._details.generated or () if one.line not in self._part.anew]
         self._anew = columns.differences([table for table, _ in pairs], expected)
 
     def _recomputed(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
         views = [one for one in self._part.entries if one.kind == REFRESH]
-        known = GENERATED in self._manifest.details
-        unknown = 0 if known else sum(len(table.generated) for table, _ in pairs)
+        unknown = 0 if self._details.generated is not None else sum(len(table.generated) for table, _ in pairs)
         return recomputed(len(views), unknown, self._part.anew)
 
     # helpers

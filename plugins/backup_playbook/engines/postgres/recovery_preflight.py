@@ -14,6 +14,7 @@ from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.progress import human_bytes
 from backup_playbook.engines.postgres.connection import PostgresServer, require_no_pooler
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.handover import hand_over
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.preflight import require_fitting
@@ -95,7 +96,7 @@ def require_restorable(server: PostgresServer, manifest: Manifest, definitions: 
     """
     with server.connect(autocommit=True) as connection:
         require_fitting(connection, manifest, server.label, owners=True)
-        require_rights(connection, definitions, str(manifest.details["python_codec"]), server.label)
+        require_rights(connection, definitions, PostgresDetails.of(manifest).python_codec, server.label)
 
 
 def _missing_rights(connection: Connection[TupleRow], live: str) -> Iterator[tuple[str, str]]:

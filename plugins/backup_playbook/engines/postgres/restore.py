@@ -31,7 +31,7 @@ from backup_playbook.engines.postgres.archive import (
 from backup_playbook.engines.postgres.connection import PostgresServer, identity
 from backup_playbook.engines.postgres.copy_commands import copy_in
 from backup_playbook.engines.postgres.database_properties import setting_statements
-from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.inventory import quoted
 from backup_playbook.engines.postgres.leave_out import drop_checks
 from backup_playbook.engines.postgres.pack_loader import PackLoader
@@ -92,7 +92,7 @@ class Restore:
 
     def __post_init__(self) -> None:
         self._manifest = self.reader.manifest
-        self.server = replace(self.server, encoding=of_backup(self._manifest.details))
+        self.server = replace(self.server, encoding=PostgresDetails.of(self._manifest).client_encoding)
         self.production = [*self.production, source_identity(self._manifest)]
         self._late: list[tuple[str, Callable[[], None]]] | None = None
         """Tables that were refused, and how to load them again; None: what is refused is an error."""
@@ -185,7 +185,7 @@ class Restore:
         if self.options.owners:
             with explained(f"The settings of {self.server.label} could not be applied"):
                 name = quoted(self.server.database)
-                for statement in setting_statements(self._manifest.details["database"], name):
+                for statement in setting_statements(PostgresDetails.of(self._manifest).database, name):
                     connection.execute(statement.encode(connection.info.encoding))
 
     # the kinds of stream
@@ -263,7 +263,7 @@ class Restore:
 
     @property
     def _codec(self) -> str:
-        return str(self._manifest.details["python_codec"])
+        return PostgresDetails.of(self._manifest).python_codec
 
     def _content(self, item: StoredObject) -> Iterator[bytes]:
         for block in self._progress.track(self.reader.content(item), item.content_bytes):
@@ -280,7 +280,7 @@ class Restore:
             emptied = keeps_order(table)
             if emptied:
                 connection.execute(f"TRUNCATE ONLY {quoted(*table.target)}".encode(self._codec))
-            command = copy_in(table, self._manifest.details["encoding"], frozen=emptied)
+            command = copy_in(table, PostgresDetails.of(self._manifest).encoding, frozen=emptied)
             with connection.cursor().copy(command.encode(self._codec)) as copy:
                 yield copy
 
@@ -314,7 +314,5 @@ class Restore:
 
 def source_identity(manifest: Manifest) -> DatabaseIdentity:
     """Identity of the database that was backed up: no copy of it ever goes there."""
-    details = manifest.details
-    return DatabaseIdentity(
-        details["system_identifier"], int(details["database"]["oid"]), details["database"]["datname"]
-    )
+    details = PostgresDetails.of(manifest)
+    return DatabaseIdentity(details.system_identifier, int(details.database["oid"]), details.database_name)

@@ -15,7 +15,8 @@ from backup_playbook.core.words import EngineWords
 from backup_playbook.engines.postgres.archive import AFTER_ATTACH, ATTACH, LAST
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
 from backup_playbook.engines.postgres.database_properties import setting_statements
-from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.details import PostgresDetails
+from backup_playbook.engines.postgres.encodings import NO_ENCODING
 from backup_playbook.engines.postgres.excluded import has_cron
 from backup_playbook.engines.postgres.session import SETTINGS, libpq_options
 from backup_playbook.engines.stock_tools import fetched, fill, one_line
@@ -30,15 +31,16 @@ _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 
 def render(manifest: Manifest, repository_url: str) -> str:
     """Write the script for a backup."""
-    properties = manifest.details["database"]
+    details = PostgresDetails.of(manifest)
+    properties = details.database
     amount = EngineWords().amount(len(manifest.tables), manifest.rows)
     words = {
-        "MAJOR": str(manifest.details["server_version_number"] // 10_000),
+        "MAJOR": str(details.major),
         "LOCALE": one_line(f"The source had encoding {properties['encoding']}, collation {properties['datcollate']}."),
         "OPTIONS": libpq_options(SETTINGS),
-        "ENCODING": manifest.details["encoding"],
+        "ENCODING": details.encoding,
         "NAMES": _encoding_of_names(manifest),
-        "PASSWORDS": _PASSWORDS[manifest.details.get("role_passwords")],
+        "PASSWORDS": _PASSWORDS[details.role_passwords],
         "ATTACH": ATTACH,
         "AFTER_ATTACH": AFTER_ATTACH,
         "LAST": LAST,
@@ -64,7 +66,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
     yield from _rows(manifest, by_kind)
     yield 'echo "building indexes and constraints" >&2'
     yield 'post_data || fail "Indexes or constraints could not be restored."'
-    if settings := "\n".join(setting_statements(manifest.details["database"])):
+    if settings := "\n".join(setting_statements(PostgresDetails.of(manifest).database)):
         failed = 'fail "The settings of the database could not be applied."'
         apply = f"PGCLIENTENCODING={_encoding_of_names(manifest)} sql <<< {_word(manifest, settings)}"
         yield f"[[ ${{OWNERS:-0}} != 1 ]] || {apply} || {failed}"
@@ -91,12 +93,13 @@ def _rows(manifest: Manifest, by_kind: dict[ObjectKind, list[StoredObject]]) -> 
 
 def _encoding_of_names(manifest: Manifest) -> str:
     """Encoding of names in the script itself."""
-    return "SQL_ASCII" if of_backup(manifest.details) == "LATIN1" != manifest.details["encoding"] else "UTF8"
+    details = PostgresDetails.of(manifest)
+    return NO_ENCODING if details.client_encoding == "LATIN1" != details.encoding else "UTF8"
 
 
 def _word(manifest: Manifest, text: str) -> str:
     """Quote a text for bash; with the very bytes of the database, where these are of no encoding."""
     if _encoding_of_names(manifest) == "UTF8":
         return shlex.quote(text)
-    octal = "".join(rf"\{byte:03o}" for byte in text.encode(manifest.details["python_codec"]))
+    octal = "".join(rf"\{byte:03o}" for byte in text.encode(PostgresDetails.of(manifest).python_codec))
     return f"$'{octal}'"

@@ -9,6 +9,7 @@ from backup_playbook.core.model import Manifest, ObjectKind, TablePart, TableRec
 from backup_playbook.core.row_recovery import RowRecoveryError
 from backup_playbook.core.row_tables import parse_key
 from backup_playbook.engines.postgres.copy_commands import copy_from_line
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.packs import PackReader
 from backup_playbook.engines.postgres.row_catalog import require_characters
 from backup_playbook.repository.objects import BackupReader
@@ -43,7 +44,7 @@ def lookup_rows(
     label = f"{record.namespace}.{record.name}"
     if not record.key:
         raise RowRecoveryError(f"{label} has no primary key.", "Restore the backup to look into this table.")
-    codec = str(reader.manifest.details["python_codec"])
+    codec = PostgresDetails.of(reader.manifest).python_codec
     require_characters(codec, keys)
     wanted = {
         tuple(escape(value.encode(codec)).rstrip(b" ") for value in parse_key(key, label, record.key)) for key in keys

@@ -19,6 +19,7 @@ from backup_playbook.core.model import ObjectKind, TablePart, TableRecord
 from backup_playbook.core.row_recovery import RowRecoveryError
 from backup_playbook.core.row_tables import ForeignKey, Selection, TableName, TableShape, label, search_order
 from backup_playbook.engines.postgres.copy_commands import copy_in
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.leave_out import drop_all_checks
 from backup_playbook.engines.postgres.restore import Restore
@@ -263,7 +264,7 @@ class RowSearch(Restore):
         return [parts[number - 1] for (number,) in rows]
 
     def _load_part(self, record: TableRecord, part: TablePart, condition: str, texts: list[bytes] | None) -> None:
-        command = copy_in(record, self._manifest.details["encoding"])
+        command = copy_in(record, PostgresDetails.of(self._manifest).encoding)
         if condition:
             command = f"{command} WHERE {condition}"
         content = self._content(self._objects[part.object])

@@ -25,7 +25,7 @@ from backup_playbook.core.proof import Proof
 from backup_playbook.core.server_words import message
 from backup_playbook.engines.contract import WHOLE, CopyOptions, CopyServer, Room, ScratchTarget
 from backup_playbook.engines.postgres.connection import PostgresServer, identity, may_be_quiet
-from backup_playbook.engines.postgres.encodings import of_backup
+from backup_playbook.engines.postgres.details import PostgresDetails
 from backup_playbook.engines.postgres.handover import COMMENT, set_comment
 from backup_playbook.engines.postgres.inventory import literal, quoted
 from backup_playbook.engines.postgres.kept import is_kept, keep, require_fitting_name, require_new
@@ -201,23 +201,22 @@ class ScratchDatabase:
             _require_createdb(connection, self.host.server.label)
             require_fitting(connection, manifest, self.host.server.label, owners=self.options.owners)
         scratch = Scratch(self.name, manifest.source, manifest.backup_id, self.owner)
-        self.host.create(
-            scratch, manifest.details["database"], owned=self.options.owners, encoding=of_backup(manifest.details)
-        )
+        details = PostgresDetails.of(manifest)
+        self.host.create(scratch, details.database, owned=self.options.owners, encoding=details.client_encoding)
 
     def lacks_for_owners(self, reader: BackupReader) -> str:
         """Reason why a copy with owners and grants cannot be tried here; empty: it can."""
         manifest, label = reader.manifest, self.host.server.label
-        codec = str(manifest.details["python_codec"])
+        details = PostgresDetails.of(manifest)
         with self.host.server.connect(autocommit=True) as connection:
             try:
                 require_fitting(connection, manifest, label, owners=True)
                 definitions = read_part(reader, self.options.only, self.options.leave_out).definitions(owners=True)
-                require_rights(connection, definitions, codec, label)
+                require_rights(connection, definitions, details.python_codec, label)
             except RestoreError as error:
                 return error.what
             # what no archive of definitions tells beforehand
-            more = manifest.details["large_objects"] or manifest.details["database"].get("settings")
+            more = details.large_objects or details.settings
             if more and not rights_of(connection).superuser:
                 return f"Owners of large objects, and settings of databases, are for superusers on {label}."
         return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 from psycopg import Connection, errors, sql
@@ -19,6 +19,7 @@ from backup_playbook.core.errors import SourceError
 from backup_playbook.core.progress import human_age
 from backup_playbook.engines.postgres import inventory, session
 from backup_playbook.engines.postgres.connection import PostgresServer, may_be_quiet, require_no_pooler
+from backup_playbook.engines.postgres.details import Excluded, Extension, Roles
 from backup_playbook.engines.postgres.excluded import read_excluded
 from backup_playbook.engines.postgres.inventory import Sequence, ServerFacts, Table
 from backup_playbook.engines.postgres.types import Types, changed, read_types
@@ -74,10 +75,10 @@ class Contents:
     server: ServerFacts
     tables: list[Table]
     sequences: list[Sequence]
-    extensions: list[dict[str, str]]
-    roles: dict[str, list[str]]
+    extensions: list[Extension]
+    roles: Roles
     properties: dict[str, object]
-    excluded: dict[str, Any]
+    excluded: Excluded
     types: Types
 
 
