@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from backup_playbook.connections.backups import Backups
 from backup_playbook.connections.repositories import Repositories
+from backup_playbook.core.details import shows_until
 from backup_playbook.core.errors import PlaybookError, VerificationError
-from backup_playbook.core.holdings import shows_until
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.recovery_points import NoSuchBackupError, choose_backup, is_sound
 from backup_playbook.repository.catalog import Catalog, CatalogEntry

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 from backup_playbook.config import PlaybookConfig
 from backup_playbook.connections.repositories import Repositories
+from backup_playbook.core.details import data_bytes
 from backup_playbook.core.errors import PlaybookError, RepositoryError, UnequalError, VerificationError
 from backup_playbook.core.evidence import Rejected, Restored, Unequal
-from backup_playbook.core.holdings import data_bytes
 from backup_playbook.core.model import EvidenceKind, Manifest
 from backup_playbook.core.recovery_points import is_sound
 from backup_playbook.repository.catalog import Catalog, CatalogEntry

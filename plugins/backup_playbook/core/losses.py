@@ -62,7 +62,7 @@ def losses(newest: Counts, older: Iterable[Counts]) -> list[Loss]:
     return sorted(found, key=lambda one: (one.after is not None, (one.after or 0) - one.before, one.name))
 
 
-def told(found: Sequence[Loss]) -> str:
+def losses_in_words(found: Sequence[Loss]) -> str:
     """List of losses: `public.payments 30,058 -> 20,060, public.notes 12 -> 0 and 3 more`; empty for none."""
     more = len(found) - SHOWN
     return ", ".join(map(str, found[:SHOWN])) + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from backup_playbook.core.losses import Counts, counts_of, losses, told
+from backup_playbook.core.losses import Counts, counts_of, losses, losses_in_words
 from backup_playbook.core.model import EncryptionRecord, Manifest
 from backup_playbook.core.progress import human_bytes
 
@@ -89,4 +89,4 @@ def loss_problems(previous: Manifest, newest: Manifest, history: Sequence[Counts
     gone, fewer = [one for one in found if one.after is None], [one for one in found if one.after is not None]
     for check, what, some in (("tables", "Gone", gone), ("rows", "Fewer", fewer)):
         if some:
-            yield Problem(check, "medium", f"{what} since {previous.backup_id}: {told(some)}.", remedy)
+            yield Problem(check, "medium", f"{what} since {previous.backup_id}: {losses_in_words(some)}.", remedy)

@@ -113,13 +113,13 @@ class VerifyBackup(HandoffOperator[Taken]):
 
     def _lost(self) -> str:
         """Say what has fewer rows. That it cannot be told does not make the backup a worse one."""
-        from backup_playbook.core.losses import told
+        from backup_playbook.core.losses import losses_in_words
         from backup_playbook.engines.health import lost_since
 
         try:
             catalog = self.access.catalog()
             manifest = catalog.manifest(self.source, self.handoff.backup_id)
-            return told(lost_since(catalog, manifest, datetime.now(UTC)))
+            return losses_in_words(lost_since(catalog, manifest, datetime.now(UTC)))
         except PlaybookError as error:
             self.log.warning("What the backup before this one had cannot be told: %s", error)
             return ""

@@ -35,7 +35,7 @@ class FindDamage(SourceOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - passed by name
         """Find what is damaged."""
         from backup_playbook.connections.repairs import find_repair
-        from backup_playbook.core.holdings import shares_contents
+        from backup_playbook.core.details import shares_contents
         from backup_playbook.engines.repair import find_damage, require_same
 
         found = find_repair(self.access.backups, "" if self.backup == NEWEST_REJECTED else self.backup, self.where)

@@ -12,7 +12,7 @@ from backup_playbook.core.errors import CancelledError, ConfigError
 from backup_playbook.core.evidence import Accepted
 from backup_playbook.core.facts import Dags, Expected, Unreadable
 from backup_playbook.core.health import Finding, assess
-from backup_playbook.core.losses import told
+from backup_playbook.core.losses import losses_in_words
 from backup_playbook.core.model import EncryptionRecord, EvidenceKind, Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.engines import scrub as scrub_module
@@ -338,11 +338,11 @@ def test_a_loss_is_found_by_the_night_and_by_the_day(catalogs: Catalogs) -> None
         catalogs["primary"].seal(made, "")
         catalogs["primary"].add_evidence("shop", made.backup_id, said(EvidenceKind.VERIFIED), qualifier="full")
     now = datetime.now(UTC)
-    assert told(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
+    assert losses_in_words(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
     older = manifest(now - 1.5 * DAY, {}).backup_id
     catalogs["primary"].store.put(manifest_key("shop", older), b"{}")
     catalogs["primary"].add_evidence("shop", older, said(EvidenceKind.VERIFIED), qualifier="full")
-    assert told(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
+    assert losses_in_words(lost_since(catalogs["primary"], made, now)) == "public.payments 30,058 -> 20,060"
     facts = gather_facts("shop", EXPECTED, REPOSITORIES, catalogs.__getitem__, now)
     assert [one.what for one in assess(facts, now) if one.key == "shop/rows"] == [
         f"Fewer since {facts.previous.backup_id if facts.previous else ''}: public.payments 30,058 -> 20,060."

@@ -2,13 +2,13 @@
 
 import pytest
 
-from backup_playbook.core.losses import Loss, losses, told
+from backup_playbook.core.losses import Loss, losses, losses_in_words
 
 PAYMENTS = {"payments": 30_058, "events": 4_000_000}
 
 
 def test_one_table_among_large_ones() -> None:
-    assert told(losses({**PAYMENTS, "payments": 20_060}, [PAYMENTS])) == "payments 30,058 -> 20,060"
+    assert losses_in_words(losses({**PAYMENTS, "payments": 20_060}, [PAYMENTS])) == "payments 30,058 -> 20,060"
     assert losses({**PAYMENTS, "payments": 29_000}, [PAYMENTS]) == []
 
 
@@ -40,7 +40,7 @@ def test_gone_first_and_not_when_others_took_their_place() -> None:
     before = {"log_20261101": 9, "log_20261102": 9, "users": 40, "orders": 900}
     found = losses({"log_20261102": 9, "log_20261103": 9, "orders": 2}, [before])
     assert found == [Loss("users", 40, None), Loss("orders", 900, 2)]
-    assert told(found) == "users 40 -> gone, orders 900 -> 2"
+    assert losses_in_words(found) == "users 40 -> gone, orders 900 -> 2"
     assert [one.name for one in losses({"users": 40, "orders": 900}, [before])] == ["log_20261101", "log_20261102"]
 
 
