@@ -1,4 +1,4 @@
-"""Files: against `aws s3 sync`, against rclone where there is one, and one file out of a million.
+"""Files: against `aws s3 sync`, against rclone, and one file out of a million.
 
 All write into the same bucket, which keeps versions.
 """
@@ -33,6 +33,7 @@ from bench.back_up_files import SOURCE
 from bench.measure import Contestant, Series, peak_rss, race, ratio
 from bench.report import MIB, Figure, Section
 from bench.stand import Size, Stand, search_path
+from embedded.binaries import RCLONE, binary
 
 Say = Callable[[str], None]
 BUCKET = "playbook-files"
@@ -43,18 +44,22 @@ WANTED = "56/0123456"
 
 @dataclass(frozen=True)
 class Amounts:
-    """small, large_bytes: of the first run. unchanged: of the second. listed: of the tree that one file is out of."""
+    """small, large_bytes: of the first run. unchanged: of the second. listed: of the tree that one file is out of.
+
+    rclone: whether it takes part in the first run; building it takes minutes, once on a machine.
+    """
 
     small: int
     large_bytes: int
     unchanged: int
     listed: int
     rounds: int
+    rclone: bool
 
 
 AMOUNTS = {
-    "small": Amounts(1_000, 64 << 20, 5_000, 200_000, 1),
-    "full": Amounts(20_000, 1 << 30, 200_000, 1_000_000, 3),
+    "small": Amounts(1_000, 64 << 20, 5_000, 200_000, 1, False),
+    "full": Amounts(20_000, 1 << 30, 200_000, 1_000_000, 3, True),
 }
 
 
@@ -112,10 +117,7 @@ def aws_sync(stand: Stand, directory: Path, key: str, *, empty: bool = False) ->
     return Program(stand, "aws_s3_sync", "`aws s3 sync --delete`", words, starts_empty=key if empty else "")
 
 
-def rclone_sync(stand: Stand, directory: Path, key: str) -> Program | None:
-    """None where there is no rclone: it is no part of this project's requirements."""
-    if not (rclone := shutil.which("rclone")):
-        return None
+def rclone_sync(stand: Stand, directory: Path, key: str) -> Program:
     environment = {
         "RCLONE_CONFIG": os.devnull,
         "RCLONE_CONFIG_STORE_TYPE": "s3",
@@ -125,7 +127,7 @@ def rclone_sync(stand: Stand, directory: Path, key: str) -> Program | None:
         "RCLONE_CONFIG_STORE_ACCESS_KEY_ID": stand.s3.access_key,
         "RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY": stand.s3.secret_key,
     }
-    words = [rclone, "sync", str(directory), f"store:{BUCKET}/{key}"]
+    words = [str(binary(RCLONE)), "sync", str(directory), f"store:{BUCKET}/{key}"]
     return Program(stand, "rclone_sync", "`rclone sync`", words, starts_empty=key, environment=environment)
 
 
@@ -134,7 +136,7 @@ def _first_run(stand: Stand, amounts: Amounts, say: Say) -> Section:
     directory = stand.scratch / "first"
     fill(directory, amounts.small, amounts.large_bytes)
     ours, aws = this(stand, directory, "ours", empty=True), aws_sync(stand, directory, "aws", empty=True)
-    rclone = rclone_sync(stand, directory, "rclone")
+    rclone = rclone_sync(stand, directory, "rclone") if amounts.rclone else None
     contestants: list[Contestant] = [aws, *([rclone] if rclone else []), ours]
     series = race(contestants, amounts.rounds, say)
     figures = [Figure("files_first_vs_aws", *ratio(series[aws.name], series[ours.name]))]

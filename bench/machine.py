@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from bench.stand import search_path
-from embedded.binaries import VERSITYGW
+from embedded.binaries import RCLONE, VERSITYGW
 from embedded.postgres import PostgresServer
 
 _PACKAGES = {"Airflow": "apache-airflow", "boto3": "boto3", "aws-cli": "awscli", "zstandard": "zstandard"}
@@ -28,6 +28,7 @@ def describe(postgres: PostgresServer) -> dict[str, str]:
         "Python": platform.python_version(),
         "Postgres": row[0] if row else "?",
         "versitygw": VERSITYGW.version,
+        "rclone": RCLONE.version,
         "gzip": _first_line(["gzip", "--version"]).split()[-1],
     }
     return found | {name: importlib.metadata.version(package) for name, package in _PACKAGES.items()}

@@ -22,6 +22,7 @@ from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchSer
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
@@ -51,7 +52,8 @@ def main() -> None:
 
     start = time.perf_counter()
     live = postgres_server(os.environ["DATABASE_URL"])
-    store = CountingStore(boto3.client("s3"), bucket=arguments.bucket, prefix=arguments.prefix)
+    client = boto3.client("s3", config=client_config(arguments.streams))
+    store = CountingStore(client, bucket=arguments.bucket, prefix=arguments.prefix)
     reader = open_backup(Catalog(store), PostgresEngine(), SOURCE, arguments.backup_id, Codec())
     wanted = wanted_rows(live, arguments.table, arguments.keys, arguments.where)
     host = ScratchServer(live.at("postgres"))

@@ -18,6 +18,7 @@ from backup_playbook.engines.postgres.restore import Restore, RestoreOptions
 from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.catalog import Catalog
+from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
@@ -34,7 +35,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     server = postgres_server(os.environ["DATABASE_URL"])
-    catalog = Catalog(ObjectStore(boto3.client("s3"), bucket=arguments.bucket, prefix=arguments.prefix))
+    client = boto3.client("s3", config=client_config(arguments.streams))
+    catalog = Catalog(ObjectStore(client, bucket=arguments.bucket, prefix=arguments.prefix))
     reader = open_backup(catalog, PostgresEngine(), SOURCE, arguments.backup_id, Codec())
     if arguments.step == "restore":
         phases = Restore(server, [], reader, RestoreOptions(arguments.streams), Cancellation()).run()

@@ -19,6 +19,7 @@ from backup_playbook.engines.backup import take_backup
 from backup_playbook.engines.postgres.connection import PostgresServer
 from backup_playbook.engines.postgres.dump import PostgresSource
 from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.repository.client import client_config
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
@@ -42,7 +43,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     start = time.perf_counter()
-    store = ObjectStore(boto3.client("s3"), bucket=arguments.bucket, prefix=arguments.prefix)
+    client = boto3.client("s3", config=client_config(arguments.streams))
+    store = ObjectStore(client, bucket=arguments.bucket, prefix=arguments.prefix)
     source = PostgresSource(postgres_server(os.environ["DATABASE_URL"]), streams=arguments.streams)
     writer = BackupWriter(store, SOURCE, new_backup_id(datetime.now(UTC)), Codec(arguments.level))
     manifest = take_backup(source, PostgresEngine(), writer, Cancellation())

@@ -32,6 +32,7 @@ class GoProgram:
 
 
 VERSITYGW = GoProgram("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.7.0")
+RCLONE = GoProgram("rclone", "github.com/rclone/rclone", "v1.76.0")
 TOXIPROXY = GoProgram("toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server", "v2.12.0")
 
 
