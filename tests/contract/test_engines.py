@@ -28,8 +28,14 @@ from tests.contract.cases import Case, FilesCase, MongoCase, PostgresCase, Sqlit
 from tests.integration.postgres.lab import SOURCE, Lab, assert_restored
 from tests.support.bytes_engine import BytesEngine
 from tests.support.damage import flip_a_bit
+from tests.support.example_engine.dump import SqliteDetails
 
-DETAILS: dict[str, type[Details]] = {"postgres": PostgresDetails, "mongodb": MongoDetails, "files": FilesDetails}
+DETAILS: dict[str, type[Details]] = {
+    "postgres": PostgresDetails,
+    "mongodb": MongoDetails,
+    "files": FilesDetails,
+    "sqlite": SqliteDetails,
+}
 
 
 @pytest.fixture(scope="module", params=list(ABILITIES))

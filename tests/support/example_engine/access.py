@@ -10,7 +10,7 @@ from backup_playbook.engines.live_database import LiveDatabase
 from backup_playbook.engines.record_recovery import RecordRecovery, WantedRecords
 from tests.support.example_engine.copies import Directory
 from tests.support.example_engine.database import Database, Identity
-from tests.support.example_engine.dump import SqliteDump
+from tests.support.example_engine.dump import SqliteDetails, SqliteDump
 from tests.support.example_engine.engine import SqliteEngine
 from tests.support.example_engine.live import SqliteLive
 from tests.support.example_engine.records import SqliteRecords
@@ -48,4 +48,4 @@ class SqliteAccess(DatabaseAccess[Identity]):
         return Identity(self.name, self.database.path.resolve())
 
     def identity_in(self, manifest: Manifest) -> Identity:
-        return Identity(self.name, Path(manifest.details["path"]))
+        return Identity(self.name, Path(SqliteDetails.of(manifest).path))

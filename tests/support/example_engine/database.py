@@ -24,9 +24,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Mark:
-    """What we say of a database of ours, in a table of its own. name: that it had then; a copy of the file has another.
+    """A scratch, or a quarantine, says that it is one: in a table of its own.
 
-    by: the run that made the scratch, or that replaced the quarantine. at: ISO 8601.
+    name: that it was given; it is none under another name. by: the run that made, or replaced it. at: ISO 8601.
     """
 
     kind: str

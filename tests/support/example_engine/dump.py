@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from backup_playbook.core.details import Details
 from backup_playbook.core.errors import SourceError
-from backup_playbook.core.model import Manifest, ObjectKind, TablePart, TableRecord
+from backup_playbook.core.model import Manifest, ObjectKind, StoredObject, TablePart, TableRecord
 from backup_playbook.core.naming import slug
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.blocks import Blocks, tap
@@ -19,6 +20,14 @@ _SQL = (
     "SELECT sql || ';' FROM sqlite_schema WHERE {} AND sql IS NOT NULL AND substr(name, 1, 7) <> 'sqlite_' "
     f"AND tbl_name <> '{MARK_TABLE}' ORDER BY rowid"
 )
+
+
+class SqliteDetails(Details):
+    """Facts in the manifest, for us alone."""
+
+    database: str
+    path: str
+    server_version: str
 
 
 @dataclass(frozen=True)
@@ -48,16 +57,16 @@ class SqliteDump:
                 content = tap(piece.content, lambda _: cancellation.check())
                 item = writer.write(f"{number:05}-{slug(piece.name)}.sql", kind, content, estimate=size)
                 objects.append(item)
-                if table := piece.table:
-                    size, digest, rows = item.content_bytes, item.content_sha256, count_rows(session, table)
-                    parts = (TablePart(object=item.name, rows=rows, bytes=size, sha256=digest),)
-                    found = TableRecord(
-                        namespace="main", name=table.name, columns=table.columns, key=table.key, parts=parts
-                    )
-                    records.append(found)
-        details = {"database": self.database.name, "path": str(self.database.path.resolve())}
-        details["server_version"] = sqlite3.sqlite_version
+                if piece.table:
+                    records.append(_record(piece.table, item, count_rows(session, piece.table)))
+        path = str(self.database.path.resolve())
+        details = SqliteDetails(database=self.database.name, path=path, server_version=sqlite3.sqlite_version).written()
         return writer.manifest("sqlite", snapshot_at=at, details=details, objects=objects, tables=records)
+
+
+def _record(table: Table, item: StoredObject, rows: int) -> TableRecord:
+    part = TablePart(object=item.name, rows=rows, bytes=item.content_bytes, sha256=item.content_sha256)
+    return TableRecord(namespace="main", name=table.name, columns=table.columns, key=table.key, parts=(part,))
 
 
 def pieces(session: sqlite3.Connection) -> Iterator[Piece]:
@@ -104,7 +113,7 @@ def _require_supported(session: sqlite3.Connection, database: Database) -> None:
     virtual = session.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage = 0").fetchall()
     [encoding] = session.execute("PRAGMA encoding").fetchone()
     problems = [f"{name} is a virtual table." for (name,) in virtual]
-    problems += [f"Its encoding is {encoding}." for _ in [0] if encoding != "UTF-8"]
+    problems += [f"Its encoding is {encoding}."] if encoding != "UTF-8" else []
     if problems:
         raise SourceError(
             f"{database.path} cannot be backed up completely: {' '.join(problems)}",

@@ -12,6 +12,7 @@ from backup_playbook.engines.stock_tools import fetched, fill
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.blocks import Blocks, sha256_of
 from tests.support.example_engine.database import SUFFIX
+from tests.support.example_engine.dump import SqliteDetails
 
 _TEMPLATE = Path(__file__).with_name("restore.sh.template")
 _REMEDY = "Use another backup, or the off-site copy. If this one was just taken, run the backup again and report it."
@@ -53,7 +54,7 @@ class SqliteEngine:
         return Scope(tables, manifest.rows, manifest.content_bytes, left_out=())
 
     def database(self, manifest: Manifest) -> str:
-        return str(manifest.details["database"])
+        return SqliteDetails.of(manifest).database
 
     def undo_kept(self, name: str) -> str:
         return f"rm {shlex.quote(name + SUFFIX)}"

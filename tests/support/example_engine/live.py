@@ -92,7 +92,9 @@ class SqliteLive:
     def reopen(self, exchange: Exchange) -> State:
         found = self._state(exchange)
         if found == "closed":
-            self.host.database(exchange.quarantine).path.unlink(missing_ok=True)
+            aside = self.host.database(exchange.quarantine)
+            if aside.id == self.database.id:
+                aside.path.unlink()
             self._unmark()
         return found
 
