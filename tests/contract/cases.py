@@ -228,7 +228,7 @@ class SqliteCase:
         self._directory, self._restored = directory, directory
         with closing(sqlite3.connect(self._database("origin").path)) as session:
             session.execute("CREATE TABLE big (id INTEGER PRIMARY KEY, v TEXT)")
-            session.executemany("INSERT INTO big VALUES (?, ?)", ((i, f"{i:030}") for i in range(20_000)))
+            session.executemany("INSERT INTO big VALUES (?, ?)", ((i, f"{i:0600}") for i in range(2_000)))
             session.execute('CREATE TABLE small (id INTEGER PRIMARY KEY AUTOINCREMENT, "the ""v" NOT NULL)')
             values = ("two\nlines", "a NUL: \0", b"\xff", 1.5, "", "it's")
             session.executemany('INSERT INTO small ("the ""v") VALUES (?)', ((value,) for value in values))
