@@ -82,14 +82,11 @@ def monthly_restore_test():
         restored = RestoreScratch(task_id="restore", handoff=scratch.output, place=STAGING)
         proven = ProveScratch(task_id="prove", handoff=restored.output, place=STAGING)
         compared = CompareWithProduction(task_id="compare_with_production", handoff=proven.output)
-        checked = RunApplicationChecks(
-            task_id="run_application_checks", handoff=compared.output, place=STAGING, retries=0
-        )
+        checked = RunApplicationChecks(task_id="run_application_checks", handoff=compared.output, place=STAGING)
         documented = DocumentRestoreTest(
             task_id="document_result",
             source=source,
             steps=[chosen, scratch, restored, proven, compared, checked],
-            trigger_rule="all_done",
         )
         dropped = DropScratch(task_id="drop_scratch", handoff=scratch.output, place=STAGING)
         checked >> documented >> dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)

@@ -44,7 +44,7 @@ from backup_playbook.operators.retention import ApplyRetention
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=20),
-    deadline=backed_up_in_time(),
+    deadline=backed_up_in_time(sources("database")),
     doc_md=__doc__,
     default_args=BACKUP_DEFAULTS,
     tags=["backup"],

@@ -108,7 +108,7 @@ def recover_corrupted_database():
     ).as_setup()
     restored = RestoreScratch(task_id="restore", handoff=scratch.output, place=PRODUCTION)
     proven = ProveScratch(task_id="prove", handoff=restored.output, place=PRODUCTION)
-    checked = RunApplicationChecks(task_id="run_application_checks", handoff=proven.output, place=PRODUCTION, retries=0)
+    checked = RunApplicationChecks(task_id="run_application_checks", handoff=proven.output, place=PRODUCTION)
     promoted = PromoteCopy(
         task_id="promote_copy",
         handoff=proven.output,
@@ -122,7 +122,6 @@ def recover_corrupted_database():
         switched_on=refused_users,
         proven=proven.output,
         promoted=promoted.output,
-        trigger_rule="all_done",
     )
     evidence = CollectEvidence(task_id="collect_evidence", handoff=promoted.output)
     dropped = DropScratch(task_id="drop_scratch", handoff=scratch.output, place=PRODUCTION)
@@ -133,7 +132,6 @@ def recover_corrupted_database():
             chosen, planned, approved, refused_users, scratch, restored, proven, checked, promoted, served_users,
             evidence,
         ],
-        trigger_rule="all_done",
     )  # fmt: skip
     planned >> approved
     refused_users >> scratch

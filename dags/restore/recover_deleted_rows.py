@@ -112,7 +112,6 @@ def recover_deleted_rows():
         task_id="document_result",
         source="{{ params.source }}",
         steps=[chosen, scratch, found, approved, imported, verified],
-        trigger_rule="all_done",
     )
     found >> approved >> imported >> verified >> [documented, dropped]
     dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)

@@ -55,7 +55,6 @@ def release_quarantine():
         source="{{ params.source }}",
         kind="release",
         steps=[planned, approved, done],
-        trigger_rule="all_done",
     )
     planned >> approved >> done >> documented
 

@@ -50,7 +50,7 @@ clear it, or start a new run. When the backup is damaged, take the off-site copy
 backup.
 """
 
-from airflow.sdk import dag, task_group
+from airflow.sdk import TaskGroup, dag
 
 from backup_playbook.forms.deadlines import finished_within
 from backup_playbook.forms.defaults import ALERTS, AT_ONCE, BY_BUTTON
@@ -116,21 +116,16 @@ def restore_database():
         leave_out="{{ params.leave_out | tojson }}",
     )
 
-    @task_group
-    def staging():
-        scratch = CreateScratch(task_id="create_scratch", handoff=planned.output, place=STAGING).as_setup()
-        restored = RestoreScratch(task_id="restore", handoff=scratch.output, place=STAGING)
+    with TaskGroup("staging"):
+        staged = CreateScratch(task_id="create_scratch", handoff=planned.output, place=STAGING).as_setup()
+        restored = RestoreScratch(task_id="restore", handoff=staged.output, place=STAGING)
         proven = ProveScratch(task_id="prove", handoff=restored.output, place=STAGING)
-        checked = RunApplicationChecks(
-            task_id="run_application_checks", handoff=proven.output, place=STAGING, retries=0
-        )
+        checked = RunApplicationChecks(task_id="run_application_checks", handoff=proven.output, place=STAGING)
         kept = KeepCopy(task_id="keep_copy", handoff=proven.output, place=STAGING)
-        dropped = DropScratch(task_id="drop_scratch", handoff=scratch.output, place=STAGING)
-        kept >> dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
-        return scratch, restored, proven, checked, kept
+        dropped = DropScratch(task_id="drop_scratch", handoff=staged.output, place=STAGING)
+        kept >> dropped.as_teardown(setups=staged, on_failure_fail_dagrun=True)
 
-    @task_group(prefix_group_id=False)
-    def production():
+    with TaskGroup("production", prefix_group_id=False):
         presented = PresentPlan(
             task_id="present_plan", handoff=planned.output, planned=planned, staged=proven.output, checked=checked
         )
@@ -142,14 +137,12 @@ def restore_database():
             drill="{{ params.drill }}",
         )
         answer = approved.output
-        scratch = CreateScratch(
+        copy = CreateScratch(
             task_id="create_scratch", handoff=approved.chosen, place=PRODUCTION, approval=answer
         ).as_setup()
-        restored = RestoreScratch(task_id="restore", handoff=scratch.output, place=PRODUCTION)
-        copied = ProveScratch(task_id="prove", handoff=restored.output, place=PRODUCTION)
-        tried = RunApplicationChecks(
-            task_id="run_application_checks", handoff=copied.output, place=PRODUCTION, retries=0
-        )
+        filled = RestoreScratch(task_id="restore", handoff=copy.output, place=PRODUCTION)
+        copied = ProveScratch(task_id="prove", handoff=filled.output, place=PRODUCTION)
+        tried = RunApplicationChecks(task_id="run_application_checks", handoff=copied.output, place=PRODUCTION)
         refused_users = SwitchMaintenanceOn(
             task_id="switch_maintenance_on",
             handoff=approved.chosen,
@@ -163,17 +156,12 @@ def restore_database():
             switched_on=refused_users,
             proven=copied.output,
             promoted=promoted.output,
-            trigger_rule="all_done",
         )
-        dropped = DropScratch(task_id="drop_scratch", handoff=scratch.output, place=PRODUCTION)
+        dropped = DropScratch(task_id="drop_scratch", handoff=copy.output, place=PRODUCTION)
         presented >> approved
         tried >> refused_users >> promoted
-        served_users >> dropped.as_teardown(setups=scratch, on_failure_fail_dagrun=True)
-        return presented, approved, scratch, restored, copied, tried, refused_users, promoted, served_users
+        served_users >> dropped.as_teardown(setups=copy, on_failure_fail_dagrun=True)
 
-    *on_staging, kept = staging()
-    *_, proven, checked = on_staging
-    presented, *replacing = production()
     branch = BranchOnTarget(
         task_id="branch_on_target",
         target="{{ params.target }}",
@@ -185,10 +173,12 @@ def restore_database():
     documented = DocumentRestore(
         task_id="document_restore",
         source="{{ params.source }}",
-        steps=[chosen, planned, *on_staging, branch, kept, presented, *replacing],
-        trigger_rule="all_done",
-    )
-    [kept, *replacing[-2:]] >> documented
+        steps=[
+            chosen, planned, staged, restored, proven, checked, branch, kept, presented, approved, copy, filled, copied,
+            tried, refused_users, promoted, served_users,
+        ],
+    )  # fmt: skip
+    [kept, promoted, served_users] >> documented
 
 
 restore_database()

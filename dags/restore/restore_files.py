@@ -114,8 +114,6 @@ def restore_files():
         steps=[chosen, planned, approved, restored, proven],
         target=WANTED_BY_FORM["target"],
         leave_out=WANTED_BY_FORM["leave_out"],
-        trigger_rule="all_done",
-        retries=0,
     )
     planned >> approved
     proven >> documented

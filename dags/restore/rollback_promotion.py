@@ -60,7 +60,6 @@ def rollback_promotion():
         source="{{ params.source }}",
         kind="rollback",
         steps=[planned, approved, done],
-        trigger_rule="all_done",
     )
     planned >> approved >> done >> documented
 

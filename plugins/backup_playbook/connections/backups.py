@@ -83,21 +83,23 @@ class Backups:
         Proven in one, it is known when the others are gone. origin: Manifest.origin_seal. Returns what could not be
         written, a sentence each.
         """
-        repository = proof.repository or self.names[0]
+        repository, others = proof.repository or self.names[0], []
         now = datetime.now(UTC)
 
         def add(catalog: Catalog) -> None:
             if catalog.store.name != repository and not catalog.entry(self.source, backup_id).verified:
                 return  # a copy that nobody has read is not proven by another one; share_verdicts tells it later
             manifest = catalog.manifest(self.source, backup_id)
-            if manifest.origin_seal == origin:
+            if manifest.origin_seal != origin:
+                others.append(f"{catalog.store.name} does not know of this proof: what it has there is another backup.")
+            else:
                 size = proof.content_bytes or data_bytes(manifest)
                 facts = proof.model_copy(update={"content_bytes": size})
                 catalog.add_evidence(self.source, backup_id, facts, qualifier=repository, at=now)
 
         asked = Repositories(self.config)
         asked.all(self.from_(repository), add)
-        return [f"{name} does not know of this proof: {error.what}" for name, error in asked.failed.items()]
+        return others + [f"{name} does not know of this proof: {error.what}" for name, error in asked.failed.items()]
 
     def add_finding(self, backup_id: str, repository: str, kind: str, problem: str) -> list[str]:
         """Write evidence against a backup; return what could not be written, a sentence each.

@@ -28,6 +28,7 @@ class Candidate:
     evidence: str = ""
     option: str = ""
     seal: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -76,12 +76,16 @@ class HandoffOperator(PlaybookOperator, Generic[T]):
 
     def __init__(self, *, handoff: XComArg, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.given = handoff
+        self.given: Any = handoff
 
     @property
     def handoff(self) -> T:
         """The hand-off of the earlier step. Raises HandoffError for one of another version of this project."""
         return cast("T", self.model.read(self.given))
+
+    def add(self, **fields: Any) -> None:
+        """Add fields to the hand-off, for the rest of this step and for those after it."""
+        self.given = self.handoff.adding(**fields)
 
     @property
     def source(self) -> str:  # type: ignore[override]

@@ -71,6 +71,9 @@ class RunApplicationChecks(CopyStep):
     sent to the copy. Beside production, what the checks write they have to roll back: the copy goes live afterwards.
     """
 
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**{"retries": 0, **arguments})
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the checks; return the hand-off as it is."""
         known, settings = self.handoff, self.access.settings.restore_test

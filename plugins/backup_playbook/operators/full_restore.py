@@ -78,7 +78,7 @@ class PlanRestore(RestoreStep):
                 "left_out": tuple(scope.left_out),
             }
         )
-        if not kept:
+        if self.target == TO_PRODUCTION:
             self.log.info("Before that, it is restored, proven and checked on %s; that copy is dropped.", target)
             return plan_recovery(self, context, known)
         plan = restore_plan(self.access, known, manifest, scope, room)
@@ -93,7 +93,7 @@ class PlanRestore(RestoreStep):
                 raise RestoreError(
                     f"Only {', '.join(only)} in place of production: the rest of it would be lost.",
                     "Nothing was done. Restore that part into a new database, and copy from there what you need; for "
-                    "some rows there is recover_deleted_rows.",
+                    "single rows or documents there are recover_deleted_rows and recover_deleted_documents.",
                 )
         if self.target != NEW_DATABASE and database:
             raise RestoreError(

@@ -124,10 +124,11 @@ class Restoring(Handoff):
     taken_at: of its content. remark: why it is not read from the first repository, a sentence. unverified: nobody has
     checked it, and a person takes it nevertheless. phases: seconds by step.
 
-    target: of targets.yaml; empty: that of the source's restore test. scratch, proof: of the copy, once there. kept:
-    the name under which it stays; empty: it does not. only: schemas and tables whose rows it has; empty: all.
-    leave_out: definitions that it goes without, as a person asked for. tables: whose rows it has. left_out: what it
-    does not get, in words. owners: it has owners and grants; owners_lack: why it has none, where they were to be tried.
+    target: of targets.yaml; empty: that of the source's restore test. scratch, made_by (its run), proof: of the copy,
+    once there. kept: the name under which it stays; empty: it does not. only: schemas and tables whose rows it has;
+    empty: all. leave_out: definitions that it goes without, as a person asked for. tables: whose rows it has.
+    left_out: what it does not get, in words. owners: it has owners and grants; owners_lack: why it has none, where they
+    were to be tried.
 
     replacing: the exchange of production; None where production stays as it is. preview: of records that come back into
     it, without their values.
@@ -144,6 +145,7 @@ class Restoring(Handoff):
     phases: dict[str, float] = {}
     target: str = ""
     scratch: str = ""
+    made_by: str = ""
     kept: str = ""
     only: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()

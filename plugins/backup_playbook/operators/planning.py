@@ -34,6 +34,7 @@ CHECKS = (
 """The kinds of evidence that say whether a backup is intact; the daily scrub writes the first two as well."""
 CHECKS_SHOWN = 3
 UNVERIFIED = "UNVERIFIED: nobody has checked it"
+UNKNOWN = "what is known of it cannot be told, for its repository does not answer"
 NO_MAINTENANCE = "There is no maintenance mode: what is written until the exchange stays in the quarantine."
 
 
@@ -137,7 +138,7 @@ def look_up(access: Access, repository: str) -> tuple[Survey, list[CatalogEntry]
 
 def known_of(entries: Iterable[CatalogEntry], backup_id: str) -> str:
     """Say in words whether a backup is proven, verified, or not."""
-    return next(_known(entry) for entry in entries if entry.backup_id == backup_id)
+    return next((_known(entry) for entry in entries if entry.backup_id == backup_id), UNKNOWN)
 
 
 def _candidate(entry: CatalogEntry, manifest: Manifest | None, *, offered: bool) -> Candidate:
@@ -147,7 +148,14 @@ def _candidate(entry: CatalogEntry, manifest: Manifest | None, *, offered: bool)
         return Candidate(entry.backup_id, entry.taken_at, "REJECTED: its manifest cannot be read", {}, evidence)
     option = f"Restore {entry.backup_id}" if offered else ""
     return Candidate(
-        entry.backup_id, manifest.snapshot_at, _known(entry), rows_by_table(manifest), evidence, option, manifest.seal
+        entry.backup_id,
+        manifest.snapshot_at,
+        _known(entry),
+        rows_by_table(manifest),
+        evidence,
+        option,
+        manifest.seal,
+        manifest.origin_seal,
     )
 
 

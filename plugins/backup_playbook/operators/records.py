@@ -135,12 +135,22 @@ class ImportRecords(ChangesProduction, RecordStep, CopyStep):
     carries = False
     template_fields: Sequence[str] = ("given", "approval", *WANTED)
 
+    def __init__(self, **arguments: Any) -> None:
+        # a second try would find that all is there, and would know of no undo
+        super().__init__(**{"retries": 0, **arguments})
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Write them; return how many, by table, and where the undo is."""
         preview = self.handoff.preview
         assert preview
         leave_facts(context, importing=True)
-        recovered = self.records.import_records(self.scratch(), preview, self.on_conflict, self.keep_undo)
+
+        def keep_undo(content: bytes) -> str:
+            address = self.keep_undo(content)
+            leave_facts(context, importing=True, undo=address)  # for a worker that dies after the commit
+            return address
+
+        recovered = self.records.import_records(self.scratch(), preview, self.on_conflict, keep_undo)
         self.log.info(
             "Inserted %s, overwritten %s; undo: %s", recovered.inserted, recovered.overwritten, recovered.undo
         )
@@ -191,7 +201,7 @@ class DocumentRecords(Ending):
     def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:  # noqa: ARG002
         """Return what the report says."""
         recovered = RecoveredRows.model_validate(end.facts["recovered"]) if "recovered" in end.facts else None
-        undo = recovered.undo if recovered else ""
+        undo = recovered.undo if recovered else end.facts.get("undo", "")
         waited = timedelta()
         if answered := end.facts.get("approved_at"):
             waited = datetime.fromisoformat(answered) - datetime.fromisoformat(end.facts["planned_at"])

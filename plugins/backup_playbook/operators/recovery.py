@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context, XComArg
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from backup_playbook.core.errors import GuardError, PlaybookError
+from backup_playbook.core.errors import PlaybookError
 from backup_playbook.core.promotion import quarantine_name
 from backup_playbook.notifiers.message import Message
-from backup_playbook.notifiers.runs import run_url
+from backup_playbook.notifiers.runs import run_url, task_states
 from backup_playbook.notifiers.slack import deliver
 from backup_playbook.operators.approval import APPROVE, leave_plan
 from backup_playbook.operators.base import is_true, run_of, texts
@@ -77,7 +77,6 @@ def plan_recovery(
     replacing = Replacing(live=live.name, live_id=found.live_id, quarantine=quarantine, planned_at=now)
     plan = recovery_plan(step.access, known, replacing, manifest, found.remarks, Choice(choose, allow_unverified))
     planned = known.model_copy(update={"replacing": replacing})
-    # a copy of a database has the seal of its origin
     choices = {
         one.option: planned.adding(backup_id=one.backup_id, seal=one.seal, origin=one.seal, taken_at=one.taken_at)
         for one in plan.candidates
@@ -117,6 +116,7 @@ class PromoteCopy(ChangesProduction, RestoreStep):
         started, known = time.monotonic(), self.handoff
         require_proof(known)
         assert known.replacing
+        leave_facts(context, exchange_begun=True)
         promoted = self.access.live().promote(exchange_of(context, known))
         exchanged = Exchanged(
             promoted_at=datetime.now(UTC),
@@ -161,56 +161,55 @@ class SwitchMaintenanceOff(RestoreStep):
     template_fields: Sequence[str] = ("given", "proven", "promoted")
 
     def __init__(self, *, switched_on: Any, proven: XComArg, promoted: XComArg, **arguments: Any) -> None:
-        super().__init__(**arguments)
+        super().__init__(**{"trigger_rule": "all_done", **arguments})
         self.switched_on = switched_on.task_id
         self.proven: Any = proven
         self.promoted: Any = promoted
 
     def execute(self, context: Context) -> None:
         """Open production, and switch the mode off."""
-        from backup_playbook.notifiers.runs import task_states
+        from backup_playbook.connections.maintenance import switch
 
         if not self.given:
             raise AirflowSkipException("Nothing was planned.")
         facts: dict[str, Any] = {}
+        maintenance = self.access.settings.recovery.maintenance
+        tried = bool(self.proven and not self.promoted)
+        on = task_states(context["ti"]).get(self.switched_on) in ("success", "failed")
         try:
-            if self.proven and not self.promoted:
+            if tried:
                 self._reopen(context, facts)
-            if task_states(context["ti"]).get(self.switched_on) not in ("success", "failed"):
-                raise AirflowSkipException("The maintenance mode was not switched on.")
-            self._switch_off(context, facts)
+            if not self.promoted and (tried or on):
+                self.access.live().require_usable()
+            if on and maintenance:
+                switch(maintenance, on=False, cancellation=self.cancellation)
+                facts["maintenance_off"] = datetime.now(UTC).isoformat()
+        except PlaybookError as error:
+            if on and maintenance:
+                facts["left_on"] = error.what
+                self._tell(context, error)
+            raise AirflowFailException(str(error)) from error
         finally:
             leave_facts(context, **facts)
+        if not on:
+            raise AirflowSkipException("The maintenance mode was not switched on.")
 
     def _reopen(self, context: Context, facts: dict[str, Any]) -> None:
         """Mend a failed exchange: a killed worker may have left it closed or half done, or have completed it."""
         try:
             facts["state"] = self.access.live().reopen(exchange_of(context, Restoring.read(self.proven)))
-        except GuardError as error:
-            self.log.warning("%s", error)  # who else was at work has to look after it
-
-    def _switch_off(self, context: Context, facts: dict[str, Any]) -> None:
-        from backup_playbook.connections.maintenance import switch
-
-        maintenance = self.access.settings.recovery.maintenance
-        if maintenance is None:
-            return
-        try:
-            if not self.promoted:
-                self.access.live().require_usable()
-            switch(maintenance, on=False, cancellation=self.cancellation)
         except PlaybookError as error:
-            facts["left_on"] = error.what
-            message = Message(
-                severity="critical",
-                headline=f"Maintenance mode of {self.source} is still on: its users are refused",
-                lines=(error.what,),
-                remedy=error.remedy,
-                link=run_url(context["ti"].dag_id, context["ti"].run_id),
-            )
-            deliver(message)
-            raise AirflowFailException(str(error)) from error
-        facts["maintenance_off"] = datetime.now(UTC).isoformat()
+            self.log.warning("%s", error)  # whether production can be used is asked next
+
+    def _tell(self, context: Context, error: PlaybookError) -> None:
+        message = Message(
+            severity="critical",
+            headline=f"Maintenance mode of {self.source} is still on: its users are refused",
+            lines=(error.what,),
+            remedy=error.remedy,
+            link=run_url(context["ti"].dag_id, context["ti"].run_id),
+        )
+        deliver(message)
 
 
 class CollectEvidence(RestoreStep):

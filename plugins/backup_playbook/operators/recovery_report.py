@@ -12,6 +12,7 @@ from backup_playbook.core.markdown import cell, code
 from backup_playbook.core.progress import human_age, human_seconds
 from backup_playbook.core.report import Report, Table, utc
 from backup_playbook.forms.dag_names import ROLLBACK
+from backup_playbook.notifiers.message import Severity
 from backup_playbook.operators.handoffs import Restoring
 from backup_playbook.operators.report import Ended, Ending
 
@@ -26,7 +27,10 @@ class DocumentRecovery(Ending):
     """
 
     kind = "recovery"
-    remedy = "open the red task and the report, correct the cause, and clear the task."
+    remedy = (
+        "open the red task and the report, and correct the cause. An exchange that failed goes on where it was when "
+        "its task is cleared, with *Downstream*; after any other step start a new run: the copy is gone."
+    )
 
     def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:
         """Return what the report says."""
@@ -35,9 +39,19 @@ class DocumentRecovery(Ending):
             return {"headline": headline, "in_short": end.problem}
         return recovery_report(self.access, known, end, now)
 
+    def severity(self, end: Ended) -> Severity:
+        """Return how grave it is: nothing may have been exchanged, although nothing failed."""
+        return recovery_severity(end)
+
     def write_evidence(self, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
         """Write that the backup is damaged, or that it was restored and proven."""
         return recovery_evidence(self.access, known, end, report, address)
+
+
+def recovery_severity(end: Ended) -> Severity:
+    """Return how grave the end of a run is that was to replace production."""
+    exchanged = ((end.handoff or {}).get("replacing") or {}).get("exchanged")
+    return "info" if end.rejected_by or (exchanged and not end.failed) else "high"
 
 
 def recovery_evidence(access: Access, known: Restoring, end: Ended, report: Report, address: str) -> list[str]:
@@ -48,7 +62,7 @@ def recovery_evidence(access: Access, known: Restoring, end: Ended, report: Repo
     """
     if end.failed and (found := end.facts.get("damaged")):
         return access.backups.add_finding(known.backup_id, known.repository, found, end.problem)
-    if not known.proof or known.only or (end.failed and not known.replacing):
+    if not known.proof or known.only or known.leave_out or (end.failed and not known.replacing):
         return []
     seconds = {"restore": 0.0, "prove": 0.0}
     for name, took in known.phases.items():
@@ -118,9 +132,13 @@ FOUND = {"amcheck": "pg_amcheck of the quarantine", "log": "server log"}
 def _headline(known: Restoring, end: Ended, *, promoted: bool) -> str:
     if end.failed:
         after = ", after production was exchanged" if promoted else "; production is what it was"
+        if not promoted and end.facts.get("exchange_begun") and end.facts.get("state") not in ("before", "closed"):
+            after = ": LOOK AT PRODUCTION FIRST, nobody knows whether it was exchanged"
         return f"Recovery of {known.source} failed at {end.failed}{after}"
     if end.rejected_by:
         return f"Recovery of {known.source} was rejected by {end.rejected_by}; nothing was touched"
+    if not promoted:
+        return f"Recovery of {known.source} has exchanged nothing: production is what it was"
     return f"{known.source} was recovered from {known.backup_id}"
 
 

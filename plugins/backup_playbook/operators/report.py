@@ -84,9 +84,9 @@ def ended(context: Context, steps: Steps, *, good: Sequence[str] = ("success", "
     facts: dict[str, Any] = {}
     handoff = None
     for step in steps.ids:
-        left = said(step, FACTS) or {}
+        left = dict(said(step, FACTS) or {})
+        handoff = left.pop("handoff", None) or (said(step) if step in steps.carriers else None) or handoff
         facts |= left
-        handoff = left.get("handoff") or (said(step) if step in steps.carriers else None) or handoff
     problem = str(said(failed, ERROR) or KILLED) if failed else ""
     label = failed.rpartition(".")[2] if mapped else failed
     return Ended(label, problem, facts, handoff)
@@ -110,7 +110,7 @@ class Ending(SourceOperator):
     """Whether people are told; of many runs they are told at once."""
 
     def __init__(self, *, steps: Sequence[BaseOperator], **arguments: Any) -> None:
-        super().__init__(**arguments)
+        super().__init__(**{"retries": 0, "trigger_rule": "all_done", **arguments})
         self.steps = steps_of(steps)
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -70,13 +70,12 @@ class CopyStep(RestoreStep):
             return self.access.live().host
         return self.access.copy_server(self.handoff.target)
 
-    def scratch(self, name: str = "", *, owner: str = "") -> ScratchTarget:
-        """Return the copy of this run, or one of another name. Contacts nobody."""
+    def scratch(self) -> ScratchTarget:
+        """Return the copy of this run, made already or not. Contacts nobody."""
         known = self.handoff
-        name = name or known.scratch
         if self.place == PRODUCTION:
-            return self.access.live().side_by_side(name, owner, known.leave_out)
-        return self.access.copy_server(known.target).scratch(name, owner, self.options)
+            return self.access.live().side_by_side(known.scratch, known.made_by, known.leave_out)
+        return self.access.copy_server(known.target).scratch(known.scratch, known.made_by, self.options)
 
     def new_name(self) -> str:
         """Return a name for a new copy."""
@@ -112,21 +111,27 @@ class CreateScratch(ChangesProduction, CopyStep):
         return self.place == PRODUCTION
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Make the copy; return the hand-off with its name."""
+        """Make the copy; return the hand-off with its name, its server and who made it."""
+        from backup_playbook.operators.planning import refuse_a_second_recovery
+
         owner = f"{run_of(context)}|{self.source}"
-        known, host = self.handoff, self.host()
+        if self.place == STAGING:
+            self.add(target=self.handoff.target or self.access.restore_test_target())
+        host = self.host()
+        if self.place == PRODUCTION:  # again: another one may have been approved meanwhile
+            refuse_a_second_recovery(host, self.source, context)
         for found in host.list_scratches():
             if found.owner == owner or is_orphan(context, found, self.config.sweep.grace):
                 self.log.info("Removing the scratch %s, which %s left.", found.name, found.owner or "a killed worker")
                 host.drop(found.name)
+        self.add(scratch=self.new_name(), made_by=owner)
         with self.noticing_damage(context), self.reader() as reader:
-            name = self.new_name()
             if self.try_owners:
-                lack = self.scratch(name, owner=owner).lacks_for_owners(reader)
+                lack = self.scratch().lacks_for_owners(reader)
                 self.log.info("%s", f"Without owners and grants: {lack}" if lack else "With owners and grants.")
-                self.given = known.adding(owners=not lack, owners_lack=lack)
-            self.scratch(name, owner=owner).create(reader.manifest)
-        return self.handoff.adding(scratch=name)
+                self.add(owners=not lack, owners_lack=lack)
+            self.scratch().create(reader.manifest)
+        return self.handoff.as_json()
 
 
 class RestoreScratch(CopyStep):

@@ -26,7 +26,6 @@ class DocumentRestoreTest(Ending):
 
     kind = "restore-test"
     title: ClassVar[str] = "Restore test"
-    good: ClassVar[Sequence[str]] = ("success",)
     announces = False
 
     def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:
@@ -49,7 +48,6 @@ class DocumentRestore(DocumentRestoreTest):
 
     kind = "restore"
     title = "Restore"
-    good = ("success", "skipped")
     announces = True
 
     def describe(self, known: Restoring | None, end: Ended, now: datetime) -> dict[str, Any]:
