@@ -87,7 +87,7 @@ class _Bench:
         self._scratch.drop()
 
     def _new_scratch(self) -> MongoScratch:
-        host = MongoScratchServer(MongoServer(self._uri, "admin"))
+        host = MongoScratchServer(MongoServer(self._uri, "admin"), tuple)
         return MongoScratch(host, scratch_name(SOURCE), "bench", STREAMS)
 
     def _insert(self, database: str, name: str) -> None:

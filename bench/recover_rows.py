@@ -56,7 +56,7 @@ def main() -> None:
     store = CountingStore(client, bucket=arguments.bucket, prefix=arguments.prefix)
     reader = open_backup(Catalog(store), PostgresEngine(), SOURCE, arguments.backup_id, Codec())
     wanted = wanted_rows(live, arguments.table, arguments.keys, arguments.where)
-    host = ScratchServer(live.at("postgres"))
+    host = ScratchServer(live.at("postgres"), tuple)
     scratch = ScratchDatabase(host, scratch_name(SOURCE), "bench", RestoreOptions(arguments.streams))
     scratch.create(reader.manifest)
     created = time.perf_counter()

@@ -42,7 +42,8 @@ def main() -> None:
         phases = Restore(server, [], reader, RestoreOptions(arguments.streams), Cancellation()).run()
     else:
         start = time.perf_counter()
-        copy = ScratchDatabase(ScratchServer(server), server.database, "bench", RestoreOptions(arguments.streams))
+        host = ScratchServer(server, tuple)
+        copy = ScratchDatabase(host, server.database, "bench", RestoreOptions(arguments.streams))
         copy.prove(reader, Cancellation())
         phases = {"prove": time.perf_counter() - start}
     print(json.dumps(phases))

@@ -22,7 +22,7 @@ from backup_playbook.engines.mongodb.dump import MongoSource
 from backup_playbook.engines.mongodb.engine import MongoEngine
 from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.engines.postgres.engine import PostgresEngine
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.store import ObjectStore
 from embedded.mongo import MongoServer
@@ -31,7 +31,7 @@ from embedded.processes import choose_port
 from tests.integration.files import lab as files
 from tests.integration.files.restore_sh import run_restore_sh
 from tests.integration.mongodb import lab as mongodb
-from tests.integration.postgres.lab import SOURCE, Lab, dump_text, server_of, source_of
+from tests.integration.postgres.lab import SOURCE, Lab, dump_text, host_of, source_of
 from tests.support.example_engine.copies import Directory, SqliteScratch
 from tests.support.example_engine.database import SUFFIX, Database
 from tests.support.example_engine.dump import SqliteDump
@@ -103,7 +103,7 @@ class PostgresCase:
         return lab.restore(manifest, self._server, self._copy)
 
     def target(self) -> ScratchDatabase:
-        return ScratchDatabase(ScratchServer(server_of(self._server.dsn())), scratch_name(SOURCE), "contract")
+        return ScratchDatabase(host_of(self._server.dsn()), scratch_name(SOURCE), "contract")
 
     def damage(self, target: Target) -> None:
         assert isinstance(target, ScratchDatabase)
@@ -251,7 +251,7 @@ class SqliteCase:
         return run_restore_sh(script, lab.directory, lab.s3.shell_environment(), str(self._restored))
 
     def target(self) -> SqliteScratch:
-        return Directory(self._directory).scratch(scratch_name(SOURCE))
+        return Directory(self._directory, tuple).scratch(scratch_name(SOURCE))
 
     def damage(self, target: Target) -> None:
         assert isinstance(target, SqliteScratch)
@@ -272,7 +272,7 @@ class SqliteCase:
     def close(self) -> None: ...
 
     def _database(self, name: str) -> Database:
-        return Directory(self._directory).database(name)
+        return Directory(self._directory, tuple).database(name)
 
     @staticmethod
     def _state(path: Path) -> object:

@@ -133,6 +133,30 @@ def test_another_database_than_planned_is_not_replaced(recovery: Recovery) -> No
     assert recovery.scene.leftovers() == there
 
 
+def test_two_copies_of_one_plan_do_not_replace_each_other(recovery: Recovery, backup: tuple[Lab, Manifest]) -> None:
+    """The second would replace what the first has just recovered."""
+    second = copy_beside(recovery.scene, backup, LATER)
+    recovery.promote()
+    recovery.scene.go_on()
+    then, there = recovery.scene.contents(), recovery.scene.leftovers()
+    for again in (recovery.live.promote, recovery.live.reopen):
+        with pytest.raises(GuardError, match="Nothing was touched"):
+            again(second)
+    assert recovery.scene.contents() == then
+    assert recovery.scene.leftovers() == there
+
+
+def test_quarantine_does_not_replace_another_than_planned(recovery: Recovery, backup: tuple[Lab, Manifest]) -> None:
+    recovery.promote()
+    back = recovery.return_of("newest", quarantine_name(recovery.live.name, LATER + timedelta(hours=1)))
+    recovery.live.promote(copy_beside(recovery.scene, backup, LATER))
+    then, there = recovery.scene.contents(), recovery.scene.leftovers()
+    with pytest.raises(GuardError, match="Nothing was touched"):
+        recovery.live.promote(back)
+    assert recovery.scene.contents() == then
+    assert recovery.scene.leftovers() == there
+
+
 def test_reopening_what_is_open_does_nothing(recovery: Recovery) -> None:
     assert recovery.live.reopen(recovery.exchange) == "before"
     assert recovery.scene.contents() == recovery.bad

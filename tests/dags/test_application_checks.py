@@ -29,7 +29,7 @@ def run(copy: str) -> Callable[[ApplicationCheck], tuple[bool, str]]:
     def run(check: ApplicationCheck) -> tuple[bool, str]:
         operator: Any = RunApplicationChecks(task_id="run_application_checks", handoff=None)
         server = server_of(copy)
-        result = operator._run(check, ScratchDatabase(ScratchServer(server), server.database, ""))
+        result = operator._run(check, ScratchDatabase(ScratchServer(server, tuple), server.database, ""))
         assert result["name"] == check.name
         assert result["seconds"] < 20
         return result["ok"], result["detail"]

@@ -6,12 +6,13 @@ from pymongo import MongoClient
 
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.engine import MongoEngine
-from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer
+from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket, MongoDatabase
+from tests.integration.mongodb.lab import host_of
 from tests.integration.postgres.lab import SOURCE, Lab
 from tests.support.mongo_mask import ReplicaSet
 
@@ -32,6 +33,6 @@ def origin(replica_set: ReplicaSet, mongo_database: MongoDatabase) -> Iterator[M
 @pytest.fixture
 def target(replica_set: ReplicaSet) -> Iterator[MongoScratch]:
     """A scratch on the replica set, not made yet."""
-    made = MongoScratch(MongoScratchServer(MongoServer(replica_set.uri, "admin")), scratch_name(SOURCE), "test")
+    made = MongoScratch(host_of(MongoServer(replica_set.uri, "admin")), scratch_name(SOURCE), "test")
     yield made
     made.drop()

@@ -29,8 +29,13 @@ def source_of(database: MongoDatabase, **options: Any) -> MongoSource:
     return MongoSource(server_of(database), **options)
 
 
+def host_of(server: MongoServer) -> MongoScratchServer:
+    """A server for scratches that knows of no production."""
+    return MongoScratchServer(server, production=tuple)
+
+
 def scratch_of(database: MongoDatabase, **options: Any) -> MongoScratch:
-    return MongoScratch(MongoScratchServer(server_of(database)), scratch_name(SOURCE), "test", **options)
+    return MongoScratch(host_of(server_of(database)), scratch_name(SOURCE), "test", **options)
 
 
 def contents(database: MongoDatabase) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def main() -> None:
     client = boto3.client("s3", config=client_config(STREAMS), **order["client"])
     store = ObjectStore(client, bucket=order["bucket"], prefix=order["prefix"])
     server, engine = MongoServer(order["uri"], order["database"]), MongoEngine()
-    scratch = MongoScratch(MongoScratchServer(server), order["scratch"], "test", STREAMS)
+    scratch = MongoScratch(MongoScratchServer(server, tuple), order["scratch"], "test", STREAMS)
     start = time.monotonic()
     if order["phase"] == "dump":
         writer = BackupWriter(store, SOURCE, new_backup_id(datetime.now(UTC)), Codec())

@@ -11,7 +11,7 @@ from backup_playbook.core.errors import CancelledError, GuardError, PlaybookErro
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.dump import MongoSource
-from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer
+from backup_playbook.engines.mongodb.scratch import MongoScratch
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import manifest_key
@@ -20,7 +20,7 @@ from backup_playbook.streams.processes import Cancellation
 from embedded.mongo import MongoServer as EmbeddedMongo
 from embedded.toxiproxy import Proxy, Toxiproxy
 from tests.conftest import MongoDatabase
-from tests.integration.mongodb.lab import IMPATIENT, restore_sh, scratch_of, server_of, source_of
+from tests.integration.mongodb.lab import IMPATIENT, host_of, restore_sh, scratch_of, server_of, source_of
 from tests.integration.postgres.lab import SOURCE, Lab
 from tests.support.damage import flip_a_bit
 
@@ -71,7 +71,7 @@ def test_a_server_that_goes_away_while_it_is_read(lab: Lab, mongo_database: Mong
 def test_a_server_that_goes_away_while_it_is_filled(
     lab: Lab, mongo_database: MongoDatabase, proxy: Proxy, manifest: Manifest
 ) -> None:
-    host = MongoScratchServer(MongoServer(f"mongodb://127.0.0.1:{proxy.port}/", "admin", IMPATIENT))
+    host = host_of(MongoServer(f"mongodb://127.0.0.1:{proxy.port}/", "admin", IMPATIENT))
     target = MongoScratch(host, scratch_name(SOURCE), "test")
     target.create(manifest)
     with proxy.toxic("limit_data", "upstream", bytes=300_000), pytest.raises(PlaybookError) as caught:
@@ -243,7 +243,7 @@ def test_nothing_without_a_mark_is_dropped_or_written_to(
             act()
     assert mongo_database.client[target.name]["precious"].count_documents({}) == 1
     with pytest.raises(GuardError, match="is not a scratch"):
-        MongoScratchServer(server_of(mongo_database)).drop(mongo_database.name)
+        host_of(server_of(mongo_database)).drop(mongo_database.name)
     mongo_database.client.drop_database(target.name)
 
 

@@ -17,7 +17,7 @@ from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.dump import MongoSource
 from backup_playbook.engines.mongodb.preflight import inspect_live
 from backup_playbook.engines.mongodb.promotion import MongoPromotion
-from backup_playbook.engines.mongodb.quarantine import drop_quarantine, find_quarantine
+from backup_playbook.engines.mongodb.quarantine import drop_quarantine, find_quarantine, mark_live
 from backup_playbook.engines.mongodb.side_by_side import LiveMongo, MongoCopy
 from embedded.mongo import MongoServer as EmbeddedMongo
 from tests.conftest import MongoDatabase
@@ -79,16 +79,26 @@ def promotion(lab: Lab, server: MongoServer, manifest: Manifest, bad: dict[str, 
     copy = MongoCopy(LiveMongo(server), COPY, "run")
     lab.restore_into(copy, manifest)
     lab.prove(copy, manifest)
-    return MongoPromotion(server, COPY, QUARANTINE, SOURCE, "dag|run", NOW)
+    return MongoPromotion(server, "", COPY, QUARANTINE, SOURCE, "dag|run", NOW)
 
 
 def everything(live: MongoDatabase) -> dict[str, Any]:
     """Collections with documents and indexes, and views; without the sets."""
-    prefixes = (COPY, QUARANTINE, SETS, "shop__")
+    prefixes = ("scratch_", SETS, "shop__")
     listed = [item for item in live.list_collections() if not item["name"].startswith(prefixes)]
     views = {item["name"]: item["options"] for item in listed if item["type"] == "view"}
     whole = contents(live)
     return {item["name"]: whole[item["name"]] for item in listed if item["type"] != "view"} | views
+
+
+def die_half_way(promotion: MongoPromotion, replica_set: ReplicaSet) -> None:
+    renames = count(1)
+    replica_set.refuse = lambda command: (
+        (8000, "gone") if next(iter(command)) == "renameCollection" and next(renames) > 2 else None
+    )
+    with pytest.raises(RestoreError, match="PRODUCTION IS HALF PROMOTED"):
+        promotion.run()
+    replica_set.refuse = lambda _: None
 
 
 def ours(live: MongoDatabase) -> list[str]:
@@ -106,7 +116,7 @@ def test_what_the_backup_leaves_out_stays_where_it_is(
     lab.prove(copy, manifest)
     live["orders"].delete_many({})
     then = everything(live)
-    swap = MongoPromotion(server, COPY, QUARANTINE, SOURCE, "dag|run", NOW)
+    swap = MongoPromotion(server, "", COPY, QUARANTINE, SOURCE, "dag|run", NOW)
     renames = count()
     replica_set.refuse = lambda command: (
         (11600, "shutting down") if "renameCollection" in command and next(renames) == 1 else None
@@ -257,16 +267,44 @@ def test_only_what_was_proven_goes_live(live: MongoDatabase, promotion: MongoPro
     assert everything(live) == bad
 
 
+def test_what_applications_and_releases_change_since_the_plan_does_not_matter(
+    lab: Lab, live: MongoDatabase, manifest: Manifest, promotion: MongoPromotion, good: dict[str, Any]
+) -> None:
+    promotion.run()
+    second = replace(promotion, live_id=mark_live(promotion.server), quarantine="shop__quarantine_20261123_130000")
+    copy = MongoCopy(LiveMongo(promotion.server), COPY, "run")
+    lab.restore_into(copy, manifest)
+    lab.prove(copy, manifest)
+    live["another"].insert_one({"_id": 1})
+    live.drop_collection("sessions")
+    live["orders"].aggregate([{"$out": "orders"}])  # it has another UUID then
+    drop_quarantine(promotion.server, SOURCE, QUARANTINE)
+    second.run()
+    assert everything(live) == good
+    assert live["shop__quarantine_20261123_130000.another"].count_documents({}) == 1
+
+
+def test_half_of_another_promotion_is_not_replaced(
+    lab: Lab, live: MongoDatabase, manifest: Manifest, promotion: MongoPromotion, good: dict[str, Any],
+    replica_set: ReplicaSet,
+) -> None:  # fmt: skip
+    copy = MongoCopy(LiveMongo(promotion.server), "scratch_shop_22222222", "run")
+    lab.restore_into(copy, manifest)
+    lab.prove(copy, manifest)
+    die_half_way(promotion, replica_set)
+    live_id = mark_live(promotion.server)  # planned while nobody knows what will be live
+    second = replace(promotion, live_id=live_id, candidate=copy.name, quarantine=f"{QUARANTINE}_2")
+    for _ in range(2):
+        with pytest.raises(GuardError, match=rf"(?s)the run dag\|run .* {QUARANTINE} .*Nothing was touched"):
+            second.run()
+        promotion.run()
+    assert everything(live) == good
+
+
 def test_copy_is_not_dropped_while_half_of_it_is_live(
     live: MongoDatabase, promotion: MongoPromotion, good: dict[str, Any], replica_set: ReplicaSet
 ) -> None:
-    renames = count(1)
-    replica_set.refuse = lambda command: (
-        (8000, "gone") if next(iter(command)) == "renameCollection" and next(renames) > 2 else None
-    )
-    with pytest.raises(RestoreError, match="PRODUCTION IS HALF PROMOTED"):
-        promotion.run()
-    replica_set.refuse = lambda _: None
+    die_half_way(promotion, replica_set)
     with pytest.raises(GuardError, match="has not ended"):
         LiveMongo(promotion.server).drop(COPY)
     with pytest.raises(GuardError, match="half of a promotion"):

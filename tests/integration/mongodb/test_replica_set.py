@@ -23,6 +23,7 @@ from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchSe
 from backup_playbook.engines.scratch import scratch_name
 from embedded.mongo import MongoServer as EmbeddedMongo
 from tests.conftest import MongoDatabase
+from tests.integration.mongodb.lab import host_of
 from tests.integration.postgres.lab import SOURCE, Lab
 from tests.support.mongo_mask import SNAPSHOT, ReplicaSet
 
@@ -290,7 +291,7 @@ def test_a_target_that_is_older_than_the_backup(lab: Lab, replica_set: ReplicaSe
                                                 mongo: EmbeddedMongo) -> None:  # fmt: skip
     origin["letters"].insert_one({"_id": 1})
     manifest = lab.backup(source_of(replica_set, origin))
-    older = MongoScratch(MongoScratchServer(MongoServer(mongo.uri, "admin")), scratch_name(SOURCE), "test")
+    older = MongoScratch(host_of(MongoServer(mongo.uri, "admin")), scratch_name(SOURCE), "test")
     with pytest.raises(RestoreError, match=r"MongoDB 5\.0\.0, older than the 8\.0\.4"):
         older.create(manifest)
     assert older.host.list_scratches() == [] or older.name not in {one.name for one in older.host.list_scratches()}

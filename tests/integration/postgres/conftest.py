@@ -12,7 +12,7 @@ import pytest
 
 from backup_playbook.core.promotion import quarantine_name
 from backup_playbook.engines.postgres.restore import RestoreOptions
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
@@ -22,7 +22,7 @@ from embedded.processes import choose_port
 from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
 from tests.integration.postgres.incident import Incident
-from tests.integration.postgres.lab import FIXTURES, SOURCE, Lab, load_sql, server_of, wait_until
+from tests.integration.postgres.lab import FIXTURES, SOURCE, Lab, host_of, load_sql, wait_until
 from tests.integration.postgres.pair import NOW, Pair
 
 Database = Callable[..., str]
@@ -48,7 +48,7 @@ def scratch(postgres18: PostgresServer) -> Iterator[Callable[..., ScratchDatabas
     made: list[ScratchDatabase] = []
 
     def make(server: PostgresServer = postgres18, **options: Any) -> ScratchDatabase:
-        host = ScratchServer(server_of(server.dsn()))
+        host = host_of(server.dsn())
         made.append(ScratchDatabase(host, scratch_name(SOURCE), "test", RestoreOptions(**options)))
         return made[-1]
 

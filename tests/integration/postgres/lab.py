@@ -25,6 +25,7 @@ from backup_playbook.engines.contract import Engine, Source, Target
 from backup_playbook.engines.postgres import connection
 from backup_playbook.engines.postgres.dump import PostgresSource
 from backup_playbook.engines.postgres.engine import PostgresEngine
+from backup_playbook.engines.postgres.scratch import ScratchServer
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.layout import RESTORE_SCRIPT, catalog_folder
@@ -51,6 +52,11 @@ exec curl -sSf -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:
 def server_of(dsn: str) -> connection.PostgresServer:
     keywords = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     return connection.PostgresServer(keywords, keywords.pop("password", None))
+
+
+def host_of(dsn: str) -> ScratchServer:
+    """A server for scratches that knows of no production."""
+    return ScratchServer(server_of(dsn), production=tuple)
 
 
 def source_of(dsn: str, **options: Any) -> PostgresSource:

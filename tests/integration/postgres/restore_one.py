@@ -6,14 +6,14 @@ import sys
 import boto3
 
 from backup_playbook.engines.postgres.engine import PostgresEngine
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
-from tests.integration.postgres.lab import SOURCE, server_of
+from tests.integration.postgres.lab import SOURCE, host_of
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     client = boto3.client("s3", config=client_config(2), **order["client"])
     catalog = Catalog(ObjectStore(client, bucket=order["bucket"], prefix=order["prefix"]))
     reader = open_backup(catalog, PostgresEngine(), SOURCE, order["backup_id"], Codec())
-    target = ScratchDatabase(ScratchServer(server_of(order["dsn"])), order["scratch"], "killed")
+    target = ScratchDatabase(host_of(order["dsn"]), order["scratch"], "killed")
     target.create(reader.manifest)
     target.restore(reader, Cancellation())
 

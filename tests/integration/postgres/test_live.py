@@ -13,7 +13,7 @@ from backup_playbook.engines.postgres.engine import PostgresEngine
 from backup_playbook.engines.postgres.live import PostgresLive
 from backup_playbook.engines.postgres.scratch import ScratchServer
 from embedded.postgres import PostgresServer
-from tests.integration.postgres.lab import Lab, server_of, source_of
+from tests.integration.postgres.lab import Lab, host_of, server_of, source_of
 from tests.integration.postgres.pair import NOW, Pair
 
 
@@ -64,7 +64,7 @@ def test_production_is_asked_only_before_something_is_written_or_dropped(
 
 
 def test_kept_copy_is_told_from_a_scratch(postgres18: PostgresServer, manifest: Manifest) -> None:
-    host = ScratchServer(server_of(postgres18.dsn()))
+    host = host_of(postgres18.dsn())
     copy = host.scratch(host.new_name("shop", ""))
     copy.create(manifest)
     name = f"kept_{copy.name}"
@@ -79,7 +79,7 @@ def test_kept_copy_is_told_from_a_scratch(postgres18: PostgresServer, manifest: 
 
 
 def test_query_that_writes_or_fails(postgres18: PostgresServer, manifest: Manifest) -> None:
-    copy = ScratchServer(server_of(postgres18.dsn())).scratch("postgres")
+    copy = host_of(postgres18.dsn()).scratch("postgres")
     assert copy.ask("SELECT 1 WHERE false") is None
     for query in ("CREATE TABLE t (i int)", "SELECT nothing"):
         with pytest.raises(RestoreError):

@@ -9,14 +9,14 @@ from backup_playbook.core.errors import UnequalError
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.proof import Proof
 from backup_playbook.engines.postgres.restore import RestoreOptions
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.client import client_config
 from backup_playbook.repository.store import ObjectStore
 from embedded.postgres import PostgresServer
 from embedded.s3 import S3Gateway
 from tests.integration.postgres.conftest import Database
-from tests.integration.postgres.lab import Lab, server_of, source_of
+from tests.integration.postgres.lab import Lab, host_of, source_of
 
 SCHEMA = """
     CREATE TABLE big (id int PRIMARY KEY, v text);
@@ -176,7 +176,7 @@ def restored(postgres18: PostgresServer, s3: S3Gateway, tmp_path_factory: pytest
         session.execute(SCHEMA)
     manifest = lab.backup(source_of(postgres18.dsn("known_good"), chunk_bytes=64 << 10))
     assert len(next(table for table in manifest.tables if table.name == "big").parts) > 2
-    target = ScratchDatabase(ScratchServer(server_of(postgres18.dsn())), scratch_name("known"), "test")
+    target = ScratchDatabase(host_of(postgres18.dsn()), scratch_name("known"), "test")
     lab.restore_into(target, manifest)
     lab.prove(target, manifest)
     yield Restored(lab, manifest, target.name)
@@ -231,8 +231,7 @@ def test_an_emptied_materialised_view(restored: Restored, copy: str, postgres18:
 
 
 def test_grants_and_owners(restored: Restored, postgres18: PostgresServer) -> None:
-    target = ScratchDatabase(ScratchServer(server_of(postgres18.dsn())), scratch_name("owned"), "test",
-                             RestoreOptions(owners=True))  # fmt: skip
+    target = ScratchDatabase(host_of(postgres18.dsn()), scratch_name("owned"), "test", RestoreOptions(owners=True))
     try:
         restored.lab.restore_into(target, restored.manifest)
         restored.lab.prove(target, restored.manifest)
@@ -275,5 +274,5 @@ def test_many_differences_are_counted(restored: Restored, copy: str, postgres18:
 
 
 def prove_copy(restored: Restored, server: PostgresServer, name: str, **options: Any) -> Proof:
-    copy = ScratchDatabase(ScratchServer(server_of(server.dsn())), name, "test", RestoreOptions(**options))
+    copy = ScratchDatabase(host_of(server.dsn()), name, "test", RestoreOptions(**options))
     return restored.lab.prove(copy, restored.manifest)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from backup_playbook.engines.postgres.restore import RestoreOptions
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.scratch import scratch_name
 from embedded.postgres import PostgresServer
-from tests.integration.postgres.lab import SOURCE, Lab, assert_same, dump_text, server_of, source_of
+from tests.integration.postgres.lab import SOURCE, Lab, assert_same, dump_text, host_of, source_of
 from tests.support.postgres_regression import load_regression, regression_files
 
 # the SQL is run once; most of the time is the server's own
@@ -74,7 +74,7 @@ def test_backup_restore_and_proof(regression: PostgresServer, lab: Lab) -> None:
     manifest = lab.backup(source_of(regression.dsn(origin), chunk_bytes=256 << 10))
     lab.verify(manifest)
     assert len(manifest.tables) > 400
-    host = ScratchServer(server_of(regression.dsn()))
+    host = host_of(regression.dsn())
     target = ScratchDatabase(host, scratch_name(SOURCE), "test", RestoreOptions(owners=True))
     try:
         lab.restore_into(target, manifest)

@@ -18,7 +18,7 @@ from backup_playbook.core.errors import (
 )
 from backup_playbook.core.model import Manifest, ObjectKind
 from backup_playbook.engines.postgres.engine import PostgresEngine
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.repository.client import client_config
@@ -31,7 +31,7 @@ from backup_playbook.streams.encryption import Encryption, Keyring
 from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import Database, MakeScratch
-from tests.integration.postgres.lab import SOURCE, Lab, server_of, source_of, wait_until
+from tests.integration.postgres.lab import SOURCE, Lab, host_of, source_of, wait_until
 from tests.support.damage import flip_a_bit
 from tests.support.s3_proxy import Fault, Request, S3Proxy
 
@@ -277,7 +277,7 @@ def test_a_task_that_is_ended(lab: Lab, large: Manifest, scratch: MakeScratch, p
 def test_a_killed_worker_leaves_a_scratch_that_is_found_and_dropped(
     lab: Lab, large: Manifest, postgres18: PostgresServer, proxy: S3Proxy
 ) -> None:
-    host = ScratchServer(server_of(postgres18.dsn()))
+    host = host_of(postgres18.dsn())
     name = scratch_name(SOURCE)
     order = {
         "client": {

@@ -6,12 +6,12 @@ from backup_playbook.core.errors import RestoreError
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.postgres.preflight import user_objects
 from backup_playbook.engines.postgres.restore import RestoreOptions
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.scratch import scratch_name
 from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import Database, MakeScratch
-from tests.integration.postgres.lab import SOURCE, Lab, server_of, source_of
+from tests.integration.postgres.lab import SOURCE, Lab, host_of, source_of
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_setting_that_the_role_may_not_set(lab: Lab, postgres18: PostgresServe
         session.execute("ALTER SCHEMA public OWNER TO restorer")
         session.execute(f"ALTER DATABASE {origin} SET log_min_duration_statement = 100")
     manifest = lab.backup(source_of(postgres18.dsn(origin)))
-    host = ScratchServer(server_of(postgres18.dsn(user="restorer", password="restorer")))
+    host = host_of(postgres18.dsn(user="restorer", password="restorer"))
     target = ScratchDatabase(host, scratch_name(SOURCE), "test", RestoreOptions(owners=True))
     try:
         with pytest.raises(RestoreError, match=r"settings of .* could not be applied: permission denied") as caught:
@@ -98,7 +98,7 @@ def test_a_role_that_may_not_create_databases(manifest: Manifest, postgres18: Po
     with postgres18.connect() as session:
         session.execute("CREATE ROLE modest LOGIN PASSWORD 'modest'")
     try:
-        host = ScratchServer(server_of(postgres18.dsn(user="modest", password="modest")))
+        host = host_of(postgres18.dsn(user="modest", password="modest"))
         with pytest.raises(RestoreError) as caught:
             ScratchDatabase(host, scratch_name(SOURCE), "test").create(manifest)
         assert "The role modest may not create databases" in caught.value.what
@@ -117,7 +117,7 @@ def test_an_ordinary_role_restores_and_proves(lab: Lab, postgres18: PostgresServ
         session.execute("DROP ROLE IF EXISTS restorer")
         session.execute("CREATE ROLE restorer LOGIN CREATEDB PASSWORD 'restorer'")
     manifest = lab.backup(source_of(postgres18.dsn(origin)))
-    host = ScratchServer(server_of(postgres18.dsn(user="restorer", password="restorer")))
+    host = host_of(postgres18.dsn(user="restorer", password="restorer"))
     target = ScratchDatabase(host, scratch_name(SOURCE), "test")
     try:
         lab.restore_into(target, manifest)

@@ -11,11 +11,11 @@ from backup_playbook.core.model import Manifest, TableRecord
 from backup_playbook.engines.postgres.preflight import user_objects
 from backup_playbook.engines.postgres.restore import RestoreOptions
 from backup_playbook.engines.postgres.row_counts import count_rows
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.scratch import scratch_name
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import Database, MakeScratch
-from tests.integration.postgres.lab import SOURCE, Lab, dump_text, server_of, source_of
+from tests.integration.postgres.lab import SOURCE, Lab, dump_text, host_of, server_of, source_of
 
 TRAPS = """
 CREATE SCHEMA evil;
@@ -75,7 +75,7 @@ def manifest(lab: Lab, postgres18: PostgresServer, database: Database) -> Iterat
 
 
 def plain(server: PostgresServer, **options: object) -> ScratchDatabase:
-    host = ScratchServer(server_of(server.dsn(user="r_plain", password="plain")))
+    host = host_of(server.dsn(user="r_plain", password="plain"))
     return ScratchDatabase(host, scratch_name(SOURCE), "test", RestoreOptions(**options))
 
 
@@ -105,9 +105,7 @@ def test_what_a_role_lacks_for_owners_and_grants_is_named_before_anything_is_wri
     lab: Lab, postgres18: PostgresServer, manifest: Manifest
 ) -> None:
     assert "may not act as r_alice" in plain(postgres18).lacks_for_owners(lab.reader(manifest))
-    assert (
-        ScratchDatabase(ScratchServer(server_of(postgres18.dsn())), "", "").lacks_for_owners(lab.reader(manifest)) == ""
-    )
+    assert ScratchDatabase(host_of(postgres18.dsn()), "", "").lacks_for_owners(lab.reader(manifest)) == ""
     target = plain(postgres18, owners=True)
     try:
         with pytest.raises(RestoreError, match="cannot be given these definitions") as caught:
@@ -139,9 +137,7 @@ def test_many_large_objects_with_owners(lab: Lab, tmp_path: Path) -> None:
         with server.connect() as session:
             session.execute("SELECT count(lo_from_bytea(0, 'x')) FROM generate_series(1, 4000)")
         manifest = lab.backup(source_of(server.dsn()))
-        target = ScratchDatabase(
-            ScratchServer(server_of(server.dsn())), scratch_name(SOURCE), "test", RestoreOptions(owners=True)
-        )
+        target = ScratchDatabase(host_of(server.dsn()), scratch_name(SOURCE), "test", RestoreOptions(owners=True))
         lab.restore_into(target, manifest)
         assert lab.prove(target, manifest).large_objects == 4_000
     finally:

@@ -16,12 +16,12 @@ from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchSer
 from backup_playbook.engines.scratch import Scratch, scratch_name
 from embedded.postgres import PostgresServer
 from tests.integration.postgres.conftest import Database, MakeScratch
-from tests.integration.postgres.lab import SOURCE, Lab, server_of, source_of
+from tests.integration.postgres.lab import SOURCE, Lab, host_of, server_of, source_of
 
 
 @pytest.fixture
 def host(postgres18: PostgresServer) -> ScratchServer:
-    return ScratchServer(server_of(postgres18.dsn()))
+    return host_of(postgres18.dsn())
 
 
 @pytest.fixture

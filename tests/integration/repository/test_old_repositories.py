@@ -28,7 +28,7 @@ from backup_playbook.engines.mongodb.connection import MongoServer
 from backup_playbook.engines.mongodb.engine import MongoEngine
 from backup_playbook.engines.mongodb.scratch import MongoScratch, MongoScratchServer
 from backup_playbook.engines.postgres.engine import PostgresEngine
-from backup_playbook.engines.postgres.scratch import ScratchDatabase, ScratchServer
+from backup_playbook.engines.postgres.scratch import ScratchDatabase
 from backup_playbook.engines.recovery_points import find_recovery_points
 from backup_playbook.engines.restore import open_backup
 from backup_playbook.engines.scratch import scratch_name
@@ -39,7 +39,7 @@ from backup_playbook.streams.encryption import Encryption, Keyring
 from backup_playbook.streams.processes import Cancellation
 from embedded.postgres import client_bin_dirs
 from embedded.s3 import S3Gateway
-from tests.integration.postgres.lab import server_of
+from tests.integration.postgres.lab import host_of
 from tests.support.old_repositories import RELEASES, REPOSITORIES, OldRepositories, documents, load
 
 ENGINES: dict[str, Engine] = {
@@ -156,9 +156,9 @@ def new_target(source: str, request: pytest.FixtureRequest, folder: Path) -> Tar
         return ScratchDirectory(folder, name)
     if source == "reviews":
         server = MongoServer(request.getfixturevalue("replica_set").uri, "admin")
-        return MongoScratch(MongoScratchServer(server), name, "test")
+        return MongoScratch(MongoScratchServer(server, tuple), name, "test")
     dsn = request.getfixturevalue("postgres18").dsn()
-    return ScratchDatabase(ScratchServer(server_of(dsn)), name, "test")
+    return ScratchDatabase(host_of(dsn), name, "test")
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -39,7 +39,7 @@ class Directory:
     """See `engines.contract.CopyServer`. production: what is never written to or dropped; asked for before that."""
 
     path: Path
-    production: Callable[[], Sequence[Identity]] = tuple
+    production: Callable[[], Sequence[Identity]]
 
     def database(self, name: str) -> Database:
         return Database(self.path / f"{name}{SUFFIX}")

@@ -23,7 +23,7 @@ from backup_playbook.engines.mongodb.counts import count_documents, count_exchan
 from backup_playbook.engines.mongodb.details import MongoDetails
 from backup_playbook.engines.mongodb.preflight import inspect_live
 from backup_playbook.engines.mongodb.promotion import MongoPromotion
-from backup_playbook.engines.mongodb.quarantine import drop_quarantine, find_quarantine
+from backup_playbook.engines.mongodb.quarantine import drop_quarantine, find_quarantine, mark_live
 from backup_playbook.engines.mongodb.side_by_side import LiveMongo, MongoCopy
 from backup_playbook.repository.objects import BackupReader
 from backup_playbook.streams.processes import Cancellation
@@ -42,7 +42,7 @@ _WORDS = ExchangeWords(
 
 @dataclass(frozen=True)
 class MongoLive:
-    """See `engines.live_database.LiveDatabase`. Its names are enough: databases and copies have no other marks.
+    """See `engines.live_database.LiveDatabase`. Sets have their own marks: only what is live needs one, `mark_live`.
 
     server: the database, as the user who may write to it. readable: as the user who backs it up. streams: how many
     load a copy at once.
@@ -79,7 +79,7 @@ class MongoLive:
         manifest = reader.manifest
         free = inspect_live(self.server, manifest, quarantine)
         stays = (f"{name} is not in backups, and stays as it is." for name in MongoDetails.of(manifest).left_out)
-        return Inspection("", (
+        return Inspection(mark_live(self.server), (
             room_remark(free, manifest.content_bytes),
             f"No copy has these: {', '.join(left_out(manifest))}.",
             *stays,
@@ -116,7 +116,8 @@ class MongoLive:
 
     def find_quarantine(self, wanted: str) -> Replaced:
         """Find a quarantine by its name, or the newest. Raises GuardError when there is none."""
-        return Replaced(find_quarantine(self.server, self.source, wanted), "", "")
+        live_id = mark_live(self.server)
+        return Replaced(find_quarantine(self.server, self.source, wanted), "", live_id)
 
     def release(self, quarantine: str) -> None:
         """Drop a quarantine for good. Raises GuardError when it is none of this source."""
@@ -124,7 +125,13 @@ class MongoLive:
 
     def _promotion(self, exchange: Exchange) -> MongoPromotion:
         return MongoPromotion(
-            self.server, exchange.candidate, exchange.quarantine, self.source, exchange.by, exchange.at
+            self.server,
+            exchange.live_id,
+            exchange.candidate,
+            exchange.quarantine,
+            self.source,
+            exchange.by,
+            exchange.at,
         )
 
 

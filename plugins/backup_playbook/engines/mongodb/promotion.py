@@ -51,9 +51,14 @@ State = Literal["before", "half", "promoted"]
 
 @dataclass(frozen=True)
 class MongoPromotion:
-    """Promotion of the set `candidate`; the live collections become the set `quarantine`. by: the run."""
+    """Promotion of the set `candidate`; the live collections become the set `quarantine`. by: the run.
+
+    live_id: what was live when this was planned, from `quarantine.mark_live`. Collections that applications make and
+    drop since then do not matter; another exchange does.
+    """
 
     server: MongoServer
+    live_id: str
     candidate: str
     quarantine: str
     source: str
@@ -63,8 +68,8 @@ class MongoPromotion:
     def run(self) -> Promoted:
         """Promote the candidate; can be repeated.
 
-        Raises GuardError when it is not what was proven, RestoreError otherwise. The live collections then are as
-        they were, unless the error says that they are not.
+        Raises GuardError when it is not what was proven, or replaces another than was planned, RestoreError
+        otherwise. The live collections then are as they were, unless the error says that they are not.
         """
         with self.server.connect() as database:
             took = 0.0
@@ -88,16 +93,28 @@ class MongoPromotion:
         return "promoted" if state == "promoted" else "before"
 
     def state(self, database: Database[Document]) -> State:
-        """Tell how far a promotion came. Raises GuardError when its sets are gone."""
+        """Tell how far a promotion came. Raises GuardError when its sets are gone, or another one came first."""
         sets = read_sets(database)
         if quarantine := sets.get(self.quarantine):
             return "half" if quarantine.exchanged_with else "promoted"
-        if self.candidate in sets:
-            return "before"
-        raise GuardError(
-            f"{self.server.label} has no set {self.candidate}: another recovery, or a person, has moved or dropped it.",
-            "Nothing was touched. Look at the marks (db.backup_playbook_sets.find()), and start a new run.",
-        )
+        if self.candidate not in sets:
+            raise GuardError(
+                f"{self.server.label} has no set {self.candidate}: another recovery, or a person, has moved or dropped "
+                "it.",
+                "Nothing was touched. Look at the marks (db.backup_playbook_sets.find()), and start a new run.",
+            )
+        self._require_planned(sets.values())
+        return "before"
+
+    def _require_planned(self, sets: Iterable[CollectionSet]) -> None:
+        planned = (self.candidate, *self.live_id.split())
+        later = (one for one in sets if one.kind == "quarantine" and one.name not in planned)
+        if one := next(later, None):
+            raise GuardError(
+                f"The collections of {self.server.label} are not those that this run has seen at its start: the run "
+                f"{one.owner} has replaced them since, and has set aside in {one.name} what they were.",
+                f"Nothing was touched. If they are still to be replaced, start a new run for {self.server.database}.",
+            )
 
     def _require_proven(self, database: Database[Document], state: State) -> None:
         proven, there = read_sets(database)[self.candidate].collections, collections_of(database, self.candidate)

@@ -30,6 +30,16 @@ def find_quarantine(server: MongoServer, source: str, wanted: str) -> Quarantine
         return replace(chosen, bytes=sum(int(database.command("collStats", item.name)["size"]) for item in kept))
 
 
+def mark_live(server: MongoServer) -> str:
+    """Mark what is live, for `MongoPromotion`: by the names of all quarantines, since each exchange adds one.
+
+    An exchange that is half done counts once it is complete: until then, nobody knows what will be live.
+    """
+    with server.connect() as database:
+        sets = read_sets(database).values()
+    return " ".join(one.name for one in sets if one.kind == "quarantine" and not one.exchanged_with)
+
+
 def drop_quarantine(server: MongoServer, source: str, name: str) -> None:
     """Drop a quarantine, and what clients wrote during its promotion. Does nothing when it is gone.
 

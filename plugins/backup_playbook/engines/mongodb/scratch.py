@@ -40,7 +40,7 @@ class MongoScratchServer:
     """
 
     server: MongoServer
-    production: Callable[[], Sequence[CollectionsIdentity]] = tuple
+    production: Callable[[], Sequence[CollectionsIdentity]]
     streams: int = 2
 
     def new_name(self, source: str, kept: str) -> str:

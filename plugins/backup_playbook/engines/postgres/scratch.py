@@ -70,7 +70,7 @@ class ScratchServer:
     """
 
     server: PostgresServer
-    production: Callable[[], Sequence[DatabaseIdentity]] = tuple
+    production: Callable[[], Sequence[DatabaseIdentity]]
     streams: int = 2
 
     def new_name(self, source: str, kept: str) -> str:  # noqa: ARG002 - of the contract
