@@ -88,7 +88,7 @@ def _proven(stand: Stand, database: str) -> dict[str, Any]:
     finally:
         contestant.after()
     return {
-        "rows": evidence["rows"],
-        "tables": evidence["tables"],
-        "content_mb": round(evidence["content_bytes"] / 1e6, 1),
+        "rows": evidence.rows,
+        "tables": evidence.tables,
+        "content_mb": round((evidence.content_bytes or 0) / 1e6, 1),
     }

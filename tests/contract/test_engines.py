@@ -9,6 +9,7 @@ import pytest
 
 from backup_playbook.core.details import Details
 from backup_playbook.core.errors import CancelledError, RestoreError, SourceError, VerificationError
+from backup_playbook.core.evidence import Verified
 from backup_playbook.core.model import Manifest
 from backup_playbook.engines.backup import Depth, Verification, take_backup
 from backup_playbook.engines.contract import Target
@@ -75,7 +76,7 @@ def back_up(case: Case, lab: Lab) -> Manifest:
     return take_backup(case.source(), case.engine, lab.writer(), Cancellation())
 
 
-def verify(case: Case, lab: Lab, manifest: Manifest, depth: Depth) -> dict[str, object]:
+def verify(case: Case, lab: Lab, manifest: Manifest, depth: Depth) -> Verified:
     verification = Verification(lab.catalog, case.engine, lab.codec, depth)
     return verification.run(SOURCE, manifest.backup_id, Cancellation(), manifest.seal)
 
@@ -102,8 +103,8 @@ def test_the_manifest_says_all_that_a_model_of_its_details_has(case: Case, lab: 
 def test_a_good_backup_is_verified_at_every_depth(case: Case, lab: Lab, depth: Depth) -> None:
     manifest = back_up(case, lab)
     evidence = verify(case, lab, manifest, depth)
-    assert evidence["depth"] == depth
-    assert evidence["objects"] == len(manifest.objects)
+    assert evidence.depth == depth
+    assert evidence.objects == len(manifest.objects)
     (entry,) = lab.catalog.backups(SOURCE)
     assert entry.verified
 

@@ -22,6 +22,7 @@ from backup_playbook.operators.recovery import PlanRecovery
 from backup_playbook.operators.report import DONE
 from backup_playbook.operators.restore import STAGING, CreateScratch
 from tests.dags.run_of_tasks import RunOfTasks
+from tests.support.backups import said
 
 
 def test_nothing_live_is_changed_when_the_approval_was_marked_as_successful_manually(dagbag: DagBag) -> None:
@@ -63,7 +64,7 @@ def planned(live: str) -> RunOfTasks:
     """A recovery that waits for its approval."""
     run, primary = RunOfTasks(), catalog(load_config(), "primary")
     [entry] = primary.backups("shop")
-    primary.add_evidence("shop", entry.backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
+    primary.add_evidence("shop", entry.backup_id, said(EvidenceKind.VERIFIED), qualifier="full")
     chosen = run.do(ChooseBackup(task_id="choose_backup", source="shop", repository="primary"))
     run.do(PlanRecovery(task_id="plan_recovery", handoff=chosen))
     return run

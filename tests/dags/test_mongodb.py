@@ -24,6 +24,7 @@ from backup_playbook.streams.processes import Cancellation
 from tests.conftest import MongoDatabase
 from tests.dags.conftest import mongo_connection
 from tests.dags.run_of_tasks import RunOfTasks, named
+from tests.support.backups import said
 from tests.support.mongo_mask import ReplicaSet
 
 
@@ -53,7 +54,7 @@ def test_steps_of_a_night_and_of_a_restore_test(mongo_config: PlaybookConfig, mo
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
     assert taken["summary"].startswith("1 collection, 2 documents; ")
     catalog, damaged = access(mongo_config, "reviews").catalog(), "20260101T000000Z-000000"
-    assert VerifyBackup(task_id="verify", handoff=taken)._verify(catalog)["depth"] == "full"
+    assert VerifyBackup(task_id="verify", handoff=taken)._verify(catalog).depth == "full"
     chosen = run.do(ChooseBackup(task_id="choose_backup", source="reviews"))
     assert chosen["backup_id"] == taken["backup_id"]
     with pytest.raises(GuardError, match="was exchanged since it was chosen"):
@@ -64,7 +65,7 @@ def test_steps_of_a_night_and_of_a_restore_test(mongo_config: PlaybookConfig, mo
     restored = run.do(RestoreScratch(task_id="restore", handoff=scratch))
     proven = run.do(ProveScratch(task_id="prove", handoff=restored))
     catalog.store.put(manifest_key("reviews", damaged), b"{}")
-    catalog.add_evidence("reviews", damaged, EvidenceKind.VERIFIED, {}, qualifier="full")
+    catalog.add_evidence("reviews", damaged, said(EvidenceKind.VERIFIED), qualifier="full")
     compared = run.do(CompareWithProduction(task_id="compare_with_production", handoff=proven))
     run.do(RunApplicationChecks(task_id="run_application_checks", handoff=compared))
     names = ["choose_backup", "create_scratch", "restore", "prove", "compare_with_production", "run_application_checks"]

@@ -16,6 +16,7 @@ from backup_playbook.config import load_config
 from backup_playbook.connections import s3
 from backup_playbook.connections.files import FilesAccess
 from backup_playbook.core.errors import GuardError, SourceError
+from backup_playbook.core.model import EvidenceKind
 from backup_playbook.operators import delete_guard
 from backup_playbook.operators.approval import ApprovalError
 from backup_playbook.operators.backup import VERIFIED_BACKUPS, CopyOffsite, VerifyBackup
@@ -24,6 +25,7 @@ from backup_playbook.operators.files import ScanFiles, SealFiles, SyncFiles
 from backup_playbook.operators.retention import ApplyRetention
 from backup_playbook.operators.verification import AssessSource, ScrubBackups
 from backup_playbook.repository.catalog import Catalog
+from tests.support.backups import said
 
 SOURCE = "uploads"
 TI: Any = SimpleNamespace(dag_id="nightly_file_backup", run_id="test", task_id="guard", map_index=0, id="0")
@@ -111,7 +113,9 @@ def test_an_older_run_is_cleared_after_a_newer_one(uploads: Path, monkeypatch: p
 
 
 def verified_where_it_is(verify: Any) -> Any:
-    return lambda self, catalog: {"depth": "full"} if catalog.store.name == "offsite" else verify(self, catalog)
+    return lambda self, catalog: (
+        said(EvidenceKind.VERIFIED, depth="full") if catalog.store.name == "offsite" else verify(self, catalog)
+    )
 
 
 def test_the_daily_verification_finds_nothing(uploads: Path) -> None:

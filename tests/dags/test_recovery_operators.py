@@ -47,6 +47,7 @@ from backup_playbook.operators.restore import (
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import back_up
 from tests.dags.run_of_tasks import RunOfTasks, named
+from tests.support.backups import said
 
 PEOPLE: dict[str, Any] = {"table": "people", "keys": ["7"]}
 
@@ -78,7 +79,7 @@ def backups(live: str, postgres18: PostgresServer) -> list[Manifest]:
     kinds = (EvidenceKind.VERIFIED, EvidenceKind.REJECTED, None, EvidenceKind.RESTORED)
     for manifest, kind in zip(found, kinds, strict=True):
         if kind:
-            primary.add_evidence("shop", manifest.backup_id, kind, {}, qualifier="full")
+            primary.add_evidence("shop", manifest.backup_id, said(kind), qualifier="full")
     return found
 
 

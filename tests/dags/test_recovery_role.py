@@ -21,6 +21,7 @@ from backup_playbook.operators.restore import PRODUCTION, CreateScratch, DropScr
 from embedded.postgres import PostgresServer
 from tests.dags.conftest import PROJECT, back_up
 from tests.dags.run_of_tasks import RunOfTasks
+from tests.support.backups import said
 
 OWNER = 'shop\'s "owner"'
 PASSWORD = "it's a pass word"
@@ -38,7 +39,7 @@ def recoverable(live: str, postgres18: PostgresServer, monkeypatch: pytest.Monke
         session.execute(f"GRANT SELECT ON notes TO pg_monitor; CREATE SCHEMA s AUTHORIZATION {owner}")
     manifest = back_up(postgres18.dsn(live), datetime.now(UTC))
     catalog(load_config(), "primary").add_evidence(
-        "shop", manifest.backup_id, EvidenceKind.VERIFIED, {}, qualifier="full"
+        "shop", manifest.backup_id, said(EvidenceKind.VERIFIED), qualifier="full"
     )
     psql = [postgres18.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", f"owner={OWNER}", "-f", SCRIPT]
     environment = {**os.environ, "RECOVERY_PASSWORD": PASSWORD}

@@ -25,6 +25,7 @@ from backup_playbook.repository.catalog import Catalog
 from backup_playbook.repository.objects import BackupWriter
 from backup_playbook.streams.codec import Codec
 from backup_playbook.streams.processes import Cancellation
+from tests.support.backups import said
 from tests.support.bytes_engine import BytesEngine
 
 BOTH = ("primary", "offsite")
@@ -54,7 +55,7 @@ def held(uploads: Path) -> str:
     for repository in map(catalog, BOTH):
         for backup_id in (old, newest):
             take_backup(engine, engine, BackupWriter(repository.store, "shop", backup_id, Codec()), Cancellation())
-            repository.add_evidence("shop", backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
+            repository.add_evidence("shop", backup_id, said(EvidenceKind.VERIFIED), qualifier="full")
         repository.add_evidence("shop", old, Held(reason="before the migration", run_id="a run"))
     return old
 

@@ -16,6 +16,7 @@ from backup_playbook.operators.repair import CopySound, FindDamage, VerifyRepair
 from backup_playbook.repository.catalog import Catalog
 from embedded.s3 import S3Gateway
 from tests.dags.run_of_tasks import RunOfTasks
+from tests.support.backups import said
 from tests.support.damage import flip_a_bit
 
 SOURCE = "uploads"
@@ -52,7 +53,7 @@ def find(run: RunOfTasks, backup: str = "newest_rejected", where: str = "any") -
 
 
 def reject(repository: str, backup_id: str) -> None:
-    catalog(repository).add_evidence(SOURCE, backup_id, EvidenceKind.REJECTED, {"what": "a bit"}, qualifier="full")
+    catalog(repository).add_evidence(SOURCE, backup_id, said(EvidenceKind.REJECTED, what="a bit"), qualifier="full")
 
 
 def test_files_of_a_damaged_backup_come_back_from_the_other_repository(

@@ -33,6 +33,7 @@ from embedded.s3 import S3Gateway
 from tests.conftest import Bucket
 from tests.dags.conftest import back_up, connect
 from tests.dags.run_of_tasks import RunOfTasks, named
+from tests.support.backups import said
 
 KEYS = {"login": "x", "password": "not the key"}
 NONSENSE = {"extra": {"endpoint_url": "no address"}}
@@ -69,9 +70,9 @@ def _connection(s3: S3Gateway, **more: Any) -> dict[str, Any]:
 def copy_offsite(backup_id: str) -> None:
     """Verified, copied, and verified there."""
     primary, offsite = (stores.catalog(load_config(), name) for name in ("primary", "offsite"))
-    primary.add_evidence("shop", backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
+    primary.add_evidence("shop", backup_id, said(EvidenceKind.VERIFIED), qualifier="full")
     copy(backup_id)
-    offsite.add_evidence("shop", backup_id, EvidenceKind.VERIFIED, {}, qualifier="full")
+    offsite.add_evidence("shop", backup_id, said(EvidenceKind.VERIFIED), qualifier="full")
 
 
 def copy(backup_id: str) -> None:
@@ -125,7 +126,7 @@ def test_newest_good_copy_is_taken_wherever_it_is(
     assert (choose()["repository"], choose()["remark"]) == ("primary", "")
     newest = back_up(postgres18.dsn(live), datetime.now(UTC) + timedelta(seconds=1))
     copy_offsite(newest.backup_id)
-    primary.add_evidence("shop", newest.backup_id, EvidenceKind.REJECTED, {}, qualifier="full")
+    primary.add_evidence("shop", newest.backup_id, said(EvidenceKind.REJECTED), qualifier="full")
     chosen = choose()
     assert (chosen["repository"], chosen["backup_id"]) == ("offsite", newest.backup_id)
     assert "the newest good one there is 2" in chosen["remark"]
@@ -206,7 +207,7 @@ def test_proof_is_known_to_every_verified_copy_of_the_same_backup(
 ) -> None:
     primary, offsite = catalogs(config)
     unread = back_up(postgres18.dsn(live), datetime.now(UTC) + timedelta(seconds=1))
-    primary.add_evidence("shop", unread.backup_id, EvidenceKind.VERIFIED, {})
+    primary.add_evidence("shop", unread.backup_id, said(EvidenceKind.VERIFIED))
     copy(unread.backup_id)
     read = next(one for one in primary.backups("shop") if one.backup_id != unread.backup_id).backup_id
     for backup_id in (read, unread.backup_id):
@@ -214,7 +215,7 @@ def test_proof_is_known_to_every_verified_copy_of_the_same_backup(
         assert Backups(config, "shop").add_proof(backup_id, origin, PROOF) == []
     assert {one.backup_id for one in primary.backups("shop") if one.proven} == {read, unread.backup_id}
     assert [one.backup_id for one in offsite.backups("shop") if one.proven] == [read]
-    offsite.add_evidence("shop", unread.backup_id, EvidenceKind.VERIFIED, {})
+    offsite.add_evidence("shop", unread.backup_id, said(EvidenceKind.VERIFIED))
     copy(read)
     names = [[one.evidence for one in catalog.backups("shop")] for catalog in (primary, offsite)]
     proofs = [[[one for one in some if one.kind is EvidenceKind.RESTORED] for some in both] for both in names]

@@ -161,7 +161,7 @@ def run(mongo_config: PlaybookConfig, mongo_database: MongoDatabase) -> RestoreR
     """After a backup; since then a document is gone, and another one is new."""
     run = RestoreRun()
     taken = run.do(DumpCompressUpload(task_id="dump_compress_upload", source="reviews"))
-    assert VerifyBackup(task_id="verify", handoff=taken)._verify(catalog(mongo_config, "primary"))["depth"] == "full"
+    assert VerifyBackup(task_id="verify", handoff=taken)._verify(catalog(mongo_config, "primary")).depth == "full"
     mongo_database["reviews"].delete_one({"_id": 1})
     mongo_database["reviews"].insert_one({"_id": 3})
     return run

@@ -19,6 +19,7 @@ from backup_playbook.engines.destination import Destination
 from backup_playbook.engines.files.bucket import BucketTree
 from backup_playbook.engines.files.copies import copy_files
 from backup_playbook.engines.files.destinations import InPlace, NewDirectory, NewFolder
+from backup_playbook.engines.files.details import ScanDetails
 from backup_playbook.engines.files.directory import DirectoryTree
 from backup_playbook.engines.files.engine import FilesEngine
 from backup_playbook.engines.files.history import FileVersion, backup_with, versions_of
@@ -90,9 +91,9 @@ class FilesAccess(Access):
         with self.codec(cancellation) as codec:
             draft = source.scan(BackupWriter(store, self.name, backup_id, codec), cancellation)
         leave(store, SCANNED, draft)
-        plan = draft.details["plan"]
-        in_short = ", ".join(f"{word} {plan[word]:,}" for word in map(str, Action) if word in plan)
-        return Scan(reason_to_stop(losses(draft), self.options.limits), in_short, tuple(draft.details["gone"]))
+        found = ScanDetails.of(draft)
+        in_short = ", ".join(f"{word} {found.plan[word]:,}" for word in map(str, Action) if word in found.plan)
+        return Scan(reason_to_stop(losses(draft), self.options.limits), in_short, found.gone)
 
     def sync(self, backup_id: str, cancellation: Cancellation) -> None:
         """Do what `scan` has planned; leave the manifest for `seal`."""

@@ -53,13 +53,23 @@ class Details(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
+class Example(BaseModel):
+    """File with an unusual outcome, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    path: str
+    outcome: str
+    reason: str
+
+
 class TreeDetails(Details):
     """Facts about a tree of files, whose backups share their contents.
 
     files, bytes: how many, and the sum of their sizes. folders: number of files by folder at the top. outcomes: number
     of files by what became of them, where that was unusual. unreadable: files that could not be read, with those in
     folders that could not. mounts_gone: folders that were file systems of their own. current: folder of the repository
-    with the newest contents; empty for a backup that shares none.
+    with the newest contents; empty for a backup that shares none. examples: the first files with an unusual outcome.
     """
 
     files: int | None = None
@@ -69,6 +79,7 @@ class TreeDetails(Details):
     unreadable: int | None = None
     mounts_gone: tuple[str, ...] = ()
     current: str = ""
+    examples: tuple[Example, ...] = ()
 
 
 class MomentDetails(Details):

@@ -6,11 +6,10 @@ cannot be read, or have other contents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from backup_playbook.core.details import TreeDetails
+from backup_playbook.core.model import Manifest
 from backup_playbook.core.tree import Outcome
 
 FEW = 10
@@ -76,10 +75,10 @@ def reason_to_stop(losses: Losses, limits: DeleteLimits) -> str:
     return ""
 
 
-def warnings(details: Mapping[str, Any]) -> list[str]:
+def warnings(manifest: Manifest) -> list[str]:
     """Sentences on a backup that a person should read, from its manifest's details, although it is good."""
     found = []
-    tree = TreeDetails.model_validate(details)
+    tree = TreeDetails.of(manifest)
     unreadable = tree.outcomes.get(Outcome.UNREADABLE, 0) if tree.unreadable is None else tree.unreadable
     if unreadable:
         found.append(f"{unreadable:,} unreadable, of which it has at most what earlier backups stored")

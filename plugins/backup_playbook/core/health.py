@@ -76,7 +76,7 @@ def _problems(facts: SourceFacts, now: datetime) -> Iterator[Problem]:
     yield from _scheduled_backup(facts, now)
     yield from _proof(facts, now)
     if facts.newest:
-        if found := warnings(facts.newest.details):
+        if found := warnings(facts.newest):
             yield Problem(
                 "incomplete", "high", f"{facts.newest.backup_id} is not all that it should be: {'; '.join(found)}.",
                 "Read the log of its task `seal`, which names the first paths; give the worker the right to read them, "

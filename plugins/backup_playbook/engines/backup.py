@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from backup_playbook.core.errors import AlreadySealedError, PlaybookError, RepositoryError, VerificationError
 from backup_playbook.core.evidence import Rejected, Verified
@@ -109,7 +108,7 @@ class Verification:
         cancellation: Cancellation,
         expected_seal: str = "",
         manifest: Manifest | None = None,
-    ) -> dict[str, Any]:
+    ) -> Verified:
         """Write `verified-*` evidence and return it. When something differs: `rejected-*`, and VerificationError.
 
         expected_seal: the seal that the backup's run returned; a manifest that was replaced since has another.
@@ -150,7 +149,7 @@ class Verification:
         )
         qualifier = REPAIRED if self.repaired else self.depth
         self.catalog.add_evidence(source, backup_id, verified, qualifier=qualifier, seen=seen)
-        return verified.body()
+        return verified
 
     def _check_manifest(self, manifest: Manifest, expected_seal: str) -> None:
         remedy = "Use another backup, or the off-site copy, and find out who wrote to the bucket."

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from backup_playbook.core.errors import PlaybookError, RepositoryError, VerificationError
 from backup_playbook.core.evidence import Verified
@@ -90,7 +89,7 @@ class Scrub:
 
     def _reread(self, catalog: Catalog, entry: CatalogEntry, done: Scrubbed) -> None:
         try:
-            done.bytes += self._verify(catalog, entry)["stored_bytes"]
+            done.bytes += self._verify(catalog, entry).stored_bytes or 0
         except VerificationError as error:
             log.error("%s in %s is REJECTED: %s", entry.backup_id, catalog.store.name, error)
             done.rejected += 1
@@ -101,11 +100,11 @@ class Scrub:
             return
         done.read += 1
 
-    def _verify(self, catalog: Catalog, entry: CatalogEntry) -> dict[str, Any]:
+    def _verify(self, catalog: Catalog, entry: CatalogEntry) -> Verified:
         manifest = _manifest(catalog, entry)
         seal = first_seal(catalog, entry)
 
-        def verify(depth: Depth, codec: Codec) -> dict[str, Any]:
+        def verify(depth: Depth, codec: Codec) -> Verified:
             verification = Verification(catalog, self.engine, codec, depth, self.streams)
             part = Cancellation(self.cancellation)  # the failure of one backup does not end the others
             return verification.run(entry.source, entry.backup_id, part, seal, manifest)

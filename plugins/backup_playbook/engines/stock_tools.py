@@ -31,7 +31,6 @@ def fill(template: Path, manifest: Manifest, repository_url: str, more: Mapping[
         "BACKUP": manifest.backup_id,
         "SOURCE": manifest.source,
         "TAKEN": manifest.snapshot_at.isoformat(sep=" ", timespec="seconds"),
-        "VERSION": manifest.details.get("server_version", ""),
         "TOOLS": "".join(f"{tool}, " for tool in tools),
         "TOOL_WORDS": " ".join(tools),
         "KEY": one_line(_KEYS[method].format(recipients=", ".join(manifest.encryption.recipients))),

@@ -16,6 +16,7 @@ from backup_playbook.operators.base import HandoffOperator, SourceOperator, is_t
 from backup_playbook.operators.handoffs import Taken
 
 if TYPE_CHECKING:
+    from backup_playbook.core.evidence import Verified
     from backup_playbook.core.model import Manifest
     from backup_playbook.repository.catalog import Catalog
 
@@ -103,11 +104,11 @@ class VerifyBackup(HandoffOperator[Taken]):
         taken, settings = self.handoff, self.access.settings
         names = settings.offsite if self.offsite else [settings.repository]
         found = Repositories(self.config, client=None).every(names, self._verify)
-        verified = {**taken.verified, **{name: evidence["depth"] for name, evidence in found.items()}}
+        verified = {**taken.verified, **{name: str(evidence.depth) for name, evidence in found.items()}}
         if self.offsite:
             return taken.adding(verified=verified)
         asset = Asset(name=f"backup_{self.source}", uri=f"backup://{settings.repository}/{self.source}")
-        extra = {"backup_id": taken.backup_id, **found[settings.repository]}
+        extra = {"backup_id": taken.backup_id, **found[settings.repository].body()}
         context["outlet_events"][VERIFIED_BACKUPS].add(asset, extra=extra)
         return taken.adding(verified=verified, lost=self._lost())
 
@@ -124,7 +125,7 @@ class VerifyBackup(HandoffOperator[Taken]):
             self.log.warning("What the backup before this one had cannot be told: %s", error)
             return ""
 
-    def _verify(self, catalog: Catalog) -> dict[str, Any]:
+    def _verify(self, catalog: Catalog) -> Verified:
         from backup_playbook.engines.backup import Depth, Verification
 
         access, taken = self.access, self.handoff

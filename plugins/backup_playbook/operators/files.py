@@ -97,11 +97,12 @@ class SealFiles(FilesOperator, HandoffOperator[Scanned]):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Seal the backup."""
+        from backup_playbook.core.details import TreeDetails, data_bytes
         from backup_playbook.core.files_guard import warnings
 
         manifest, summary = self.access.seal(self.handoff.backup_id)
-        for example in manifest.details["examples"]:
-            self.log.warning("%s: %s: %s", example["path"], example["outcome"], example["reason"])
+        for example in TreeDetails.of(manifest).examples:
+            self.log.warning("%s: %s: %s", example.path, example.outcome, example.reason)
         if is_true(self.hold):
             hold_backup(self.access.catalog(), manifest, self.reason, context)
         return Taken(
@@ -110,12 +111,12 @@ class SealFiles(FilesOperator, HandoffOperator[Scanned]):
             seal=manifest.seal,
             tables=0,
             rows=0,
-            content_bytes=manifest.details["bytes"],
+            content_bytes=data_bytes(manifest),
             stored_bytes=manifest.stored_bytes,
             encryption=manifest.encryption.method,
             seconds=round(time.time() - self.handoff.started, 1),
             summary=summary,
-            warned=bool(warnings(manifest.details)),
+            warned=bool(warnings(manifest)),
         ).as_json()
 
 

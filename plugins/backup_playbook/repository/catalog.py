@@ -233,8 +233,7 @@ class Catalog:
         self,
         source: str,
         backup_id: str,
-        evidence: Evidence | EvidenceKind,
-        body: dict[str, Any] | None = None,
+        evidence: Evidence,
         *,
         qualifier: str = "",
         seen: CatalogEntry | None = None,
@@ -246,8 +245,7 @@ class Catalog:
         now.
         at: time of the evidence; by default now.
         """
-        kind = evidence if isinstance(evidence, EvidenceKind) else evidence.kind
-        body = body or {} if isinstance(evidence, EvidenceKind) else evidence.body()
+        kind = evidence.kind
         answered = _ANSWERED.get(kind, kind)
         digest = ""
         # a hold is released manually, too, by somebody who does not know how to name it
@@ -256,7 +254,7 @@ class Catalog:
             digest = digest_of(reached(kind, qualifier, findings))
         name = EvidenceName(at or datetime.now(UTC), kind, qualifier, digest)
         document = {"kind": kind, "at": name.at.isoformat(), "source": source, "backup_id": backup_id}
-        text = json.dumps({**document, "worker": platform.node(), **body}, indent=1, default=str)
+        text = json.dumps({**document, "worker": platform.node(), **evidence.body()}, indent=1)
         self.store.put_once(catalog_folder(source, backup_id) + name.file_name, text.encode())
         return name
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from backup_playbook.core.evidence import Verified
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.core.tree import Entry
@@ -62,7 +63,7 @@ class FilesLab:
     def backup(self, source: FilesSource | None = None) -> Manifest:
         return take_backup(source or self.source(), FilesEngine(), self.writer(), Cancellation())
 
-    def verify(self, manifest: Manifest, depth: Depth = Depth.FULL) -> dict[str, Any]:
+    def verify(self, manifest: Manifest, depth: Depth = Depth.FULL) -> Verified:
         verification = Verification(self.catalog, FilesEngine(), Codec(), depth, 4)
         return verification.run(SOURCE, manifest.backup_id, Cancellation(), manifest.seal)
 

@@ -40,7 +40,7 @@ def test_a_copy_names_its_own_versions(lab: FilesLab, offsite: FilesLab, tmp_pat
     copied = offsite.catalog.manifest(SOURCE, manifest.backup_id)
     assert copied.origin_seal == manifest.seal
     for depth in (Depth.FULL, Depth.CHECKSUMS):
-        assert offsite.verify(manifest, depth)["manifest_seal"] == copied.seal
+        assert offsite.verify(manifest, depth).manifest_seal == copied.seal
     versions = {path: entry.version for path, entry in lab.tree(manifest).items()}
     assert versions[b"a.txt"] != offsite.tree(copied)[b"a.txt"].version
     restore(offsite, copied, tmp_path / "copy")

@@ -54,7 +54,7 @@ def test_a_repair_that_fails_leaves_the_backup_as_it_was_and_can_be_repeated(lab
     assert (was.seal, len(lab.tree(was))) == (manifest.seal, 3)
     broken(offsite, "b")  # the other way round: it is right again
     now = repaired(lab, offsite, manifest)
-    assert lab.verify(manifest)["origin_seal"] == manifest.seal != now.seal
+    assert lab.verify(manifest).origin_seal == manifest.seal != now.seal
     assert lab.current() == {name: name.encode() for name in "abc"}
     folder = f"objects/{SOURCE}/{manifest.backup_id}/"
     assert [item.key.removeprefix(folder) for item in lab.store.list(folder)] == [item.name for item in now.objects]

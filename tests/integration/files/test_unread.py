@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_a_loss(lab: FilesLab) -> None:
         lab.write(f"data/{number}")
     lab.write("other")
     first = lab.backup()
-    assert (warnings(first.details), first.details["unreadable"]) == ([], 0)
+    assert (warnings(first), first.details["unreadable"]) == ([], 0)
     (lab.root / "data").chmod(0o700)
     with ordinary_user(lab.root), pytest.raises(SourceError, match=r"20 of 21 files .* 20 cannot be read"):
         lab.backup()
@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_a_loss(lab: FilesLab) -> None:
             manifest = source.sync(writer, draft, Cancellation()).sealed()
         lab.catalog.seal(manifest, FilesEngine().restore_script(manifest, ""))
         assert manifest.details["unreadable"] == 20
-        assert "20 unreadable" in warnings(manifest.details)[0]
+        assert "20 unreadable" in warnings(manifest)[0]
         assert "20 unreadable" in in_words(manifest)
         lab.verify(manifest)
     assert reason_to_stop(losses(draft), DeleteLimits()) == ""
@@ -339,9 +339,9 @@ def test_an_empty_tree_and_a_vanished_mount_are_said(lab: FilesLab, monkeypatch:
         patched.setattr(os, "lstat", mounted)
         lab.backup()
         shutil.rmtree(lab.root / "mnt/gone")
-        assert warnings(lab.backup().details) == []
+        assert warnings(lab.backup()) == []
     shutil.rmtree(lab.root / "mnt/below")
-    assert warnings(lab.backup().details) == ["no file systems of their own any more: mnt/"]
+    assert warnings(lab.backup()) == ["no file systems of their own any more: mnt/"]
 
 
 def test_extended_attributes_and_names_are_kept_and_noticed(lab: FilesLab, monkeypatch: pytest.MonkeyPatch) -> None:

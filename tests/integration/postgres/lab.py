@@ -17,6 +17,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from backup_playbook.core.errors import SourceError
+from backup_playbook.core.evidence import Verified
 from backup_playbook.core.model import Manifest
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.core.proof import Proof
@@ -90,7 +91,7 @@ class Lab:
         assert self.leftovers() == []
         return caught.value
 
-    def verify(self, manifest: Manifest, depth: Depth = Depth.FULL, codec: Codec | None = None) -> dict[str, Any]:
+    def verify(self, manifest: Manifest, depth: Depth = Depth.FULL, codec: Codec | None = None) -> Verified:
         verification = Verification(self.catalog, self.engine, codec or self.codec, depth)
         return verification.run(SOURCE, manifest.backup_id, Cancellation(), manifest.seal)
 

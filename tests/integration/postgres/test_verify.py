@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 from backup_playbook.core.errors import EncryptionError, VerificationError
+from backup_playbook.core.evidence import Verified
 from backup_playbook.core.model import Manifest, ObjectKind, StoredObject
 from backup_playbook.core.naming import new_backup_id
 from backup_playbook.engines.backup import Depth, Verification, take_backup
@@ -77,7 +78,7 @@ class Stored:
 
         self.rewrite_manifest(change, reseal=True)
 
-    def verify(self, depth: Depth = Depth.FULL, *, expected_seal: str | None = None) -> dict[str, Any]:
+    def verify(self, depth: Depth = Depth.FULL, *, expected_seal: str | None = None) -> Verified:
         verification = Verification(self.lab.catalog, PostgresEngine(), self.lab.codec, depth)
         seal = self.manifest.seal if expected_seal is None else expected_seal
         return verification.run(SOURCE, self.manifest.backup_id, Cancellation(), seal)
@@ -227,7 +228,7 @@ def test_the_stores_own_checksums_find_whatever_came_through_the_store(
 def test_checksums_do_not_read_and_say_so(stored: Stored) -> None:
     """A disk that rots below the store is found by a full verification alone; the evidence tells which one it was."""
     flip_one_bit(stored)
-    assert stored.verify(Depth.CHECKSUMS)["depth"] == "checksums"
+    assert stored.verify(Depth.CHECKSUMS).depth == "checksums"
     assert stored.entry.verified
     assert stored.entry.verified.qualifier == "checksums"
     with pytest.raises(VerificationError):
@@ -344,7 +345,7 @@ def test_without_the_private_key_the_stored_bytes_are_verified(
         manifest = lab.backup(source_of(postgres18.dsn(small)))
         with pytest.raises(EncryptionError, match="no key that opens it"):
             lab.verify(manifest)
-        assert lab.verify(manifest, Depth.STORED)["depth"] == "stored"
+        assert lab.verify(manifest, Depth.STORED).depth == "stored"
         flip_one_bit_of = lab.stored_file(objects_folder(SOURCE, manifest.backup_id) + manifest.objects[0].name)
         flip_one_bit_of.write_bytes(flip_one_bit_of.read_bytes()[:-1] + b"!")
         with pytest.raises(VerificationError, match="other stored bytes"):

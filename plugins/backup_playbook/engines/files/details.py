@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
-from backup_playbook.core.details import Details, TreeDetails
+from backup_playbook.core.details import Details, Example, TreeDetails
 
 
 class Shard(BaseModel):
@@ -57,9 +55,9 @@ class ScanDetails(_OfTheScan):
 
 
 class FilesDetails(_OfTheScan, TreeDetails):
-    """Details of a backup. done: number of files by what was done. examples: the first files with an outcome.
+    """Details of a backup.
 
-    hashed: folder of the repository with contents whose paths are no keys.
+    done: number of files by what was done. hashed: folder of the repository with contents whose paths are no keys.
     """
 
     files: int
@@ -69,6 +67,6 @@ class FilesDetails(_OfTheScan, TreeDetails):
     hard_links: int = 0
     new_bytes: int
     done: dict[str, int]
-    examples: tuple[dict[str, Any], ...]
+    examples: tuple[Example, ...]
     current: str
     hashed: str

@@ -77,4 +77,4 @@ def in_words(manifest: Manifest) -> str:
     if linked := details.hard_links:
         odd.append(f"{linked:,} with other names (hard links), each to be a file of its own")
     text = f"{counted(details.files, 'file')}, {human_bytes(details.bytes)}: {', '.join(news)}"
-    return "; ".join(filter(None, [text, ", ".join(odd), *warnings(manifest.details)]))
+    return "; ".join(filter(None, [text, ", ".join(odd), *warnings(manifest)]))

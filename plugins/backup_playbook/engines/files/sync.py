@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from backup_playbook.core.details import Example
 from backup_playbook.core.errors import SourceError
 from backup_playbook.core.files_guard import DeleteLimits, Losses, reason_to_stop
 from backup_playbook.core.tree import Entry, FileType, Outcome, from_document, key_of, merge, to_line
@@ -48,7 +49,7 @@ class Sync:
     """One run of one plan. store: with the storage class of the files. before: files in the previous backup.
 
     anew, outdated: see Contents. folders: counts of files by the first folders at the top of the tree.
-    examples: the first paths that were not backed up as they should: `path`, `outcome`, `reason`.
+    examples: the first paths that were not backed up as they should.
     """
 
     tree: Tree
@@ -63,7 +64,7 @@ class Sync:
     outdated: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     folders: Counter[str] = field(default_factory=Counter)
-    examples: list[dict[str, str]] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
     _stale: list[str] = field(default_factory=list)
     """Keys that get a delete marker at the end."""
 
@@ -163,9 +164,8 @@ class Sync:
             self.counts[f"outcome_{entry.outcome}"] += 1
         if len(self.examples) < EXAMPLES:
             reason = entry.reason or "its content changed, although its size, time and inode did not"
-            self.examples.append(
-                {"path": entry.name, "outcome": entry.outcome or (how or How.SILENT).value, "reason": reason}
-            )
+            outcome = entry.outcome or (how or How.SILENT).value
+            self.examples.append(Example(path=entry.name, outcome=outcome, reason=reason))
 
     def _refuse_losses(self) -> None:
         """Raise SourceError for losses after the scan, which the guard has not seen: a mount can go away."""

@@ -32,6 +32,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
         "KILOBYTES": str(manifest.content_bytes // 1024 + 1),
         "SUMMARY": documents,
         "DATABASE": shlex.quote(MongoDetails.of(manifest).database),
+        "VERSION": MongoDetails.of(manifest).server_version,
         "SERVER": shlex.quote(MongoDetails.of(manifest).server_version),
         "BODY": "\n".join(_body(manifest)),
     }

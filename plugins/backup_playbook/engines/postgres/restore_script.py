@@ -35,6 +35,7 @@ def render(manifest: Manifest, repository_url: str) -> str:
     properties = details.database
     amount = EngineWords().amount(len(manifest.tables), manifest.rows)
     words = {
+        "VERSION": details.server_version,
         "MAJOR": str(details.major),
         "LOCALE": one_line(f"The source had encoding {properties['encoding']}, collation {properties['datcollate']}."),
         "OPTIONS": libpq_options(SETTINGS),
