@@ -46,7 +46,9 @@ class SqliteEngine:
 
     def restore_script(self, manifest: Manifest, repository_url: str) -> str:
         body = "\n".join(f"    fetch {fetched(item)} || return 1" for item in manifest.objects)
-        return fill(_TEMPLATE, manifest, repository_url, {"BODY": body, "SUMMARY": self.summary(manifest)})
+        version = SqliteDetails.of(manifest).server_version
+        words = {"BODY": body, "SUMMARY": self.summary(manifest), "VERSION": version}
+        return fill(_TEMPLATE, manifest, repository_url, words)
 
     def scope(self, reader: BackupReader, options: CopyOptions) -> Scope:
         manifest = reader.manifest
