@@ -25,7 +25,7 @@ class SqliteAccess(DatabaseAccess[Identity]):
 
     @property
     def database(self) -> Database:
-        return Directory(Path(self.settings.directory)).database(self.settings.database)
+        return Directory(Path(self.settings.directory), self.production).database(self.settings.database)
 
     def source(self) -> Source:
         return SqliteDump(self.database)
