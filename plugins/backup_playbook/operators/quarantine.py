@@ -11,7 +11,7 @@ from airflow.sdk import Context
 from backup_playbook.core.errors import GuardError
 from backup_playbook.core.markdown import code
 from backup_playbook.core.progress import human_age, human_bytes
-from backup_playbook.forms.dag_names import ROLLBACK
+from backup_playbook.forms.dag_names import ROLLBACK, dags_of
 from backup_playbook.operators.approval import leave_plan
 from backup_playbook.operators.base import HandoffOperator, SourceOperator, run_of
 from backup_playbook.operators.handoffs import ReplacedDatabase
@@ -77,12 +77,12 @@ class PlanRelease(QuarantinePlan):
 
     def describe(self, found: Quarantine, now: datetime) -> str:
         """Return what will happen. Raises GuardError while no later backup is proven."""
-        proof = self.access.backups.proven(now)
+        proof, dags = self.access.backups.proven(now), dags_of(self.config, self.source)
         if proof is None or proof.taken_at <= found.quarantined_at:
             raise GuardError(
                 f"{found.name} is kept: no backup of {self.source} that was taken after "
                 f"{found.quarantined_at:%Y-%m-%d %H:%M:%S} UTC, when it was replaced, is proven by a restore.",
-                "Run nightly_database_backup and monthly_restore_test for this source; then clear this task.",
+                f"Run {dags.back_up} and {dags.prove} for this source; then clear this task.",
             )
         return (
             f"`{found.name}` ({human_bytes(found.bytes)}), replaced {human_age(now - found.quarantined_at)} ago, is "
