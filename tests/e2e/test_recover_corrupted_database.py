@@ -83,13 +83,13 @@ def intact(playground: Playground, next_night: Run) -> int:
 def rejected(intact: int, playground: Playground) -> Answered:
     with psycopg.connect(playground.stack.shop_dsn) as connection:
         connection.execute(f"DELETE FROM {TABLE}")
-    return answer(playground, DAG_ID, "Reject", corruption_time=datetime.now(UTC).isoformat())
+    return answer(playground, DAG_ID, "Reject", source="shop", corruption_time=datetime.now(UTC).isoformat())
 
 
 @pytest.fixture(scope="module")
 def recovered(rejected: Answered, playground: Playground) -> Answered:
     """Nobody knows since when: a person chooses."""
-    return answer(playground, DAG_ID, "")
+    return answer(playground, DAG_ID, "", source="shop")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def impatience(playground: Playground) -> Iterator[None]:
 @pytest.mark.usefixtures("rejected", "impatience")
 def test_plan_that_nobody_approves_in_time_touches_nothing(playground: Playground) -> None:
     client, before = playground.client, len(playground.stack.slack.messages())
-    run_id = client.trigger(DAG_ID)
+    run_id = client.trigger(DAG_ID, {"source": "shop"})
     assert client.wait_for_run(DAG_ID, run_id, seconds=180) == "failed"
     assert "nobody has approved it within 1 s. Nothing was touched." in client.log(DAG_ID, run_id, "approve_plan")
     states = {task["task_id"]: task["state"] for task in client.task_instances(DAG_ID, run_id)}
@@ -139,7 +139,7 @@ def test_plan_that_nobody_approves_in_time_touches_nothing(playground: Playgroun
 @pytest.mark.usefixtures("rejected")
 def test_pages_before_the_recovery(browser: webdriver.Chrome, playground: Playground) -> None:
     show_form(browser, playground.airflow.url, DAG_ID, ["When was it corrupted?", "Allow an unverified backup"])
-    run_id, asked = ask(playground, DAG_ID)
+    run_id, asked = ask(playground, DAG_ID, source="shop")
     show_question(browser, run_page(playground.airflow.url, DAG_ID, run_id), DAG_ID, ["Backups, newest first", TABLE])
     assert len(asked["options"]) > 1
     respond(playground, asked, "Reject")
@@ -201,6 +201,6 @@ def test_rolled_back_database_is_the_corrupted_one(
 
 def test_drill_without_a_person_is_refused(recovered: Answered, playground: Playground) -> None:
     client = playground.client
-    run_id = client.trigger(DAG_ID, {"drill": True})
+    run_id = client.trigger(DAG_ID, {"source": "shop", "drill": True})
     assert client.wait_for_run(DAG_ID, run_id, seconds=120) == "failed"
     assert "drills without a person are not allowed" in client.log(DAG_ID, run_id, "approve_plan")
