@@ -227,4 +227,6 @@ def test_deadline_of_the_night_is_the_strictest_objective(tmp_path: Path, monkey
     (config / "sources.yaml").write_text(yaml.safe_dump(sources))
     (config / "policies.yaml").write_text(yaml.safe_dump(policies))
     monkeypatch.setenv("BACKUP_PLAYBOOK_CONFIG", str(config))
-    assert backed_up_in_time().interval == timedelta(minutes=20)
+    assert backed_up_in_time(["shop", "crm"]).interval == timedelta(minutes=20)
+    assert backed_up_in_time(["shop"]).interval == timedelta(hours=1)
+    assert backed_up_in_time([]).interval == timedelta(hours=1)
