@@ -102,13 +102,16 @@ class Restored(Evidence):
         return found
 
 
-class Accepted(Evidence):
-    """Word of a person that a backup is good although a copy was not equal."""
-
-    kind = EvidenceKind.ACCEPTED
+class _Word(Evidence):
     reason: str | None
     by: str | None
     run_id: str | None
+
+
+class Accepted(_Word):
+    """Word of a person that a backup is good although a copy was not equal."""
+
+    kind = EvidenceKind.ACCEPTED
 
 
 class Held(Evidence):
@@ -119,13 +122,10 @@ class Held(Evidence):
     run_id: str | None
 
 
-class Released(Evidence):
+class Released(_Word):
     """End of a hold."""
 
     kind = EvidenceKind.RELEASED
-    reason: str | None
-    by: str | None
-    run_id: str | None
 
 
 class Copied(Evidence):

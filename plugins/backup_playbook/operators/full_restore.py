@@ -82,8 +82,9 @@ class PlanRestore(RestoreStep):
             self.log.info("Before that, it is restored, proven and checked on %s; that copy is dropped.", target)
             return plan_recovery(self, context, known)
         plan = restore_plan(self.access, known, manifest, scope, room)
-        self.log.info("%s", plan.to_markdown(now))
-        leave_plan(context, plan.to_markdown(now), plan.in_short(now))
+        page = plan.to_markdown(now)
+        self.log.info("%s", page)
+        leave_plan(context, page, plan.in_short(now))
         return known.as_json()
 
     def _require_sense(self, database: str, only: Sequence[str]) -> None:

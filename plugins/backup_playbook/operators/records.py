@@ -202,9 +202,8 @@ class DocumentRecords(Ending):
         """Return what the report says."""
         recovered = RecoveredRows.model_validate(end.facts["recovered"]) if "recovered" in end.facts else None
         undo = recovered.undo if recovered else end.facts.get("undo", "")
-        waited = timedelta()
-        if answered := end.facts.get("approved_at"):
-            waited = datetime.fromisoformat(answered) - datetime.fromisoformat(end.facts["planned_at"])
+        planned = end.facts.get("planned_at")
+        waited = end.waited(datetime.fromisoformat(planned)) if planned else timedelta()
         return {
             "kind": kind_of(self.access),
             "headline": headline_of(self.access, end, recovered),

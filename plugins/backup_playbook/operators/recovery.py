@@ -82,9 +82,10 @@ def plan_recovery(
         for one in plan.candidates
         if one.option
     }
-    step.log.info("%s", plan.to_markdown(now))
+    page = plan.to_markdown(now)
+    step.log.info("%s", page)
     choices = choices if choose else {APPROVE: planned.as_json()}
-    leave_plan(context, plan.to_markdown(now), plan.in_short(now), choices=choices)
+    leave_plan(context, page, plan.in_short(now), choices=choices)
     return planned.as_json()
 
 

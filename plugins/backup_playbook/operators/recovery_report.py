@@ -88,9 +88,7 @@ def recovery_report(access: Access, known: Restoring, end: Ended, finished: date
     promoted_at = exchanged.promoted_at if exchanged else None
     if end.facts.get("state") == "promoted":
         promoted_at = promoted_at or finished
-    waited = timedelta()
-    if answered := end.facts.get("approved_at"):
-        waited = max(datetime.fromisoformat(answered) - replacing.planned_at, waited)
+    waited = end.waited(replacing.planned_at)
     ready, objective = promoted_at or finished, access.config.objectives_of(access.name).rto
     took = ready - known.started_at - waited
     maintenance, window = _maintenance(end.facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from airflow.sdk import BaseOperator, Context
@@ -61,6 +61,11 @@ class Ended:
     def approved_by(self) -> str:
         """The person who has approved the plan; empty when nobody has, or none was to be."""
         return str(self.facts.get("approved_by", ""))
+
+    def waited(self, since: datetime) -> timedelta:
+        """Return how long a person took to approve what was planned then; nothing when nobody was asked."""
+        answered = self.facts.get("approved_at")
+        return max(datetime.fromisoformat(answered) - since, timedelta()) if answered else timedelta()
 
 
 def leave_facts(context: Context, **facts: Any) -> None:
